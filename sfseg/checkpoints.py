@@ -1,0 +1,276 @@
+"""Weights on disk: safetensors with a JSON header; nothing is ever unpickled."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sfseg import __version__, files, models
+from sfseg.errors import CheckpointError, UnknownNameError
+from sfseg.terms import VoxelSize
+
+SCHEMA = 1
+"""Number of the header's layout; a loader stays for each past one."""
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What weights say of themselves.
+
+    Attributes
+    ----------
+    arch, recipe : str
+        Names of the architecture and of the recipe.
+    input_px : int or None
+        Side of the square to which sections are resized for the network; None = native size.
+    normalisation : {'section'}
+        Grey values are standardised section by section.
+    voxel_size_nm : tuple of float or None
+        (z, y, x) of the training data.
+    data : str
+        What it was trained on, sections included.
+    scores : mapping of str to float
+        Validation scores of these very weights.
+    training : mapping
+        Seed, epoch and the rest of the resolved configuration.
+    version : str
+        Version of sfseg that wrote them.
+    schema : int
+        Number of this layout.
+    """
+
+    arch: str
+    recipe: str
+    input_px: int | None = None
+    normalisation: str = "section"
+    voxel_size_nm: VoxelSize | None = None
+    data: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    version: str = __version__
+    schema: int = SCHEMA
+
+
+def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool = False) -> None:
+    """Write the weights of a network, whole or not at all; an existing file is replaced.
+
+    Parameters
+    ----------
+    path : Path
+        Where to.
+    network : torch.nn.Module
+        Whose parameters and buffers are written.
+    header : Header
+        What they are.
+    half : bool
+        Write the kernels as float16; normalisation statistics stay float32.
+    """
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        kernel = half and tensor.ndim > 1
+        # Contiguous: safetensors writes memory as it lies, and channels_last lies otherwise.
+        tensors[name] = tensor.detach().cpu().to(torch.float16 if kernel else tensor.dtype)
+        tensors[name] = tensors[name].contiguous()
+    write_tensors(path, tensors, dataclasses.asdict(header))
+
+
+def load_weights(name: str) -> tuple[nn.Module, Header]:
+    """Load a network and its header.
+
+    Parameters
+    ----------
+    name : str
+        Name of shipped weights, or the path of a weights file.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        In evaluation mode, float32, on the CPU.
+    header : Header
+        What the weights say of themselves.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither a shipped name nor an existing file.
+    CheckpointError
+        If the file is not usable weights.
+    """
+    path = find_weights(name)
+    tensors, raw = read_tensors(path)
+    header = _parse_header(path, raw)
+    network = models.build(header.arch)
+    try:
+        network.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+        )
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: expected the tensors of {header.arch}, found others: {_first_line(error)}",
+            hint="train again, or use a file that sfseg train wrote",
+        ) from error
+    return network.eval(), header
+
+
+def find_weights(name: str) -> Path:
+    """Find the file of a shipped name or a path.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none.
+    """
+    shipped = {path.stem: path for path in WEIGHTS_FOLDER.glob(f"*{SUFFIX}")}
+    if name in shipped:
+        return shipped[name]
+    path = Path(name).expanduser()
+    if path.is_dir() and (path / f"weights{SUFFIX}").is_file():
+        return path / f"weights{SUFFIX}"  # the folder of a training run
+    if path.is_file():
+        return path
+    raise UnknownNameError.of("model or a weights file", name, shipped)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header as safetensors, atomically, replacing an existing file."""
+    metadata = {"sfseg": json.dumps(header)}
+    files.write_bytes(path, save(dict(tensors), metadata), overwrite=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+        On the CPU.
+    header : dict
+        The JSON header.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not safetensors, has no header of sfseg, or holds NaN or infinity.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("sfseg", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: expected a safetensors file, found something else: {_first_line(error)}",
+            hint="pickled .pt and .pth files are never opened: they can run code",
+        ) from error
+    if not isinstance(header, dict):
+        raise CheckpointError(
+            f"{path}: expected weights written by sfseg, found no header of it",
+            hint="only files that sfseg train wrote can be used",
+        )
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{path}: expected finite weights, found NaN or infinity in {name}"
+            )
+    return tensors, header
+
+
+def _parse_header(path: Path, raw: dict[str, Any]) -> Header:
+    schema = raw.get("schema")
+    if schema != SCHEMA:
+        raise CheckpointError(
+            f"{path}: expected a header of schema {SCHEMA}, found {schema!r}",
+            hint="upgrade sfseg: these weights come from a newer version",
+        )
+    try:
+        return Header(**raw)
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path}: expected a header of weights, found {sorted(raw)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def save_state(
+    path: Path,
+    networks: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+) -> None:
+    """Write everything that training needs to go on bit for bit.
+
+    Parameters
+    ----------
+    path : Path
+        Where to; an existing state is replaced, and only when the new one is whole.
+    networks : mapping of str to torch.nn.Module
+        Networks by their role.
+    optimizer : torch.optim.Optimizer
+        With its moments.
+    progress : mapping
+        Whatever else is needed, as JSON.
+    """
+    tensors = {
+        f"{role}.{name}": tensor.detach().cpu().contiguous()
+        for role, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
+    for index, moments in optimizer.state_dict()["state"].items():
+        for name, tensor in moments.items():
+            tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
+    write_tensors(path, tensors, progress)
+
+
+def load_state(
+    path: Path, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Put what `save_state` wrote back in place.
+
+    Returns
+    -------
+    dict
+        The progress as saved.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no state, or it belongs to another network.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: expected the state of an unfinished training, found none",
+            hint="leave --resume out to start from zero",
+        )
+    tensors, progress = read_tensors(path)
+    moments: dict[int, dict[str, Tensor]] = {}
+    parts: dict[str, dict[str, Tensor]] = {role: {} for role in networks}
+    for name, tensor in tensors.items():
+        role, rest = name.split(".", 1)
+        if role == "optimizer":
+            index, key = rest.split(".", 1)
+            moments.setdefault(int(index), {})[key] = tensor
+        else:
+            parts[role][rest] = tensor
+    try:
+        for role, network in networks.items():
+            network.load_state_dict(parts[role])
+        groups = optimizer.state_dict()["param_groups"]
+        optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    except (RuntimeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: expected the state of this network, found another: {_first_line(error)}",
+            hint="resume with the options that the training was started with",
+        ) from error
+    return progress

@@ -1,0 +1,100 @@
+"""What every command shares: messages on stderr, errors to exit codes, progress on a terminal."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Protocol
+
+import typer
+from typer.core import TyperGroup
+
+from sfseg.errors import SfsegError
+
+EXIT_ERROR = 1
+EXIT_SOME_FAILED = 3
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Commands(TyperGroup):
+    """The one place that turns errors into messages and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SfsegError, OSError) as error:
+            say_error(error)
+            raise typer.Exit(EXIT_ERROR) from error
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def say(message: str) -> None:
+    """Print plain text to stderr; stdout carries the product only."""
+    typer.echo(message, err=True)
+
+
+def say_error(error: SfsegError | OSError) -> None:
+    """Print an error as plain text: Rich would read "[uint8]" as markup."""
+    say(f"error: {error}")
+
+
+@contextlib.contextmanager
+def on_signals(handle: Any) -> Iterator[None]:
+    """Call ``handle(exit_code)`` on Ctrl-C and on SIGTERM while the block runs."""
+    codes = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        handle(codes[signal.Signals(number)])
+
+    previous = {number: signal.signal(number, handler) for number in codes}
+    try:
+        yield
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def exit_on_terminate(_number: int, _frame: FrameType | None) -> None:
+    """Unwind on SIGTERM, so that nothing half-written stays."""
+    sys.exit(EXIT_TERMINATED)
+
+
+class Progress(Protocol):
+    """What a command needs of a progress display."""
+
+    def update(self, done: int, total: int, note: str) -> None:
+        """Show that `done` of `total` are done."""
+
+
+class _Bar:
+    """A bar with the time left, on stderr; shows nothing where stderr is no terminal."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._bar, self._task = bar, task
+
+    def update(self, done: int, total: int, note: str) -> None:
+        self._bar.update(self._task, completed=done, total=total, note=note)
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Progress]:
+    """Show a progress bar while the block runs."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    columns = (
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TextColumn("{task.fields[note]}", markup=False),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
+        yield _Bar(bar, bar.add_task(what, total=None, note=""))

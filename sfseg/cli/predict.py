@@ -1,0 +1,127 @@
+"""`sfseg predict`: membrane maps of stacks of any size."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sfseg.cli.console import EXIT_ERROR, EXIT_SOME_FAILED, progress, say, say_error
+from sfseg.config import Averaging, Output, OutputDtype, Precision, PredictConfig
+
+if TYPE_CHECKING:
+    from sfseg.predict import Failure, PredictResult
+
+DEFAULTS = PredictConfig()
+
+
+def predict(
+    inputs: Annotated[list[str], typer.Argument(help="Stacks: files, folders or globs.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", help="A .tif for one stack, or a folder for one file each."),
+    ],
+    model: Annotated[
+        str, typer.Option(help="Name of shipped weights, a weights file, or a run's folder.")
+    ] = DEFAULTS.model,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
+    ] = DEFAULTS.device,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic; auto is bf16 where the hardware has it.")
+    ] = DEFAULTS.precision,
+    tta: Annotated[
+        Averaging, typer.Option(help="d4 averages over eight orientations: better, 8 times slower.")
+    ] = DEFAULTS.tta,
+    output: Annotated[
+        Output, typer.Option(help="What to write: probability, binary (255/0) or segments (ids).")
+    ] = DEFAULTS.output,
+    dtype: Annotated[
+        OutputDtype, typer.Option(help="Type of written probabilities.")
+    ] = DEFAULTS.dtype,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="For binary and segments.")
+    ] = DEFAULTS.threshold,
+    tile: Annotated[
+        int | None,
+        typer.Option(min=16, help="Side of a tile in pixels. [default: as large as memory allows]"),
+    ] = DEFAULTS.tile_px,
+    axes: Annotated[
+        str | None, typer.Option(help="Axes of inputs whose metadata are silent, as in ZYX.")
+    ] = DEFAULTS.axes,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON, not paths.")] = False,
+) -> None:
+    """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
+    from sfseg import predict as verb
+    from sfseg.engines import describe_device, pick_device
+
+    config = PredictConfig(
+        model=model,
+        device=device,
+        precision=precision,
+        tta=tta,
+        output=output,
+        dtype=dtype,
+        threshold=threshold,
+        tile_px=tile,
+        axes=axes,
+        overwrite=overwrite,
+    )
+    jobs = verb.plan_jobs(inputs, out, overwrite=overwrite)
+    predictor, header = verb.make_predictor(config)
+    say(f"{model} ({header.arch}) on {describe_device(pick_device(device))}")
+    results: list[PredictResult | Failure] = []
+    with progress("predicting") as bar:
+
+        def report(record: verb.SectionRecord) -> None:
+            bar.update(record.section, record.sections, Path(record.source).name)
+
+        for result in verb.predict_files(jobs, predictor, config, report=report):
+            results.append(result)
+            say_result(result)
+    done = [result for result in results if isinstance(result, verb.PredictResult)]
+    if as_json:
+        typer.echo(json.dumps([as_dict(result) for result in results], indent=2))
+    else:
+        for result in done:
+            typer.echo(result.job.output)
+    failed = len(results) - len(done)
+    if failed:
+        if len(results) > 1:
+            say(f"{len(done)} done, {failed} failed")
+        raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_ERROR)
+
+
+def say_result(result: "PredictResult | Failure") -> None:
+    """Tell on stderr how one input went."""
+    from sfseg.predict import Failure
+
+    if isinstance(result, Failure):
+        say_error(result.error)
+        return
+    sections, height, width = result.shape
+    say(f"{result.job.source}: {sections} sections of {height}x{width} in {result.seconds:.1f} s")
+    if result.voxel_size_nm is None:
+        say("no voxel size in the file: none written")
+    if not 0.01 < result.interior_share < 0.99:
+        say(
+            f"warning: {result.interior_share:.1%} of it is predicted as interior: "
+            "is the input an EM image with dark membranes?"
+        )
+
+
+def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
+    """Turn a result into JSON."""
+    from sfseg.predict import Failure
+
+    job = {"input": result.job.source, "output": str(result.job.output)}
+    if isinstance(result, Failure):
+        return {**job, "error": str(result.error)}
+    return {
+        **job,
+        "shape": result.shape,
+        "voxel_size_nm": result.voxel_size_nm,
+        "interior_share": result.interior_share,
+        "seconds": result.seconds,
+    }

@@ -1,0 +1,144 @@
+"""Run a network on a device: which device, which arithmetic, and one forward pass."""
+
+import shutil
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sfseg.config import Precision
+from sfseg.errors import DeviceError
+from sfseg.terms import AnyArray, Probability
+
+Engine = Callable[[AnyArray], Probability]
+"""Normalised sections, float32 (B, Y, X), to interior probability, float32 (B, Y, X)."""
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn a device's name into a device that is there; never falls back in silence.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    DeviceError
+        If the name is not one of these or the device is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
+    kind, _, number = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (number and not (kind == "cuda" and number.isdigit())):
+        raise DeviceError(
+            f"device: expected auto, cpu, cuda, cuda:N or mps, found {name!r}",
+            hint="--device auto takes the best one that is there",
+        )
+    found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}[kind]
+    if int(number or 0) >= found:
+        raise DeviceError(
+            f"device {name}: expected it to be there, found {found} {kind} devices",
+            hint="--device cpu works everywhere"
+            + ("" if torch.version.cuda else "; this PyTorch was built without CUDA")
+            * (kind == "cuda"),
+        )
+    return torch.device(name)
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()
+
+
+def describe_device(device: torch.device) -> str:
+    """Name the device as a person would."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Choose the type of the convolutions' arithmetic.
+
+    Parameters
+    ----------
+    precision : {'auto', 'float32', 'bf16'}
+        Auto takes bf16 where the hardware computes it faster than float32.
+    device : torch.device
+        Where it is to run.
+
+    Returns
+    -------
+    torch.dtype
+        ``torch.float32`` or ``torch.bfloat16``.
+    """
+    if precision == "auto":
+        return torch.bfloat16 if _has_fast_bf16(device) else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        # Ampere (8.0) is the first with bf16 tensor cores; older ones emulate it.
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    # AVX512 without AMX has bf16 products, too, but gains little over float32.
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Make the context in which convolutions compute in `dtype`."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Compile a network for training; its parameters stay shared.
+
+    Raises
+    ------
+    DeviceError
+        If there is no C++ compiler.
+    """
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
+        raise DeviceError(
+            "compile: expected a C++ compiler, found none",
+            hint="leave --compile out, or install g++ or clang++",
+        )
+    return cast("Callable[[Tensor], Tensor]", torch.compile(network))
+
+
+def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
+    """Make an engine of plain PyTorch.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Maps (B, 1, Y, X) to logits; is moved to the device and put into evaluation mode.
+    device : torch.device
+        Where to run.
+    dtype : torch.dtype
+        Type of the convolutions' arithmetic; the logits are float32.
+
+    Returns
+    -------
+    callable
+        float32 (B, Y, X) -> interior probability, float32 (B, Y, X).
+    """
+    network = network.to(device, memory_format=torch.channels_last).eval()
+
+    def run(batch: AnyArray) -> Probability:
+        x = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(device)[:, None]
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode(), autocast(device, dtype):
+            probability = torch.sigmoid(network(x).float())[:, 0]
+        return probability.cpu().numpy()
+
+    return run

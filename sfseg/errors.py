@@ -1,0 +1,103 @@
+"""Every error that sfseg raises on purpose.
+
+::
+
+    SfsegError
+    ├── StackError(ValueError)              an image file or array that is not what it should be
+    ├── ShapeMismatchError(ValueError)      two stacks that belong together differ in shape
+    ├── UnknownNameError(LookupError)       no dataset, architecture, recipe or model of that name
+    ├── OptionError(ValueError)             options that do not fit each other or the data
+    ├── MissingExtraError(ImportError)      an optional dependency is not installed
+    ├── FetchError(OSError)                 no source could deliver a dataset
+    │   └── ChecksumError                   something was delivered, but not the known bytes or pixels
+    ├── CheckpointError(ValueError)         weights or training state that cannot be used
+    ├── OutputExistsError(FileExistsError)  the output exists and may not be replaced
+    ├── DeviceError(RuntimeError)           the asked-for device is not there
+    └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
+
+Each kind also inherits the builtin that a Python user would catch. A message reads
+``<file or name>: expected <x>, found <y>``; the optional hint is one thing to do about it.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SfsegError(Exception):
+    """Root of every error that sfseg raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What was expected and what was found.
+    hint : str, optional
+        One action that mends it.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+
+
+class StackError(SfsegError, ValueError):
+    """An image file or array is not what it should be."""
+
+
+class ShapeMismatchError(SfsegError, ValueError):
+    """Two stacks that belong together differ in shape."""
+
+
+class UnknownNameError(SfsegError, LookupError):
+    """A name that is not in a table."""
+
+    @classmethod
+    def of(cls, kind: str, name: str, known: Iterable[str]) -> "UnknownNameError":
+        """Build the error for `name`, suggesting the nearest of the `known` names."""
+        names = sorted(known)
+        nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"one of: {', '.join(names)}"
+        return cls(f"{name}: expected the name of a {kind}, found none like it", hint=hint)
+
+
+class OptionError(SfsegError, ValueError):
+    """Options that do not fit each other or the data."""
+
+
+class MissingExtraError(SfsegError, ImportError):
+    """An optional dependency is needed and not installed."""
+
+    @classmethod
+    def of(cls, extra: str, purpose: str) -> "MissingExtraError":
+        """Build the error for the missing `extra`, saying what it is needed for."""
+        return cls(
+            f"{purpose}: expected the optional packages of the extra {extra!r}, found them missing",
+            hint=f"pip install 'sfseg[{extra}]', or with pipx: pipx install 'sfseg[{extra}]' --force",
+        )
+
+
+class FetchError(SfsegError, OSError):
+    """No source could deliver a dataset."""
+
+
+class ChecksumError(FetchError):
+    """Something was delivered, but not the bytes or pixels that are known."""
+
+
+class CheckpointError(SfsegError, ValueError):
+    """Weights or training state that cannot be used."""
+
+
+class OutputExistsError(SfsegError, FileExistsError):
+    """The output exists and may not be replaced."""
+
+
+class DeviceError(SfsegError, RuntimeError):
+    """The asked-for device is not there."""
+
+
+class NonFiniteError(SfsegError, ArithmeticError):
+    """NaN or infinity where a number is needed."""

@@ -1,0 +1,281 @@
+"""Predict the membranes of a stack, or of many, from file to file."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from skimage.measure import label
+
+from sfseg import engines, io
+from sfseg.checkpoints import Header, load_weights
+from sfseg.config import PredictConfig
+from sfseg.errors import OptionError, OutputExistsError, SfsegError
+from sfseg.files import refuse_existing
+from sfseg.models import STRIDE
+from sfseg.predictor import Predictor
+from sfseg.terms import INTERIOR, AnyArray, Probability, Shape, VoxelSize
+from sfseg.tiles import halo_px
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and where its result goes."""
+
+    source: str
+    output: Path
+
+
+@dataclass(frozen=True)
+class SectionRecord:
+    """One section done, as it is reported.
+
+    Attributes
+    ----------
+    source : str
+        The input.
+    section, sections : int
+        Sections done, and how many there are.
+    """
+
+    source: str
+    section: int
+    sections: int
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """One output that is whole on disk.
+
+    Attributes
+    ----------
+    job : Job
+        Input and output.
+    shape : tuple of int
+        (Z, Y, X).
+    voxel_size_nm : tuple of float or None
+        Carried over from the input.
+    interior_share : float
+        Mean of the interior probability; near 0 or 1, something is wrong with the input.
+    seconds : float
+        From opening the input to the renamed output.
+    """
+
+    job: Job
+    shape: Shape
+    voxel_size_nm: VoxelSize | None
+    interior_share: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One input that could not be predicted, and why."""
+
+    job: Job
+    error: SfsegError | OSError
+
+
+Report = Callable[[SectionRecord], None]
+
+
+def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> list[Job]:
+    """Decide what becomes what, and refuse before any work what cannot be written.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        Files, folders or globs.
+    out : Path
+        A file name ending in .tif: the one input, be it a file, a folder or a glob of sections, is
+        one stack. Else a folder: each input file, and each file of an input folder or glob, is a
+        stack of its own and keeps its name there.
+    overwrite : bool
+        Whether existing outputs may be replaced.
+
+    Returns
+    -------
+    list of Job
+        At least one.
+
+    Raises
+    ------
+    OptionError
+        If several inputs would go to one file, or two to the same name.
+    OutputExistsError
+        If an output exists, or is one of the inputs.
+    StackError
+        If a source matches no file.
+    """
+    if out.suffix.lower() in TIFF_SUFFIXES:
+        if len(sources) > 1:
+            raise OptionError(
+                f"{out}: expected one input for one output file, found {len(sources)}",
+                hint="name a folder with -o: each input keeps its name there",
+            )
+        jobs = [Job(sources[0], out)]
+    else:
+        paths = [path for source in sources for path in io.list_files(source)]
+        jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
+    inputs = {path.resolve() for source in sources for path in io.list_files(source)}
+    seen: dict[Path, Job] = {}
+    for job in jobs:
+        if job.output.resolve() in inputs:
+            raise OutputExistsError(
+                f"{job.output}: expected an output that is not an input, found the same file",
+                hint="give -o another name; inputs are never overwritten",
+            )
+        refuse_existing(job.output, overwrite=overwrite)
+        other = seen.setdefault(job.output, job)
+        if other is not job:
+            raise OptionError(
+                f"{job.output}: expected one input for it, found {other.source} and {job.source}",
+                hint="predict them into different folders",
+            )
+    return jobs
+
+
+def make_predictor(config: PredictConfig) -> tuple[Predictor, Header]:
+    """Load the weights and make them ready on the device.
+
+    Returns
+    -------
+    predictor : Predictor
+        Sections in, interior probability out.
+    header : Header
+        What the weights say of themselves.
+
+    Raises
+    ------
+    DeviceError, UnknownNameError, CheckpointError
+        If the device or the weights are not there or not usable.
+    """
+    device = engines.pick_device(config.device)
+    network, header = load_weights(config.model)
+    halo = halo_px(network, STRIDE)
+    dtype = engines.pick_dtype(config.precision, device)
+    tile_px = config.tile_px and -(-config.tile_px // STRIDE) * STRIDE
+    return Predictor(
+        engine=engines.torch_engine(network, device, dtype),
+        halo_px=halo,
+        input_px=header.input_px,
+        tta=config.tta,
+        tile_px=tile_px or engines.fitting_tile_px(device, dtype, halo),
+    ), header
+
+
+def predict_file(
+    job: Job, predictor: Predictor, config: PredictConfig, *, report: Report = lambda _: None
+) -> PredictResult:
+    """Predict one stack, section by section, to a file that is whole or not there.
+
+    Parameters
+    ----------
+    job : Job
+        Input and output.
+    predictor : Predictor
+        The network, made ready.
+    config : PredictConfig
+        What to write.
+    report : callable
+        Is handed a `SectionRecord` after each section.
+
+    Returns
+    -------
+    PredictResult
+        Facts about the output.
+
+    Raises
+    ------
+    StackError
+        If the input is not a stack.
+    NonFiniteError
+        If it holds NaN or infinity.
+    OutputExistsError
+        If the output exists and ``config.overwrite`` is False.
+    """
+    started = time.monotonic()
+    with io.open_stack(job.source, axes=config.axes) as stack:
+        sums: list[float] = []
+
+        def predicted() -> Iterator[Probability]:
+            for index, section in enumerate(stack):
+                io.require_finite(section, stack.name, index + 1)
+                probability = predictor(section)
+                sums.append(float(probability.mean(dtype=np.float64)))
+                yield probability
+                report(SectionRecord(job.source, index + 1, len(stack)))
+
+        io.write_stack(
+            job.output,
+            convert(predicted(), config),
+            stack.shape,
+            output_dtype(config),
+            voxel_size_nm=stack.voxel_size_nm,
+            overwrite=config.overwrite,
+        )
+        seconds = time.monotonic() - started
+        share = float(np.mean(sums))
+        return PredictResult(job, stack.shape, stack.voxel_size_nm, share, seconds)
+
+
+def predict_files(
+    jobs: Sequence[Job],
+    predictor: Predictor,
+    config: PredictConfig,
+    *,
+    report: Report = lambda _: None,
+) -> Iterator[PredictResult | Failure]:
+    """Predict stacks one after the other; a bad one does not stop the others.
+
+    Yields
+    ------
+    PredictResult or Failure
+        In the order of the jobs.
+    """
+    for job in jobs:
+        try:
+            yield predict_file(job, predictor, config, report=report)
+        except (SfsegError, OSError) as error:
+            yield Failure(job, error)
+
+
+def output_dtype(config: PredictConfig) -> np.dtype[np.generic]:
+    """Return the type of the pixels that a configuration writes."""
+    fixed = {"binary": "uint8", "segments": "int32"}
+    return np.dtype(fixed.get(config.output, config.dtype))
+
+
+def convert(sections: Iterator[Probability], config: PredictConfig) -> Iterator[AnyArray]:
+    """Turn interior probability into what is to be written.
+
+    Parameters
+    ----------
+    sections : iterator of ndarray of float32, shape (Y, X)
+        Interior probability in [0, 1].
+    config : PredictConfig
+        Whose ``output``, ``dtype`` and ``threshold`` say what.
+
+    Yields
+    ------
+    ndarray, shape (Y, X)
+        Probability, scaled to the maximum of an integer type; or 255 where it exceeds the
+        threshold; or its 4-connected components, numbered on from section to section, 0 = border.
+    """
+    dtype = output_dtype(config)
+    numbered = 0
+    for probability in sections:
+        if config.output == "segments":
+            segments = label(probability > np.float64(config.threshold), connectivity=1)
+            segments[segments > 0] += numbered
+            numbered = max(numbered, int(segments.max()))
+            yield segments.astype(dtype)
+        elif config.output == "binary":
+            yield np.where(probability > np.float64(config.threshold), INTERIOR, 0).astype(dtype)
+        elif dtype.kind == "u":
+            yield np.rint(probability * np.float64(np.iinfo(dtype).max)).astype(dtype)
+        else:
+            yield probability

@@ -1,0 +1,253 @@
+"""Training data: sections in memory, and the patches of an epoch.
+
+Which patch comes when, and how it is augmented, is a function of (seed, epoch, sample) alone, so
+that a resumed run sees what the uninterrupted one would have seen.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfseg import augment, datasets, io
+from sfseg.config import Recipe, TrainConfig
+from sfseg.errors import OptionError, ShapeMismatchError
+from sfseg.normalise import resize, standardise
+from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections, parse_sections
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section and its truth.
+
+    Attributes
+    ----------
+    image : ndarray, shape (Y, X)
+        As on disk.
+    labels : ndarray of uint8, shape (Y, X)
+        255 = inside a cell, 0 = membrane.
+    """
+
+    image: AnyArray
+    labels: AnyArray
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training learns from and what it is judged by.
+
+    Attributes
+    ----------
+    training, validation : tuple of Section
+        No section is in both.
+    voxel_size_nm : tuple of float or None
+        (z, y, x) of the first stack.
+    description : str
+        Names and sections, for the weights' header.
+    """
+
+    training: tuple[Section, ...]
+    validation: tuple[Section, ...]
+    voxel_size_nm: VoxelSize | None
+    description: str
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash all pixels, so that a resumed training can tell that they are the same."""
+        digest = hashlib.sha256()
+        for section in (*self.training, *self.validation):
+            digest.update(np.ascontiguousarray(section.image))
+            digest.update(np.ascontiguousarray(section.labels))
+        return digest.hexdigest()
+
+
+def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData:
+    """Read the sections that a configuration names and hold some out.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Names a dataset, or the user's own images and labels.
+    folder : Path or None
+        Where the dataset lies; None where the user's own files are used.
+
+    Returns
+    -------
+    TrainingData
+        Sections in memory.
+
+    Raises
+    ------
+    OptionError
+        If sections are named that are not there, twice, or in a dataset of several stacks.
+    ShapeMismatchError
+        If images and labels differ in shape.
+    StackError
+        If a file is not what it should be.
+    """
+    parts, kind = _parts(config, folder)
+    if len(parts) > 1 and (config.sections or config.validation not in (None, "none")):
+        raise OptionError(
+            f"{config.dataset}: expected no --sections or --validation, found them",
+            hint="it has several stacks; --images and --labels choose one of them",
+        )
+    training: list[Section] = []
+    validation: list[Section] = []
+    voxel_size, said = None, []
+    for part in parts:
+        with io.open_stack(part.images, axes=config.axes) as images:
+            labels = io.read_labels(part.labels, kind, axes=config.axes)
+            if images.shape != labels.shape:
+                raise ShapeMismatchError(
+                    f"{part.labels}: expected labels of shape {images.shape} like {part.images}, "
+                    f"found {labels.shape}",
+                    hint="give the labels of these very images",
+                )
+            train, held = split_sections(config, len(images), part.sections)
+            training += [Section(images.section(i), labels[i]) for i in train]
+            validation += [Section(images.section(i), labels[i]) for i in held]
+            voxel_size = voxel_size or images.voxel_size_nm
+        said.append(
+            f"{Path(part.images).name} sections {format_sections(train)}"
+            + (f" (validation {format_sections(held)})" if held else "")
+        )
+    name = f"{config.dataset}: " if folder else ""
+    return TrainingData(tuple(training), tuple(validation), voxel_size, name + "; ".join(said))
+
+
+def _parts(config: TrainConfig, folder: Path | None) -> tuple[tuple[datasets.Part, ...], LabelKind]:
+    """Return the stacks to read, with whole paths, and what their labels say."""
+    if folder is None or config.dataset is None:
+        if not (config.images and config.labels):
+            raise OptionError(
+                "training data: expected a dataset, or both --images and --labels, found neither",
+                hint="--images X.tif --labels Y.tif --sections 1-24",
+            )
+        own = datasets.Part(config.images, config.labels, config.sections)
+        return (own,), config.labels_are
+    dataset = datasets.find(config.dataset)
+    parts = tuple(
+        datasets.Part(str(folder / p.images), str(folder / p.labels), config.sections or p.sections)
+        for p in dataset.train
+    )
+    return parts, dataset.label_kind
+
+
+def split_sections(
+    config: TrainConfig, count: int, standard: str | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Choose which sections of one stack train and which are held out for validation.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Whose ``validation`` and recipe decide.
+    count : int
+        Sections in the stack.
+    standard : str or None
+        The sections to divide; None = all.
+
+    Returns
+    -------
+    training, validation : tuple of int
+        Indices from 0, no index in both.
+
+    Raises
+    ------
+    OptionError
+        If nothing is left to train on.
+
+    Notes
+    -----
+    The held-out share is one block at the start: neighbouring sections look alike, so scattered
+    ones would judge a network by what it has all but seen.
+    """
+    chosen = parse_sections(standard, count) if standard else tuple(range(count))
+    if config.validation == "none":
+        return chosen, ()
+    if config.validation is not None:
+        held = parse_sections(config.validation, count)
+    else:
+        share = config.recipe.validation_share if len(chosen) > 1 else 0
+        held = chosen[: ceil(share * len(chosen))]
+    training = tuple(index for index in chosen if index not in held)
+    if not training:
+        raise OptionError(
+            f"validation {config.validation}: expected some sections left to train on, found none",
+            hint="hold fewer sections out, or name more with --sections",
+        )
+    return training, held
+
+
+class Patches:
+    """The patches of every epoch.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        What to cut them from.
+    recipe : Recipe
+        How large, how many, how augmented.
+    seed : int
+        Seed of order and augmentation.
+    """
+
+    def __init__(self, sections: Sequence[Section], recipe: Recipe, *, seed: int) -> None:
+        self._pairs = [_to_pair(section, recipe.input_px) for section in sections]
+        self._recipe = recipe
+        self._seed = seed
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; the last one may be smaller."""
+        return -(-len(self._pairs) * self._recipe.visits // self._recipe.batch_size)
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Cut the patches of one step.
+
+        Parameters
+        ----------
+        epoch, step : int
+            From 0.
+
+        Returns
+        -------
+        images : Tensor of float32, shape (B, 1, P, P)
+            Normalised grey values.
+        targets : Tensor of float32, shape (B, 1, P, P)
+            Interior probability, soft where a warped edge falls between pixels.
+        """
+        order = np.random.default_rng((self._seed, epoch)).permutation(
+            len(self._pairs) * self._recipe.visits
+        )
+        size = self._recipe.batch_size
+        patches = [self._patch(epoch, int(sample)) for sample in order[step * size :][:size]]
+        return torch.stack([p[0] for p in patches]), torch.stack([p[1] for p in patches])
+
+    def _patch(self, epoch: int, sample: int) -> tuple[Tensor, Tensor]:
+        index, visit = divmod(sample, self._recipe.visits)
+        pair = self._pairs[index]  # (2, Y, X)
+        rng = np.random.default_rng((self._seed, epoch, sample))
+        if self._recipe.augmentation == "full":
+            pair = augment.warped_patch(pair, self._recipe.patch_px or pair.shape[-1], rng)
+            image = augment.change_intensity(pair[:1], rng)
+        else:
+            pair = augment.plain_patch(pair, self._recipe.patch_px, rng)
+            if self._recipe.augmentation == "eightfold":
+                pair = augment.orient(pair, visit % 8)
+            image = pair[:1]
+        return image, pair[1:]
+
+
+def _to_pair(section: Section, input_px: int | None) -> Tensor:
+    """Stack the normalised image on its labels in [0, 1]: float32 (2, Y, X)."""
+    pair = np.stack([standardise(section.image), section.labels.astype(np.float32) / 255])
+    if input_px is not None:
+        pair = resize(pair, (input_px, input_px))
+    return torch.from_numpy(pair)

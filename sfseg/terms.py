@@ -1,0 +1,100 @@
+"""The words of the field as types and constants.
+
+A *stack* is (Z, Y, X), a *section* one (Y, X) image of it, numbered from 1 where a person reads
+it. *Interior probability* is float32 in [0, 1]: 1 = inside a cell, 0 = membrane.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.errors import OptionError
+
+AnyArray = NDArray[Any]
+Probability = NDArray[np.float32]
+Segments = NDArray[np.int32]
+
+Shape = tuple[int, int, int]
+"""Sections, rows, columns: (Z, Y, X)."""
+
+VoxelSize = tuple[float, float, float]
+"""Nanometres along (z, y, x)."""
+
+LabelKind = Literal["interior", "membrane", "instances"]
+"""What the pixels of a labels file say: nonzero = inside a cell, nonzero = membrane, or cell ids."""
+
+INTERIOR = 255
+"""How an interior pixel is written in 8-bit labels and binary output; membrane is 0."""
+
+
+def parse_sections(text: str, count: int) -> tuple[int, ...]:
+    """Turn a person's list of sections into indices.
+
+    Parameters
+    ----------
+    text : str
+        Section numbers from 1 and ranges of them, as in ``"1-24"`` or ``"1,3,10-12"``.
+    count : int
+        Number of sections in the stack.
+
+    Returns
+    -------
+    tuple of int
+        Indices from 0, ascending, each once.
+
+    Raises
+    ------
+    OptionError
+        If the text is not such a list or names a section outside the stack.
+
+    Examples
+    --------
+    >>> parse_sections("1-3,7", count=30)
+    (0, 1, 2, 6)
+    """
+    indices: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if match is None:
+            raise OptionError(
+                f"sections {text!r}: expected numbers and ranges, found {part!r}",
+                hint="write it like 1-24 or 1,3,10-12",
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if not 1 <= first <= last <= count:
+            raise OptionError(
+                f"sections {text!r}: expected sections from 1 to {count}, found {part}",
+                hint=f"the stack has {count} sections, numbered from 1",
+            )
+        indices.update(range(first - 1, last))
+    return tuple(sorted(indices))
+
+
+def format_sections(indices: Sequence[int]) -> str:
+    """Write section indices as `parse_sections` reads them.
+
+    Parameters
+    ----------
+    indices : sequence of int
+        Indices from 0.
+
+    Returns
+    -------
+    str
+        Section numbers from 1, runs as ranges.
+
+    Examples
+    --------
+    >>> format_sections((0, 1, 2, 6))
+    '1-3,7'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(index + 1 for index in indices):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -1,0 +1,360 @@
+"""Learning: loss, step, average, validation, and a state that goes on bit for bit."""
+
+import copy
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from math import cos, pi
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sfseg import checkpoints, engines, metrics, models
+from sfseg.config import Recipe, TrainConfig
+from sfseg.errors import CheckpointError, NonFiniteError
+from sfseg.predictor import Predictor
+from sfseg.samples import Patches, TrainingData
+from sfseg.tiles import halo_px
+
+STATE = f"state{checkpoints.SUFFIX}"
+WEIGHTS = f"weights{checkpoints.SUFFIX}"
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of training, as it is reported.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        The running epoch, from 1, and how many there are.
+    step, steps : int
+        Steps done in the whole training, and how many there are.
+    loss, learning_rate : float
+        Of this step.
+    best_v_rand : float or None
+        Best validation score so far.
+    seconds_left : float
+        Estimate from the steps since the start.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    best_v_rand: float | None
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of ``history.csv``; the scores are None where nothing is held out.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss : float
+        Mean over the epoch's steps.
+    learning_rate : float
+        At its last step.
+    v_rand, v_rand_threshold, v_info, dice : float or None
+        Of the held-out sections in a single pass, as `sfseg score` computes them.
+    seconds : float
+        Since the start of the training, without interruptions.
+    """
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    v_rand: float | None
+    v_rand_threshold: float | None
+    v_info: float | None
+    dice: float | None
+    seconds: float
+
+
+@dataclass
+class Progress:
+    """How far a training is; saved with its state.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    losses : list of float
+        Of the running epoch's steps.
+    history : list of EpochRecord
+        Of the epochs done.
+    seconds : float
+        Spent before the last interruption.
+    """
+
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[EpochRecord] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def best_v_rand(self) -> float | None:
+        """Best validation score so far."""
+        return max((r.v_rand for r in self.history if r.v_rand is not None), default=None)
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the learning rate of a step, from 0.
+
+    Notes
+    -----
+    ``one_cycle`` rises linearly over the first tenth and falls to zero as half a cosine.
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    rise = max(steps // 10, 1)
+    if step < rise:
+        return recipe.learning_rate * (step + 1) / rise
+    return recipe.learning_rate * (1 + cos(pi * (step - rise) / max(steps - rise, 1))) / 2
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return kind(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
+    """Compute the recipe's loss.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Which loss, membrane weight and smoothing.
+    logits : Tensor of float32, shape (B, 1, Y, X)
+        What the network said.
+    targets : Tensor of float32, shape (B, 1, Y, X)
+        Interior probability in [0, 1].
+
+    Returns
+    -------
+    Tensor of float32, shape ()
+        Mean over the pixels, weighted: an interior pixel 1, a membrane pixel the recipe's weight.
+    """
+    weights = 1 + (recipe.membrane_weight - 1) * (1 - targets)
+    targets = targets * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
+    if recipe.loss == "mse":
+        losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")
+    else:
+        losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move an exponential average of the weights one step on.
+
+    The decay grows with the step, (1 + step) / (10 + step), until it reaches `decay`, so that the
+    average forgets the random start. Batch statistics are averaged alike; counters are copied.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    ours, theirs = average.state_dict(), network.state_dict()
+    for name, tensor in ours.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(theirs[name], 1 - decay)
+        else:
+            tensor.copy_(theirs[name])
+
+
+class Trainer:
+    """A training under way: networks, optimiser, progress, and the folder that it writes to.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        How and where to.
+    data : TrainingData
+        On what.
+    """
+
+    def __init__(self, config: TrainConfig, data: TrainingData) -> None:
+        self.config = config
+        self.data = data
+        self.device = engines.pick_device(config.device)
+        self.dtype = engines.pick_dtype(config.precision, self.device)
+        self.patches = Patches(data.training, config.recipe, seed=config.seed)
+        self.network = models.build(config.arch, seed=config.seed)
+        self.network.to(self.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network)
+        self.optimizer = make_optimizer(self.network, config.recipe)
+        self.forward = engines.compiled(self.network) if config.compile else self.network
+        self.progress = Progress()
+        self.started = time.monotonic()
+        self.first_step = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps in the whole training."""
+        return self.patches.steps * self.config.recipe.epochs
+
+    @property
+    def seconds(self) -> float:
+        """Time spent, without interruptions."""
+        return self.progress.seconds + time.monotonic() - self.started
+
+    @property
+    def weights(self) -> Path:
+        """Where the weights go."""
+        return self.config.out / WEIGHTS
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Cut the patches of a step of the whole training, from 0."""
+        return self.patches.batch(*divmod(step, self.patches.steps))
+
+    def take_step(self, images: Tensor, targets: Tensor) -> StepRecord:
+        """Learn from one batch.
+
+        Raises
+        ------
+        NonFiniteError
+            If the loss is no longer a number; the networks are left as they were.
+        """
+        progress, recipe = self.progress, self.config.recipe
+        rate = learning_rate(recipe, progress.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with engines.autocast(self.device, self.dtype):
+            logits = self.forward(images)
+        loss = loss_of(recipe, logits.float(), targets.to(self.device))
+        if not bool(torch.isfinite(loss)):
+            raise NonFiniteError(
+                f"step {progress.step + 1}: expected a finite loss, found {loss.item()}",
+                hint="train with --precision float32, or a lower --learning-rate",
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        average_weights(self.average, self.network, recipe.ema_decay, progress.step)
+        progress.step += 1
+        progress.losses.append(loss.item())
+        return self._step_record(rate)
+
+    def _step_record(self, rate: float) -> StepRecord:
+        progress = self.progress
+        done = progress.step - self.first_step
+        return StepRecord(
+            epoch=(progress.step - 1) // self.patches.steps + 1,
+            epochs=self.config.recipe.epochs,
+            step=progress.step,
+            steps=self.steps,
+            loss=progress.losses[-1],
+            learning_rate=rate,
+            best_v_rand=progress.best_v_rand,
+            seconds_left=(time.monotonic() - self.started) / done * (self.steps - progress.step),
+        )
+
+    def finish_epoch(self) -> EpochRecord:
+        """Validate and note the epoch down; write the weights if they are the best so far."""
+        progress, recipe = self.progress, self.config.recipe
+        scores = self.validate()
+        record = EpochRecord(
+            epoch=progress.step // self.patches.steps,
+            loss=float(np.mean(progress.losses)),
+            learning_rate=learning_rate(recipe, progress.step - 1, self.steps),
+            v_rand=scores and scores.v_rand,
+            v_rand_threshold=scores and scores.v_rand_threshold,
+            v_info=scores and scores.v_info,
+            dice=scores and scores.dice,
+            seconds=self.seconds,
+        )
+        best = progress.best_v_rand
+        progress.history.append(record)
+        progress.losses.clear()
+        if record.v_rand is None or best is None or record.v_rand > best:
+            self.save_weights(record)
+        return record
+
+    def validate(self) -> metrics.Scores | None:
+        """Score the averaged network on the held-out sections, as predict and score would."""
+        if not self.data.validation:
+            return None
+        predict = Predictor(
+            engine=engines.torch_engine(self.average, self.device, self.dtype),
+            halo_px=halo_px(self.average, models.STRIDE),
+            input_px=self.config.recipe.input_px,
+        )
+        prediction = np.stack([predict(section.image) for section in self.data.validation])
+        return metrics.evaluate(prediction, np.stack([s.labels for s in self.data.validation]))
+
+    def save_weights(self, record: EpochRecord) -> None:
+        """Write the averaged network and what it is."""
+        scores = {
+            name: value
+            for name in ("v_rand", "v_rand_threshold", "v_info", "dice")
+            if (value := getattr(record, name)) is not None
+        }
+        header = checkpoints.Header(
+            arch=self.config.arch,
+            recipe=self.config.recipe.name,
+            input_px=self.config.recipe.input_px,
+            voxel_size_nm=self.data.voxel_size_nm,
+            data=self.data.description,
+            scores=scores,
+            training={"epoch": record.epoch, **fingerprint(self.config, self.data)},
+        )
+        checkpoints.save_weights(self.weights, self.average, header, half=self.config.half)
+
+    def save_state(self) -> None:
+        """Make everything that going on needs durable."""
+        progress = dataclasses.replace(self.progress, seconds=self.seconds)
+        checkpoints.save_state(
+            self.config.out / STATE,
+            {"network": self.network, "average": self.average},
+            self.optimizer,
+            {
+                "config": fingerprint(self.config, self.data),
+                "progress": dataclasses.asdict(progress),
+            },
+        )
+
+    def load_state(self) -> None:
+        """Go on from a saved state.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it was started with another configuration or other data.
+        """
+        path = self.config.out / STATE
+        networks = {"network": self.network, "average": self.average}
+        saved = checkpoints.load_state(path, networks, self.optimizer)
+        now = fingerprint(self.config, self.data)
+        changed = sorted(key for key in now if now[key] != saved["config"].get(key))
+        if changed:
+            raise CheckpointError(
+                f"{path}: expected the configuration that the training was started with, "
+                f"found another {', '.join(changed)}",
+                hint="resume with the options that the training was started with",
+            )
+        progress = saved["progress"]
+        history = [EpochRecord(**record) for record in progress.pop("history")]
+        self.progress = Progress(**progress, history=history)
+        self.first_step = self.progress.step
+
+
+def fingerprint(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
+    """Say, as JSON would hold it, what decides the weights that come out."""
+    return {
+        "arch": config.arch,
+        "seed": config.seed,
+        "precision": config.precision,
+        "recipe": dataclasses.asdict(config.recipe),
+        "data": data.description,
+        "pixels_sha256": data.sha256,
+    }
