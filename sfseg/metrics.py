@@ -1,0 +1,299 @@
+"""How good a membrane map is: V_Rand, V_Info, Dice and Jaccard; arrays in, numbers out.
+
+`evaluate` gives the numbers of the evaluation script of the ISBI 2012 challenge, exactly, and those
+of the usual overlaps beside them. The halves of a score are called *split* (it falls when a true
+cell is cut up) and *merge* (it falls when true cells are joined), never precision and recall: which
+of the two is which differs from library to library.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.contingency import Tallies
+from sfseg.errors import ShapeMismatchError
+from sfseg.sweep import THRESHOLDS, Counts, as_stack, sweep_section
+from sfseg.terms import AnyArray, Shape
+
+Floats = NDArray[np.float64]
+
+HALF = THRESHOLDS.index(0.5)
+ALPHAS = tuple(step / 10 for step in range(1, 11))
+"""The weights that `Scores.v_rand_alpha` is the best over."""
+
+
+@dataclass(frozen=True)
+class ThresholdScore:
+    """The scores of a stack at one threshold."""
+
+    threshold: float
+    v_rand: float
+    v_rand_pooled: float
+    v_info: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class SectionScore:
+    """The scores of one section, numbered from 1, at the threshold of the stack's best V_Rand."""
+
+    section: int
+    v_rand: float
+    v_info: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a stack; see `evaluate`."""
+
+    shape: Shape
+    v_rand: float
+    v_rand_split: float
+    v_rand_merge: float
+    v_rand_threshold: float
+    v_rand_pooled: float
+    v_rand_alpha: float
+    v_info: float
+    v_info_split: float
+    v_info_merge: float
+    v_info_threshold: float
+    dice: float
+    jaccard: float
+    membrane_dice: float
+    dice_best: float
+    pixel_f: float
+    per_threshold: tuple[ThresholdScore, ...]
+    per_section: tuple[SectionScore, ...]
+
+
+class Halves(NamedTuple):
+    """A score and its two halves, each an array of the same shape."""
+
+    score: Floats
+    split: Floats
+    merge: Floats
+
+
+def v_rand(tallies: Tallies, alpha: float = 0.5) -> Halves:
+    """Compute V_Rand from the sums over contingency tables.
+
+    Parameters
+    ----------
+    tallies : Tallies
+        The sums, arrays of any shape.
+    alpha : float
+        The weight of the merge half, from 0 to 1; 0.5 is the official score.
+
+    Returns
+    -------
+    Halves
+        The score and its halves, from 0 to 1.
+
+    Notes
+    -----
+    With p_ij the fraction of pixels in true segment i and predicted segment j, and t_i and s_j its
+    sums over j and i: split = sum p_ij^2 / sum t_i^2, merge = sum p_ij^2 / sum s_j^2, and
+    V_Rand = sum p_ij^2 / (alpha sum s_j^2 + (1 - alpha) sum t_i^2) [1]_.
+
+    References
+    ----------
+    .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
+    """
+    joint, predicted, true = tallies[1:4]
+    score = joint / (true + alpha * (predicted - true))  # so written it is exact where they agree
+    return Halves(score, joint / true, joint / predicted)
+
+
+def v_info(tallies: Tallies) -> Halves:
+    """Compute V_Info from the sums over contingency tables.
+
+    Parameters
+    ----------
+    tallies : Tallies
+        The sums, arrays of any shape.
+
+    Returns
+    -------
+    Halves
+        The score and its halves, from 0 to 1. A half whose entropy is 0 counts as 0, and so does
+        the score: a single segment tells nothing. The reference does the same.
+
+    Notes
+    -----
+    split = I / H(S), merge = I / H(T), V_Info = 2 I / (H(S) + H(T)), with H(T) and H(S) the
+    entropies of the true and the predicted segments and I their mutual information [1]_. The base
+    of the logarithm (e) cancels out.
+
+    References
+    ----------
+    .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
+    """
+    n = tallies.pixels
+    joint, predicted, true = (
+        # one segment of all pixels has the entropy 0, which rounding would hide
+        np.where(squares == n * n, 0.0, np.log(n) - logs / n)
+        for squares, logs in zip(tallies[1:4], tallies[4:7], strict=True)
+    )
+    shared = np.clip(predicted + true - joint, 0.0, np.minimum(predicted, true))
+    score = _ratio(2 * shared, predicted + true, empty=0.0)
+    return Halves(score, _ratio(shared, predicted, empty=0.0), _ratio(shared, true, empty=0.0))
+
+
+def dice(shared: AnyArray, predicted: AnyArray, true: AnyArray) -> Floats:
+    """Compute Dice, 2 TP / (2 TP + FP + FN) [1]_, from counts of pixels.
+
+    Parameters
+    ----------
+    shared, predicted, true : ndarray of int
+        The pixels of the class in both images (TP), in the predicted (TP + FP) and in the true one
+        (TP + FN).
+
+    Returns
+    -------
+    ndarray of float64
+        From 0 to 1; 1 where neither image has a pixel of the class.
+
+    References
+    ----------
+    .. [1] L. R. Dice, 1945, doi:10.2307/1932409
+    """
+    return _ratio(2 * shared, predicted + true, empty=1.0)
+
+
+def jaccard(shared: AnyArray, predicted: AnyArray, true: AnyArray) -> Floats:
+    """Compute Jaccard, TP / (TP + FP + FN), as `dice` does.
+
+    P. Jaccard, 1912, doi:10.1111/j.1469-8137.1912.tb05611.x
+    """
+    return _ratio(shared, predicted + true - shared, empty=1.0)
+
+
+def _ratio(part: AnyArray, whole: AnyArray, *, empty: float) -> Floats:
+    ratio = np.full(np.shape(whole), empty)
+    np.divide(part, whole, out=ratio, where=np.asarray(whole) > 0)
+    return ratio
+
+
+def evaluate(
+    prediction: AnyArray,
+    labels: AnyArray,
+    *,
+    workers: int | None = None,
+    names: tuple[str, str] = ("prediction", "labels"),
+    numbers: Sequence[int] | None = None,
+) -> Scores:
+    """Score a membrane map against the truth, as the challenge's script does.
+
+    Parameters
+    ----------
+    prediction : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
+        Interior probability, 1 = inside a cell; integers are divided by their type's maximum.
+    labels : ndarray of bool, uint8, uint16 or float, shape as `prediction`
+        The truth, 0 = membrane; integers as they are, floats from 0 to 1.
+    workers : int, optional
+        Threads to use; default is one a core, at most 8.
+    names : tuple of str
+        What to call the two in messages.
+    numbers : sequence of int, optional
+        What to call the sections in messages and in `per_section`; default is from 1.
+
+    Returns
+    -------
+    Scores
+        See Notes.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the shapes differ.
+    StackError
+        If an array is of another type or not a stack, a float is outside [0, 1], or a section has
+        no label above a threshold: there is nothing to score.
+    NonFiniteError
+        If a float is NaN or infinite.
+
+    Notes
+    -----
+    At each of `THRESHOLDS` the true segments are the 4-connected components of labels above it, the
+    predicted ones those of probability above it after border thinning. `v_rand` and `v_info` are
+    the best over thresholds of the mean over sections, each with its halves at its own best
+    threshold (the first of equals); `v_rand_pooled` sums the pairs of pixels of all sections
+    instead. `v_rand_alpha` is the best over `ALPHAS` of V_alpha at the threshold of `v_rand` (not
+    over both: with alpha = 1 it is the merge half, and near 1 at any high threshold).
+
+    The overlaps pool all pixels: `dice` and `jaccard` of the interior and `membrane_dice` at 0.5,
+    `dice_best` the best over thresholds, with labels above 0 as the truth. `pixel_f` is the
+    script's best pixel F-score: Dice of the interior with labels above the threshold as the truth.
+    In `per_section`, V_Rand and V_Info are at the threshold of `v_rand`, Dice is at 0.5.
+
+    References
+    ----------
+    .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
+    """
+    if prediction.shape != labels.shape:
+        raise ShapeMismatchError(
+            f"{names[0]}: expected the shape of {names[1]}, {labels.shape}, "
+            f"found {prediction.shape}",
+            hint="score a prediction against the labels of the same sections",
+        )
+    stacks = [
+        as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
+    ]
+    numbers = numbers or range(1, len(stacks[0]) + 1)
+    with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
+        sections = list(pool.map(partial(sweep_section, names=names), *stacks, numbers))
+    columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
+    tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
+    return _summarise(stacks[0].shape, tallies, np.stack([above for _, above in sections]), numbers)
+
+
+def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[int]) -> Scores:
+    """Turn sums of shape (Z, thresholds) and counts of shape (Z, levels, levels) into scores."""
+    rand, info = v_rand(tallies), v_info(tallies)
+    mean_rand, mean_info = (Halves(*(half.mean(0) for half in halves)) for halves in (rand, info))
+    best, best_info = int(mean_rand.score.argmax()), int(mean_info.score.argmax())
+    at_best = Tallies(*(sums[:, best] for sums in tallies))
+    pooled = v_rand(Tallies(*(sums.sum(0) for sums in tallies))).score
+    total = above.sum(0)
+    overlaps = dice(*_interior(total))
+    by_threshold = (mean_rand.score, pooled, mean_info.score, overlaps)
+    by_section = (rand.score[:, best], info.score[:, best], dice(*_interior(above))[:, HALF])
+    return Scores(
+        shape=shape,
+        v_rand=float(mean_rand.score[best]),
+        v_rand_split=float(mean_rand.split[best]),
+        v_rand_merge=float(mean_rand.merge[best]),
+        v_rand_threshold=THRESHOLDS[best],
+        v_rand_pooled=float(pooled.max()),
+        v_rand_alpha=max(float(v_rand(at_best, alpha).score.mean()) for alpha in ALPHAS),
+        v_info=float(mean_info.score[best_info]),
+        v_info_split=float(mean_info.split[best_info]),
+        v_info_merge=float(mean_info.merge[best_info]),
+        v_info_threshold=THRESHOLDS[best_info],
+        dice=float(overlaps[HALF]),
+        jaccard=float(jaccard(*_interior(total))[HALF]),
+        membrane_dice=float(dice(*_membrane(total))[HALF]),
+        dice_best=float(overlaps.max()),
+        pixel_f=float(dice(total.diagonal()[1:], total[1:, 0], total[0, 1:]).max()),
+        per_threshold=tuple(map(ThresholdScore, THRESHOLDS, *map(np.ndarray.tolist, by_threshold))),
+        per_section=tuple(map(SectionScore, numbers, *map(np.ndarray.tolist, by_section))),
+    )
+
+
+def _interior(above: Counts) -> tuple[Counts, Counts, Counts]:
+    """Count the interior in both images, the predicted, the true, for each threshold."""
+    return above[..., 1:, 1], above[..., 1:, 0], above[..., :1, 1]
+
+
+def _membrane(above: Counts) -> tuple[Counts, Counts, Counts]:
+    """Count the membrane in both images, the predicted, the true, for each threshold."""
+    pixels = above[..., :1, 0]
+    shared, predicted, true = _interior(above)
+    return pixels - predicted - true + shared, pixels - predicted, pixels - true
