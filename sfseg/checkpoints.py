@@ -19,6 +19,9 @@ from sfseg.terms import VoxelSize
 SCHEMA = 1
 """Number of the header's layout; a loader stays for each past one."""
 
+NORMALISATION = "section"
+"""The one way to normalise: `sfseg.normalise.standardise`."""
+
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
 
@@ -33,7 +36,7 @@ class Header:
         Names of the architecture and of the recipe.
     input_px : int or None
         Side of the square to which sections are resized for the network; None = native size.
-    normalisation : {'section'}
+    normalisation : str
         Grey values are standardised section by section.
     voxel_size_nm : tuple of float or None
         (z, y, x) of the training data.
@@ -52,7 +55,7 @@ class Header:
     arch: str
     recipe: str
     input_px: int | None = None
-    normalisation: str = "section"
+    normalisation: str = NORMALISATION
     voxel_size_nm: VoxelSize | None = None
     data: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
@@ -116,7 +119,7 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
         )
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: expected the tensors of {header.arch}, found others: {_first_line(error)}",
+            f"{path}: expected the tensors of {header.arch}, found others: {_last_line(error)}",
             hint="train again, or use a file that sfseg train wrote",
         ) from error
     return network.eval(), header
@@ -168,7 +171,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path}: expected a safetensors file, found something else: {_first_line(error)}",
+            f"{path}: expected a safetensors file, found something else: {_last_line(error)}",
             hint="pickled .pt and .pth files are never opened: they can run code",
         ) from error
     if not isinstance(header, dict):
@@ -185,22 +188,30 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _parse_header(path: Path, raw: dict[str, Any]) -> Header:
-    schema = raw.get("schema")
-    if schema != SCHEMA:
+    if raw.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{path}: expected a header of schema {SCHEMA}, found {schema!r}",
+            f"{path}: expected a header of schema {SCHEMA}, found {raw.get('schema')!r}",
             hint="upgrade sfseg: these weights come from a newer version",
         )
-    try:
-        return Header(**raw)
-    except TypeError as error:
+    known = {field.name for field in dataclasses.fields(Header)}
+    if set(raw) != known:
         raise CheckpointError(
-            f"{path}: expected a header of weights, found {sorted(raw)}"
-        ) from error
+            f"{path}: expected a header of {', '.join(sorted(known))}, "
+            f"found {', '.join(sorted(known ^ set(raw)))} missing or unknown",
+            hint="only files that sfseg train wrote can be used",
+        )
+    if raw["arch"] not in models.ARCHITECTURES or raw["normalisation"] != NORMALISATION:
+        raise CheckpointError(
+            f"{path}: expected a known architecture and normalisation by {NORMALISATION}, "
+            f"found {raw['arch']!r} and {raw['normalisation']!r}",
+            hint="upgrade sfseg: these weights come from a newer version",
+        )
+    voxel_size = raw["voxel_size_nm"]
+    return Header(**{**raw, "voxel_size_nm": voxel_size and tuple(voxel_size)})
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _last_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
 
 
 def save_state(
@@ -270,7 +281,7 @@ def load_state(
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"{path}: expected the state of this network, found another: {_first_line(error)}",
+            f"{path}: expected the state of this network, found another: {_last_line(error)}",
             hint="resume with the options that the training was started with",
         ) from error
     return progress

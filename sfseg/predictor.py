@@ -73,7 +73,8 @@ class Predictor:
         height, width = image.shape
         margins = ((0, -height % STRIDE), (0, -width % STRIDE))
         padded = np.pad(image, margins, mode="reflect")
-        if self.tile_px is None or max(padded.shape) <= self.tile_px:
+        # A section no larger than a tile with its halo costs no more in one piece.
+        if self.tile_px is None or max(padded.shape) <= self.tile_px + 2 * self.halo_px:
             return self.engine(padded[None])[0, :height, :width]
         result = np.empty_like(padded)
         for tile in plan(padded.shape, self.tile_px, self.halo_px):

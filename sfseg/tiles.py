@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
+import torch
 from torch import nn
 
 Box = tuple[slice, slice]
@@ -39,10 +40,9 @@ def halo_px(network: nn.Module, stride: int) -> int:
     Parameters
     ----------
     network : torch.nn.Module
-        Layers registered in the order of its longest path: convolutions, 2x2 poolings and
-        stride-2 transposed convolutions.
+        Convolutions, 2x2 poolings and stride-2 transposed convolutions, on any device.
     stride : int
-        The halo is rounded up to a multiple of it.
+        The network's stride; the halo is rounded up to a multiple of it.
 
     Returns
     -------
@@ -51,20 +51,40 @@ def halo_px(network: nn.Module, stride: int) -> int:
 
     Notes
     -----
-    Each layer adds its reach times the sampling distance at its depth: a convolution of kernel k
-    reaches (k - 1) / 2, a pooling and a transposed convolution 1 of their finer side.
+    Along the layers in the order in which they run, which is the longest path, each adds its reach
+    times the distance of its samples: a convolution of kernel k reaches (k - 1) / 2, a pooling and
+    a transposed convolution 1 on their finer side.
     """
     reach, distance = 0, 1
-    for layer in network.modules():
+    for layer in _layers_in_order(network, stride):
         if isinstance(layer, nn.ConvTranspose2d):
             distance //= 2
             reach += distance
         elif isinstance(layer, nn.Conv2d):
             reach += (int(layer.kernel_size[0]) - 1) // 2 * distance
-        elif isinstance(layer, nn.MaxPool2d):
+        else:
             reach += distance
             distance *= 2
     return ceil(reach / stride) * stride
+
+
+def _layers_in_order(network: nn.Module, stride: int) -> list[nn.Module]:
+    """Note which layers a forward pass of one tiny section runs, in their order."""
+    order: list[nn.Module] = []
+    handles = [
+        layer.register_forward_hook(lambda layer, _input, _output: order.append(layer))
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d)
+    ]
+    like, was_training = next(network.parameters()), network.training
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 1, stride, stride, dtype=like.dtype, device=like.device))
+    finally:
+        network.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return order
 
 
 def plan(shape: tuple[int, int], core_px: int, halo_px: int) -> Iterator[Tile]:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from sfseg.errors import SfsegError
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -66,7 +67,7 @@ def exit_on_terminate(_number: int, _frame: FrameType | None) -> None:
 class Progress(Protocol):
     """What a command needs of a progress display."""
 
-    def update(self, done: int, total: int, note: str) -> None:
+    def update(self, done: int, total: int | None, note: str) -> None:
         """Show that `done` of `total` are done."""
 
 
@@ -76,7 +77,7 @@ class _Bar:
     def __init__(self, bar: Any, task: Any) -> None:
         self._bar, self._task = bar, task
 
-    def update(self, done: int, total: int, note: str) -> None:
+    def update(self, done: int, total: int | None, note: str) -> None:
         self._bar.update(self._task, completed=done, total=total, note=note)
 
 

@@ -49,8 +49,12 @@ def predict(
     axes: Annotated[
         str | None, typer.Option(help="Axes of inputs whose metadata are silent, as in ZYX.")
     ] = DEFAULTS.axes,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON, not paths.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing outputs.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print facts as JSON, not paths.")
+    ] = False,
 ) -> None:
     """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
     from sfseg import predict as verb

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 
 def score(
-    prediction: Annotated[str, typer.Argument(help="Interior probability: a TIFF, folder or glob.")],
+    prediction: Annotated[
+        str, typer.Argument(help="Interior probability: a TIFF, folder or glob.")
+    ],
     truth: Annotated[str, typer.Argument(help="Labels, 0 = membrane: a TIFF, folder or glob.")],
     sections: Annotated[
         str | None, typer.Option(help="Score these sections only, as in 25-30; numbered from 1.")

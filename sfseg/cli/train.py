@@ -44,7 +44,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="[default: the recipe's]")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=0, help="[default: the recipe's]")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = DEFAULTS.seed,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
@@ -55,7 +57,9 @@ def train(
     compile_: Annotated[
         bool, typer.Option("--compile", help="Faster steps after a minute; needs a C++ compiler.")
     ] = False,
-    half: Annotated[bool, typer.Option("--half", help="Store float16 kernels: half the file.")] = False,
+    half: Annotated[
+        bool, typer.Option("--half", help="Store float16 kernels: half the file.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/ARCH-DATA]")
     ] = None,

@@ -1,0 +1,61 @@
+"""Fixtures: tissue from a seed, tiny networks, and a guard against the network."""
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfseg.tissue import make_tissue
+
+SHARED = Path(__file__).parents[2] / "shared"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(monkeypatch):
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOOPBACK:
+            pytest.fail(f"a test opened a connection to {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("SFSEG_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def tissue():
+    """Four sections of 128x160 and their labels."""
+    return make_tissue((4, 128, 160), seed=3)
+
+
+@pytest.fixture
+def tissue_files(tissue, tmp_path):
+    """The tissue as volume.tif and labels.tif in a folder, voxel 50x4x4 nm."""
+    from sfseg.io import write_stack
+
+    for name, stack in zip(("volume", "labels"), tissue, strict=True):
+        write_stack(
+            tmp_path / f"{name}.tif", stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4)
+        )
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def isbi():
+    """The folder of the real challenge data, where there is one."""
+    folder = SHARED / "data" / "ISBI-2012-challenge"
+    if not folder.is_dir():
+        pytest.skip("the ISBI 2012 stacks are not beside this repository")
+    return folder
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
