@@ -88,19 +88,19 @@ def _warp_grid(shape: torch.Size, patch_px: int, rng: np.random.Generator) -> Te
     steps = torch.arange(patch_px, dtype=torch.float32) - (patch_px - 1) / 2
     offsets = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), dim=-1)
     offsets = offsets @ torch.tensor(turn, dtype=torch.float32).T
-    offsets = offsets + _smooth_noise(patch_px, 2, rng.uniform(0, 4), rng).movedim(0, -1)
+    offsets = offsets + _smooth_noise(2, (patch_px, patch_px), rng.uniform(0, 4), rng).movedim(
+        0, -1
+    )
     return (middle + offsets) / size * 2 - 1
 
 
 def _smooth_noise(
-    patch_px: int, channels: int, deviation: float, rng: np.random.Generator
+    channels: int, shape: tuple[int, int], deviation: float, rng: np.random.Generator
 ) -> Tensor:
-    """Draw noise that changes over `ELASTIC_SPACING_PX`: float32 (channels, P, P)."""
-    points = patch_px // ELASTIC_SPACING_PX + 3
-    coarse = torch.tensor(rng.normal(0, deviation, (1, channels, points, points)))
-    smooth = functional.interpolate(
-        coarse.float(), size=(patch_px, patch_px), mode="bicubic", align_corners=True
-    )
+    """Draw noise that changes over `ELASTIC_SPACING_PX`: float32 (channels, *shape)."""
+    points = tuple(side // ELASTIC_SPACING_PX + 3 for side in shape)
+    coarse = torch.tensor(rng.normal(0, deviation, (1, channels, *points)))
+    smooth = functional.interpolate(coarse.float(), size=shape, mode="bicubic", align_corners=True)
     return smooth[0]
 
 
@@ -109,23 +109,22 @@ def change_intensity(image: Tensor, rng: np.random.Generator) -> Tensor:
 
     Parameters
     ----------
-    image : Tensor of float32, shape (1, P, P)
+    image : Tensor of float32, shape (1, Y, X)
         Normalised grey values.
     rng : numpy.random.Generator
         Source of all randomness.
 
     Returns
     -------
-    Tensor of float32, shape (1, P, P)
+    Tensor of float32, shape (1, Y, X)
         The changed image.
     """
-    side = image.shape[-1]
     if rng.random() < 0.5:
         image = _blur(image, sigma_px=rng.uniform(0.3, 1.2))
     image = torch.sign(image) * image.abs() ** float(np.exp(rng.uniform(-0.15, 0.25)))
     image = image * float(np.exp(rng.uniform(-0.35, 0.35))) + float(rng.normal(0, 0.25))
-    image = image + _smooth_noise(side, 1, rng.uniform(0, 0.3), rng)
-    noise = torch.tensor(rng.standard_normal((1, side, side), dtype=np.float32))
+    image = image + _smooth_noise(1, (image.shape[1], image.shape[2]), rng.uniform(0, 0.3), rng)
+    noise = torch.tensor(rng.standard_normal(image.shape, dtype=np.float32))
     return image + noise * float(rng.uniform(0, 0.25))
 
 

@@ -9,7 +9,7 @@
     ├── OptionError(ValueError)             options that do not fit each other or the data
     ├── MissingExtraError(ImportError)      an optional dependency is not installed
     ├── FetchError(OSError)                 no source could deliver a dataset
-    │   └── ChecksumError                   something was delivered, but not the known bytes or pixels
+    │   └── ChecksumError                   something was delivered, but not what is known
     ├── CheckpointError(ValueError)         weights or training state that cannot be used
     ├── OutputExistsError(FileExistsError)  the output exists and may not be replaced
     ├── DeviceError(RuntimeError)           the asked-for device is not there
@@ -74,8 +74,8 @@ class MissingExtraError(SfsegError, ImportError):
     def of(cls, extra: str, purpose: str) -> "MissingExtraError":
         """Build the error for the missing `extra`, saying what it is needed for."""
         return cls(
-            f"{purpose}: expected the optional packages of the extra {extra!r}, found them missing",
-            hint=f"pip install 'sfseg[{extra}]', or with pipx: pipx install 'sfseg[{extra}]' --force",
+            f"{purpose}: expected the packages of the extra {extra!r}, found them missing",
+            hint=f"pip install 'sfseg[{extra}]', or: pipx install --force 'sfseg[{extra}]'",
         )
 
 

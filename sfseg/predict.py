@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from skimage.measure import label
@@ -243,7 +244,7 @@ def predict_files(
             yield Failure(job, error)
 
 
-def output_dtype(config: PredictConfig) -> np.dtype[np.generic]:
+def output_dtype(config: PredictConfig) -> np.dtype[Any]:
     """Return the type of the pixels that a configuration writes."""
     fixed = {"binary": "uint8", "segments": "int32"}
     return np.dtype(fixed.get(config.output, config.dtype))
@@ -276,6 +277,7 @@ def convert(sections: Iterator[Probability], config: PredictConfig) -> Iterator[
         elif config.output == "binary":
             yield np.where(probability > np.float64(config.threshold), INTERIOR, 0).astype(dtype)
         elif dtype.kind == "u":
-            yield np.rint(probability * np.float64(np.iinfo(dtype).max)).astype(dtype)
+            top = 255.0 if dtype == np.uint8 else 65535.0
+            yield np.rint(probability.astype(np.float64) * top).astype(dtype)
         else:
             yield probability

@@ -66,7 +66,7 @@ class Predictor:
             turned = orient(torch.from_numpy(image), orientation).numpy()
             result = torch.from_numpy(self._run(turned))
             total += unorient(result, orientation).numpy()
-        return total / len(orientations)
+        return total / np.float32(len(orientations))
 
     def _run(self, image: Probability) -> Probability:
         """Predict a normalised section, whole or in tiles."""

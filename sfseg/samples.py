@@ -62,8 +62,8 @@ class TrainingData:
         """Hash all pixels, so that a resumed training can tell that they are the same."""
         digest = hashlib.sha256()
         for section in (*self.training, *self.validation):
-            digest.update(np.ascontiguousarray(section.image))
-            digest.update(np.ascontiguousarray(section.labels))
+            digest.update(section.image.tobytes())
+            digest.update(section.labels.tobytes())
         return digest.hexdigest()
 
 

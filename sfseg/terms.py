@@ -24,7 +24,7 @@ VoxelSize = tuple[float, float, float]
 """Nanometres along (z, y, x)."""
 
 LabelKind = Literal["interior", "membrane", "instances"]
-"""What the pixels of a labels file say: nonzero = inside a cell, nonzero = membrane, or cell ids."""
+"""What is not 0 in labels: the inside of cells, the membrane, or cells by their ids."""
 
 INTERIOR = 255
 """How an interior pixel is written in 8-bit labels and binary output; membrane is 0."""

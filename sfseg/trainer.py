@@ -22,6 +22,7 @@ from sfseg.tiles import halo_px
 
 STATE = f"state{checkpoints.SUFFIX}"
 WEIGHTS = f"weights{checkpoints.SUFFIX}"
+SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,20 @@ class EpochRecord:
         Mean over the epoch's steps.
     learning_rate : float
         At its last step.
-    v_rand, v_rand_threshold, v_info, dice : float or None
-        Of the held-out sections in a single pass, as `sfseg score` computes them.
     seconds : float
         Since the start of the training, without interruptions.
+    v_rand, v_rand_threshold, v_info, dice : float or None
+        Of the held-out sections in a single pass, as `sfseg score` computes them.
     """
 
     epoch: int
     loss: float
     learning_rate: float
-    v_rand: float | None
-    v_rand_threshold: float | None
-    v_info: float | None
-    dice: float | None
     seconds: float
+    v_rand: float | None = None
+    v_rand_threshold: float | None = None
+    v_info: float | None = None
+    dice: float | None = None
 
 
 @dataclass
@@ -124,7 +125,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Make the recipe's optimiser."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
 
@@ -188,7 +189,7 @@ class Trainer:
         self.dtype = engines.pick_dtype(config.precision, self.device)
         self.patches = Patches(data.training, config.recipe, seed=config.seed)
         self.network = models.build(config.arch, seed=config.seed)
-        self.network.to(self.device, memory_format=torch.channels_last)
+        engines.place(self.network, self.device)
         self.average = copy.deepcopy(self.network)
         self.optimizer = make_optimizer(self.network, config.recipe)
         self.forward = engines.compiled(self.network) if config.compile else self.network
@@ -262,16 +263,12 @@ class Trainer:
     def finish_epoch(self) -> EpochRecord:
         """Validate and note the epoch down; write the weights if they are the best so far."""
         progress, recipe = self.progress, self.config.recipe
-        scores = self.validate()
         record = EpochRecord(
             epoch=progress.step // self.patches.steps,
             loss=float(np.mean(progress.losses)),
             learning_rate=learning_rate(recipe, progress.step - 1, self.steps),
-            v_rand=scores and scores.v_rand,
-            v_rand_threshold=scores and scores.v_rand_threshold,
-            v_info=scores and scores.v_info,
-            dice=scores and scores.dice,
             seconds=self.seconds,
+            **self.validate(),
         )
         best = progress.best_v_rand
         progress.history.append(record)
@@ -280,25 +277,29 @@ class Trainer:
             self.save_weights(record)
         return record
 
-    def validate(self) -> metrics.Scores | None:
-        """Score the averaged network on the held-out sections, as predict and score would."""
+    def validate(self) -> dict[str, float]:
+        """Score the averaged network on the held-out sections, as predict and score would.
+
+        Returns
+        -------
+        dict of str to float
+            `SCORES` by name; empty where nothing is held out.
+        """
         if not self.data.validation:
-            return None
+            return {}
         predict = Predictor(
             engine=engines.torch_engine(self.average, self.device, self.dtype),
             halo_px=halo_px(self.average, models.STRIDE),
             input_px=self.config.recipe.input_px,
         )
         prediction = np.stack([predict(section.image) for section in self.data.validation])
-        return metrics.evaluate(prediction, np.stack([s.labels for s in self.data.validation]))
+        labels = np.stack([section.labels for section in self.data.validation])
+        scores = metrics.evaluate(prediction, labels)
+        return {name: getattr(scores, name) for name in SCORES}
 
     def save_weights(self, record: EpochRecord) -> None:
         """Write the averaged network and what it is."""
-        scores = {
-            name: value
-            for name in ("v_rand", "v_rand_threshold", "v_info", "dice")
-            if (value := getattr(record, name)) is not None
-        }
+        scores = {name: value for name in SCORES if (value := getattr(record, name)) is not None}
         header = checkpoints.Header(
             arch=self.config.arch,
             recipe=self.config.recipe.name,

@@ -1,11 +1,13 @@
 """Fixtures: tissue from a seed, tiny networks, and a guard against the network."""
 
+import shutil
 import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sfseg.io import write_stack
 from sfseg.tissue import make_tissue
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -35,16 +37,21 @@ def tissue():
     return make_tissue((4, 128, 160), seed=3)
 
 
-@pytest.fixture
-def tissue_files(tissue, tmp_path):
-    """The tissue as volume.tif and labels.tif in a folder, voxel 50x4x4 nm."""
-    from sfseg.io import write_stack
-
+@pytest.fixture(scope="session")
+def tissue_folder(tissue, tmp_path_factory):
+    """A folder with the tissue as volume.tif and labels.tif, voxel 50x4x4 nm; not to be changed."""
+    folder = tmp_path_factory.mktemp("tissue")
     for name, stack in zip(("volume", "labels"), tissue, strict=True):
         write_stack(
-            tmp_path / f"{name}.tif", stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4)
+            folder / f"{name}.tif", stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4)
         )
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def tissue_files(tissue_folder, tmp_path):
+    """A copy of that folder, to be worked in."""
+    return Path(shutil.copytree(tissue_folder, tmp_path / "tissue"))
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def test_tiles_leave_no_trace(predict, shape, rng):
     assert np.ptp(whole) > 0.001
 
 
-def test_a_section_no_larger_than_a_tile_with_its_halo_is_not_cut(unet):
+def test_a_section_no_larger_than_a_tile_with_its_halo_is_not_cut():
     seen = []
 
     def engine(batch):

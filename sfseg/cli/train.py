@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -44,6 +44,9 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=16, help="Side of patches in pixels. [default: the recipe's]")
+    ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="[default: the recipe's]")
     ] = None,
@@ -73,8 +76,14 @@ def train(
     """
     from sfseg import train as verb
     from sfseg.engines import describe_device, pick_device
+    from sfseg.trainer import EpochRecord
 
-    overrides = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    overrides: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "patch_px": patch,
+        "learning_rate": learning_rate,
+    }
     given = {name: value for name, value in overrides.items() if value is not None}
     own = images is not None or labels is not None
     config = TrainConfig(
@@ -109,7 +118,7 @@ def train(
     with on_signals(stop_soon), progress("training") as bar:
 
         def report(record: "StepRecord | EpochRecord") -> None:
-            if isinstance(record, verb.EpochRecord):
+            if isinstance(record, EpochRecord):
                 say(describe_epoch(record))
             else:
                 bar.update(record.step, record.steps, describe_step(record))

@@ -1,0 +1,1 @@
+"""How a dataset arrives whole; `sfseg.fetch` is the verb that others import."""

@@ -1,0 +1,75 @@
+"""A lock between processes; it is gone with the process that held it, however that ended."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+if sys.platform == "win32":
+    import msvcrt
+    import time
+
+    def _try_lock(file: BinaryIO) -> bool:
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _wait_for_lock(file: BinaryIO) -> None:
+        while not _try_lock(file):
+            time.sleep(0.2)
+
+else:
+    import fcntl
+
+    def _try_lock(file: BinaryIO) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _wait_for_lock(file: BinaryIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time into the block.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file. It is there while the block runs.
+    waiting : callable
+        Is called once if another process is in the block.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        while True:
+            file = stack.enter_context(path.open("ab"))
+            if not _try_lock(file):
+                waiting()
+                _wait_for_lock(file)
+            if _is_at(path, file):
+                break
+        try:
+            yield
+        finally:
+            _unlink(path)
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    """Whether the locked file is still the one at `path`: its last holder has removed it."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(PermissionError):  # Windows keeps a file that somebody waits for
+        path.unlink()

@@ -1,0 +1,89 @@
+"""What stands between a broken or hostile file and the libraries that read it."""
+
+import contextlib
+import struct
+from collections.abc import Iterator
+
+from sfseg.errors import SfsegError, StackError
+
+_FOREIGN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,  # what ElementTree raises for bad XML
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What tifffile, imagecodecs, Pillow and HDF5 raise when bytes are not what they should be."""
+
+_MAX_RATIO = 10_000
+"""Most decoded bytes for one encoded: deflate reaches 1032, zstd on real images far less."""
+
+_MAX_SEGMENT_BYTES = 2**30
+_SMALL_BYTES = 2**26
+"""An image under 64 MiB is no bomb, however well it is compressed: a constant one may be."""
+
+
+@contextlib.contextmanager
+def wrapped(what: str) -> Iterator[None]:
+    """Turn what a library raises on bad bytes into a StackError.
+
+    Parameters
+    ----------
+    what : str
+        The file, perhaps with the page, for the message.
+
+    Raises
+    ------
+    StackError
+        For a foreign error in the block.
+    PermissionError
+        As it is: the file may be good.
+    """
+    try:
+        yield
+    except (SfsegError, PermissionError):
+        raise
+    except _FOREIGN as error:
+        reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
+        raise StackError(
+            f"{what}: expected readable pixels, found {reason:.200}",
+            hint="copy or download the file again; it may be damaged",
+        ) from error
+
+
+def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_bytes: int) -> None:
+    """Refuse compressed pixels that would fill the memory, before anything is allocated.
+
+    Parameters
+    ----------
+    what : str
+        The file, perhaps with the page, for the message.
+    decoded_bytes, encoded_bytes : int
+        Size of the pixels in memory and in the file.
+    segment_bytes : int
+        Decoded size of the largest strip, tile or chunk.
+
+    Raises
+    ------
+    StackError
+        If the ratio is over 10,000 for more than 64 MiB, or a segment is over 1 GiB.
+    """
+    hint = "store it with smaller strips or tiles, or uncompressed, if you trust it"
+    if decoded_bytes > max(_SMALL_BYTES, _MAX_RATIO * encoded_bytes):
+        raise StackError(
+            f"{what}: expected at most {_MAX_RATIO} decoded bytes for one in the file, "
+            f"found {decoded_bytes} for {encoded_bytes}",
+            hint=hint,
+        )
+    if segment_bytes > _MAX_SEGMENT_BYTES:
+        raise StackError(
+            f"{what}: expected strips or tiles of at most 1 GiB, found {segment_bytes} bytes",
+            hint=hint,
+        )

@@ -1,0 +1,117 @@
+"""The stack as the rest of sfseg sees it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from sfseg.terms import AnyArray, Shape, VoxelSize
+
+
+class Stack:
+    """A stack of sections that are read when they are asked for; a context manager.
+
+    Parameters
+    ----------
+    name : str
+        What the person typed, for messages.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : numpy.dtype
+        Type of the sections as they are read, in native byte order.
+    voxel_size_nm : tuple of float or None
+        nm along (z, y, x), z NaN where the file tells only the size of its pixels; None where it
+        tells nothing.
+    read_section : callable
+        Gives the section, shape (Y, X), of an index from 0.
+    close : callable
+        Closes what is open.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        voxel_size_nm: VoxelSize | None,
+        *,
+        read_section: Callable[[int], AnyArray],
+        close: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.dtype = dtype
+        self.voxel_size_nm = voxel_size_nm
+        self._read_section = read_section
+        self._close = close
+
+    def section(self, index: int) -> AnyArray:
+        """Read one section.
+
+        Parameters
+        ----------
+        index : int
+            From 0.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (Y, X)
+            Its pixels.
+
+        Raises
+        ------
+        IndexError
+            If there is no such section.
+        StackError
+            If it cannot be decoded.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name}: expected a section below {len(self)}, found {index}")
+        # a float64 too large for float32 becomes infinite, which `require_finite` finds
+        with np.errstate(over="ignore"):
+            return self._read_section(index).astype(self.dtype, copy=False)
+
+    def read(self, sections: Sequence[int] | None = None) -> AnyArray:
+        """Read sections, all by default, into memory; raises what `section` raises.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (Z, Y, X)
+            Z is the number of sections read.
+        """
+        indices = range(len(self)) if sections is None else sections
+        pixels = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        for position, index in enumerate(indices):
+            pixels[position] = self.section(index)
+        return pixels
+
+    def describe(self) -> str:
+        """Say what it is, as in ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""
+        count, rows, columns = self.shape
+        text = f"{count} section{'s' * (count != 1)} of {rows}x{columns}, {self.dtype}"
+        if self.voxel_size_nm is None:
+            return f"{text}, no voxel size"
+        size = "x".join(f"{length:g}" for length in self.voxel_size_nm).replace("nan", "?")
+        return f"{text}, voxel {size} nm"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[AnyArray]:
+        return map(self.section, range(len(self)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

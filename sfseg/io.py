@@ -1,0 +1,312 @@
+"""Stacks in, stacks out: the only door to image files.
+
+`open_stack` reads, section by section, a TIFF, a folder or pattern of numbered images, a single
+PNG, JPEG or TIFF, or a dataset ``file.h5:/path/in/file``. `read_labels` turns labels of any
+polarity into 255 = interior, 0 = membrane. `write_stack` writes a TIFF as its sections come. The
+voxel size is carried from the input's metadata to the output's.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.errors import NonFiniteError, ShapeMismatchError, StackError, UnknownNameError
+from sfseg.images.axes import settle
+from sfseg.images.hdf5 import Hdf5Source
+from sfseg.images.labels import interior
+from sfseg.images.sources import Source, open_file
+from sfseg.images.stack import Stack
+from sfseg.images.write import write_stack
+from sfseg.terms import INTERIOR, AnyArray, LabelKind
+
+__all__ = ["Stack", "list_files", "open_stack", "read_labels", "require_finite", "write_stack"]
+
+_HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5?)):(?P<dataset>/?[^:]+)", re.IGNORECASE)
+_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_READ_AS = {
+    "bool": "uint8",
+    "int8": "int32",
+    "int16": "int32",
+    "float16": "float32",
+    "float64": "float32",
+} | {name: name for name in ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")}
+"""What the types of files become in memory; other types, complex for one, are refused."""
+
+
+def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
+    """Open a stack, check it, and read no pixels yet.
+
+    Parameters
+    ----------
+    source : str or Path
+        An image file; a folder of images or a pattern such as ``raw/*.png``, one section a file,
+        2 before 10; or ``file.h5:/path/in/file``.
+    axes : str, optional
+        What the dimensions of the file's array are, one letter each, as in ``ZYX`` or ``YXS``: see
+        `sfseg.images.axes`. By default what the file says; where a TIFF says nothing, its pages
+        are sections. For a folder the axes are those of each file.
+
+    Returns
+    -------
+    Stack
+        The open stack.
+
+    Raises
+    ------
+    StackError
+        If it is missing, empty, no image, damaged, cut short, hostile, or ambiguous without
+        `axes`.
+    ShapeMismatchError
+        If the images of a folder differ in shape or type.
+    OptionError
+        If `axes` do not fit the file.
+    MissingExtraError
+        If h5py is needed and not installed.
+
+    Notes
+    -----
+    Pixels are the numbers in the file: no palette, no inversion, no scaling is applied.
+    """
+    name, path = str(source), Path(source)
+    if _is_many(path):
+        return _open_members(name, list_files(source), axes)
+    if not path.exists() and (dataset := _HDF5.fullmatch(name)):
+        hdf5 = Hdf5Source(Path(dataset["file"]), dataset["dataset"], name)
+        return _open_one(hdf5, name, axes)
+    return _open_one(open_file(path, name), name, axes)
+
+
+def list_files(source: str | Path) -> list[Path]:
+    """List the files that a source stands for, 2 before 10.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `open_stack`.
+
+    Returns
+    -------
+    list of Path
+        The images of a folder or of a pattern; else the source itself, be it there or not.
+
+    Raises
+    ------
+    StackError
+        If a folder holds, or a pattern matches, no file.
+    """
+    name, path = str(source), Path(source)
+    if not _is_many(path):
+        return [path]
+    found = _in_folder(path) if path.is_dir() else _matching(path, name)
+    files = sorted((member for member in found if member.is_file()), key=_natural)
+    if not files:
+        raise StackError(
+            f"{name}: expected images, found none",
+            hint=f"the images end in {', '.join(_SUFFIXES)}",
+        )
+    return files
+
+
+def _is_many(path: Path) -> bool:
+    """Tell whether it is a folder, or the pattern of names that is no name itself."""
+    return path.is_dir() or (not path.exists() and any(c in str(path) for c in "*?["))
+
+
+def _open_one(source: Source, name: str, axes: str | None) -> Stack:
+    """Make a stack of one file."""
+    try:
+        layout = settle(name, source.shape, source.letters, axes)
+        dtype = _readable(source.dtype, name)
+    except ValueError:
+        source.close()
+        raise
+    return Stack(
+        name,
+        layout.stack_shape,
+        dtype,
+        source.voxel_size_nm,
+        read_section=lambda index: layout.section(source.slab(layout.sections, index)),
+        close=source.close,
+    )
+
+
+def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
+    """Give the type in memory of a type in a file."""
+    if stored.name not in _READ_AS:
+        raise StackError(
+            f"{name}: expected pixels that are whole or real numbers, found {stored}",
+            hint="convert it to uint8, uint16 or float32",
+        )
+    return np.dtype(_READ_AS[stored.name])
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """List the images of a folder."""
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _matching(pattern: Path, name: str) -> list[Path]:
+    """List the files that match a pattern."""
+    try:
+        return list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    except ValueError as error:
+        raise StackError(
+            f"{name}: expected a pattern of file names, found none: {error}",
+            hint="write it like raw/*.png",
+        ) from error
+
+
+def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
+    """Make a stack of files with a section each; they are opened one at a time."""
+    endings = {path.suffix.lower()[:4] for path in members}  # .tiff and .tif are one
+    if len(endings) != 1:
+        raise StackError(
+            f"{name}: expected images of one kind, found {', '.join(sorted(endings))}",
+            hint=f"name them with a pattern, for example {Path(name) / '*.png'}",
+        )
+    with _open_member(members[0], axes) as first:
+        pass
+    voxel_sizes = {first.voxel_size_nm}
+    for path in members[1:]:
+        with _open_member(path, axes) as member:
+            if (member.shape, member.dtype) != (first.shape, first.dtype):
+                raise ShapeMismatchError(
+                    f"{path}: expected {_size(first)} as in {members[0]}, found {_size(member)}",
+                    hint="put only sections of one stack in the folder",
+                )
+            voxel_sizes.add(member.voxel_size_nm)
+
+    def read_section(index: int) -> AnyArray:
+        with _open_member(members[index], axes) as member:
+            return member.section(0)
+
+    return Stack(
+        name,
+        (len(members), *first.shape[1:]),
+        first.dtype,
+        first.voxel_size_nm if len(voxel_sizes) == 1 else None,
+        read_section=read_section,
+        close=lambda: None,
+    )
+
+
+def _open_member(path: Path, axes: str | None) -> Stack:
+    """Open one file of a folder."""
+    member = _open_one(open_file(path, str(path)), str(path), axes)
+    if len(member) != 1:
+        member.close()
+        raise StackError(
+            f"{path}: expected one section in each file of a folder, found {len(member)}",
+            hint="name that file itself: it is a stack",
+        )
+    return member
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sort 2 before 10."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [int(part) if part.isdecimal() else part for part in parts], path.name
+
+
+def _size(stack: Stack) -> str:
+    """Write the size and type of the sections."""
+    return f"{stack.shape[1]}x{stack.shape[2]} of {stack.dtype}"
+
+
+def read_labels(
+    source: str | Path, kind: LabelKind = "interior", *, axes: str | None = None
+) -> NDArray[np.uint8]:
+    """Read labels of any polarity as interior and membrane.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `open_stack`.
+    kind : {"interior", "membrane", "instances"}
+        What the labels mark. ``interior``: any number but 0 is the inside of a cell, as in the
+        challenge. ``membrane``: any number but 0 is membrane. ``instances``: each cell has its
+        number; membrane is 0, and a pixel one of whose 4 neighbours in the section has another.
+    axes : str, optional
+        As for `open_stack`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Z, Y, X)
+        255 inside a cell, 0 on membrane.
+
+    Raises
+    ------
+    StackError
+        If labels of two values hold others, or the result is all interior or all membrane; and
+        what `open_stack` raises.
+    NonFiniteError
+        If a label is NaN or infinite.
+    UnknownNameError
+        If there is no such kind.
+    """
+    if kind not in get_args(LabelKind):
+        raise UnknownNameError.of("kind of labels", kind, get_args(LabelKind))
+    with open_stack(source, axes=axes) as stack:
+        labels = np.empty(stack.shape, np.uint8)
+        values: set[int | float] = set()
+        for number, section in enumerate(stack, start=1):
+            require_finite(section, stack.name, number)
+            values |= {section.min().item(), section.max().item()}
+            if kind != "instances":
+                _require_two_values(section, values, stack.name, number)
+            labels[number - 1] = np.where(interior(section, kind), INTERIOR, np.uint8(0))
+    if labels.min() == labels.max():
+        raise StackError(
+            f"{stack.name}: expected both interior and membrane, "
+            f"found only {', '.join(map(str, sorted(values)))}",
+            hint="give the labels, not the images or a mask",
+        )
+    return labels
+
+
+def _require_two_values(
+    section: AnyArray, values: set[int | float], name: str, number: int
+) -> None:
+    """Refuse labels that hold more than 0 and one other number."""
+    values = values | ({0} if len(values) > 1 else set())
+    if len(values) > 2 or not np.isin(section, list(values)).all():
+        found = sorted(values.union(np.unique(section).tolist()))
+        raise StackError(
+            f"{name}: section {number}: expected 0 and one other value, found "
+            f"{', '.join(map(str, found[:5]))}{', ...' if len(found) > 5 else ''}",
+            hint="if these are the numbers of cells, give --labels-are instances",
+        )
+
+
+def require_finite(section: AnyArray, name: str, number: int) -> None:
+    """Refuse a section with NaN or infinity in it.
+
+    Parameters
+    ----------
+    section : ndarray, shape (Y, X)
+        The pixels.
+    name : str
+        The stack, for the message.
+    number : int
+        The section, from 1, for the message.
+
+    Raises
+    ------
+    NonFiniteError
+        If a pixel is not finite; it names the first, by row and column from 0.
+    """
+    if section.dtype.kind != "f" or np.isfinite(section).all():
+        return
+    row, column = np.argwhere(~np.isfinite(section))[0]
+    raise NonFiniteError(
+        f"{name}: section {number}: expected finite pixels, "
+        f"found {section[row, column]} in row {row}, column {column}",
+        hint="replace NaN and infinity before, for example by the mean",
+    )

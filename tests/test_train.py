@@ -1,0 +1,219 @@
+import csv
+import dataclasses
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from sfseg import checkpoints, trainer
+from sfseg.config import DEFAULT, THESIS, TrainConfig
+from sfseg.errors import CheckpointError, DeviceError, NonFiniteError, OutputExistsError
+from sfseg.train import EpochRecord, StepRecord, train
+from sfseg.trainer import STATE, average_weights, learning_rate, loss_of
+
+TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=2, epochs=3)
+
+
+def own_config(folder):
+    """Train on three sections in two steps an epoch, hold one out."""
+    return TrainConfig(
+        out=folder / "run",
+        recipe=TINY,
+        dataset=None,
+        images=str(folder / "volume.tif"),
+        labels=str(folder / "labels.tif"),
+        sections="1-4",
+        precision="float32",
+    )
+
+
+@pytest.fixture
+def config(tissue_files):
+    return own_config(tissue_files)
+
+
+@pytest.fixture(scope="module")
+def whole(tissue_folder, tmp_path_factory):
+    """The folder of the same training, uninterrupted."""
+    out = tmp_path_factory.mktemp("whole")
+    train(dataclasses.replace(own_config(tissue_folder), out=out))
+    return out
+
+
+def stop_after(steps):
+    """Make a report that sets a stop event after so many steps."""
+    stop = threading.Event()
+
+    def report(record):
+        if isinstance(record, StepRecord) and record.step == steps:
+            stop.set()
+
+    return {"report": report, "stop": stop}
+
+
+def test_a_training_leaves_weights_history_curves_and_configuration(config):
+    records = []
+    result = train(config, report=records.append)
+    assert result.finished
+    network, header = checkpoints.load_weights(str(result.weights))
+    assert not network.training
+    assert header.arch == "sfnet"
+    assert header.voxel_size_nm == (50, 4, 4)
+    assert "volume.tif sections 2-4 (validation 1)" in header.data
+    best = max(record.v_rand for record in result.history)
+    assert header.scores["v_rand"] == best
+    rows = list(csv.DictReader((config.out / "history.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert float(rows[0]["loss"]) == result.history[0].loss
+    assert json.loads((config.out / "config.json").read_text())["recipe"]["epochs"] == 3
+    assert (config.out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert [type(r) for r in records] == [StepRecord, StepRecord, EpochRecord] * 3
+    assert not list(config.out.glob("*.part"))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_stopped_and_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
+    config, whole, steps
+):
+    assert not train(config, **stop_after(steps)).finished
+    result = train(dataclasses.replace(config, resume=True))
+    assert result.finished
+    expected, saved = checkpoints.read_tensors(whole / STATE)
+    found, _ = checkpoints.read_tensors(config.out / STATE)
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensor, found[name]), name
+    assert [r.loss for r in result.history] == [r["loss"] for r in saved["progress"]["history"]]
+
+
+def test_resuming_without_a_state_is_refused(config):
+    with pytest.raises(CheckpointError, match="found none"):
+        train(dataclasses.replace(config, resume=True))
+
+
+def test_resuming_with_another_configuration_says_what_changed(config):
+    train(config, **stop_after(1))
+    with pytest.raises(CheckpointError, match="seed"):
+        train(dataclasses.replace(config, resume=True, seed=1))
+
+
+def test_a_folder_with_a_training_is_not_overwritten(config):
+    train(config, **stop_after(1))
+    with pytest.raises(OutputExistsError, match="--resume"):
+        train(config)
+
+
+def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_state(config, monkeypatch):
+    def loss_that_breaks(recipe, logits, targets):
+        loss_that_breaks.calls += 1
+        return loss_of(recipe, logits, targets) * (1 if loss_that_breaks.calls < 3 else np.nan)
+
+    loss_that_breaks.calls = 0
+    monkeypatch.setattr(trainer, "loss_of", loss_that_breaks)
+    with pytest.raises(NonFiniteError, match="step 3"):
+        train(dataclasses.replace(config, save_every_s=0))
+    tensors, saved = checkpoints.read_tensors(config.out / STATE)  # refuses NaN itself
+    assert saved["progress"]["step"] == 2
+    assert tensors
+
+
+def test_a_missing_device_is_refused_before_any_work(config):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    with pytest.raises(DeviceError):
+        train(dataclasses.replace(config, device="cuda"))
+    assert not config.out.exists()
+
+
+def test_training_learns_membranes_of_tissue(config):
+    recipe = dataclasses.replace(TINY, patch_px=64, visits=8, epochs=3)
+    result = train(dataclasses.replace(config, recipe=recipe))
+    losses = [record.loss for record in result.history]
+    assert losses[-1] < 0.85 * losses[0]
+
+
+def test_the_thesis_recipe_trains_at_its_own_size_and_predicts_at_the_section_s(config, tissue):
+    from sfseg.config import PredictConfig
+    from sfseg.predict import make_predictor
+
+    recipe = dataclasses.replace(THESIS, input_px=48, epochs=1, visits=1)
+    result = train(dataclasses.replace(config, recipe=recipe))
+    assert result.history[0].v_rand is None
+    predictor, header = make_predictor(PredictConfig(model=str(result.weights)))
+    assert header.input_px == 48
+    assert predictor(tissue[0][0]).shape == tissue[0][0].shape
+
+
+def test_the_thesis_recipe_is_the_one_of_section_4_1():
+    assert (THESIS.loss, THESIS.optimizer, THESIS.learning_rate) == ("mse", "adam", 1e-4)
+    assert (THESIS.epochs, THESIS.batch_size, THESIS.input_px) == (300, 2, 640)
+    assert 24 * THESIS.visits * THESIS.epochs == 57_600
+    assert all(learning_rate(THESIS, step, 100) == 1e-4 for step in range(100))
+
+
+def test_the_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
+    rates = [learning_rate(DEFAULT, step, 200) for step in range(200)]
+    peak = int(np.argmax(rates))
+    assert rates[peak] == pytest.approx(DEFAULT.learning_rate)
+    assert (np.diff(rates[: peak + 1]) > 0).all()
+    assert (np.diff(rates[peak:]) <= 0).all()
+    assert rates[-1] < 1e-3 * rates[peak]
+
+
+def test_a_membrane_pixel_weighs_what_the_recipe_says():
+    recipe = dataclasses.replace(DEFAULT, membrane_weight=3.0, label_smoothing=0.0, loss="mse")
+    targets = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)
+    logits = torch.full((1, 1, 1, 2), 30.0)  # P = 1: the membrane is wrong by 1, weight 3 of 4
+    assert loss_of(recipe, logits, targets).item() == pytest.approx(0.75)
+
+
+def test_smoothed_targets_have_their_least_loss_where_the_recipe_says():
+    recipe = dataclasses.replace(DEFAULT, label_smoothing=0.1)
+    targets = torch.ones(1, 1, 1, 1)
+    probabilities = torch.linspace(0.5, 0.99, 50)
+    losses = [loss_of(recipe, torch.logit(p).view(1, 1, 1, 1), targets) for p in probabilities]
+    assert probabilities[int(torch.stack(losses).argmin())].item() == pytest.approx(0.9)
+
+
+def test_the_average_follows_the_weights_and_forgets_the_start():
+    average, network = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        average.weight.fill_(100.0)
+        network.weight.fill_(1.0)
+    for step in range(300):
+        average_weights(average, network, 0.99, step)
+    assert average.weight.item() == pytest.approx(1, abs=0.1)
+
+
+def test_without_decay_the_average_is_the_network_itself():
+    average, network = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    network(torch.randn(4, 2, 3, 3))
+    average_weights(average, network, 0.0, 10)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, average.state_dict()[name]), name
+
+
+def test_validation_scores_are_those_of_predict_and_score(config):
+    from sfseg.config import PredictConfig
+    from sfseg.predict import Job, make_predictor, predict_file
+    from sfseg.score import score_files
+
+    result = train(config)
+    predictor, header = make_predictor(
+        PredictConfig(model=str(result.weights), precision="float32")
+    )
+    out = config.out / "out.tif"
+    predict_file(Job(config.images, out), predictor, PredictConfig())
+    report = score_files(out, config.labels, sections="1")
+    assert report.scores.v_rand == pytest.approx(header.scores["v_rand"], abs=1e-9)
+
+
+def test_a_trainer_reports_the_time_that_is_left(config):
+    records = []
+    train(config, report=records.append)
+    steps = [record for record in records if isinstance(record, StepRecord)]
+    assert [record.step for record in steps] == list(range(1, 7))
+    assert steps[-1].seconds_left == 0
+    assert all(record.seconds_left > 0 for record in steps[:-1])
