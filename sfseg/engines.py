@@ -93,8 +93,9 @@ def _has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         # Ampere (8.0) is the first with bf16 tensor cores; older ones emulate it.
         return torch.cuda.get_device_capability(device)[0] >= 8
-    # AVX512 without AMX has bf16 products, too, but gains little over float32.
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and (
+        torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    )
 
 
 def place(network: nn.Module, device: torch.device) -> nn.Module:

@@ -61,6 +61,8 @@ class PredictResult:
         Carried over from the input.
     interior_share : float
         Mean of the interior probability; near 0 or 1, something is wrong with the input.
+    blank_sections : int
+        Sections of one grey value, which tell the network nothing.
     seconds : float
         From opening the input to the renamed output.
     """
@@ -69,6 +71,7 @@ class PredictResult:
     shape: Shape
     voxel_size_nm: VoxelSize | None
     interior_share: float
+    blank_sections: int
     seconds: float
 
 
@@ -200,13 +203,15 @@ def predict_file(
     """
     started = time.monotonic()
     with io.open_stack(job.source, axes=config.axes) as stack:
-        sums: list[float] = []
+        shares: list[float] = []
+        blanks: list[bool] = []
 
         def predicted() -> Iterator[Probability]:
             for index, section in enumerate(stack):
                 io.require_finite(section, stack.name, index + 1)
                 probability = predictor(section)
-                sums.append(float(probability.mean(dtype=np.float64)))
+                shares.append(float(probability.mean(dtype=np.float64)))
+                blanks.append(bool(section.min() == section.max()))
                 yield probability
                 report(SectionRecord(job.source, index + 1, len(stack)))
 
@@ -219,8 +224,14 @@ def predict_file(
             overwrite=config.overwrite,
         )
         seconds = time.monotonic() - started
-        share = float(np.mean(sums))
-        return PredictResult(job, stack.shape, stack.voxel_size_nm, share, seconds)
+        return PredictResult(
+            job,
+            stack.shape,
+            stack.voxel_size_nm,
+            interior_share=float(np.mean(shares)),
+            blank_sections=sum(blanks),
+            seconds=seconds,
+        )
 
 
 def predict_files(

@@ -108,6 +108,8 @@ def say_result(result: "PredictResult | Failure") -> None:
     say(f"{result.job.source}: {sections} sections of {height}x{width} in {result.seconds:.1f} s")
     if result.voxel_size_nm is None:
         say("no voxel size in the file: none written")
+    if result.blank_sections:
+        say(f"warning: {result.blank_sections} sections are blank: one grey value throughout")
     if not 0.01 < result.interior_share < 0.99:
         say(
             f"warning: {result.interior_share:.1%} of it is predicted as interior: "
@@ -127,5 +129,6 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "shape": result.shape,
         "voxel_size_nm": result.voxel_size_nm,
         "interior_share": result.interior_share,
+        "blank_sections": result.blank_sections,
         "seconds": result.seconds,
     }

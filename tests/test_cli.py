@@ -1,0 +1,394 @@
+"""The command line as a person meets it: exit codes, what goes where, what an error says."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from typer.testing import CliRunner
+
+from sfseg import __version__
+from sfseg.cli import app
+
+
+def sfseg(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def fails(*arguments, code=1):
+    """Run a command that must fail with a message and a hint, and give the message."""
+    result = sfseg(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    error = result.stderr[result.stderr.index("error: ") :]
+    assert "\nhint: " in error
+    assert "Traceback" not in error
+    return error
+
+
+@pytest.fixture
+def volume(tissue_files):
+    return tissue_files / "volume.tif"
+
+
+@pytest.fixture
+def labels(tissue_files):
+    return tissue_files / "labels.tif"
+
+
+TINY = ("--epochs", 1, "--patch", 16, "--batch-size", 12, "--precision", "float32")
+
+# --- all commands
+
+
+def test_help_lists_the_four_commands():
+    result = sfseg("--help")
+    assert result.exit_code == 0
+    for command in ("fetch", "train", "predict", "score"):
+        assert command in result.stdout
+
+
+def test_version_is_printed():
+    assert sfseg("--version").stdout == f"sfseg {__version__}\n"
+
+
+def test_an_unknown_option_is_a_usage_error():
+    assert sfseg("score", "--nonsense").exit_code == 2
+
+
+def test_the_module_runs_as_well():
+    result = subprocess.run(
+        [sys.executable, "-m", "sfseg", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == f"sfseg {__version__}\n"
+
+
+# --- fetch
+
+
+def test_fetch_prints_the_folder_and_nothing_else_on_stdout(tmp_path):
+    result = sfseg("fetch", "tissue", "--to", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path / 'tissue'}\n"
+    assert "licence" in result.stderr
+    assert (tmp_path / "tissue" / "volume.tif").is_file()
+
+
+def test_fetch_verify_reads_a_fetched_dataset_through(tmp_path):
+    assert "sfseg fetch tissue" in fails("fetch", "tissue", "--verify", "--to", tmp_path)
+    sfseg("fetch", "tissue", "--to", tmp_path)
+    result = sfseg("fetch", "tissue", "--verify", "--to", tmp_path)
+    assert result.exit_code == 0
+    assert "volume.tif" in result.stderr
+
+
+def test_fetch_list_says_what_is_here():
+    sfseg("fetch", "tissue")
+    lines = sfseg("fetch", "--list").stdout.splitlines()
+    rows = {line.split()[0]: line for line in lines}
+    assert {"isbi2012", "piriform", "vnc", "snemi3d", "cremi", "tissue"} <= rows.keys()
+    assert " yes " in rows["tissue"]
+    assert " no " in rows["isbi2012"]
+
+
+def test_fetch_from_takes_the_data_that_the_user_has(isbi, tmp_path):
+    result = sfseg("fetch", "isbi2012", "--from", isbi, "--to", tmp_path)
+    assert result.exit_code == 0
+    assert (tmp_path / "isbi2012" / "train-labels.tif").is_file()
+
+
+def test_fetch_of_an_unknown_dataset_suggests_the_nearest():
+    assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021")
+
+
+def test_fetch_without_a_name_is_a_usage_error():
+    assert "sfseg fetch --list" in fails("fetch", code=2)
+
+
+# --- train
+
+
+def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
+    out = tmp_path / "run"
+    result = sfseg(
+        *("train", "--images", volume, "--labels", labels, "--sections", "1-3", "--out", out),
+        *("--validation", "3", "--seed", 1, "--device", "cpu", "--half", "--axes", "ZYX"),
+        *("--labels-are", "interior", "--recipe", "default", "--learning-rate", 0.001, *TINY),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out / 'weights.safetensors'}\n"
+    assert "on cpu" in result.stderr
+    assert "epoch 1: loss" in result.stderr
+    assert "V_Rand" in result.stderr
+
+
+def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
+    out = tmp_path / "run"
+    command = ("train", "--dataset", "tissue", "--arch", "unet", "--out", out, *TINY)
+    assert sfseg(*command).exit_code == 0
+    assert "--resume" in fails(*command)
+    assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
+
+
+def test_train_refuses_bad_input(volume, labels, tmp_path):
+    own = ("train", "--out", tmp_path / "run", "--images", volume)
+    assert "did you mean 'sfnet'" in fails("train", "--arch", "sfnett", "--out", tmp_path / "run")
+    assert "did you mean 'thesis'" in fails("train", "--recipe", "theses")
+    assert "did you mean 'tissue'" in fails("train", "--dataset", "tisue", "--out", tmp_path / "r")
+    assert "--labels" in fails(*own)
+    assert "1 to 4" in fails(*own, "--labels", labels, "--sections", "3-9")
+    flat = tmp_path / "flat.tif"
+    tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
+    assert "flat.tif" in fails(*own, "--labels", flat)
+    small = tmp_path / "small.tif"
+    tifffile.imwrite(small, np.eye(20, dtype=np.uint8)[None].repeat(4, 0), photometric="minisblack")
+    assert "(4, 128, 160)" in fails(*own, "--labels", small)
+    assert "leave --resume out" in fails(*own, "--labels", labels, "--resume")
+    assert not (tmp_path / "run").exists()
+
+
+# --- predict
+
+
+def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, tmp_path):
+    out = tmp_path / "out.tif"
+    result = sfseg("predict", volume, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}\n"
+    assert "sfnet-isbi2012" in result.stderr
+    assert "cpu" in result.stderr or "cuda" in result.stderr
+    assert "4 sections of 128x160" in result.stderr
+    assert tifffile.imread(out).shape == (4, 128, 160)
+
+
+def test_predict_takes_every_option(volume, tmp_path):
+    result = sfseg(
+        *("predict", volume, "--out", tmp_path / "out.tif", "--model", "sfnet-isbi2012"),
+        *("--device", "cpu", "--precision", "float32", "--tta", "d4", "--output", "probability"),
+        *("--dtype", "uint8", "--threshold", 0.4, "--tile", 512, "--axes", "ZYX"),
+        *("--overwrite", "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    (facts,) = json.loads(result.stdout)
+    assert facts["shape"] == [4, 128, 160]
+    assert facts["voxel_size_nm"] == [50, 4, 4]
+    assert tifffile.imread(tmp_path / "out.tif").dtype == np.uint8
+
+
+@pytest.mark.parametrize(("output", "dtype"), [("binary", "uint8"), ("segments", "int32")])
+def test_predict_writes_masks_and_segments(volume, tmp_path, output, dtype):
+    assert sfseg("predict", volume, "-o", tmp_path / "o.tif", "--output", output).exit_code == 0
+    assert tifffile.imread(tmp_path / "o.tif").dtype == dtype
+
+
+def test_predict_does_the_good_files_names_the_bad_ones_and_exits_3(volume, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.tif").write_bytes(volume.read_bytes())
+    (folder / "truncated.tif").write_bytes(volume.read_bytes()[:30_000])
+    (folder / "empty.tif").write_bytes(b"")
+    result = sfseg("predict", folder, "-o", tmp_path / "maps")
+    assert result.exit_code == 3
+    assert result.stdout.split() == [str(tmp_path / "maps" / f"{name}.tif") for name in "ab"]
+    assert "truncated.tif" in result.stderr
+    assert "empty.tif" in result.stderr
+    assert "2 done, 2 failed" in result.stderr
+
+
+def test_predict_warns_of_blank_sections(tmp_path):
+    tifffile.imwrite(tmp_path / "flat.tif", np.full((1, 64, 64), 9, np.uint8))
+    result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif")
+    assert result.exit_code == 0
+    assert "warning: 1 sections are blank" in result.stderr
+
+
+def bad_missing(path, _):
+    return path.with_name("missing.tif")
+
+
+def bad_empty(path, _):
+    path.write_bytes(b"")
+    return path
+
+
+def bad_truncated(path, _):
+    path.write_bytes(path.read_bytes()[:-1000])
+    return path
+
+
+def bad_not_an_image(path, _):
+    path.write_text("Dear reader")
+    return path
+
+
+def bad_rgb(path, rng):
+    tifffile.imwrite(path, rng.integers(0, 255, (40, 50, 3), np.uint8), photometric="rgb")
+    return path
+
+
+def bad_four_axes(path, rng):
+    stack = rng.integers(0, 255, (2, 3, 40, 50), np.uint8)
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TZYX"})
+    return path
+
+
+def bad_nan(path, rng):
+    stack = rng.random((2, 40, 50), np.float32)
+    stack[0, 1, 2] = np.nan
+    tifffile.imwrite(path, stack)
+    return path
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        bad_missing,
+        bad_empty,
+        bad_truncated,
+        bad_not_an_image,
+        bad_rgb,
+        bad_four_axes,
+        bad_nan,
+    ],
+)
+def test_bad_input_is_named_with_a_hint_and_leaves_nothing(spoil, volume, labels, tmp_path, rng):
+    bad = spoil(volume, rng)
+    (tmp_path / "maps").mkdir()
+    assert bad.name in fails("predict", bad, "-o", tmp_path / "maps" / "out.tif")
+    assert list((tmp_path / "maps").iterdir()) == []
+    assert bad.name in fails("score", bad, labels)
+
+
+def test_rgb_is_settled_by_axes(tmp_path, rng):
+    image = rng.integers(0, 255, (40, 50, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "rgb.tif", image, photometric="rgb")
+    assert "--axes YXS" in fails("predict", tmp_path / "rgb.tif", "-o", tmp_path / "out.tif")
+    result = sfseg("predict", tmp_path / "rgb.tif", "-o", tmp_path / "out.tif", "--axes", "YXS")
+    assert result.exit_code == 0
+    assert tifffile.imread(tmp_path / "out.tif").shape == (40, 50)
+
+
+def test_predict_refuses_an_output_that_exists_or_is_the_input(volume, tmp_path):
+    before = volume.read_bytes()
+    assert "not an input" in fails("predict", volume, "-o", volume, "--overwrite")
+    out = tmp_path / "out.tif"
+    out.write_text("precious")
+    assert "--overwrite" in fails("predict", volume, "-o", out)
+    assert out.read_text() == "precious"
+    assert volume.read_bytes() == before
+
+
+def test_predict_refuses_bad_weights_and_devices(volume, tmp_path):
+    out = ("-o", tmp_path / "out.tif")
+    (tmp_path / "bad.safetensors").write_bytes(b"\x80\x04 pickle")
+    assert "bad.safetensors" in fails(
+        "predict", volume, *out, "--model", tmp_path / "bad.safetensors"
+    )
+    assert "sfnet-isbi2012" in fails("predict", volume, *out, "--model", "sfnet-isbi2013")
+    assert "expected auto, cpu" in fails("predict", volume, *out, "--device", "gpu")
+    if not torch.cuda.is_available():
+        assert "--device cpu" in fails("predict", volume, *out, "--device", "cuda")
+    assert not (tmp_path / "out.tif").exists()
+
+
+def test_paths_with_spaces_brackets_and_other_letters_work(volume, tmp_path):
+    source = tmp_path / "größe [uint8] 1.tif"
+    source.write_bytes(volume.read_bytes())
+    out = tmp_path / "[/scratch] é" / "out [1].tif"
+    result = sfseg("predict", source, "-o", out)
+    assert result.exit_code == 0, result.output
+    assert out.is_file()
+    assert "größe [uint8] 1.tif" in result.stderr
+    assert "[uint8]" in fails("predict", tmp_path / "none [uint8].tif", "-o", tmp_path / "x.tif")
+
+
+# --- score
+
+
+def test_score_prints_a_table_for_people_and_json_for_programs(labels):
+    table = sfseg("score", labels, labels)
+    assert table.exit_code == 0
+    assert "V_Rand" in table.stdout
+    assert "1.000000" in table.stdout
+    report = json.loads(sfseg("score", labels, labels, "--json").stdout)
+    assert report["v_rand"] == 1
+    assert report["shape"] == [4, 128, 160]
+    assert len(report["per_threshold"]) == 11
+    assert [row["section"] for row in report["per_section"]] == [1, 2, 3, 4]
+
+
+def test_score_takes_sections_and_the_other_polarity(labels, tmp_path):
+    inverted = tmp_path / "inverted.tif"
+    tifffile.imwrite(inverted, 255 - tifffile.imread(labels), photometric="minisblack")
+    plain = json.loads(sfseg("score", labels, labels, "--sections", "2-3", "--json").stdout)
+    options = ("--sections", "2-3", "--json", "--axes", "ZYX", "--invert", "--invert-labels")
+    turned = json.loads(sfseg("score", inverted, inverted, *options).stdout)
+    assert [row["section"] for row in turned["per_section"]] == [2, 3]
+    assert {k: v for k, v in plain.items() if k not in {"prediction", "truth"}} == {
+        k: v for k, v in turned.items() if k not in {"prediction", "truth"}
+    }
+
+
+def test_score_refuses_bad_pairs(volume, labels, tmp_path):
+    small = tmp_path / "small.tif"
+    tifffile.imwrite(small, np.zeros((4, 20, 20), np.uint8), photometric="minisblack")
+    assert "small.tif" in fails("score", small, labels)
+    dark = tmp_path / "dark.tif"
+    tifffile.imwrite(dark, np.zeros((4, 128, 160), np.uint8), photometric="minisblack")
+    assert "section 1" in fails("score", volume, dark)
+
+
+# --- signals
+
+
+def started(*arguments, cwd):
+    return subprocess.Popen(
+        [sys.executable, "-m", "sfseg", *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, number, code):
+    out = tissue_files / "run"
+    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out, "--epochs", 500)
+    with started("train", *own, "--patch", 16, cwd=tissue_files) as process:
+        wait_for(out / "history.csv", process)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code, stderr
+    assert "--resume" in stderr
+    assert (out / "state.safetensors").is_file()
+    assert not list(out.glob("*.part"))
+
+
+@pytest.mark.slow
+def test_a_signal_stops_predict_and_leaves_nothing(tissue_files):
+    big = np.tile(tifffile.imread(tissue_files / "volume.tif"), (10, 4, 4))
+    tifffile.imwrite(tissue_files / "big.tif", big, photometric="minisblack")
+    with started("predict", "big.tif", "-o", "out.tif", cwd=tissue_files) as process:
+        wait_for(tissue_files / "out.tif.part", process)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 143, stderr
+    assert not list(tissue_files.glob("out*"))

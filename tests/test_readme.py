@@ -1,0 +1,82 @@
+"""What the README shows is what the program does."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from sfseg.cli import app
+from sfseg.config import PredictConfig
+from sfseg.predict import Job, make_predictor, predict_file
+from sfseg.score import score_files
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line.removeprefix("$ ")
+    for language, block in BLOCKS
+    if language in {"sh", "console"}
+    for line in block.splitlines()
+    if line.removeprefix("$ ").startswith("sfseg ")
+]
+
+
+def test_the_readme_shows_each_of_the_four_commands():
+    shown = {shlex.split(command, comments=True)[1] for command in COMMANDS}
+    assert {"fetch", "train", "predict", "score"} <= shown
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_shown_command_parses(command):
+    group = typer.main.get_command(app)
+    name, *arguments = shlex.split(command, comments=True)[1:]
+    assert group.commands[name].make_context(name, arguments)
+
+
+@pytest.mark.parametrize("name", ["run", "test"])
+def test_ci_finds_its_lines(name):
+    """`.ci/run` takes the one line of the block after the marker, as this does."""
+    (block,) = re.findall(rf"<!-- ci: {name} -->\n```sh\n(.*?)```", README, re.DOTALL)
+    assert len(block.splitlines()) == 1
+    assert block.startswith("python3 -m venv")
+
+
+def test_the_score_that_the_first_line_is_said_to_print_is_the_one_it_prints(tmp_path):
+    """To a hundredth: bf16 and float32 machines differ in the third digit."""
+    said = float(re.search(r"^V_Rand +([\d.]+) ", README, re.MULTILINE)[1])
+    sample = ROOT / "examples" / "sample"
+    predictor, _ = make_predictor(PredictConfig())
+    job = Job(str(sample / "volume.tif"), tmp_path / "out.tif")
+    predict_file(job, predictor, PredictConfig())
+    scores = score_files(job.output, sample / "labels.tif").scores
+    assert scores.v_rand == pytest.approx(said, abs=0.01)
+
+
+def test_the_scores_of_the_shipped_weights_are_those_of_their_card():
+    card = (ROOT / "sfseg" / "weights" / "sfnet-isbi2012.md").read_text()
+    for number in re.findall(r"0\.\d{4}\b", card.split("## Scores")[1].split("##")[0])[:2]:
+        assert number in README
+
+
+@pytest.mark.slow
+def test_the_shipped_weights_reach_their_score_on_a_real_section(isbi):
+    """Section 25, one pass: the card's value to a hundredth, whatever the arithmetic."""
+    from sfseg.io import open_stack
+    from sfseg.metrics import evaluate
+
+    card = (ROOT / "sfseg" / "weights" / "sfnet-isbi2012.md").read_text()
+    said = float(re.search(r"^\| 25 \| ([\d.]+) ", card, re.MULTILINE)[1])
+    threshold = float(re.search(r"one pass, threshold ([\d.]+)", card)[1])
+    predictor, _ = make_predictor(PredictConfig())
+    with (
+        open_stack(isbi / "train-volume.tif") as images,
+        open_stack(isbi / "train-labels.tif") as labels,
+    ):
+        scores = evaluate(predictor(images.section(24)), labels.section(24))
+    found = next(
+        row.v_rand for row in scores.per_threshold if abs(row.threshold - threshold) < 0.01
+    )
+    assert found == pytest.approx(said, abs=0.01)
