@@ -10,6 +10,7 @@ from sfseg.errors import UnknownNameError
 from sfseg.terms import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
+DEFAULT_DATASET = "isbi2012"
 
 Precision = Literal["auto", "float32", "bf16"]
 Averaging = Literal["none", "d4"]
@@ -98,7 +99,7 @@ DEFAULT = Recipe(
     patch_px=256,
     visits=8,
     batch_size=4,
-    epochs=32,
+    epochs=24,
     loss="bce",
     membrane_weight=2.0,
     label_smoothing=0.05,
@@ -146,7 +147,7 @@ class TrainConfig:
     recipe : Recipe
         How to train.
     dataset : str or None
-        Name of a dataset, used with its standard split; None where `images` are given.
+        Name of a dataset, used with its standard split; None = isbi2012, or the user's `images`.
     images, labels : str or None
         The user's own stack and its labels.
     labels_are : {'interior', 'membrane', 'instances'}
@@ -176,7 +177,7 @@ class TrainConfig:
     out: Path
     arch: str = "sfnet"
     recipe: Recipe = DEFAULT
-    dataset: str | None = "isbi2012"
+    dataset: str | None = None
     images: str | None = None
     labels: str | None = None
     labels_are: LabelKind = "interior"
@@ -190,6 +191,13 @@ class TrainConfig:
     half: bool = False
     resume: bool = False
     save_every_s: float = 120.0
+
+    @property
+    def dataset_name(self) -> str | None:
+        """Name of the dataset; None where the user's own stacks are trained on."""
+        if self.dataset is None and (self.images or self.labels):
+            return None
+        return self.dataset or DEFAULT_DATASET
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sfseg import augment, datasets, io
 from sfseg.config import Recipe, TrainConfig
-from sfseg.errors import OptionError, ShapeMismatchError
+from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.normalise import resize, standardise
 from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections, parse_sections
 
@@ -89,17 +89,19 @@ def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData
     ShapeMismatchError
         If images and labels differ in shape.
     StackError
-        If a file is not what it should be.
+        If a file is not what it should be, or a section has no interior.
+    NonFiniteError
+        If an image holds NaN or infinity.
     """
-    parts, kind = _parts(config, folder)
+    parts, kind, voxel_size = _parts(config, folder)
     if len(parts) > 1 and (config.sections or config.validation not in (None, "none")):
         raise OptionError(
-            f"{config.dataset}: expected no --sections or --validation, found them",
+            f"{config.dataset_name}: expected no --sections or --validation, found them",
             hint="it has several stacks; --images and --labels choose one of them",
         )
     training: list[Section] = []
     validation: list[Section] = []
-    voxel_size, said = None, []
+    said: list[str] = []
     for part in parts:
         with io.open_stack(part.images, axes=config.axes) as images:
             labels = io.read_labels(part.labels, kind, axes=config.axes)
@@ -110,33 +112,49 @@ def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData
                     hint="give the labels of these very images",
                 )
             train, held = split_sections(config, len(images), part.sections)
-            training += [Section(images.section(i), labels[i]) for i in train]
-            validation += [Section(images.section(i), labels[i]) for i in held]
+            training += [_read_section(images, labels, i) for i in train]
+            validation += [_read_section(images, labels, i) for i in held]
             voxel_size = voxel_size or images.voxel_size_nm
         said.append(
             f"{Path(part.images).name} sections {format_sections(train)}"
             + (f" (validation {format_sections(held)})" if held else "")
         )
-    name = f"{config.dataset}: " if folder else ""
+    name = f"{config.dataset_name}: " if folder else ""
     return TrainingData(tuple(training), tuple(validation), voxel_size, name + "; ".join(said))
 
 
-def _parts(config: TrainConfig, folder: Path | None) -> tuple[tuple[datasets.Part, ...], LabelKind]:
-    """Return the stacks to read, with whole paths, and what their labels say."""
-    if folder is None or config.dataset is None:
+def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
+    """Read one section and check that there is something to learn from it and to score."""
+    image = images.section(index)
+    io.require_finite(image, images.name, index + 1)
+    if not labels[index].any():
+        raise StackError(
+            f"{images.name}, section {index + 1}: expected labels with pixels inside cells, "
+            "found none",
+            hint="leave unlabelled sections out with --sections",
+        )
+    return Section(image, labels[index])
+
+
+def _parts(
+    config: TrainConfig, folder: Path | None
+) -> tuple[tuple[datasets.Part, ...], LabelKind, VoxelSize | None]:
+    """Return the stacks to read, what their labels say, and the voxel size where it is known."""
+    if folder is None or config.dataset_name is None:
         if not (config.images and config.labels):
             raise OptionError(
-                "training data: expected a dataset, or both --images and --labels, found neither",
+                f"training data: expected both --images and --labels, found {config.images} "
+                f"and {config.labels}",
                 hint="--images X.tif --labels Y.tif --sections 1-24",
             )
         own = datasets.Part(config.images, config.labels, config.sections)
-        return (own,), config.labels_are
-    dataset = datasets.find(config.dataset)
+        return (own,), config.labels_are, None
+    dataset = datasets.find(config.dataset_name)
     parts = tuple(
         datasets.Part(str(folder / p.images), str(folder / p.labels), config.sections or p.sections)
         for p in dataset.train
     )
-    return parts, dataset.label_kind
+    return parts, dataset.label_kind, dataset.voxel_size_nm
 
 
 def split_sections(
@@ -223,7 +241,7 @@ class Patches:
         targets : Tensor of float32, shape (B, 1, P, P)
             Interior probability, soft where a warped edge falls between pixels.
         """
-        order = np.random.default_rng((self._seed, epoch)).permutation(
+        order = np.random.default_rng((self._seed, epoch, 0)).permutation(
             len(self._pairs) * self._recipe.visits
         )
         size = self._recipe.batch_size
@@ -233,7 +251,7 @@ class Patches:
     def _patch(self, epoch: int, sample: int) -> tuple[Tensor, Tensor]:
         index, visit = divmod(sample, self._recipe.visits)
         pair = self._pairs[index]  # (2, Y, X)
-        rng = np.random.default_rng((self._seed, epoch, sample))
+        rng = np.random.default_rng((self._seed, epoch, 1 + sample))
         if self._recipe.augmentation == "full":
             pair = augment.warped_patch(pair, self._recipe.patch_px or pair.shape[-1], rng)
             image = augment.change_intensity(pair[:1], rng)

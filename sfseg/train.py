@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sfseg import __version__, engines, files, models, plots
 from sfseg.config import TrainConfig
-from sfseg.errors import CheckpointError, OutputExistsError, UnknownNameError
+from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
 from sfseg.fetch import fetch
 from sfseg.samples import load_training_data
 from sfseg.trainer import STATE, WEIGHTS, EpochRecord, StepRecord, Trainer
@@ -70,7 +70,7 @@ def train(
     CheckpointError
         If there is nothing to resume, or it was started with another configuration.
     NonFiniteError
-        If the loss is no longer a number; the last good state is kept.
+        If the loss is no longer a number; the last saved state is kept.
 
     Notes
     -----
@@ -78,7 +78,7 @@ def train(
     theirs through it.
     """
     refuse_unusable(config)
-    folder = fetch(config.dataset) if config.dataset else None
+    folder = fetch(config.dataset_name) if config.dataset_name else None
     trainer = Trainer(config, load_training_data(config, folder))
     if config.resume:
         trainer.load_state()
@@ -97,10 +97,11 @@ def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
             images, targets = pending.result()
             pending = reader.submit(trainer.batch, progress.step + 1)
             report(trainer.take_step(images, targets))
-            if progress.step % trainer.patches.steps == 0:
+            ends_epoch = progress.step % trainer.patches.steps == 0
+            if ends_epoch:
                 report(trainer.finish_epoch())
                 write_history(trainer.config.out, progress.history)
-            if time.monotonic() - saved > trainer.config.save_every_s:
+            if ends_epoch or time.monotonic() - saved > trainer.config.save_every_s:
                 trainer.save_state()
                 saved = time.monotonic()
     trainer.save_state()
@@ -109,6 +110,12 @@ def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
 def refuse_unusable(config: TrainConfig) -> None:
     """Refuse, before any work, what cannot succeed; raises as `train` does."""
     engines.pick_device(config.device)
+    if config.dataset and (config.images or config.labels):
+        raise OptionError(
+            f"training data: expected a dataset or images of your own, found {config.dataset} "
+            f"and {config.images or config.labels}",
+            hint="leave --dataset out to train on --images and --labels",
+        )
     if config.arch not in models.ARCHITECTURES:
         raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
     started = [config.out / name for name in (STATE, WEIGHTS) if (config.out / name).exists()]

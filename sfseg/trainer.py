@@ -222,7 +222,7 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            If the loss is no longer a number; the networks are left as they were.
+            If the loss or its gradient is no longer a number; the weights are left as they were.
         """
         progress, recipe = self.progress, self.config.recipe
         rate = learning_rate(recipe, progress.step, self.steps)
@@ -233,13 +233,16 @@ class Trainer:
         with engines.autocast(self.device, self.dtype):
             logits = self.forward(images)
         loss = loss_of(recipe, logits.float(), targets.to(self.device))
-        if not bool(torch.isfinite(loss)):
-            raise NonFiniteError(
-                f"step {progress.step + 1}: expected a finite loss, found {loss.item()}",
-                hint="train with --precision float32, or a lower --learning-rate",
-            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        # An infinite bound clips nothing: only the norm is wanted.
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), torch.inf)
+        if not (loss.isfinite() and norm.isfinite()):
+            raise NonFiniteError(
+                f"step {progress.step + 1}: expected a finite loss and gradient, "
+                f"found {loss.item():g} and {norm.item():g}",
+                hint="train with --precision float32, or a lower --learning-rate",
+            )
         self.optimizer.step()
         average_weights(self.average, self.network, recipe.ema_decay, progress.step)
         progress.step += 1
@@ -354,7 +357,8 @@ def fingerprint(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
     return {
         "arch": config.arch,
         "seed": config.seed,
-        "precision": config.precision,
+        "precision": str(engines.pick_dtype(config.precision, engines.pick_device(config.device))),
+        "compile": config.compile,
         "recipe": dataclasses.asdict(config.recipe),
         "data": data.description,
         "pixels_sha256": data.sha256,

@@ -132,4 +132,4 @@ def test_labels_with_one_value_only_are_refused(tissue_files, tissue):
 
 def test_images_without_labels_are_refused():
     with pytest.raises(OptionError, match="--labels"):
-        load_training_data(config(dataset=None, images="x.tif"), None)
+        load_training_data(config(images="x.tif"), None)

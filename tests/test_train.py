@@ -21,7 +21,6 @@ def own_config(folder):
     return TrainConfig(
         out=folder / "run",
         recipe=TINY,
-        dataset=None,
         images=str(folder / "volume.tif"),
         labels=str(folder / "labels.tif"),
         sections="1-4",

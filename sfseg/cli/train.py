@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sfseg.cli.console import on_signals, progress, say
-from sfseg.config import Precision, TrainConfig, find_recipe
+from sfseg.config import DEFAULT_DATASET, Precision, TrainConfig, find_recipe
 from sfseg.terms import LabelKind
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ def train(
         str, typer.Option(help="default, or thesis: section 4.1 of the thesis to the letter.")
     ] = DEFAULTS.recipe.name,
     dataset: Annotated[
-        str, typer.Option(help="A dataset of `sfseg fetch --list`, with its standard split.")
-    ] = str(DEFAULTS.dataset),
+        str | None,
+        typer.Option(help="A dataset of `sfseg fetch --list`, split as usual. [default: isbi2012]"),
+    ] = None,
     images: Annotated[
         str | None, typer.Option(help="Your own stack instead of a dataset; needs --labels.")
     ] = None,
@@ -85,12 +86,11 @@ def train(
         "learning_rate": learning_rate,
     }
     given = {name: value for name, value in overrides.items() if value is not None}
-    own = images is not None or labels is not None
     config = TrainConfig(
-        out=out or Path("runs") / f"{arch}-{'own' if own else dataset}",
+        out=out or default_folder(arch, dataset, images),
         arch=arch,
         recipe=dataclasses.replace(find_recipe(recipe), **given),
-        dataset=None if own else dataset,
+        dataset=dataset,
         images=images,
         labels=labels,
         labels_are=labels_are,
@@ -128,6 +128,12 @@ def train(
         say(f"stopped; --resume --out {config.out} goes on")
         raise typer.Exit(code)
     typer.echo(result.weights)
+
+
+def default_folder(arch: str, dataset: str | None, images: str | None) -> Path:
+    """Name a run by its architecture and its data."""
+    data = dataset or (Path(images).stem if images else DEFAULT_DATASET)
+    return Path("runs") / f"{arch}-{data}"
 
 
 def describe_step(record: "StepRecord") -> str:
