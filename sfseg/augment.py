@@ -43,9 +43,8 @@ def plain_patch(pair: Tensor, patch_px: int | None, rng: np.random.Generator) ->
     """Cut a square patch at a random place; None takes the whole section."""
     if patch_px is None:
         return pair
-    rows = (0, max(patch_px - pair.shape[-2], 0))
-    columns = (0, max(patch_px - pair.shape[-1], 0))
-    pair = functional.pad(pair[None], columns + rows, mode="reflect")[0]
+    margins = [(0, 0), *((0, max(patch_px - side, 0)) for side in pair.shape[-2:])]
+    pair = torch.from_numpy(np.pad(pair.numpy(), margins, mode="reflect"))
     y, x = (int(rng.integers(0, side - patch_px + 1)) for side in pair.shape[-2:])
     return pair[:, y : y + patch_px, x : x + patch_px]
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from sfseg import __version__, files, models
 from sfseg.errors import CheckpointError, UnknownNameError
-from sfseg.terms import VoxelSize
+from sfseg.terms import VoxelSize, voxel_as_json
 
 SCHEMA = 1
 """Number of the header's layout; a loader stays for each past one."""
@@ -24,6 +25,8 @@ NORMALISATION = "section"
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
+WEIGHTS_NAME = f"weights{SUFFIX}"
+"""What the weights are called in the folder of a training."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Header:
     data : str
         What it was trained on, sections included.
     scores : mapping of str to float
-        Validation scores of these very weights.
+        Validation scores, before the kernels were rounded to float16 where they were.
     training : mapping
         Seed, epoch and the rest of the resolved configuration.
     version : str
@@ -84,7 +87,8 @@ def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool =
         # Contiguous: safetensors writes memory as it lies, and channels_last lies otherwise.
         tensors[name] = tensor.detach().cpu().to(torch.float16 if kernel else tensor.dtype)
         tensors[name] = tensors[name].contiguous()
-    write_tensors(path, tensors, dataclasses.asdict(header))
+    voxel_size = voxel_as_json(header.voxel_size_nm)
+    write_tensors(path, tensors, {**dataclasses.asdict(header), "voxel_size_nm": voxel_size})
 
 
 def load_weights(name: str) -> tuple[nn.Module, Header]:
@@ -137,8 +141,8 @@ def find_weights(name: str) -> Path:
     if name in shipped:
         return shipped[name]
     path = Path(name).expanduser()
-    if path.is_dir() and (path / f"weights{SUFFIX}").is_file():
-        return path / f"weights{SUFFIX}"  # the folder of a training run
+    if path.is_dir() and (path / WEIGHTS_NAME).is_file():
+        return path / WEIGHTS_NAME
     if path.is_file():
         return path
     raise UnknownNameError.of("model or a weights file", name, shipped)
@@ -146,7 +150,7 @@ def find_weights(name: str) -> Path:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a JSON header as safetensors, atomically, replacing an existing file."""
-    metadata = {"sfseg": json.dumps(header)}
+    metadata = {"sfseg": json.dumps(header, allow_nan=False)}
     files.write_bytes(path, save(dict(tensors), metadata), overwrite=True)
 
 
@@ -169,6 +173,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("sfseg", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    except PermissionError:
+        raise  # it says itself what is wrong
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path}: expected a safetensors file, found something else: {_last_line(error)}",
@@ -190,8 +196,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _parse_header(path: Path, raw: dict[str, Any]) -> Header:
     if raw.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{path}: expected a header of schema {SCHEMA}, found {raw.get('schema')!r}",
-            hint="upgrade sfseg: these weights come from a newer version",
+            f"{path}: expected weights with a header of schema {SCHEMA}, "
+            f"found {raw.get('schema', 'none')}",
+            hint="upgrade sfseg: these weights come from a newer version"
+            if "schema" in raw
+            else f"the weights of a training are in its {WEIGHTS_NAME}",
         )
     known = {field.name for field in dataclasses.fields(Header)}
     if set(raw) != known:
@@ -207,7 +216,9 @@ def _parse_header(path: Path, raw: dict[str, Any]) -> Header:
             hint="upgrade sfseg: these weights come from a newer version",
         )
     voxel_size = raw["voxel_size_nm"]
-    return Header(**{**raw, "voxel_size_nm": voxel_size and tuple(voxel_size)})
+    if voxel_size is not None:
+        voxel_size = tuple(nan if length is None else length for length in voxel_size)
+    return Header(**{**raw, "voxel_size_nm": voxel_size})
 
 
 def _last_line(error: Exception) -> str:
@@ -265,21 +276,20 @@ def load_state(
             hint="leave --resume out to start from zero",
         )
     tensors, progress = read_tensors(path)
-    moments: dict[int, dict[str, Tensor]] = {}
-    parts: dict[str, dict[str, Tensor]] = {role: {} for role in networks}
+    parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        role, rest = name.split(".", 1)
-        if role == "optimizer":
-            index, key = rest.split(".", 1)
-            moments.setdefault(int(index), {})[key] = tensor
-        else:
-            parts[role][rest] = tensor
+        role, _, rest = name.partition(".")
+        parts.setdefault(role, {})[rest] = tensor
+    moments: dict[int, dict[str, Tensor]] = {}
     try:
+        for name, tensor in parts.pop("optimizer", {}).items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
         for role, network in networks.items():
             network.load_state_dict(parts[role])
         groups = optimizer.state_dict()["param_groups"]
         optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    except (RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: expected the state of this network, found another: {_last_line(error)}",
             hint="resume with the options that the training was started with",

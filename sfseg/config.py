@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from sfseg.errors import UnknownNameError
+from sfseg.errors import OptionError, UnknownNameError
 from sfseg.terms import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
@@ -14,6 +14,7 @@ DEFAULT_DATASET = "isbi2012"
 
 Precision = Literal["auto", "float32", "bf16"]
 Averaging = Literal["none", "d4"]
+Augmentation = Literal["none", "eightfold", "full"]
 Output = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
 
@@ -68,9 +69,19 @@ class Recipe:
     learning_rate: float
     weight_decay: float
     schedule: Literal["constant", "one_cycle"]
-    augmentation: Literal["none", "eightfold", "full"]
+    augmentation: Augmentation
     ema_decay: float
     validation_share: float
+
+    def __post_init__(self) -> None:
+        """Refuse a size that the networks, which halve it four times, cannot take."""
+        side = self.patch_px or self.input_px
+        if side is None or side % 16 or side < 32:
+            raise OptionError(
+                f"recipe {self.name}: expected patches or sections whose side is a multiple of 16 "
+                f"from 32 on, found {side}",
+                hint="--patch 256",
+            )
 
 
 THESIS = Recipe(
@@ -91,7 +102,11 @@ THESIS = Recipe(
     ema_decay=0.0,
     validation_share=0.0,
 )
-"""Section 4.1 of the thesis to the letter: all training sections, the weights of the last step."""
+"""Section 4.1 of the thesis to the letter: all training sections, the weights of the last step.
+
+The eight orientations are those of section 4.3 for ISBI 2012; on piriform cortex the thesis
+augments nothing (``--augmentation none``).
+"""
 
 DEFAULT = Recipe(
     name="default",

@@ -39,12 +39,12 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
-    kind, _, number = name.partition(":")
-    if kind not in {"cpu", "cuda", "mps"} or (number and not (kind == "cuda" and number.isdigit())):
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
         raise DeviceError(
             f"device: expected auto, cpu, cuda, cuda:N or mps, found {name!r}",
             hint="--device auto takes the best one that is there",
         )
+    kind, _, number = name.partition(":")
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}[kind]
     if int(number or 0) >= found:
         raise DeviceError(
@@ -60,13 +60,14 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def describe_device(device: torch.device) -> str:
-    """Name the device as a person would."""
+def describe(device: torch.device, dtype: torch.dtype) -> str:
+    """Name a device and its arithmetic as a person would."""
+    arithmetic = "bf16" if dtype == torch.bfloat16 else "float32"
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
+        return f"{device} ({torch.cuda.get_device_name(device)}, {arithmetic})"
     if device.type == "cpu":
-        return f"cpu ({torch.get_num_threads()} threads)"
-    return str(device)
+        return f"cpu ({torch.get_num_threads()} threads, {arithmetic})"
+    return f"{device} ({arithmetic})"
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:

@@ -35,7 +35,9 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 def sync(path: Path) -> None:
     """Flush a file or a folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders, and keeps their entries without being asked
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
@@ -70,6 +72,7 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield part
         sync(part)
+        refuse_existing(path, overwrite=overwrite)  # something may have come in the meantime
         part.replace(path)
         sync(path.parent)
     finally:

@@ -2,12 +2,13 @@
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from sfseg.terms import AnyArray, Probability
+from sfseg.terms import AnyArray, Normalised
 
 
-def standardise(section: AnyArray) -> Probability:
+def standardise(section: AnyArray) -> Normalised:
     """Shift and scale a section to mean 0 and standard deviation 1.
 
     The whole section is taken, never a tile or patch of it. A constant section becomes zeros.
@@ -28,7 +29,7 @@ def standardise(section: AnyArray) -> Probability:
     return ((section.astype(np.float32) - np.float32(mean)) * np.float32(scale)).astype(np.float32)
 
 
-def resize(images: AnyArray, shape: tuple[int, int]) -> Probability:
+def resize(images: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """Resize the last two axes, bilinearly, with a filter when shrinking.
 
     Parameters
@@ -41,9 +42,10 @@ def resize(images: AnyArray, shape: tuple[int, int]) -> Probability:
     Returns
     -------
     ndarray of float32, shape (C, *shape)
-        The range of the values is kept.
+        Within the range of the values that went in.
     """
     resized = functional.interpolate(
         torch.from_numpy(images)[None], size=shape, mode="bilinear", antialias=True
     )
-    return resized[0].numpy()
+    # The weights of the filter add up to 1 but for rounding.
+    return resized[0].numpy().clip(images.min(), images.max())

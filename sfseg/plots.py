@@ -1,4 +1,4 @@
-"""Pictures: training curves and previews."""
+"""Training curves as a picture."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +18,11 @@ def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         Where to.
     history : sequence of mapping
         Rows with epoch, loss, v_rand, v_info and dice; scores may be None.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
     """
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=120)

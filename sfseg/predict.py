@@ -14,12 +14,11 @@ from sfseg.checkpoints import Header, load_weights
 from sfseg.config import PredictConfig
 from sfseg.errors import OptionError, OutputExistsError, SfsegError
 from sfseg.files import refuse_existing
-from sfseg.models import STRIDE
 from sfseg.predictor import Predictor
 from sfseg.terms import INTERIOR, AnyArray, Probability, Shape, VoxelSize
-from sfseg.tiles import halo_px
 
 TIFF_SUFFIXES = (".tif", ".tiff")
+OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".zarr", ".npy", ".gz")
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,14 @@ class SectionRecord:
         The input.
     section, sections : int
         Sections done, and how many there are.
+    seconds_left : float
+        Estimate from the sections so far.
     """
 
     source: str
     section: int
     sections: int
+    seconds_left: float
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,9 @@ def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> 
         If a source matches no file.
     """
     if out.suffix.lower() in TIFF_SUFFIXES:
-        if len(sources) > 1:
-            raise OptionError(
-                f"{out}: expected one input for one output file, found {len(sources)}",
-                hint="name a folder with -o: each input keeps its name there",
-            )
-        jobs = [Job(sources[0], out)]
+        jobs = [Job(source, out) for source in sources]
     else:
+        _refuse_folder(out)
         paths = [path for source in sources for path in io.list_files(source)]
         jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
     inputs = {path.resolve() for source in sources for path in io.list_files(source)}
@@ -137,9 +135,23 @@ def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> 
         if other is not job:
             raise OptionError(
                 f"{job.output}: expected one input for it, found {other.source} and {job.source}",
-                hint="predict them into different folders",
+                hint="name a folder with -o, where each input keeps its name, one for each of them",
             )
     return jobs
+
+
+def _refuse_folder(out: Path) -> None:
+    """Refuse an output that is no TIFF and cannot be meant for a folder."""
+    if out.is_file():
+        raise OutputExistsError(
+            f"{out}: expected a name ending in .tif, or a folder, found a file",
+            hint="give -o another name",
+        )
+    if out.suffix.lower() in OTHER_SUFFIXES:
+        raise OptionError(
+            f"{out}: expected a name ending in .tif, or a folder, found {out.suffix}",
+            hint=f"-o {out.with_suffix('.tif')}",
+        )
 
 
 def make_predictor(config: PredictConfig) -> tuple[Predictor, Header]:
@@ -159,16 +171,15 @@ def make_predictor(config: PredictConfig) -> tuple[Predictor, Header]:
     """
     device = engines.pick_device(config.device)
     network, header = load_weights(config.model)
-    halo = halo_px(network, STRIDE)
-    dtype = engines.pick_dtype(config.precision, device)
-    tile_px = config.tile_px and -(-config.tile_px // STRIDE) * STRIDE
-    return Predictor(
-        engine=engines.torch_engine(network, device, dtype),
-        halo_px=halo,
+    predictor = Predictor.of(
+        network,
+        device,
+        engines.pick_dtype(config.precision, device),
         input_px=header.input_px,
         tta=config.tta,
-        tile_px=tile_px or engines.fitting_tile_px(device, dtype, halo),
-    ), header
+        tile_px=config.tile_px,
+    )
+    return predictor, header
 
 
 def predict_file(
@@ -194,12 +205,14 @@ def predict_file(
 
     Raises
     ------
-    StackError
-        If the input is not a stack.
+    StackError, ShapeMismatchError, OptionError
+        If the input is not a stack; see `sfseg.io.open_stack`.
     NonFiniteError
         If it holds NaN or infinity.
     OutputExistsError
         If the output exists and ``config.overwrite`` is False.
+    OSError
+        If a file cannot be read or written.
     """
     started = time.monotonic()
     with io.open_stack(job.source, axes=config.axes) as stack:
@@ -213,7 +226,8 @@ def predict_file(
                 shares.append(float(probability.mean(dtype=np.float64)))
                 blanks.append(bool(section.min() == section.max()))
                 yield probability
-                report(SectionRecord(job.source, index + 1, len(stack)))
+                spent, left = time.monotonic() - started, len(stack) - index - 1
+                report(SectionRecord(job.source, index + 1, len(stack), spent / (index + 1) * left))
 
         io.write_stack(
             job.output,

@@ -1,17 +1,21 @@
 """A network made ready to predict sections of any size."""
 
 from dataclasses import dataclass
+from math import ceil
+from typing import Self
 
 import numpy as np
 import torch
+from torch import nn
 
+from sfseg import engines
 from sfseg.augment import orient, unorient
 from sfseg.config import Averaging
 from sfseg.engines import Engine
 from sfseg.models import STRIDE
 from sfseg.normalise import resize, standardise
-from sfseg.terms import AnyArray, Probability
-from sfseg.tiles import plan
+from sfseg.terms import AnyArray, Normalised, Probability
+from sfseg.tiles import halo_px, plan
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,41 @@ class Predictor:
     tta: Averaging = "none"
     tile_px: int | None = None
 
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        input_px: int | None = None,
+        tta: Averaging = "none",
+        tile_px: int | None = None,
+    ) -> Self:
+        """Make a network ready on a device.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            One of `sfseg.models`; is moved to the device and put into evaluation mode.
+        device, dtype : torch.device, torch.dtype
+            Where to compute, and in which arithmetic.
+        input_px, tta
+            See the attributes.
+        tile_px : int or None
+            Rounded up to a multiple of the network's stride; None = as large as memory allows.
+
+        Returns
+        -------
+        Predictor
+            Ready for sections of any size.
+        """
+        engine = engines.torch_engine(network, device, dtype)
+        halo = halo_px(network, STRIDE)
+        if tile_px is None:
+            tile_px = engines.fitting_tile_px(device, dtype, halo)
+        return cls(engine, halo, input_px, tta, ceil(tile_px / STRIDE) * STRIDE)
+
     def __call__(self, section: AnyArray) -> Probability:
         """Predict one section.
 
@@ -59,7 +98,7 @@ class Predictor:
             probability = resize(probability[None], section.shape)[0]
         return probability
 
-    def _average(self, image: Probability) -> Probability:
+    def _average(self, image: Normalised) -> Probability:
         orientations = range(8 if self.tta == "d4" else 1)
         total = np.zeros_like(image)
         for orientation in orientations:
@@ -68,7 +107,7 @@ class Predictor:
             total += unorient(result, orientation).numpy()
         return total / np.float32(len(orientations))
 
-    def _run(self, image: Probability) -> Probability:
+    def _run(self, image: Normalised) -> Probability:
         """Predict a normalised section, whole or in tiles."""
         height, width = image.shape
         margins = ((0, -height % STRIDE), (0, -width % STRIDE))

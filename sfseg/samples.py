@@ -58,6 +58,11 @@ class TrainingData:
     description: str
 
     @cached_property
+    def interior_share(self) -> float:
+        """Share of the training pixels that are inside cells."""
+        return float(np.mean([(section.labels > 0).mean() for section in self.training]))
+
+    @cached_property
     def sha256(self) -> str:
         """Hash all pixels, so that a resumed training can tell that they are the same."""
         digest = hashlib.sha256()

@@ -6,6 +6,7 @@ it. *Interior probability* is float32 in [0, 1]: 1 = inside a cell, 0 = membrane
 
 import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from sfseg.errors import OptionError
 
 AnyArray = NDArray[Any]
+Normalised = NDArray[np.float32]
 Probability = NDArray[np.float32]
 Segments = NDArray[np.int32]
 
@@ -21,13 +23,20 @@ Shape = tuple[int, int, int]
 """Sections, rows, columns: (Z, Y, X)."""
 
 VoxelSize = tuple[float, float, float]
-"""Nanometres along (z, y, x)."""
+"""Nanometres along (z, y, x); z is NaN where a file tells only the size of its pixels."""
 
 LabelKind = Literal["interior", "membrane", "instances"]
 """What is not 0 in labels: the inside of cells, the membrane, or cells by their ids."""
 
 INTERIOR = 255
 """How an interior pixel is written in 8-bit labels and binary output; membrane is 0."""
+
+
+def voxel_as_json(voxel_size_nm: VoxelSize | None) -> list[float | None] | None:
+    """Write a voxel size as JSON, which has no NaN: an unknown length becomes None."""
+    if voxel_size_nm is None:
+        return None
+    return [length if isfinite(length) else None for length in voxel_size_nm]
 
 
 def parse_sections(text: str, count: int) -> tuple[int, ...]:

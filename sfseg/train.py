@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sfseg import __version__, engines, files, models, plots
+from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
 from sfseg.fetch import fetch
 from sfseg.samples import load_training_data
-from sfseg.trainer import STATE, WEIGHTS, EpochRecord, StepRecord, Trainer
+from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer, fingerprint
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class TrainResult:
     finished: bool
 
 
+UNLIKELY_INTERIOR = 0.5
+"""In labels of the right polarity cells fill about 80 % of a section."""
+
 Report = Callable[[StepRecord | EpochRecord], None]
 
 
@@ -45,6 +49,7 @@ def train(
     config: TrainConfig,
     *,
     report: Report = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> TrainResult:
     """Train a network and write its weights.
@@ -55,6 +60,8 @@ def train(
         What, on what, how, where to.
     report : callable
         Is handed a `StepRecord` after each step and an `EpochRecord` after each epoch.
+    say : callable
+        Is told, line by line, what is fetched, what is trained on and where.
     stop : threading.Event, optional
         When it is set, training saves its state after the running step and returns.
 
@@ -70,19 +77,25 @@ def train(
     CheckpointError
         If there is nothing to resume, or it was started with another configuration.
     NonFiniteError
-        If the loss is no longer a number; the last saved state is kept.
-
-    Notes
-    -----
-    `sfseg.fetch.fetch`, `sfseg.samples.load_training_data` and `sfseg.engines.pick_device` raise
-    theirs through it.
+        If an image holds NaN or infinity, or the loss is no longer a number; the last saved state
+        is kept.
+    UnknownNameError, OptionError, DeviceError
+        If the configuration names what is not there or does not fit together.
+    FetchError, MissingExtraError
+        If the dataset cannot be fetched.
+    StackError, ShapeMismatchError
+        If a file is not what it should be.
     """
     refuse_unusable(config)
-    folder = fetch(config.dataset_name) if config.dataset_name else None
-    trainer = Trainer(config, load_training_data(config, folder))
+    folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
+    data = load_training_data(config, folder)
+    trainer = Trainer(config, data)
     if config.resume:
         trainer.load_state()
-    write_config(config)
+    write_config(trainer)
+    say(f"training on {data.description}, {data.interior_share:.0%} of it inside cells")
+    if data.interior_share < UNLIKELY_INTERIOR:
+        say("warning: cells fill most of a section; are the labels high on membranes?")
     run(trainer, report, stop or threading.Event())
     finished = trainer.progress.step == trainer.steps
     return TrainResult(trainer.weights, tuple(trainer.progress.history), finished)
@@ -108,7 +121,13 @@ def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
 
 
 def refuse_unusable(config: TrainConfig) -> None:
-    """Refuse, before any work, what cannot succeed; raises as `train` does."""
+    """Refuse, before any work, what cannot succeed.
+
+    Raises
+    ------
+    DeviceError, OptionError, UnknownNameError, OutputExistsError, CheckpointError
+        As `train` does.
+    """
     engines.pick_device(config.device)
     if config.dataset and (config.images or config.labels):
         raise OptionError(
@@ -118,24 +137,33 @@ def refuse_unusable(config: TrainConfig) -> None:
         )
     if config.arch not in models.ARCHITECTURES:
         raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
-    started = [config.out / name for name in (STATE, WEIGHTS) if (config.out / name).exists()]
-    if started and not config.resume:
+    if config.out.is_file():
         raise OutputExistsError(
-            f"{config.out}: expected no training there yet, found {started[0].name}",
-            hint="--resume goes on with it, --out names another folder",
+            f"{config.out}: expected a folder for the training, found a file",
+            hint="--out names another folder",
         )
-    if config.resume and not started:
+    found = [name for name in (STATE, WEIGHTS_NAME) if (config.out / name).exists()]
+    if found and not config.resume:
+        raise OutputExistsError(
+            f"{config.out}: expected no training there yet, found {found[0]}",
+            hint="--out names another folder"
+            + (", --resume goes on with this one" if STATE in found else ""),
+        )
+    if config.resume and STATE not in found:
         raise CheckpointError(
-            f"{config.out}: expected an unfinished training, found none",
+            f"{config.out}: expected an unfinished training, found no {STATE}",
             hint="leave --resume out to start from zero",
         )
 
 
-def write_config(config: TrainConfig) -> None:
-    """Write the resolved configuration as ``config.json``."""
-    resolved = {"version": __version__, **dataclasses.asdict(config)}
-    text = json.dumps(resolved, indent=2, default=str) + "\n"
-    files.write_text(config.out / "config.json", text, overwrite=True)
+def write_config(trainer: Trainer) -> None:
+    """Write as ``config.json`` what was asked for and what it was resolved to."""
+    asked = dataclasses.asdict(trainer.config)
+    resolved = {"device": str(trainer.device), **fingerprint(trainer.config, trainer.data)}
+    text = json.dumps(
+        {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
+    )
+    files.write_text(trainer.config.out / "config.json", text + "\n", overwrite=True)
 
 
 def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:

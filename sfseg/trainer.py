@@ -18,10 +18,8 @@ from sfseg.config import Recipe, TrainConfig
 from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.predictor import Predictor
 from sfseg.samples import Patches, TrainingData
-from sfseg.tiles import halo_px
 
 STATE = f"state{checkpoints.SUFFIX}"
-WEIGHTS = f"weights{checkpoints.SUFFIX}"
 SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
 
 
@@ -210,7 +208,7 @@ class Trainer:
     @property
     def weights(self) -> Path:
         """Where the weights go."""
-        return self.config.out / WEIGHTS
+        return self.config.out / checkpoints.WEIGHTS_NAME
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Cut the patches of a step of the whole training, from 0."""
@@ -290,11 +288,8 @@ class Trainer:
         """
         if not self.data.validation:
             return {}
-        predict = Predictor(
-            engine=engines.torch_engine(self.average, self.device, self.dtype),
-            halo_px=halo_px(self.average, models.STRIDE),
-            input_px=self.config.recipe.input_px,
-        )
+        input_px = self.config.recipe.input_px
+        predict = Predictor.of(self.average, self.device, self.dtype, input_px=input_px)
         prediction = np.stack([predict(section.image) for section in self.data.validation])
         labels = np.stack([section.labels for section in self.data.validation])
         scores = metrics.evaluate(prediction, labels)

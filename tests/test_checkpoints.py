@@ -1,4 +1,5 @@
 import json
+import math
 import pickle
 import struct
 
@@ -134,6 +135,33 @@ def test_unusable_weights_are_refused_saying_why(weights, spoil, found):
     spoil(weights)
     with pytest.raises(CheckpointError, match=found):
         load_weights(str(weights))
+
+
+@pytest.mark.parametrize("spoil", ["weights", "truncated", "role", "moment"])
+def test_an_unusable_state_is_refused(network, tmp_path, spoil):
+    optimizer = torch.optim.Adam(network.parameters())
+    path = tmp_path / "state.safetensors"
+    checkpoints.save_state(path, {"network": network}, optimizer, {"step": 1})
+    tensors, _ = checkpoints.read_tensors(path)
+    if spoil == "weights":
+        save_weights(path, network, Header(arch="sfnet", recipe="default"))
+    elif spoil == "truncated":
+        path.write_bytes(path.read_bytes()[:-50])
+    elif spoil == "role":
+        rewrite(path, tensors={f"other.{name}": tensor for name, tensor in tensors.items()})
+    else:
+        rewrite(path, tensors=tensors | {"optimizer.x.exp_avg": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="expected"):
+        checkpoints.load_state(path, {"network": network}, optimizer)
+
+
+def test_an_unknown_length_of_the_voxels_comes_back_as_such(network, tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, network, Header("sfnet", "default", voxel_size_nm=(math.nan, 4, 4)))
+    assert b"NaN" not in path.read_bytes()[:5000]
+    voxel_size = load_weights(str(path))[1].voxel_size_nm
+    assert math.isnan(voxel_size[0])
+    assert voxel_size[1:] == (4, 4)
 
 
 def test_every_shipped_model_has_a_card_and_loads():

@@ -14,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from sfseg import __version__
+from sfseg.checkpoints import read_tensors
 from sfseg.cli import app
 
 
@@ -42,7 +43,7 @@ def labels(tissue_files):
     return tissue_files / "labels.tif"
 
 
-TINY = ("--epochs", 1, "--patch", 16, "--batch-size", 12, "--precision", "float32")
+TINY = ("--epochs", 1, "--patch", 32, "--batch-size", 12, "--precision", "float32")
 
 # --- all commands
 
@@ -120,10 +121,13 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
         *("train", "--images", volume, "--labels", labels, "--sections", "1-3", "--out", out),
         *("--validation", "3", "--seed", 1, "--device", "cpu", "--half", "--axes", "ZYX"),
         *("--labels-are", "interior", "--recipe", "default", "--learning-rate", 0.001, *TINY),
+        *("--arch", "sfnet", "--augmentation", "eightfold"),
     )
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{out / 'weights.safetensors'}\n"
-    assert "on cpu" in result.stderr
+    assert "sfnet, recipe default, changed: epochs" in result.stderr
+    assert "on cpu (" in result.stderr
+    assert "volume.tif sections 1-2 (validation 3)" in result.stderr
     assert "epoch 1: loss" in result.stderr
     assert "V_Rand" in result.stderr
 
@@ -131,9 +135,20 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
 def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     out = tmp_path / "run"
     command = ("train", "--dataset", "tissue", "--arch", "unet", "--out", out, *TINY)
-    assert sfseg(*command).exit_code == 0
+    first = sfseg(*command)
+    assert first.exit_code == 0
+    assert "licence" in first.stderr
     assert "--resume" in fails(*command)
     assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
+
+
+def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
+    turned = tmp_path / "turned.tif"
+    tifffile.imwrite(turned, 255 - tifffile.imread(labels), photometric="minisblack")
+    own = ("--images", volume, "--labels", turned, "--out", tmp_path / "run", *TINY)
+    assert "warning: cells fill" in sfseg("train", *own).stderr
+    own = ("--images", volume, "--labels", turned, "--out", tmp_path / "right", *TINY)
+    assert "warning" not in sfseg("train", *own, "--labels-are", "membrane").stderr
 
 
 def test_train_refuses_bad_input(volume, labels, tmp_path):
@@ -150,6 +165,16 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
     tifffile.imwrite(small, np.eye(20, dtype=np.uint8)[None].repeat(4, 0), photometric="minisblack")
     assert "(4, 128, 160)" in fails(*own, "--labels", small)
     assert "leave --resume out" in fails(*own, "--labels", labels, "--resume")
+    assert "multiple of 16" in fails(*own, "--labels", labels, "--patch", 40)
+    assert "leave --dataset out" in fails(*own, "--labels", labels, "--dataset", "tissue")
+    nan = tmp_path / "nan.tif"
+    tifffile.imwrite(nan, np.full((4, 128, 160), np.nan, np.float32), photometric="minisblack")
+    assert "nan.tif" in fails(*own[:-1], nan, "--labels", labels)
+    empty = np.where(np.arange(4)[:, None, None] == 2, 0, tifffile.imread(labels))
+    tifffile.imwrite(tmp_path / "empty.tif", empty.astype(np.uint8), photometric="minisblack")
+    assert "section 3" in fails(*own, "--labels", tmp_path / "empty.tif")
+    if not torch.cuda.is_available():
+        assert "cuda" in fails(*own, "--labels", labels, "--device", "cuda")
     assert not (tmp_path / "run").exists()
 
 
@@ -162,17 +187,17 @@ def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, 
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{out}\n"
     assert "sfnet-isbi2012" in result.stderr
-    assert "cpu" in result.stderr or "cuda" in result.stderr
+    assert "on cpu (" in result.stderr or "on cuda" in result.stderr
     assert "4 sections of 128x160" in result.stderr
     assert tifffile.imread(out).shape == (4, 128, 160)
 
 
 def test_predict_takes_every_option(volume, tmp_path):
+    (tmp_path / "out.tif").write_text("to be replaced")
     result = sfseg(
         *("predict", volume, "--out", tmp_path / "out.tif", "--model", "sfnet-isbi2012"),
         *("--device", "cpu", "--precision", "float32", "--tta", "d4", "--output", "probability"),
-        *("--dtype", "uint8", "--threshold", 0.4, "--tile", 512, "--axes", "ZYX"),
-        *("--overwrite", "--json"),
+        *("--dtype", "uint8", "--tile", 64, "--axes", "ZYX", "--overwrite", "--json"),
     )
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
@@ -183,7 +208,8 @@ def test_predict_takes_every_option(volume, tmp_path):
 
 @pytest.mark.parametrize(("output", "dtype"), [("binary", "uint8"), ("segments", "int32")])
 def test_predict_writes_masks_and_segments(volume, tmp_path, output, dtype):
-    assert sfseg("predict", volume, "-o", tmp_path / "o.tif", "--output", output).exit_code == 0
+    options = ("-o", tmp_path / "o.tif", "--output", output, "--threshold", 0.4)
+    assert sfseg("predict", volume, *options).exit_code == 0
     assert tifffile.imread(tmp_path / "o.tif").dtype == dtype
 
 
@@ -206,7 +232,30 @@ def test_predict_warns_of_blank_sections(tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((1, 64, 64), 9, np.uint8))
     result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif")
     assert result.exit_code == 0
-    assert "warning: 1 sections are blank" in result.stderr
+    assert "warning: blank" in result.stderr
+
+
+def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
+    tifffile.imwrite(
+        tmp_path / "coarse.tif",
+        tissue[0],
+        imagej=True,
+        resolution=(1 / 9, 1 / 9),
+        metadata={"axes": "ZYX", "spacing": 50, "unit": "nm"},
+    )
+    result = sfseg("predict", tmp_path / "coarse.tif", "-o", tmp_path / "out.tif")
+    assert "warning: pixels of 9 nm, but the network was trained on 4 nm" in result.stderr
+
+
+def test_json_knows_no_nan(tmp_path, tissue):
+    tifffile.imwrite(
+        tmp_path / "flat.tif",
+        tissue[0][0],
+        resolution=(2.5e6, 2.5e6),
+        resolutionunit="CENTIMETER",
+    )
+    result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", "--json")
+    assert json.loads(result.stdout)[0]["voxel_size_nm"] == [None, 4.0, 4.0]
 
 
 def bad_missing(path, _):
@@ -282,6 +331,9 @@ def test_predict_refuses_an_output_that_exists_or_is_the_input(volume, tmp_path)
     out.write_text("precious")
     assert "--overwrite" in fails("predict", volume, "-o", out)
     assert out.read_text() == "precious"
+    assert ".tif" in fails("predict", volume, "-o", tmp_path / "out.png")
+    (tmp_path / "file").write_text("")
+    assert "found a file" in fails("predict", volume, "-o", tmp_path / "file")
     assert volume.read_bytes() == before
 
 
@@ -296,6 +348,12 @@ def test_predict_refuses_bad_weights_and_devices(volume, tmp_path):
     if not torch.cuda.is_available():
         assert "--device cpu" in fails("predict", volume, *out, "--device", "cuda")
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_predict_refuses_options_that_would_do_nothing(volume, tmp_path):
+    out = ("-o", tmp_path / "out.tif")
+    assert "binary" in fails("predict", volume, *out, "--threshold", 0.3)
+    assert "segments" in fails("predict", volume, *out, "--output", "segments", "--dtype", "uint8")
 
 
 def test_paths_with_spaces_brackets_and_other_letters_work(volume, tmp_path):
@@ -372,14 +430,15 @@ def wait_for(path, process):
 def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, number, code):
     out = tissue_files / "run"
     own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out, "--epochs", 500)
-    with started("train", *own, "--patch", 16, cwd=tissue_files) as process:
+    with started("train", *own, "--patch", 32, cwd=tissue_files) as process:
         wait_for(out / "history.csv", process)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=30)
     assert process.returncode == code, stderr
     assert "--resume" in stderr
-    assert (out / "state.safetensors").is_file()
     assert not list(out.glob("*.part"))
+    _, saved = read_tensors(out / "state.safetensors")
+    assert saved["progress"]["step"] > 0
 
 
 @pytest.mark.slow

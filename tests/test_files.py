@@ -41,6 +41,17 @@ def test_an_existing_file_is_replaced_only_when_asked(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "two"
 
 
+def test_a_file_that_came_in_the_meantime_is_kept(tmp_path):
+    def write_while_another_does(path):
+        with atomic_path(path) as part:
+            part.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(OutputExistsError):
+        write_while_another_does(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "theirs"
+
+
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path):
     with pytest.raises(OutputExistsError, match="found a folder"):
         write_text(tmp_path, "x", overwrite=True)

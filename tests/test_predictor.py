@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from sfseg import models
 from sfseg.augment import orient, unorient
+from sfseg.checkpoints import load_weights
+from sfseg.config import SHIPPED_MODEL
 from sfseg.engines import torch_engine
 from sfseg.normalise import resize, standardise
 from sfseg.predictor import Predictor
@@ -42,6 +44,18 @@ def test_tiles_leave_no_trace(predict, shape, rng):
     whole, tiled = predict()(section), predict(tile_px=64)(section)
     np.testing.assert_allclose(tiled, whole, atol=1e-6, rtol=0)
     assert np.ptp(whole) > 0.001
+
+
+def test_tiles_of_the_shipped_network_leave_no_trace(tissue):
+    """On a strip longer than a tile with its halo of 272 px on both sides."""
+    network, _ = load_weights(SHIPPED_MODEL)
+    strip = np.tile(tissue[0][0][:24], (1, 6))
+    cpu, float32 = torch.device("cpu"), torch.float32
+    whole = Predictor.of(network, cpu, float32, tile_px=2048)(strip)
+    tiled = Predictor.of(network, cpu, float32, tile_px=64)(strip)
+    assert strip.shape[1] > 64 + 2 * 272
+    np.testing.assert_allclose(tiled, whole, atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(np.rint(tiled * 255), np.rint(whole * 255))
 
 
 def test_a_section_no_larger_than_a_tile_with_its_halo_is_not_cut():
@@ -109,3 +123,4 @@ def test_resizing_keeps_a_constant_and_the_range(rng):
     smaller = resize(image, (7, 40))
     assert smaller.shape == (1, 7, 40)
     assert image.min() <= smaller.min() <= smaller.max() <= image.max()
+    assert (resize(np.ones((1, 640, 640), np.float32), (255, 333)) == 1).all()

@@ -66,7 +66,7 @@ def test_a_training_leaves_weights_history_curves_and_configuration(config):
     rows = list(csv.DictReader((config.out / "history.csv").read_text().splitlines()))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
     assert float(rows[0]["loss"]) == result.history[0].loss
-    assert json.loads((config.out / "config.json").read_text())["recipe"]["epochs"] == 3
+    assert json.loads((config.out / "config.json").read_text())["asked"]["recipe"]["epochs"] == 3
     assert (config.out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [type(r) for r in records] == [StepRecord, StepRecord, EpochRecord] * 3
     assert not list(config.out.glob("*.part"))
@@ -84,6 +84,11 @@ def test_a_stopped_and_resumed_training_ends_bit_for_bit_like_an_uninterrupted_o
     assert expected.keys() == found.keys()
     for name, tensor in expected.items():
         assert torch.equal(tensor, found[name]), name
+    theirs, ours = (
+        checkpoints.read_tensors(f / "weights.safetensors") for f in (whole, config.out)
+    )
+    assert all(torch.equal(tensor, ours[0][name]) for name, tensor in theirs[0].items())
+    assert ours[1]["training"]["epoch"] == theirs[1]["training"]["epoch"]
     assert [r.loss for r in result.history] == [r["loss"] for r in saved["progress"]["history"]]
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
 
@@ -44,7 +44,7 @@ def say_error(error: SfsegError | OSError) -> None:
 
 
 @contextlib.contextmanager
-def on_signals(handle: Any) -> Iterator[None]:
+def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
     """Call ``handle(exit_code)`` on Ctrl-C and on SIGTERM while the block runs."""
     codes = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 
@@ -67,8 +67,10 @@ def exit_on_terminate(_number: int, _frame: FrameType | None) -> None:
 class Progress(Protocol):
     """What a command needs of a progress display."""
 
-    def update(self, done: int, total: int | None, note: str) -> None:
-        """Show that `done` of `total` are done."""
+    def update(
+        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+    ) -> None:
+        """Show that `done` of `total` are done, and the time that is left."""
 
 
 class _Bar:
@@ -77,8 +79,19 @@ class _Bar:
     def __init__(self, bar: Any, task: Any) -> None:
         self._bar, self._task = bar, task
 
-    def update(self, done: int, total: int | None, note: str) -> None:
-        self._bar.update(self._task, completed=done, total=total, note=note)
+    def update(
+        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+    ) -> None:
+        left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
+        self._bar.update(self._task, completed=done, total=total, note=note, left=left)
+
+
+def format_time(seconds: float) -> str:
+    """Write a duration as 45 s, 12:03 or 1:02:03."""
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{round(seconds) % 60:02}"
+    return f"{minutes}:{round(seconds) % 60:02}" if minutes else f"{round(seconds)} s"
 
 
 @contextlib.contextmanager
@@ -93,9 +106,9 @@ def progress(what: str) -> Iterator[Progress]:
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
         rich.TextColumn("{task.fields[note]}", markup=False),
-        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.fields[left]}", markup=False),
     )
     with rich.Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True
     ) as bar:
-        yield _Bar(bar, bar.add_task(what, total=None, note=""))
+        yield _Bar(bar, bar.add_task(what, total=None, note="", left=""))

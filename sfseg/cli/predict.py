@@ -8,8 +8,11 @@ import typer
 
 from sfseg.cli.console import EXIT_ERROR, EXIT_SOME_FAILED, progress, say, say_error
 from sfseg.config import Averaging, Output, OutputDtype, Precision, PredictConfig
+from sfseg.errors import OptionError
+from sfseg.terms import VoxelSize, voxel_as_json
 
 if TYPE_CHECKING:
+    from sfseg.checkpoints import Header
     from sfseg.predict import Failure, PredictResult
 
 DEFAULTS = PredictConfig()
@@ -37,11 +40,12 @@ def predict(
         Output, typer.Option(help="What to write: probability, binary (255/0) or segments (ids).")
     ] = DEFAULTS.output,
     dtype: Annotated[
-        OutputDtype, typer.Option(help="Type of written probabilities.")
-    ] = DEFAULTS.dtype,
+        OutputDtype | None, typer.Option(help="Type of written probabilities. [default: float32]")
+    ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="For binary and segments.")
-    ] = DEFAULTS.threshold,
+        float | None,
+        typer.Option(min=0, max=1, help="For binary and segments. [default: 0.5]"),
+    ] = None,
     tile: Annotated[
         int | None,
         typer.Option(min=16, help="Side of a tile in pixels. [default: as large as memory allows]"),
@@ -58,46 +62,64 @@ def predict(
 ) -> None:
     """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
     from sfseg import predict as verb
-    from sfseg.engines import describe_device, pick_device
 
+    if output == "probability" and threshold is not None:
+        raise OptionError(
+            "--threshold: expected --output binary or segments with it, found probability",
+            hint="probabilities are written as they are",
+        )
+    if output != "probability" and dtype is not None:
+        raise OptionError(
+            f"--dtype: expected --output probability with it, found {output}",
+            hint="binary is uint8 and segments are int32",
+        )
     config = PredictConfig(
         model=model,
         device=device,
         precision=precision,
         tta=tta,
         output=output,
-        dtype=dtype,
-        threshold=threshold,
+        dtype=dtype or DEFAULTS.dtype,
+        threshold=DEFAULTS.threshold if threshold is None else threshold,
         tile_px=tile,
         axes=axes,
         overwrite=overwrite,
     )
     jobs = verb.plan_jobs(inputs, out, overwrite=overwrite)
     predictor, header = verb.make_predictor(config)
-    say(f"{model} ({header.arch}) on {describe_device(pick_device(device))}")
+    say(describe_model(config, header))
     results: list[PredictResult | Failure] = []
     with progress("predicting") as bar:
 
         def report(record: verb.SectionRecord) -> None:
-            bar.update(record.section, record.sections, Path(record.source).name)
+            name = Path(record.source).name
+            bar.update(record.section, record.sections, name, record.seconds_left)
 
         for result in verb.predict_files(jobs, predictor, config, report=report):
             results.append(result)
-            say_result(result)
-    done = [result for result in results if isinstance(result, verb.PredictResult)]
+            say_result(result, header)
+            if isinstance(result, verb.PredictResult) and not as_json:
+                typer.echo(result.job.output)
     if as_json:
         typer.echo(json.dumps([as_dict(result) for result in results], indent=2))
-    else:
-        for result in done:
-            typer.echo(result.job.output)
-    failed = len(results) - len(done)
+    failed = sum(isinstance(result, verb.Failure) for result in results)
+    done = len(results) - failed
     if failed:
         if len(results) > 1:
-            say(f"{len(done)} done, {failed} failed")
+            say(f"{done} done, {failed} failed")
         raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_ERROR)
 
 
-def say_result(result: "PredictResult | Failure") -> None:
+def describe_model(config: PredictConfig, header: "Header") -> str:
+    """Say which network runs on which device, and in which arithmetic."""
+    from sfseg.engines import describe, pick_device, pick_dtype
+
+    device = pick_device(config.device)
+    where = describe(device, pick_dtype(config.precision, device))
+    return f"{config.model} ({header.arch}) on {where}"
+
+
+def say_result(result: "PredictResult | Failure", header: "Header") -> None:
     """Tell on stderr how one input went."""
     from sfseg.predict import Failure
 
@@ -108,13 +130,23 @@ def say_result(result: "PredictResult | Failure") -> None:
     say(f"{result.job.source}: {sections} sections of {height}x{width} in {result.seconds:.1f} s")
     if result.voxel_size_nm is None:
         say("no voxel size in the file: none written")
+    elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):
+        say(
+            f"warning: pixels of {result.voxel_size_nm[2]:g} nm, but the network was trained on "
+            f"{header.voxel_size_nm[2]:g} nm: resample the input for a better result"
+        )
     if result.blank_sections:
-        say(f"warning: {result.blank_sections} sections are blank: one grey value throughout")
+        say(f"warning: blank (one grey value throughout): {result.blank_sections} of its sections")
     if not 0.01 < result.interior_share < 0.99:
         say(
             f"warning: {result.interior_share:.1%} of it is predicted as interior: "
             "is the input an EM image with dark membranes?"
         )
+
+
+def same_scale(one: VoxelSize, other: VoxelSize) -> bool:
+    """Tell whether the pixels of two stacks differ by less than half in Y and X."""
+    return all(2 / 3 < a / b < 3 / 2 for a, b in zip(one[1:], other[1:], strict=True))
 
 
 def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
@@ -127,7 +159,7 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
     return {
         **job,
         "shape": result.shape,
-        "voxel_size_nm": result.voxel_size_nm,
+        "voxel_size_nm": voxel_as_json(result.voxel_size_nm),
         "interior_share": result.interior_share,
         "blank_sections": result.blank_sections,
         "seconds": result.seconds,

@@ -1,14 +1,23 @@
 """`sfseg train`: a network from a dataset or the user's own stacks."""
 
 import dataclasses
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.console import on_signals, progress, say
-from sfseg.config import DEFAULT_DATASET, Precision, TrainConfig, find_recipe
+from sfseg.cli.console import Progress, format_time, on_signals, progress, say
+from sfseg.config import (
+    DEFAULT_DATASET,
+    Augmentation,
+    Precision,
+    Recipe,
+    TrainConfig,
+    find_recipe,
+)
 from sfseg.terms import LabelKind
 
 if TYPE_CHECKING:
@@ -51,6 +60,9 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="[default: the recipe's]")
     ] = None,
+    augmentation: Annotated[
+        Augmentation | None, typer.Option(help="[default: the recipe's]")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = DEFAULTS.seed,
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
@@ -76,20 +88,18 @@ def train(
     Beside the weights lie history.csv, curves.png, config.json and the state that --resume needs.
     """
     from sfseg import train as verb
-    from sfseg.engines import describe_device, pick_device
-    from sfseg.trainer import EpochRecord
 
-    overrides: dict[str, Any] = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "patch_px": patch,
-        "learning_rate": learning_rate,
-    }
-    given = {name: value for name, value in overrides.items() if value is not None}
     config = TrainConfig(
         out=out or default_folder(arch, dataset, images),
         arch=arch,
-        recipe=dataclasses.replace(find_recipe(recipe), **given),
+        recipe=make_recipe(
+            recipe,
+            epochs=epochs,
+            batch_size=batch_size,
+            patch_px=patch,
+            learning_rate=learning_rate,
+            augmentation=augmentation,
+        ),
         dataset=dataset,
         images=images,
         labels=labels,
@@ -104,30 +114,61 @@ def train(
         half=half,
         resume=resume,
     )
-    say(f"{arch}, recipe {recipe}, on {describe_device(pick_device(device))}, into {config.out}")
-    stop, code = threading.Event(), 0
-
-    def stop_soon(exit_code: int) -> None:
-        nonlocal code
-        if stop.is_set():
-            raise KeyboardInterrupt
-        code = exit_code
-        stop.set()
-        say("stopping after this step; once more to stop at once")
-
-    with on_signals(stop_soon), progress("training") as bar:
-
-        def report(record: "StepRecord | EpochRecord") -> None:
-            if isinstance(record, EpochRecord):
-                say(describe_epoch(record))
-            else:
-                bar.update(record.step, record.steps, describe_step(record))
-
-        result = verb.train(config, report=report, stop=stop)
+    say(describe_run(config))
+    stop = Stop()
+    with on_signals(stop), progress("training") as bar:
+        result = verb.train(config, report=reporter(bar), say=say, stop=stop.event)
     if not result.finished:
         say(f"stopped; --resume --out {config.out} goes on")
-        raise typer.Exit(code)
+        raise typer.Exit(stop.exit_code)
     typer.echo(result.weights)
+
+
+class Stop:
+    """What a signal does: once, training stops after the running step; twice, at once."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.exit_code = 0
+
+    def __call__(self, exit_code: int) -> None:
+        """Take a signal."""
+        if self.event.is_set():
+            sys.exit(exit_code)
+        self.exit_code = exit_code
+        self.event.set()
+        say("stopping after this step; once more to stop at once")
+
+
+def make_recipe(name: str, **overrides: Any) -> Recipe:
+    """Change what was given; the name that the weights keep tells what."""
+    given = {field: value for field, value in overrides.items() if value is not None}
+    if given:
+        changed = f"{name}, changed: {', '.join(given)}"
+        return dataclasses.replace(find_recipe(name), name=changed, **given)
+    return find_recipe(name)
+
+
+def describe_run(config: TrainConfig) -> str:
+    """Say what is trained, on which device, and where to."""
+    from sfseg.engines import describe, pick_device, pick_dtype
+
+    device = pick_device(config.device)
+    where = describe(device, pick_dtype(config.precision, device))
+    return f"{config.arch}, recipe {config.recipe.name}, on {where}, into {config.out}"
+
+
+def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
+    """Show steps on the bar and print a line for each epoch."""
+    from sfseg.trainer import EpochRecord
+
+    def report(record: "StepRecord | EpochRecord") -> None:
+        if isinstance(record, EpochRecord):
+            say(describe_epoch(record))
+        else:
+            bar.update(record.step, record.steps, describe_step(record), record.seconds_left)
+
+    return report
 
 
 def default_folder(arch: str, dataset: str | None, images: str | None) -> Path:
@@ -153,4 +194,4 @@ def describe_epoch(record: "EpochRecord") -> str:
             f", V_Rand {record.v_rand:.4f} (threshold {record.v_rand_threshold:.1f}), "
             f"V_Info {record.v_info:.4f}, Dice {record.dice:.4f}"
         )
-    return f"{line}, {record.seconds:.0f} s"
+    return f"{line}, {format_time(record.seconds)}"
