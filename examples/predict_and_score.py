@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from sfseg.config import PredictConfig
-from sfseg.predict import Job, make_predictor, predict_file
+from sfseg.jobs import Job
+from sfseg.predict import make_predictor, predict_file
 from sfseg.score import score_files
 
 sample = Path(__file__).parent / "sample"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sfseg.errors import NonFiniteError, ShapeMismatchError, StackError, UnknownNameError
 from sfseg.images.axes import settle
+from sfseg.images.folders import is_many, list_files
 from sfseg.images.hdf5 import Hdf5Source
 from sfseg.images.labels import interior
 from sfseg.images.sources import Source, open_file
@@ -25,7 +26,6 @@ from sfseg.terms import INTERIOR, AnyArray, LabelKind
 __all__ = ["Stack", "list_files", "open_stack", "read_labels", "require_finite", "write_stack"]
 
 _HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5?)):(?P<dataset>/?[^:]+)", re.IGNORECASE)
-_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _READ_AS = {
     "bool": "uint8",
     "int8": "int32",
@@ -71,48 +71,12 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     Pixels are the numbers in the file: no palette, no inversion, no scaling is applied.
     """
     name, path = str(source), Path(source)
-    if _is_many(path):
+    if is_many(path):
         return _open_members(name, list_files(source), axes)
     if not path.exists() and (dataset := _HDF5.fullmatch(name)):
         hdf5 = Hdf5Source(Path(dataset["file"]), dataset["dataset"], name)
         return _open_one(hdf5, name, axes)
     return _open_one(open_file(path, name), name, axes)
-
-
-def list_files(source: str | Path) -> list[Path]:
-    """List the files that a source stands for, 2 before 10.
-
-    Parameters
-    ----------
-    source : str or Path
-        As for `open_stack`.
-
-    Returns
-    -------
-    list of Path
-        The images of a folder or of a pattern; else the source itself, be it there or not.
-
-    Raises
-    ------
-    StackError
-        If a folder holds, or a pattern matches, no file.
-    """
-    name, path = str(source), Path(source)
-    if not _is_many(path):
-        return [path]
-    found = _in_folder(path) if path.is_dir() else _matching(path, name)
-    files = sorted((member for member in found if member.is_file()), key=_natural)
-    if not files:
-        raise StackError(
-            f"{name}: expected images, found none",
-            hint=f"the images end in {', '.join(_SUFFIXES)}",
-        )
-    return files
-
-
-def _is_many(path: Path) -> bool:
-    """Tell whether it is a folder, or the pattern of names that is no name itself."""
-    return path.is_dir() or (not path.exists() and any(c in str(path) for c in "*?["))
 
 
 def _open_one(source: Source, name: str, axes: str | None) -> Stack:
@@ -141,26 +105,6 @@ def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
             hint="convert it to uint8, uint16 or float32",
         )
     return np.dtype(_READ_AS[stored.name])
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    """List the images of a folder."""
-    return [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    ]
-
-
-def _matching(pattern: Path, name: str) -> list[Path]:
-    """List the files that match a pattern."""
-    try:
-        return list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
-    except ValueError as error:
-        raise StackError(
-            f"{name}: expected a pattern of file names, found none: {error}",
-            hint="write it like raw/*.png",
-        ) from error
 
 
 def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
@@ -207,12 +151,6 @@ def _open_member(path: Path, axes: str | None) -> Stack:
             hint="name that file itself: it is a stack",
         )
     return member
-
-
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sort 2 before 10."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], path.name
 
 
 def _size(stack: Stack) -> str:

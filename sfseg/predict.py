@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,10 @@ from skimage.measure import label
 from sfseg import engines, io
 from sfseg.checkpoints import Header, load_weights
 from sfseg.config import PredictConfig
-from sfseg.errors import OptionError, OutputExistsError, SfsegError
-from sfseg.files import refuse_existing
+from sfseg.errors import SfsegError
+from sfseg.jobs import Job
 from sfseg.predictor import Predictor
 from sfseg.terms import INTERIOR, AnyArray, Probability, Shape, VoxelSize
-
-TIFF_SUFFIXES = (".tif", ".tiff")
-OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".zarr", ".npy", ".gz")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input and where its result goes."""
-
-    source: str
-    output: Path
 
 
 @dataclass(frozen=True)
@@ -86,72 +74,6 @@ class Failure:
 
 
 Report = Callable[[SectionRecord], None]
-
-
-def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> list[Job]:
-    """Decide what becomes what, and refuse before any work what cannot be written.
-
-    Parameters
-    ----------
-    sources : sequence of str
-        Files, folders or globs.
-    out : Path
-        A file name ending in .tif: the one input, be it a file, a folder or a glob of sections, is
-        one stack. Else a folder: each input file, and each file of an input folder or glob, is a
-        stack of its own and keeps its name there.
-    overwrite : bool
-        Whether existing outputs may be replaced.
-
-    Returns
-    -------
-    list of Job
-        At least one.
-
-    Raises
-    ------
-    OptionError
-        If several inputs would go to one file, or two to the same name.
-    OutputExistsError
-        If an output exists, or is one of the inputs.
-    StackError
-        If a source matches no file.
-    """
-    if out.suffix.lower() in TIFF_SUFFIXES:
-        jobs = [Job(source, out) for source in sources]
-    else:
-        _refuse_folder(out)
-        paths = [path for source in sources for path in io.list_files(source)]
-        jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
-    inputs = {path.resolve() for source in sources for path in io.list_files(source)}
-    seen: dict[Path, Job] = {}
-    for job in jobs:
-        if job.output.resolve() in inputs:
-            raise OutputExistsError(
-                f"{job.output}: expected an output that is not an input, found the same file",
-                hint="give -o another name; inputs are never overwritten",
-            )
-        refuse_existing(job.output, overwrite=overwrite)
-        other = seen.setdefault(job.output, job)
-        if other is not job:
-            raise OptionError(
-                f"{job.output}: expected one input for it, found {other.source} and {job.source}",
-                hint="name a folder with -o, where each input keeps its name, one for each of them",
-            )
-    return jobs
-
-
-def _refuse_folder(out: Path) -> None:
-    """Refuse an output that is no TIFF and cannot be meant for a folder."""
-    if out.is_file():
-        raise OutputExistsError(
-            f"{out}: expected a name ending in .tif, or a folder, found a file",
-            hint="give -o another name",
-        )
-    if out.suffix.lower() in OTHER_SUFFIXES:
-        raise OptionError(
-            f"{out}: expected a name ending in .tif, or a folder, found {out.suffix}",
-            hint=f"-o {out.with_suffix('.tif')}",
-        )
 
 
 def make_predictor(config: PredictConfig) -> tuple[Predictor, Header]:

@@ -6,7 +6,8 @@ from skimage.measure import label
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError, OptionError, OutputExistsError, StackError
 from sfseg.io import open_stack, write_stack
-from sfseg.predict import Failure, Job, PredictResult, plan_jobs, predict_file, predict_files
+from sfseg.jobs import Job, plan_jobs
+from sfseg.predict import Failure, PredictResult, predict_file, predict_files
 from sfseg.predictor import Predictor
 
 

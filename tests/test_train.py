@@ -10,8 +10,9 @@ import torch
 from sfseg import checkpoints, trainer
 from sfseg.config import DEFAULT, THESIS, TrainConfig
 from sfseg.errors import CheckpointError, DeviceError, NonFiniteError, OutputExistsError
+from sfseg.learning import average_weights, learning_rate, loss_of
 from sfseg.train import EpochRecord, StepRecord, train
-from sfseg.trainer import STATE, average_weights, learning_rate, loss_of
+from sfseg.trainer import STATE
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=2, epochs=3)
 
@@ -201,7 +202,8 @@ def test_without_decay_the_average_is_the_network_itself():
 
 def test_validation_scores_are_those_of_predict_and_score(config):
     from sfseg.config import PredictConfig
-    from sfseg.predict import Job, make_predictor, predict_file
+    from sfseg.jobs import Job
+    from sfseg.predict import make_predictor, predict_file
     from sfseg.score import score_files
 
     result = train(config)

@@ -62,6 +62,7 @@ def predict(
 ) -> None:
     """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
     from sfseg import predict as verb
+    from sfseg.jobs import plan_jobs
 
     if output == "probability" and threshold is not None:
         raise OptionError(
@@ -85,7 +86,7 @@ def predict(
         axes=axes,
         overwrite=overwrite,
     )
-    jobs = verb.plan_jobs(inputs, out, overwrite=overwrite)
+    jobs = plan_jobs(inputs, out, overwrite=overwrite)
     predictor, header = verb.make_predictor(config)
     say(describe_model(config, header))
     results: list[PredictResult | Failure] = []

@@ -1,0 +1,70 @@
+"""Folders and patterns of images, in the order that a person expects."""
+
+import re
+from pathlib import Path
+
+from sfseg.errors import StackError
+
+_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+def list_files(source: str | Path) -> list[Path]:
+    """List the files that a source stands for, 2 before 10.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `open_stack`.
+
+    Returns
+    -------
+    list of Path
+        The images of a folder or of a pattern; else the source itself, be it there or not.
+
+    Raises
+    ------
+    StackError
+        If a folder holds, or a pattern matches, no file.
+    """
+    name, path = str(source), Path(source)
+    if not is_many(path):
+        return [path]
+    found = _in_folder(path) if path.is_dir() else _matching(path, name)
+    files = sorted((member for member in found if member.is_file()), key=_natural)
+    if not files:
+        raise StackError(
+            f"{name}: expected images, found none",
+            hint=f"the images end in {', '.join(_SUFFIXES)}",
+        )
+    return files
+
+
+def is_many(path: Path) -> bool:
+    """Tell whether it is a folder, or the pattern of names that is no name itself."""
+    return path.is_dir() or (not path.exists() and any(c in str(path) for c in "*?["))
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """List the images of a folder."""
+    return [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _matching(pattern: Path, name: str) -> list[Path]:
+    """List the files that match a pattern."""
+    try:
+        return list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    except ValueError as error:
+        raise StackError(
+            f"{name}: expected a pattern of file names, found none: {error}",
+            hint="write it like raw/*.png",
+        ) from error
+
+
+def _natural(path: Path) -> tuple[list[str | int], str]:
+    """Sort 2 before 10."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [int(part) if part.isdecimal() else part for part in parts], path.name

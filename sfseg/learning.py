@@ -1,0 +1,72 @@
+"""How a network learns from a batch: loss, optimiser, learning rate, average of the weights."""
+
+from math import cos, pi
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sfseg.config import Recipe
+
+
+def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
+    """Return the learning rate of a step, from 0.
+
+    Notes
+    -----
+    ``one_cycle`` rises linearly over the first tenth and falls to zero as half a cosine.
+    """
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    rise = max(steps // 10, 1)
+    if step < rise:
+        return recipe.learning_rate * (step + 1) / rise
+    return recipe.learning_rate * (1 + cos(pi * (step - rise) / max(steps - rise, 1))) / 2
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser."""
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
+    """Compute the recipe's loss.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Which loss, membrane weight and smoothing.
+    logits : Tensor of float32, shape (B, 1, Y, X)
+        What the network said.
+    targets : Tensor of float32, shape (B, 1, Y, X)
+        Interior probability in [0, 1].
+
+    Returns
+    -------
+    Tensor of float32, shape ()
+        Mean over the pixels, weighted: an interior pixel 1, a membrane pixel the recipe's weight.
+    """
+    weights = 1 + (recipe.membrane_weight - 1) * (1 - targets)
+    targets = targets * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
+    if recipe.loss == "mse":
+        losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")
+    else:
+        losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move an exponential average of the weights one step on.
+
+    The decay grows with the step, (1 + step) / (10 + step), until it reaches `decay`, so that the
+    average forgets the random start. Batch statistics are averaged alike; counters are copied.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    ours, theirs = average.state_dict(), network.state_dict()
+    for name, tensor in ours.items():
+        if tensor.is_floating_point():
+            tensor.lerp_(theirs[name], 1 - decay)
+        else:
+            tensor.copy_(theirs[name])
