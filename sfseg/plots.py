@@ -28,7 +28,7 @@ def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=120)
     losses, scores = figure.subplots(1, 2)
     losses.plot(epochs, [row["loss"] for row in history], color="0.2", marker=".")
-    losses.set(title="Training loss", xlabel="epoch", yscale="log")
+    losses.set(title="Training loss", xlabel="epoch")
     for name, label in (("v_rand", "$V^{Rand}$"), ("v_info", "$V^{Info}$"), ("dice", "Dice")):
         points = [(row["epoch"], row[name]) for row in history if row[name] is not None]
         if points:
@@ -41,5 +41,6 @@ def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     for axes in (losses, scores):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     with atomic_path(path, overwrite=True) as part:
         figure.savefig(part, format="png")
