@@ -94,7 +94,7 @@ def test_a_stopped_and_resumed_training_ends_bit_for_bit_like_an_uninterrupted_o
 
 
 def test_resuming_without_a_state_is_refused(config):
-    with pytest.raises(CheckpointError, match="found none"):
+    with pytest.raises(CheckpointError, match="found no state"):
         train(dataclasses.replace(config, resume=True))
 
 
