@@ -4,18 +4,13 @@ import sys
 from pathlib import Path
 
 from sfseg.config import PredictConfig
-from sfseg.jobs import Job
-from sfseg.predict import make_predictor, predict_file
+from sfseg.predict import predict
 from sfseg.score import score_files
 
 sample = Path(__file__).parent / "sample"
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out.tif")
 
-config = PredictConfig(tta="d4", overwrite=True)
-predictor, header = make_predictor(config)
-print(f"{header.arch}, trained on {header.data}")
-
-result = predict_file(Job(str(sample / "volume.tif"), out), predictor, config)
+result = predict(sample / "volume.tif", out, PredictConfig(tta="d4", overwrite=True))
 print(f"{result.shape[0]} sections, {result.interior_share:.0%} of them inside cells")
 
 scores = score_files(out, sample / "labels.tif").scores

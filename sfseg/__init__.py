@@ -1,8 +1,30 @@
 """Membrane maps of electron-microscopy stacks: fetch, train, predict, score.
 
 The verbs are functions in modules of their names: `sfseg.fetch.fetch`, `sfseg.train.train`,
-`sfseg.predict.predict_file`, `sfseg.score.score_files`. Importing `sfseg` itself imports neither
-torch nor numpy.
+`sfseg.predict.predict`, `sfseg.score.score_files`. Importing `sfseg` itself imports neither torch
+nor numpy.
+
+The house, from the roof down; imports point down only::
+
+    cli/            parse, call, print: a file for each command
+    fetch train predict score       the verbs; train calls fetch where it trains on a dataset's name
+    trainer         a training under way: steps, epochs, validation, state
+      learning        loss, optimiser, learning rate, average of the weights
+      samples         training data and its patches           augment    what is done to a patch
+      plots           training curves
+    jobs            what becomes what in a prediction
+    predictor       a network made ready for sections of any size
+      tiles           how a section is cut                    engines    devices and forward passes
+      normalise       grey values and sizes
+    metrics         V_Rand, V_Info, Dice, Jaccard of a stack
+      sweep           one section at all thresholds           contingency  overlaps of segments
+      thinning        the border-thinning flood
+    datasets        the table of datasets                     catalogue  its types
+    delivery/       download, unpack, verify, put in place    tissue     the synthetic stack
+    checkpoints     weights and training state on disk        models/    the three networks
+    io              the only door to image files; behind it images/
+    files           files that are whole or not there
+    errors terms config             leaves: no torch, nothing else of sfseg
 """
 
 __version__ = "0.1.0"

@@ -97,7 +97,7 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
     Parameters
     ----------
     name : str
-        Name of shipped weights, or the path of a weights file.
+        Name of shipped weights, or the path of a weights file or of a training's folder.
 
     Returns
     -------
@@ -252,7 +252,7 @@ def save_state(
     for index, moments in optimizer.state_dict()["state"].items():
         for name, tensor in moments.items():
             tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
-    write_tensors(path, tensors, progress)
+    write_tensors(path, tensors, {**progress, "schema": SCHEMA})
 
 
 def load_state(
@@ -276,6 +276,11 @@ def load_state(
             hint="leave --resume out to start from zero",
         )
     tensors, progress = read_tensors(path)
+    if progress.get("schema") != SCHEMA:
+        raise CheckpointError(
+            f"{path}: expected a state of schema {SCHEMA}, found {progress.get('schema', 'none')}",
+            hint="resume with the version of sfseg that the training was started with",
+        )
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         role, _, rest = name.partition(".")

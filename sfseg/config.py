@@ -1,10 +1,11 @@
 """Every default of sfseg, in frozen dataclasses; defaults live here and only here."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from sfseg.errors import OptionError, UnknownNameError
 from sfseg.terms import LabelKind
@@ -17,6 +18,17 @@ Averaging = Literal["none", "d4"]
 Augmentation = Literal["none", "eightfold", "full"]
 Output = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
+
+
+def _check_choices(config: object) -> None:
+    """Refuse a value that is none of its field's choices, be it a slip of one letter."""
+    for name, kind in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if get_origin(kind) is Literal and value not in get_args(kind):
+            raise OptionError(
+                f"{name}: expected {', '.join(get_args(kind))}, found {value!r}",
+                hint="choose one of them",
+            )
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Recipe:
     visits : int
         How often an epoch visits each training section.
     batch_size, epochs : int
-        Patches in a step, and visits to the whole training set.
+        Patches in a step, and passes over the whole training set.
     loss : {'mse', 'bce'}
         Mean squared error of the probability, or binary cross entropy.
     membrane_weight : float
@@ -74,7 +86,14 @@ class Recipe:
     validation_share: float
 
     def __post_init__(self) -> None:
-        """Refuse a size that the networks, which halve it four times, cannot take."""
+        """Check the choices, and the size, which the networks halve four times.
+
+        Raises
+        ------
+        OptionError
+            If one is not to be had.
+        """
+        _check_choices(self)
         side = self.patch_px or self.input_px
         if side is None or side % 16 or side < 32:
             raise OptionError(
@@ -104,9 +123,11 @@ THESIS = Recipe(
 )
 """Section 4.1 of the thesis to the letter: all training sections, the weights of the last step.
 
-The eight orientations are those of section 4.3 for ISBI 2012; on piriform cortex the thesis
-augments nothing (``--augmentation none``).
+The eight orientations are those of section 4.3 for ISBI 2012.
 """
+
+THESIS_PIRIFORM = dataclasses.replace(THESIS, name="thesis-piriform", visits=1, augmentation="none")
+"""The same for mouse piriform cortex, where the thesis augments nothing."""
 
 DEFAULT = Recipe(
     name="default",
@@ -133,7 +154,9 @@ loses faint membranes between 0.9 and 1: membrane pixels weigh more, targets are
 weights averaged, which keeps the best threshold away from the edge.
 """
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType({r.name: r for r in (DEFAULT, THESIS)})
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {r.name: r for r in (DEFAULT, THESIS, THESIS_PIRIFORM)}
+)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -207,6 +230,10 @@ class TrainConfig:
     resume: bool = False
     save_every_s: float = 120.0
 
+    def __post_init__(self) -> None:
+        """Check the choices; raises OptionError."""
+        _check_choices(self)
+
     @property
     def dataset_name(self) -> str | None:
         """Name of the dataset; None where the user's own stacks are trained on."""
@@ -222,7 +249,7 @@ class PredictConfig:
     Attributes
     ----------
     model : str
-        Name of shipped weights, or the path of a weights file.
+        Name of shipped weights, or the path of a weights file or of a training's folder.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : {'auto', 'float32', 'bf16'}
@@ -253,3 +280,7 @@ class PredictConfig:
     tile_px: int | None = None
     axes: str | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the choices; raises OptionError."""
+        _check_choices(self)

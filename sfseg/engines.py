@@ -111,7 +111,12 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 
 def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Compile a network for training; its parameters stay shared.
+    """Compile a network for training; its parameters stay shared."""
+    return cast("Callable[[Tensor], Tensor]", torch.compile(network))
+
+
+def require_compiler() -> None:
+    """Refuse to compile where that cannot work.
 
     Raises
     ------
@@ -123,7 +128,6 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
             "compile: expected a C++ compiler, found none",
             hint="leave --compile out, or install g++ or clang++",
         )
-    return cast("Callable[[Tensor], Tensor]", torch.compile(network))
 
 
 def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:

@@ -22,6 +22,9 @@ Each kind also inherits the builtin that a Python user would catch. A message re
 import difflib
 from collections.abc import Iterable
 
+EXTRAS = {"hdf5": "h5py"}
+"""The package that each optional dependency of the project comes down to."""
+
 
 class SfsegError(Exception):
     """Root of every error that sfseg raises on purpose.
@@ -60,7 +63,7 @@ class UnknownNameError(SfsegError, LookupError):
         names = sorted(known)
         nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"one of: {', '.join(names)}"
-        return cls(f"{name}: expected the name of a {kind}, found none like it", hint=hint)
+        return cls(f"{name}: expected a known {kind}, found none of that name", hint=hint)
 
 
 class OptionError(SfsegError, ValueError):
@@ -75,7 +78,7 @@ class MissingExtraError(SfsegError, ImportError):
         """Build the error for the missing `extra`, saying what it is needed for."""
         return cls(
             f"{purpose}: expected the packages of the extra {extra!r}, found them missing",
-            hint=f"pip install 'sfseg[{extra}]', or: pipx install --force 'sfseg[{extra}]'",
+            hint=f"pip install {EXTRAS[extra]}, or with pipx: pipx inject sfseg {EXTRAS[extra]}",
         )
 
 

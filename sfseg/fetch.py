@@ -19,9 +19,7 @@ from sfseg.delivery.checks import check_file
 from sfseg.delivery.downloads import PATIENT, Patience, Progress
 from sfseg.delivery.manifest import FileRecord
 from sfseg.delivery.staging import fill, is_settled
-from sfseg.errors import ChecksumError, FetchError, MissingExtraError
-
-_PACKAGES = {"hdf5": "h5py"}
+from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError
 
 
 def _ignore(*_: object) -> None:
@@ -110,7 +108,7 @@ def fetch(
         If its files need an optional package.
     FetchError
         If no source delivered it; its kind `ChecksumError` if something else was delivered.
-    StackError
+    StackError, ShapeMismatchError, OptionError
         If what arrived is whole, but its labels are not what the table says.
     """
     wanted = datasets.find(dataset) if isinstance(dataset, str) else dataset
@@ -120,7 +118,7 @@ def fetch(
     report(f"licence: {wanted.licence}")
     if is_settled(wanted, folder):
         return folder
-    if wanted.extra and importlib.util.find_spec(_PACKAGES[wanted.extra]) is None:
+    if wanted.extra and importlib.util.find_spec(EXTRAS[wanted.extra]) is None:
         raise MissingExtraError.of(wanted.extra, f"dataset {wanted.name}")
     offers = wanted.sources if source is None else (sources.from_user(source, wanted),)
     fill(wanted, folder, offers, report, progress, patience)

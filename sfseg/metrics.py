@@ -41,7 +41,7 @@ class ThresholdScore:
 
 @dataclass(frozen=True)
 class SectionScore:
-    """The scores of one section, numbered from 1, at the threshold of the stack's best V_Rand."""
+    """V_Rand and V_Info of one section at the stack's best threshold, and its Dice at 0.5."""
 
     section: int
     v_rand: float

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sfseg import engines, io
 from sfseg.checkpoints import Header, load_weights
 from sfseg.config import PredictConfig
 from sfseg.errors import SfsegError
-from sfseg.jobs import Job
+from sfseg.jobs import Job, plan_jobs
 from sfseg.predictor import Predictor
 from sfseg.terms import INTERIOR, AnyArray, Probability, Shape, VoxelSize
 
@@ -23,18 +24,19 @@ class SectionRecord:
 
     Attributes
     ----------
-    source : str
-        The input.
+    source, description : str
+        The input, and what it is.
     section, sections : int
-        Sections done, and how many there are.
-    seconds_left : float
+        Sections done, at first 0, and how many there are.
+    seconds_left : float or None
         Estimate from the sections so far.
     """
 
     source: str
+    description: str
     section: int
     sections: int
-    seconds_left: float
+    seconds_left: float | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,43 @@ class Failure:
 
 
 Report = Callable[[SectionRecord], None]
+
+
+def predict(
+    source: str | Path,
+    out: str | Path,
+    config: PredictConfig = PredictConfig(),  # noqa: B008 - frozen
+    *,
+    report: Report = lambda _: None,
+) -> PredictResult:
+    """Predict one stack to one TIFF file.
+
+    Parameters
+    ----------
+    source : str or Path
+        A file, or a folder or glob of sections.
+    out : str or Path
+        The file to write; ends in .tif.
+    config : PredictConfig
+        With what, how, and what to write.
+    report : callable
+        Is handed a `SectionRecord` after each section.
+
+    Returns
+    -------
+    PredictResult
+        Facts about the output.
+
+    Raises
+    ------
+    SfsegError
+        As `sfseg.jobs.plan_jobs`, `make_predictor` and `predict_file` do.
+    OSError
+        If a file cannot be read or written.
+    """
+    (job,) = plan_jobs([str(source)], Path(out), overwrite=config.overwrite)
+    predictor, _ = make_predictor(config)
+    return predict_file(job, predictor, config, report=report)
 
 
 def make_predictor(config: PredictConfig) -> tuple[Predictor, Header]:
@@ -138,6 +177,7 @@ def predict_file(
     """
     started = time.monotonic()
     with io.open_stack(job.source, axes=config.axes) as stack:
+        report(SectionRecord(job.source, stack.describe(), 0, len(stack), None))
         shares: list[float] = []
         blanks: list[bool] = []
 
@@ -148,8 +188,9 @@ def predict_file(
                 shares.append(float(probability.mean(dtype=np.float64)))
                 blanks.append(bool(section.min() == section.max()))
                 yield probability
-                spent, left = time.monotonic() - started, len(stack) - index - 1
-                report(SectionRecord(job.source, index + 1, len(stack), spent / (index + 1) * left))
+                done, spent = index + 1, time.monotonic() - started
+                left = spent / done * (len(stack) - done)
+                report(SectionRecord(job.source, stack.describe(), done, len(stack), left))
 
         io.write_stack(
             job.output,

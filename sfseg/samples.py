@@ -134,7 +134,7 @@ def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
     io.require_finite(image, images.name, index + 1)
     if not labels[index].any():
         raise StackError(
-            f"{images.name}, section {index + 1}: expected labels with pixels inside cells, "
+            f"{images.name}: section {index + 1}: expected labels with pixels inside cells, "
             "found none",
             hint="leave unlabelled sections out with --sections",
         )

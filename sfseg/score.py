@@ -88,6 +88,7 @@ def score_files(
         indices = range(len(maps)) if sections is None else parse_sections(sections, len(maps))
         predicted, true = maps.read(indices), labels.read(indices)
     _refuse_mask(predicted, names[0])
+    _refuse_one_value(true, names[1])
     scores = evaluate(
         _inverted(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,
@@ -103,6 +104,14 @@ def _refuse_mask(probability: AnyArray, name: str) -> None:
         raise StackError(
             f"{name}: expected whole numbers up to the type's maximum, found a mask of 0 and 1",
             hint="store the inside as 255 in uint8",
+        )
+
+
+def _refuse_one_value(labels: AnyArray, name: str) -> None:
+    if labels.min() == labels.max():
+        raise StackError(
+            f"{name}: expected both interior and membrane, found only {labels.flat[0]}",
+            hint="score against the labels of the truth",
         )
 
 

@@ -98,12 +98,12 @@ def sweep_section(
     """
     if prediction.dtype.kind == "u":
         prediction = prediction.astype(np.float32) / np.float32(np.iinfo(prediction.dtype).max)
-    levels = _levels(prediction, f"{names[0]}, section {number}")
-    true_levels = _levels(labels, f"{names[1]}, section {number}")
+    levels = _levels(prediction, f"{names[0]}: section {number}")
+    true_levels = _levels(labels, f"{names[1]}: section {number}")
     above = _count_above(levels, true_levels)
     if above[0, -1] == 0:
         raise StackError(
-            f"{names[1]}, section {number}: expected pixels inside a cell (above every threshold), "
+            f"{names[1]}: section {number}: expected pixels inside a cell (above every threshold), "
             "found none, so there is nothing to score",
             hint="leave this section out, or look whether the labels have the other polarity",
         )

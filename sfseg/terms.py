@@ -32,6 +32,16 @@ INTERIOR = 255
 """How an interior pixel is written in 8-bit labels and binary output; membrane is 0."""
 
 
+PLAUSIBLE_INTERIOR = (0.5, 0.97)
+"""Share of the pixels that are inside cells; the known datasets have 0.7 to 0.9."""
+
+
+def describe_shape(shape: Shape) -> str:
+    """Write a shape as a person would: 30 sections of 512x512."""
+    sections, height, width = shape
+    return f"{sections} section{'s' if sections != 1 else ''} of {height}x{width}"
+
+
 def voxel_as_json(voxel_size_nm: VoxelSize | None) -> list[float | None] | None:
     """Write a voxel size as JSON, which has no NaN: an unknown length becomes None."""
     if voxel_size_nm is None:

@@ -17,6 +17,7 @@ from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
 from sfseg.fetch import fetch
 from sfseg.samples import load_training_data
+from sfseg.terms import PLAUSIBLE_INTERIOR
 from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer, fingerprint
 
 
@@ -27,7 +28,8 @@ class TrainResult:
     Attributes
     ----------
     weights : Path
-        The weights file: of the best epoch, or of the last where nothing is held out.
+        The weights file: of the best epoch, or of the last where nothing is held out. It is not
+        there yet if the training was stopped in its first epoch.
     history : tuple of EpochRecord
         One record an epoch.
     finished : bool
@@ -38,9 +40,6 @@ class TrainResult:
     history: tuple[EpochRecord, ...]
     finished: bool
 
-
-UNLIKELY_INTERIOR = 0.5
-"""In labels of the right polarity cells fill about 80 % of a section."""
 
 Report = Callable[[StepRecord | EpochRecord], None]
 
@@ -85,6 +84,8 @@ def train(
         If the dataset cannot be fetched.
     StackError, ShapeMismatchError
         If a file is not what it should be.
+    OSError
+        If a file cannot be read or written.
     """
     refuse_unusable(config)
     folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
@@ -94,7 +95,7 @@ def train(
         trainer.load_state()
     write_config(trainer)
     say(f"training on {data.description}, {data.interior_share:.0%} of it inside cells")
-    if data.interior_share < UNLIKELY_INTERIOR:
+    if data.interior_share < PLAUSIBLE_INTERIOR[0]:
         say("warning: cells fill most of a section; are the labels high on membranes?")
     run(trainer, report, stop or threading.Event())
     finished = trainer.progress.step == trainer.steps
@@ -135,6 +136,14 @@ def refuse_unusable(config: TrainConfig) -> None:
             f"and {config.images or config.labels}",
             hint="leave --dataset out to train on --images and --labels",
         )
+    if config.dataset_name and config.labels_are != "interior":
+        raise OptionError(
+            f"labels_are: expected images and labels of your own with it, found the dataset "
+            f"{config.dataset_name}, whose labels are known",
+            hint="leave --labels-are out, or name --images and --labels",
+        )
+    if config.compile:
+        engines.require_compiler()
     if config.arch not in models.ARCHITECTURES:
         raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
     if config.out.is_file():

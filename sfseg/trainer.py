@@ -156,7 +156,8 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            If the loss or its gradient is no longer a number; the weights are left as they were.
+            If the loss or its gradient is no longer a number. The weights are left as they were,
+            but not the statistics of the batch normalisation.
         """
         progress, recipe = self.progress, self.config.recipe
         rate = learning_rate(recipe, progress.step, self.steps)

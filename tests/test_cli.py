@@ -1,7 +1,9 @@
 """The command line as a person meets it: exit codes, what goes where, what an error says."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 from sfseg import __version__
 from sfseg.checkpoints import read_tensors
 from sfseg.cli import app
+from sfseg.cli.train import default_folder
 
 
 def sfseg(*arguments):
@@ -108,6 +111,10 @@ def test_fetch_of_an_unknown_dataset_suggests_the_nearest():
     assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021")
 
 
+def test_fetch_from_with_nothing_to_fetch_is_refused(tmp_path):
+    assert "--from" in fails("fetch", "tissue", "--verify", "--from", tmp_path)
+
+
 def test_fetch_without_a_name_is_a_usage_error():
     assert "sfseg fetch --list" in fails("fetch", code=2)
 
@@ -142,6 +149,24 @@ def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
 
 
+def test_train_compiles_when_asked(tissue_files, monkeypatch):
+    """With the compiler itself replaced, which takes a minute."""
+    compiled = []
+    monkeypatch.setattr(
+        "sfseg.engines.compiled", lambda network: compiled.append(network) or network
+    )
+    own = ("--images", tissue_files / "volume.tif", "--labels", tissue_files / "labels.tif")
+    assert sfseg("train", *own, "--out", tissue_files / "run", "--compile", *TINY).exit_code == 0
+    assert len(compiled) == 1
+
+
+def test_a_run_is_named_by_its_architecture_and_its_data():
+    assert default_folder("sfnet", None, None).name == "sfnet-isbi2012"
+    assert default_folder("unet", "vnc", None).name == "unet-vnc"
+    assert default_folder("unet", None, "data/my volume.tif").name == "unet-my volume"
+    assert default_folder("unet", None, "data/raw/*.png").name == "unet-raw"
+
+
 def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
     turned = tmp_path / "turned.tif"
     tifffile.imwrite(turned, 255 - tifffile.imread(labels), photometric="minisblack")
@@ -166,6 +191,7 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
     assert "(4, 128, 160)" in fails(*own, "--labels", small)
     assert "leave --resume out" in fails(*own, "--labels", labels, "--resume")
     assert "multiple of 16" in fails(*own, "--labels", labels, "--patch", 40)
+    assert "leave --labels-are out" in fails("train", "--labels-are", "membrane")
     assert "leave --dataset out" in fails(*own, "--labels", labels, "--dataset", "tissue")
     nan = tmp_path / "nan.tif"
     tifffile.imwrite(nan, np.full((4, 128, 160), np.nan, np.float32), photometric="minisblack")
@@ -188,7 +214,7 @@ def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, 
     assert result.stdout == f"{out}\n"
     assert "sfnet-isbi2012" in result.stderr
     assert "on cpu (" in result.stderr or "on cuda" in result.stderr
-    assert "4 sections of 128x160" in result.stderr
+    assert "volume.tif: 4 sections of 128x160, uint8, voxel 50x4x4 nm\n" in result.stderr
     assert tifffile.imread(out).shape == (4, 128, 160)
 
 
@@ -334,6 +360,9 @@ def test_predict_refuses_an_output_that_exists_or_is_the_input(volume, tmp_path)
     assert ".tif" in fails("predict", volume, "-o", tmp_path / "out.png")
     (tmp_path / "file").write_text("")
     assert "found a file" in fails("predict", volume, "-o", tmp_path / "file")
+    assert "found a file" in fails(
+        "train", "--images", volume, "--labels", volume, "--out", tmp_path / "file"
+    )
     assert volume.read_bytes() == before
 
 
@@ -400,7 +429,47 @@ def test_score_refuses_bad_pairs(volume, labels, tmp_path):
     assert "small.tif" in fails("score", small, labels)
     dark = tmp_path / "dark.tif"
     tifffile.imwrite(dark, np.zeros((4, 128, 160), np.uint8), photometric="minisblack")
-    assert "section 1" in fails("score", volume, dark)
+    assert "found only 0" in fails("score", volume, dark)
+    half = np.stack([np.zeros((128, 160)), *np.eye(128, 160)[None].repeat(3, 0)]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "half.tif", half, photometric="minisblack")
+    assert "section 1" in fails("score", volume, tmp_path / "half.tif")
+
+
+# --- a terminal
+
+
+def on_a_terminal(*arguments, cwd):
+    """Run a command whose stderr is a terminal of 80 columns; give what it shows there."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "sfseg", *map(str, arguments)]
+    environment = os.environ | {"COLUMNS": "80", "TERM": "xterm"}
+    with subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when the command ends
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        stdout = process.communicate()[0].decode()
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return stdout, shown.decode()
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
+    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", "run", *TINY)
+    stdout, shown = on_a_terminal("train", *own, cwd=tissue_files)
+    assert stdout == "run/weights.safetensors\n"
+    assert re.search(r"epoch 1/1 loss 0\.\d{4} lr \d\.\de-\d\d.* left", shown)
+    stdout, shown = on_a_terminal("predict", "volume.tif", "-o", "out.tif", cwd=tissue_files)
+    assert stdout == "out.tif\n"
+    assert re.search(r"volume\.tif [1-4]/4", shown)
+    # Messages stand on lines of their own, not behind a bar.
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").splitlines()
+    assert any(line.startswith("volume.tif: 4 sections") for line in lines)
+    assert any(line.startswith("out.tif: done in ") for line in lines)
 
 
 # --- signals

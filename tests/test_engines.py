@@ -70,7 +70,7 @@ def test_bf16_agrees_with_float32_on_the_shipped_network(tissue):
 def test_compiling_without_a_compiler_says_so(monkeypatch):
     monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
     with pytest.raises(DeviceError, match="leave --compile out"):
-        engines.compiled(torch.nn.Identity())
+        engines.require_compiler()
 
 
 @pytest.mark.gpu

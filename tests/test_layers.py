@@ -76,12 +76,24 @@ def imported_names(text: str) -> set[str]:
     return names
 
 
+def test_only_the_door_opens_image_files():
+    for path in ROOT.rglob("*.py"):
+        if path.relative_to(ROOT).parts[0] != "images":
+            names = {name.split(".")[0] for name in imported_names(path.read_text())}
+            assert names.isdisjoint({"tifffile", "imageio", "h5py", "PIL"}), path
+
+
+def test_the_map_of_the_house_names_every_room():
+    rooms = {p.stem for p in ROOT.glob("[a-z]*.py")} | {p.parent.name for p in ROOT.glob("*/*.py")}
+    assert [name for name in sorted(rooms - {"sfseg"}) if name not in sfseg.__doc__] == []
+
+
 def test_the_command_line_starts_without_the_heavy_packages():
     code = "import sys, sfseg.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    heavy = {"torch", "numba", "scipy", "skimage", "matplotlib", "tifffile", "pooch", "imageio"}
+    heavy = {"torch", "numba", "scipy", "skimage", "matplotlib", "tifffile", "requests", "imageio"}
     assert heavy.isdisjoint(loaded)
 
 

@@ -317,7 +317,7 @@ def test_values_that_are_no_probability_are_refused_with_their_place(value, erro
 
 def test_a_section_with_nothing_inside_is_refused_by_its_number():
     labels = np.stack([TWO_CELLS, TWO_CELLS * 0])
-    with pytest.raises(StackError, match=r"truth\.tif, section 30: .*nothing to score"):
+    with pytest.raises(StackError, match=r"truth\.tif: section 30: .*nothing to score"):
         evaluate(labels, labels, names=("map.tif", "truth.tif"), numbers=(29, 30))
 
 

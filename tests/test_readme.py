@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,7 @@ import typer.main
 
 from sfseg.cli import app
 from sfseg.config import PredictConfig
-from sfseg.jobs import Job
-from sfseg.predict import make_predictor, predict_file
+from sfseg.predict import make_predictor, predict
 from sfseg.score import score_files
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,15 @@ def test_each_shown_command_parses(command):
     assert group.commands[name].make_context(name, arguments)
 
 
+def test_the_python_block_runs_and_prints_a_score(tmp_path):
+    (block,) = (text for language, text in BLOCKS if language == "python")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    ran = subprocess.run(
+        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert 0.85 < float(ran.stdout) < 1
+
+
 @pytest.mark.parametrize("name", ["run", "test"])
 def test_ci_finds_its_lines(name):
     """`.ci/run` takes the one line of the block after the marker, as this does."""
@@ -49,10 +59,8 @@ def test_the_score_that_the_first_line_is_said_to_print_is_the_one_it_prints(tmp
     """To a hundredth: bf16 and float32 machines differ in the third digit."""
     said = float(re.search(r"^V_Rand +([\d.]+) ", README, re.MULTILINE)[1])
     sample = ROOT / "examples" / "sample"
-    predictor, _ = make_predictor(PredictConfig())
-    job = Job(str(sample / "volume.tif"), tmp_path / "out.tif")
-    predict_file(job, predictor, PredictConfig())
-    scores = score_files(job.output, sample / "labels.tif").scores
+    predict(sample / "volume.tif", tmp_path / "out.tif")
+    scores = score_files(tmp_path / "out.tif", sample / "labels.tif").scores
     assert scores.v_rand == pytest.approx(said, abs=0.01)
 
 

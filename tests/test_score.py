@@ -143,7 +143,7 @@ def test_a_section_with_nothing_inside_is_refused_by_file_and_number(files, tmp_
     labels = files[3].copy()
     labels[2] = 0
     tifffile.imwrite(empty, labels, photometric="minisblack")
-    with pytest.raises(StackError, match=r"empty\.tif, section 3: .*nothing to score"):
+    with pytest.raises(StackError, match=r"empty\.tif: section 3: .*nothing to score"):
         score_files(files[0], empty, sections="2-3")
 
 

@@ -9,7 +9,13 @@ import torch
 
 from sfseg import checkpoints, trainer
 from sfseg.config import DEFAULT, THESIS, TrainConfig
-from sfseg.errors import CheckpointError, DeviceError, NonFiniteError, OutputExistsError
+from sfseg.errors import (
+    CheckpointError,
+    DeviceError,
+    NonFiniteError,
+    OptionError,
+    OutputExistsError,
+)
 from sfseg.learning import average_weights, learning_rate, loss_of
 from sfseg.train import EpochRecord, StepRecord, train
 from sfseg.trainer import STATE
@@ -223,3 +229,9 @@ def test_a_trainer_reports_the_time_that_is_left(config):
     assert [record.step for record in steps] == list(range(1, 7))
     assert steps[-1].seconds_left == 0
     assert all(record.seconds_left > 0 for record in steps[:-1])
+
+
+@pytest.mark.parametrize("field", ["loss", "optimizer", "schedule", "augmentation"])
+def test_a_misspelt_choice_is_refused(field):
+    with pytest.raises(OptionError, match=field):
+        dataclasses.replace(DEFAULT, **{field: "Full"})

@@ -35,7 +35,14 @@ class Commands(TyperGroup):
 
 def say(message: str) -> None:
     """Print plain text to stderr; stdout carries the product only."""
-    typer.echo(message, err=True)
+    # Not typer.echo: it goes past the stream that Rich puts in place to print above a bar.
+    sys.stderr.write(f"{message}\n")
+
+
+def give(product: object) -> None:
+    """Print the product, or a part of it, to stdout."""
+    sys.stdout.write(f"{product}\n")
+    sys.stdout.flush()
 
 
 def say_error(error: SfsegError | OSError) -> None:
@@ -83,7 +90,7 @@ class _Bar:
         self, done: int, total: int | None, note: str, seconds_left: float | None = None
     ) -> None:
         left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
-        self._bar.update(self._task, completed=done, total=total, note=note, left=left)
+        self._bar.update(self._task, completed=done, total=total, description=note, left=left)
 
 
 def format_time(seconds: float) -> str:
@@ -101,14 +108,18 @@ def progress(what: str) -> Iterator[Progress]:
     from rich.console import Console
 
     console = Console(stderr=True)
-    columns = (
+    is_terminal = sys.stderr.isatty()
+    columns = (  # a line of training is 80 characters wide with this bar
+        rich.BarColumn(bar_width=10),
         rich.TextColumn("{task.description}", markup=False),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TextColumn("{task.fields[note]}", markup=False),
         rich.TextColumn("{task.fields[left]}", markup=False),
     )
     with rich.Progress(
-        *columns, console=console, disable=not console.is_terminal, transient=True
+        *columns,
+        console=console,
+        disable=not is_terminal,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # else the product would go to stderr
+        redirect_stderr=is_terminal,
     ) as bar:
-        yield _Bar(bar, bar.add_task(what, total=None, note="", left=""))
+        yield _Bar(bar, bar.add_task(what, total=None, left=""))

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.console import EXIT_USAGE, progress, say
+from sfseg.cli.console import EXIT_USAGE, give, progress, say
+from sfseg.errors import OptionError
 
 
 def fetch(
@@ -32,15 +33,20 @@ def fetch(
     """
     from sfseg import fetch as verb
 
+    if source is not None and (verify or show_list):
+        raise OptionError(
+            "--from: expected a dataset to fetch with it, found --verify or --list",
+            hint="fetch first, then --verify",
+        )
     if show_list:
-        typer.echo(format_list(to))
+        give(format_list(to))
     elif dataset is None:
         say("error: expected the name of a dataset, found none\nhint: sfseg fetch --list")
         raise typer.Exit(EXIT_USAGE)
     elif verify:
         for record in verb.verify(dataset, to=to):
             say(f"{record.name}: {record.size_bytes:,} bytes, as expected")
-        typer.echo(verb.dataset_folder(dataset, to=to))
+        give(verb.dataset_folder(dataset, to=to))
     else:
         with progress("fetching") as bar:
             folder = verb.fetch(
@@ -48,9 +54,11 @@ def fetch(
                 to=to,
                 source=source,
                 report=say,
-                progress=lambda name, done, total: bar.update(done, total, name),
+                progress=lambda name, done, total: bar.update(
+                    done, total, f"{name} {done / 1e6:.1f} MB"
+                ),
             )
-        typer.echo(folder)
+        give(folder)
 
 
 def format_list(to: Path | None) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.console import EXIT_ERROR, EXIT_SOME_FAILED, progress, say, say_error
+from sfseg.cli.console import EXIT_ERROR, EXIT_SOME_FAILED, give, progress, say, say_error
 from sfseg.config import Averaging, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
 from sfseg.terms import VoxelSize, voxel_as_json
@@ -93,16 +93,18 @@ def predict(
     with progress("predicting") as bar:
 
         def report(record: verb.SectionRecord) -> None:
-            name = Path(record.source).name
-            bar.update(record.section, record.sections, name, record.seconds_left)
+            if record.section == 0:
+                say(f"{record.source}: {record.description}")
+            note = f"{Path(record.source).name} {record.section}/{record.sections}"
+            bar.update(record.section, record.sections, note, record.seconds_left)
 
         for result in verb.predict_files(jobs, predictor, config, report=report):
             results.append(result)
             say_result(result, header)
             if isinstance(result, verb.PredictResult) and not as_json:
-                typer.echo(result.job.output)
+                give(result.job.output)
     if as_json:
-        typer.echo(json.dumps([as_dict(result) for result in results], indent=2))
+        give(json.dumps([as_dict(result) for result in results], indent=2))
     failed = sum(isinstance(result, verb.Failure) for result in results)
     done = len(results) - failed
     if failed:
@@ -127,8 +129,7 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
     if isinstance(result, Failure):
         say_error(result.error)
         return
-    sections, height, width = result.shape
-    say(f"{result.job.source}: {sections} sections of {height}x{width} in {result.seconds:.1f} s")
+    say(f"{result.job.output}: done in {result.seconds:.1f} s")
     if result.voxel_size_nm is None:
         say("no voxel size in the file: none written")
     elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):

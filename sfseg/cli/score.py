@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sfseg.cli.console import give
+from sfseg.terms import describe_shape
+
 if TYPE_CHECKING:
     from sfseg.score import ScoreReport
 
@@ -43,15 +46,14 @@ def score(
         invert_labels=invert_labels,
         axes=axes,
     )
-    typer.echo(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
+    give(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
 
 
 def format_table(report: "ScoreReport") -> str:
     """Lay the scores out for a person."""
     scores = report.scores
-    sections, height, width = scores.shape
     lines = [
-        f"{sections} sections of {height}x{width}",
+        describe_shape(scores.shape),
         "",
         f"{'':9}{'score':>10}{'split':>10}{'merge':>10}   at threshold",
         f"{'V_Rand':9}{scores.v_rand:10.6f}{scores.v_rand_split:10.6f}{scores.v_rand_merge:10.6f}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.console import Progress, format_time, on_signals, progress, say
+from sfseg.cli.console import Progress, format_time, give, on_signals, progress, say
 from sfseg.config import (
     DEFAULT_DATASET,
     Augmentation,
@@ -29,7 +29,7 @@ DEFAULTS = TrainConfig(out=Path("runs"))
 def train(
     arch: Annotated[str, typer.Option(help="sfnet, fusionnet or unet.")] = DEFAULTS.arch,
     recipe: Annotated[
-        str, typer.Option(help="default, or thesis: section 4.1 of the thesis to the letter.")
+        str, typer.Option(help="default, thesis or thesis-piriform (the thesis to the letter).")
     ] = DEFAULTS.recipe.name,
     dataset: Annotated[
         str | None,
@@ -47,7 +47,7 @@ def train(
     ] = None,
     validation: Annotated[
         str | None,
-        typer.Option(help="Sections held out of them, or none. [default: the first eighth]"),
+        typer.Option(help="Sections held out of them, or none. [default: the recipe's share]"),
     ] = None,
     axes: Annotated[
         str | None, typer.Option(help="Axes of files whose metadata are silent, as in ZYX.")
@@ -55,7 +55,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
     patch: Annotated[
-        int | None, typer.Option(min=16, help="Side of patches in pixels. [default: the recipe's]")
+        int | None, typer.Option(min=32, help="Side of patches in pixels. [default: the recipe's]")
     ] = None,
     learning_rate: Annotated[
         float | None, typer.Option(min=0, help="[default: the recipe's]")
@@ -117,23 +117,27 @@ def train(
     say(describe_run(config))
     stop = Stop()
     with on_signals(stop), progress("training") as bar:
-        result = verb.train(config, report=reporter(bar), say=say, stop=stop.event)
+        result = verb.train(config, report=reporter(bar, stop), say=say, stop=stop.event)
     if not result.finished:
         say(f"stopped; --resume --out {config.out} goes on")
         raise typer.Exit(stop.exit_code)
-    typer.echo(result.weights)
+    give(result.weights)
 
 
 class Stop:
-    """What a signal does: once, training stops after the running step; twice, at once."""
+    """What a signal does: once, training stops after the running step; twice, at once.
+
+    Before the first step there is no state to save, so one signal is enough.
+    """
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.exit_code = 0
+        self.has_state = False
 
     def __call__(self, exit_code: int) -> None:
         """Take a signal."""
-        if self.event.is_set():
+        if self.event.is_set() or not self.has_state:
             sys.exit(exit_code)
         self.exit_code = exit_code
         self.event.set()
@@ -158,7 +162,7 @@ def describe_run(config: TrainConfig) -> str:
     return f"{config.arch}, recipe {config.recipe.name}, on {where}, into {config.out}"
 
 
-def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
+def reporter(bar: Progress, stop: Stop) -> "Callable[[StepRecord | EpochRecord], None]":
     """Show steps on the bar and print a line for each epoch."""
     from sfseg.trainer import EpochRecord
 
@@ -166,6 +170,7 @@ def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
         if isinstance(record, EpochRecord):
             say(describe_epoch(record))
         else:
+            stop.has_state = True
             bar.update(record.step, record.steps, describe_step(record), record.seconds_left)
 
     return report
@@ -173,8 +178,11 @@ def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
 
 def default_folder(arch: str, dataset: str | None, images: str | None) -> Path:
     """Name a run by its architecture and its data."""
-    data = dataset or (Path(images).stem if images else DEFAULT_DATASET)
-    return Path("runs") / f"{arch}-{data}"
+    if images is None:
+        return Path("runs") / f"{arch}-{dataset or DEFAULT_DATASET}"
+    source = Path(images)
+    name = source.parent.name if any(c in source.name for c in "*?[") else source.stem
+    return Path("runs") / f"{arch}-{name or 'own'}"
 
 
 def describe_step(record: "StepRecord") -> str:

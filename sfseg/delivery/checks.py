@@ -8,10 +8,8 @@ import numpy as np
 
 from sfseg import io
 from sfseg.catalogue import DataFile, Dataset
-from sfseg.errors import ChecksumError, StackError
-from sfseg.terms import parse_sections
-
-_PLAUSIBLE_INTERIOR = (0.5, 0.97)  # share of the pixels; the known datasets have 0.7 to 0.9
+from sfseg.errors import ChecksumError, ShapeMismatchError, StackError
+from sfseg.terms import PLAUSIBLE_INTERIOR, parse_sections
 
 
 def sha256(path: Path) -> str:
@@ -101,8 +99,10 @@ def check_parts(dataset: Dataset, folder: Path) -> None:
 
     Raises
     ------
+    ShapeMismatchError
+        If images and labels differ in shape.
     StackError
-        If a part cannot be read, its two shapes differ, or the share of interior is not that of
+        If a part cannot be read, or the share of interior is not that of
         tissue, as when the polarity is the other one.
     OptionError
         If the split names sections that are not there.
@@ -113,7 +113,7 @@ def check_parts(dataset: Dataset, folder: Path) -> None:
             io.open_stack(f"{folder}/{part.labels}") as labels,
         ):
             if images.shape != labels.shape:
-                raise StackError(
+                raise ShapeMismatchError(
                     f"{labels.name}: expected labels of shape {images.shape}, found {labels.shape}"
                 )
             if part.sections is not None:
@@ -127,7 +127,7 @@ def _check_polarity(dataset: Dataset, path: str) -> None:
     with io.open_stack(path) as labels:
         inside = sum(int(np.count_nonzero(section)) for section in labels) / math.prod(labels.shape)
     share = 1 - inside if dataset.label_kind == "membrane" else inside
-    low, high = _PLAUSIBLE_INTERIOR
+    low, high = PLAUSIBLE_INTERIOR
     if not low <= share <= high:
         raise StackError(
             f"{path}: expected {low:.0%} to {high:.0%} of the pixels inside cells, "

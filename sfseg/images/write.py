@@ -71,7 +71,8 @@ def write_stack(
             f"found {dtype} in {shape}",
             hint="convert them first",
         )
-    imagej = dtype in _IMAGEJ_TYPES and fits_imagej(shape, dtype)
+    bigtiff = not fits_imagej(shape, dtype)
+    imagej = dtype in _IMAGEJ_TYPES and not bigtiff
     tags = _imagej_tags(voxel_size_nm) if imagej else _ome_tags(voxel_size_nm)
     if not imagej:
         # tifffile would make one up, and the same stack would be other bytes each time
@@ -80,7 +81,7 @@ def write_stack(
     remaining = iter(sections)
     with (
         files.atomic_path(path, overwrite=overwrite) as part,
-        tifffile.TiffWriter(part, imagej=imagej, ome=not imagej, bigtiff=not imagej) as writer,
+        tifffile.TiffWriter(part, imagej=imagej, ome=not imagej, bigtiff=bigtiff) as writer,
     ):
         checked = _checked(path, remaining, shape, dtype)
         writer.write(checked, shape=shape, dtype=dtype, photometric="minisblack", **tags)
