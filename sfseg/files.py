@@ -67,16 +67,21 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         If the path is taken and may not be replaced.
     """
     refuse_existing(path, overwrite=overwrite)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     part = path.with_name(path.name + ".part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield part
         sync(part)
         refuse_existing(path, overwrite=overwrite)  # something may have come in the meantime
         part.replace(path)
         sync(path.parent)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another file may have come into it
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:

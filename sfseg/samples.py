@@ -148,8 +148,8 @@ def _parts(
     if folder is None or config.dataset_name is None:
         if not (config.images and config.labels):
             raise OptionError(
-                f"training data: expected both --images and --labels, found {config.images} "
-                f"and {config.labels}",
+                "training data: expected both --images and --labels, "
+                f"found only {config.images or config.labels}",
                 hint="--images X.tif --labels Y.tif --sections 1-24",
             )
         own = datasets.Part(config.images, config.labels, config.sections)

@@ -22,11 +22,14 @@ class ScoreReport:
         The files as they were named.
     scores : Scores
         See `sfseg.metrics.evaluate`.
+    truth_values : int
+        How many different values the truth has; more than 2 are unusual for labels.
     """
 
     prediction: str
     truth: str
     scores: Scores
+    truth_values: int
 
     def as_dict(self) -> dict[str, Any]:
         """Give the report as plain values, in the order of the JSON output."""
@@ -95,7 +98,7 @@ def score_files(
         names=names,
         numbers=[index + 1 for index in indices],
     )
-    return ScoreReport(*names, scores)
+    return ScoreReport(*names, scores, truth_values=len(np.unique(true)))
 
 
 def _refuse_mask(probability: AnyArray, name: str) -> None:

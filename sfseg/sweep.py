@@ -51,7 +51,8 @@ def as_stack(array: AnyArray, name: str) -> AnyArray:
     if array.dtype.kind not in "buf" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
         raise StackError(
             f"{name}: expected bool, uint8, uint16 or float, found {array.dtype}",
-            hint="convert it: 0 is membrane, 1 or the type's maximum is inside a cell",
+            hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
+            "cell; numbers of segments cannot be scored",
         )
     if array.ndim not in (2, 3) or array.size == 0:
         raise StackError(

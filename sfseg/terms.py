@@ -83,6 +83,11 @@ def parse_sections(text: str, count: int) -> tuple[int, ...]:
                 hint="write it like 1-24 or 1,3,10-12",
             )
         first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise OptionError(
+                f"sections {text!r}: expected the lower number first, found {part}",
+                hint=f"write it like {last}-{first}",
+            )
         if not 1 <= first <= last <= count:
             raise OptionError(
                 f"sections {text!r}: expected sections from 1 to {count}, found {part}",

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfseg import __version__, engines, files, models, plots
+from sfseg import __version__, datasets, engines, files, models, plots
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
@@ -142,6 +142,8 @@ def refuse_unusable(config: TrainConfig) -> None:
             f"{config.dataset_name}, whose labels are known",
             hint="leave --labels-are out, or name --images and --labels",
         )
+    if config.dataset_name:
+        datasets.find(config.dataset_name)
     if config.compile:
         engines.require_compiler()
     if config.arch not in models.ARCHITECTURES:

@@ -182,6 +182,7 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
     assert "did you mean 'thesis'" in fails("train", "--recipe", "theses")
     assert "did you mean 'tissue'" in fails("train", "--dataset", "tisue", "--out", tmp_path / "r")
     assert "--labels" in fails(*own)
+    assert "lower number first" in fails(*own, "--labels", labels, "--sections", "3-2")
     assert "1 to 4" in fails(*own, "--labels", labels, "--sections", "3-9")
     flat = tmp_path / "flat.tif"
     tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
@@ -421,6 +422,11 @@ def test_score_takes_sections_and_the_other_polarity(labels, tmp_path):
     assert {k: v for k, v in plain.items() if k not in {"prediction", "truth"}} == {
         k: v for k, v in turned.items() if k not in {"prediction", "truth"}
     }
+
+
+def test_score_warns_of_a_truth_that_looks_like_an_image(volume, labels):
+    assert "are these labels?" in sfseg("score", labels, volume).stderr
+    assert sfseg("score", labels, labels).stderr == ""
 
 
 def test_score_refuses_bad_pairs(volume, labels, tmp_path):

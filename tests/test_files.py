@@ -19,10 +19,12 @@ def fail_halfway(path, **options):
         raise KeyboardInterrupt
 
 
-def test_a_failure_leaves_neither_the_file_nor_its_part(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        fail_halfway(tmp_path / "a.txt")
-    assert list(tmp_path.iterdir()) == []
+def test_a_failure_leaves_neither_the_file_nor_its_part_nor_new_folders(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("a.txt", "new/newer/a.txt", "old/new/a.txt"):
+        with pytest.raises(KeyboardInterrupt):
+            fail_halfway(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
 
 
 def test_a_failure_leaves_the_previous_file_intact(tmp_path):

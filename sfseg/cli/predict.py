@@ -22,7 +22,12 @@ def predict(
     inputs: Annotated[list[str], typer.Argument(help="Stacks: files, folders or globs.")],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="A .tif for one stack, or a folder for one file each."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="A .tif: the input, be it a folder of sections, is one stack. Else a folder: each "
+            "input file is a stack of its own and keeps its name there.",
+        ),
     ],
     model: Annotated[
         str, typer.Option(help="Name of shipped weights, a weights file, or a run's folder.")
@@ -48,7 +53,11 @@ def predict(
     ] = None,
     tile: Annotated[
         int | None,
-        typer.Option(min=16, help="Side of a tile in pixels. [default: as large as memory allows]"),
+        typer.Option(
+            min=16,
+            help="Side of a tile in pixels; what is no larger than it with its halo is not cut. "
+            "[default: as large as memory allows]",
+        ),
     ] = DEFAULTS.tile_px,
     axes: Annotated[
         str | None, typer.Option(help="Axes of inputs whose metadata are silent, as in ZYX.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import give
+from sfseg.cli.console import give, say
 from sfseg.terms import describe_shape
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ def score(
         invert_labels=invert_labels,
         axes=axes,
     )
+    if report.truth_values > 2:
+        say(
+            f"warning: {truth} has {report.truth_values} different values, and all but 0 count as "
+            "inside a cell: are these labels?"
+        )
     give(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
 
 

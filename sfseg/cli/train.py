@@ -114,6 +114,7 @@ def train(
         half=half,
         resume=resume,
     )
+    verb.refuse_unusable(config)
     say(describe_run(config))
     stop = Stop()
     with on_signals(stop), progress("training") as bar:
