@@ -21,7 +21,8 @@ The house, from the roof down; imports point down only::
       thinning        the border-thinning flood
     datasets        the table of datasets                     catalogue  its types
     delivery/       download, unpack, verify, put in place    tissue     the synthetic stack
-    checkpoints     weights and training state on disk        models/    the three networks
+    checkpoints     weights on disk                           models/    the three networks
+      states          the state of a training on disk
     io              the only door to image files; behind it images/
     files           files that are whole or not there
     errors terms config             leaves: no torch, nothing else of sfseg

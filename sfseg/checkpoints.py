@@ -123,7 +123,7 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
         )
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: expected the tensors of {header.arch}, found others: {_last_line(error)}",
+            f"{path}: expected the tensors of {header.arch}, found others: {last_line(error)}",
             hint="train again, or use a file that sfseg train wrote",
         ) from error
     return network.eval(), header
@@ -177,7 +177,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise  # it says itself what is wrong
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(
-            f"{path}: expected a safetensors file, found something else: {_last_line(error)}",
+            f"{path}: expected a safetensors file, found something else: {last_line(error)}",
             hint="pickled .pt and .pth files are never opened: they can run code",
         ) from error
     if not isinstance(header, dict):
@@ -221,82 +221,6 @@ def _parse_header(path: Path, raw: dict[str, Any]) -> Header:
     return Header(**{**raw, "voxel_size_nm": voxel_size})
 
 
-def _last_line(error: Exception) -> str:
+def last_line(error: Exception) -> str:
+    """Return what an error of a library says in the end."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-
-
-def save_state(
-    path: Path,
-    networks: Mapping[str, nn.Module],
-    optimizer: torch.optim.Optimizer,
-    progress: Mapping[str, Any],
-) -> None:
-    """Write everything that training needs to go on bit for bit.
-
-    Parameters
-    ----------
-    path : Path
-        Where to; an existing state is replaced, and only when the new one is whole.
-    networks : mapping of str to torch.nn.Module
-        Networks by their role.
-    optimizer : torch.optim.Optimizer
-        With its moments.
-    progress : mapping
-        Whatever else is needed, as JSON.
-    """
-    tensors = {
-        f"{role}.{name}": tensor.detach().cpu().contiguous()
-        for role, network in networks.items()
-        for name, tensor in network.state_dict().items()
-    }
-    for index, moments in optimizer.state_dict()["state"].items():
-        for name, tensor in moments.items():
-            tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
-    write_tensors(path, tensors, {**progress, "schema": SCHEMA})
-
-
-def load_state(
-    path: Path, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    """Put what `save_state` wrote back in place.
-
-    Returns
-    -------
-    dict
-        The progress as saved.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no state, or it belongs to another network.
-    """
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected the state of an unfinished training, found none",
-            hint="leave --resume out to start from zero",
-        )
-    tensors, progress = read_tensors(path)
-    if progress.get("schema") != SCHEMA:
-        raise CheckpointError(
-            f"{path}: expected a state of schema {SCHEMA}, found {progress.get('schema', 'none')}",
-            hint="resume with the version of sfseg that the training was started with",
-        )
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        role, _, rest = name.partition(".")
-        parts.setdefault(role, {})[rest] = tensor
-    moments: dict[int, dict[str, Tensor]] = {}
-    try:
-        for name, tensor in parts.pop("optimizer", {}).items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = tensor
-        for role, network in networks.items():
-            network.load_state_dict(parts[role])
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: expected the state of this network, found another: {_last_line(error)}",
-            hint="resume with the options that the training was started with",
-        ) from error
-    return progress

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfseg import checkpoints, engines, metrics, models
+from sfseg import checkpoints, engines, metrics, models, states
 from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.learning import average_weights, learning_rate, loss_of, make_optimizer
@@ -249,7 +249,7 @@ class Trainer:
     def save_state(self) -> None:
         """Make everything that going on needs durable."""
         progress = dataclasses.replace(self.progress, seconds=self.seconds)
-        checkpoints.save_state(
+        states.save_state(
             self.config.out / STATE,
             {"network": self.network, "average": self.average},
             self.optimizer,
@@ -269,7 +269,7 @@ class Trainer:
         """
         path = self.config.out / STATE
         networks = {"network": self.network, "average": self.average}
-        saved = checkpoints.load_state(path, networks, self.optimizer)
+        saved = states.load_state(path, networks, self.optimizer)
         now = fingerprint(self.config, self.data)
         changed = sorted(key for key in now if now[key] != saved["config"].get(key))
         if changed:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sfseg import checkpoints, models
+from sfseg import checkpoints, models, states
 from sfseg.checkpoints import Header, load_weights, save_weights
 from sfseg.errors import CheckpointError, UnknownNameError
 
@@ -141,7 +141,7 @@ def test_unusable_weights_are_refused_saying_why(weights, spoil, found):
 def test_an_unusable_state_is_refused(network, tmp_path, spoil):
     optimizer = torch.optim.Adam(network.parameters())
     path = tmp_path / "state.safetensors"
-    checkpoints.save_state(path, {"network": network}, optimizer, {"step": 1})
+    states.save_state(path, {"network": network}, optimizer, {"step": 1})
     tensors, _ = checkpoints.read_tensors(path)
     if spoil == "weights":
         save_weights(path, network, Header(arch="sfnet", recipe="default"))
@@ -152,7 +152,7 @@ def test_an_unusable_state_is_refused(network, tmp_path, spoil):
     else:
         rewrite(path, tensors=tensors | {"optimizer.x.exp_avg": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="expected"):
-        checkpoints.load_state(path, {"network": network}, optimizer)
+        states.load_state(path, {"network": network}, optimizer)
 
 
 def test_an_unknown_length_of_the_voxels_comes_back_as_such(network, tmp_path):
