@@ -112,7 +112,7 @@ def test_fetch_of_an_unknown_dataset_suggests_the_nearest():
 
 
 def test_fetch_from_with_nothing_to_fetch_is_refused(tmp_path):
-    assert "--from" in fails("fetch", "tissue", "--verify", "--from", tmp_path)
+    assert "--from" in fails("fetch", "tissue", "--verify", "--from", tmp_path, code=2)
 
 
 def test_fetch_without_a_name_is_a_usage_error():
@@ -176,14 +176,22 @@ def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
     assert "warning" not in sfseg("train", *own, "--labels-are", "membrane").stderr
 
 
+def test_train_refuses_options_that_do_not_fit(volume, labels, tmp_path):
+    own = ("train", "--out", tmp_path / "run", "--images", volume)
+    assert "--labels" in fails(*own, code=2)
+    assert "lower number first" in fails(*own, "--labels", labels, "--sections", "3-2", code=2)
+    assert "1 to 4" in fails(*own, "--labels", labels, "--sections", "3-9", code=2)
+    assert "multiple of 16" in fails(*own, "--labels", labels, "--patch", 40, code=2)
+    assert "leave --labels-are out" in fails("train", "--labels-are", "membrane", code=2)
+    assert "leave --dataset out" in fails(*own, "--labels", labels, "--dataset", "tissue", code=2)
+    assert not (tmp_path / "run").exists()
+
+
 def test_train_refuses_bad_input(volume, labels, tmp_path):
     own = ("train", "--out", tmp_path / "run", "--images", volume)
     assert "did you mean 'sfnet'" in fails("train", "--arch", "sfnett", "--out", tmp_path / "run")
     assert "did you mean 'thesis'" in fails("train", "--recipe", "theses")
     assert "did you mean 'tissue'" in fails("train", "--dataset", "tisue", "--out", tmp_path / "r")
-    assert "--labels" in fails(*own)
-    assert "lower number first" in fails(*own, "--labels", labels, "--sections", "3-2")
-    assert "1 to 4" in fails(*own, "--labels", labels, "--sections", "3-9")
     flat = tmp_path / "flat.tif"
     tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
     assert "flat.tif" in fails(*own, "--labels", flat)
@@ -191,9 +199,6 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
     tifffile.imwrite(small, np.eye(20, dtype=np.uint8)[None].repeat(4, 0), photometric="minisblack")
     assert "(4, 128, 160)" in fails(*own, "--labels", small)
     assert "leave --resume out" in fails(*own, "--labels", labels, "--resume")
-    assert "multiple of 16" in fails(*own, "--labels", labels, "--patch", 40)
-    assert "leave --labels-are out" in fails("train", "--labels-are", "membrane")
-    assert "leave --dataset out" in fails(*own, "--labels", labels, "--dataset", "tissue")
     nan = tmp_path / "nan.tif"
     tifffile.imwrite(nan, np.full((4, 128, 160), np.nan, np.float32), photometric="minisblack")
     assert "nan.tif" in fails(*own[:-1], nan, "--labels", labels)
@@ -358,7 +363,7 @@ def test_predict_refuses_an_output_that_exists_or_is_the_input(volume, tmp_path)
     out.write_text("precious")
     assert "--overwrite" in fails("predict", volume, "-o", out)
     assert out.read_text() == "precious"
-    assert ".tif" in fails("predict", volume, "-o", tmp_path / "out.png")
+    assert ".tif" in fails("predict", volume, "-o", tmp_path / "out.png", code=2)
     (tmp_path / "file").write_text("")
     assert "found a file" in fails("predict", volume, "-o", tmp_path / "file")
     assert "found a file" in fails(
@@ -382,8 +387,10 @@ def test_predict_refuses_bad_weights_and_devices(volume, tmp_path):
 
 def test_predict_refuses_options_that_would_do_nothing(volume, tmp_path):
     out = ("-o", tmp_path / "out.tif")
-    assert "binary" in fails("predict", volume, *out, "--threshold", 0.3)
-    assert "segments" in fails("predict", volume, *out, "--output", "segments", "--dtype", "uint8")
+    assert "binary" in fails("predict", volume, *out, "--threshold", 0.3, code=2)
+    assert "segments" in fails(
+        "predict", volume, *out, "--output", "segments", "--dtype", "uint8", code=2
+    )
 
 
 def test_paths_with_spaces_brackets_and_other_letters_work(volume, tmp_path):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import typer
 from typer.core import TyperGroup
 
-from sfseg.errors import SfsegError
+from sfseg.errors import OptionError, SfsegError
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -27,7 +27,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except (SfsegError, OSError) as error:
             say_error(error)
-            raise typer.Exit(EXIT_ERROR) from error
+            code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_ERROR
+            raise typer.Exit(code) from error
         except KeyboardInterrupt:
             say("interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from None
