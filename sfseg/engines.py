@@ -60,9 +60,16 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def describe(device: torch.device, dtype: torch.dtype) -> str:
-    """Name a device and its arithmetic as a person would."""
-    arithmetic = "bf16" if dtype == torch.bfloat16 else "float32"
+def describe(name: str, precision: Precision) -> str:
+    """Name the device and the arithmetic that are picked, as a person would.
+
+    Raises
+    ------
+    DeviceError
+        If there is no such device.
+    """
+    device = pick_device(name)
+    arithmetic = "bf16" if pick_dtype(precision, device) == torch.bfloat16 else "float32"
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)}, {arithmetic})"
     if device.type == "cpu":

@@ -12,8 +12,8 @@ from skimage.measure import label
 from sfseg import engines, io
 from sfseg.checkpoints import Header, load_weights
 from sfseg.config import PredictConfig
-from sfseg.errors import SfsegError
-from sfseg.jobs import Job, plan_jobs
+from sfseg.errors import OptionError, SfsegError
+from sfseg.jobs import TIFF_SUFFIXES, Job, plan_jobs
 from sfseg.predictor import Predictor
 from sfseg.terms import INTERIOR, AnyArray, Probability, Shape, VoxelSize
 
@@ -110,6 +110,11 @@ def predict(
     OSError
         If a file cannot be read or written.
     """
+    if Path(out).suffix.lower() not in TIFF_SUFFIXES:
+        raise OptionError(
+            f"{out}: expected a name ending in {' or '.join(TIFF_SUFFIXES)}, found another",
+            hint="sfseg.jobs.plan_jobs and predict_files predict many stacks into a folder",
+        )
     (job,) = plan_jobs([str(source)], Path(out), overwrite=config.overwrite)
     predictor, _ = make_predictor(config)
     return predict_file(job, predictor, config, report=report)

@@ -18,7 +18,7 @@ from sfseg.errors import CheckpointError, OptionError, OutputExistsError, Unknow
 from sfseg.fetch import fetch
 from sfseg.samples import load_training_data
 from sfseg.terms import PLAUSIBLE_INTERIOR
-from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer, fingerprint
+from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def train(
 
 def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
     """Take the steps that are left, saving the state every so often and at the end."""
-    progress, saved = trainer.progress, time.monotonic()
+    progress, saved, saved_step = trainer.progress, time.monotonic(), -1
     with ThreadPoolExecutor(1) as reader:
         pending = reader.submit(trainer.batch, progress.step)
         while progress.step < trainer.steps and not stop.is_set():
@@ -117,8 +117,9 @@ def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
                 write_history(trainer.config.out, progress.history)
             if ends_epoch or time.monotonic() - saved > trainer.config.save_every_s:
                 trainer.save_state()
-                saved = time.monotonic()
-    trainer.save_state()
+                saved, saved_step = time.monotonic(), progress.step
+    if saved_step != progress.step:
+        trainer.save_state()
 
 
 def refuse_unusable(config: TrainConfig) -> None:
@@ -170,7 +171,7 @@ def refuse_unusable(config: TrainConfig) -> None:
 def write_config(trainer: Trainer) -> None:
     """Write as ``config.json`` what was asked for and what it was resolved to."""
     asked = dataclasses.asdict(trainer.config)
-    resolved = {"device": str(trainer.device), **fingerprint(trainer.config, trainer.data)}
+    resolved = {"device": str(trainer.device), **trainer.fingerprint}
     text = json.dumps(
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
     )

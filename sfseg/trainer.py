@@ -146,6 +146,19 @@ class Trainer:
         """Where the weights go."""
         return self.config.out / checkpoints.WEIGHTS_NAME
 
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the weights that come out, as JSON holds it."""
+        return {
+            "arch": self.config.arch,
+            "seed": self.config.seed,
+            "precision": str(self.dtype),
+            "compile": self.config.compile,
+            "recipe": dataclasses.asdict(self.config.recipe),
+            "data": self.data.description,
+            "pixels_sha256": self.data.sha256,
+        }
+
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Cut the patches of a step of the whole training, from 0."""
         return self.patches.batch(*divmod(step, self.patches.steps))
@@ -242,7 +255,7 @@ class Trainer:
             voxel_size_nm=self.data.voxel_size_nm,
             data=self.data.description,
             scores=scores,
-            training={"epoch": record.epoch, **fingerprint(self.config, self.data)},
+            training={"epoch": record.epoch, **self.fingerprint},
         )
         checkpoints.save_weights(self.weights, self.average, header, half=self.config.half)
 
@@ -254,7 +267,7 @@ class Trainer:
             {"network": self.network, "average": self.average},
             self.optimizer,
             {
-                "config": fingerprint(self.config, self.data),
+                "config": self.fingerprint,
                 "progress": dataclasses.asdict(progress),
             },
         )
@@ -270,7 +283,7 @@ class Trainer:
         path = self.config.out / STATE
         networks = {"network": self.network, "average": self.average}
         saved = states.load_state(path, networks, self.optimizer)
-        now = fingerprint(self.config, self.data)
+        now = self.fingerprint
         changed = sorted(key for key in now if now[key] != saved["config"].get(key))
         if changed:
             raise CheckpointError(
@@ -282,16 +295,3 @@ class Trainer:
         history = [EpochRecord(**record) for record in progress.pop("history")]
         self.progress = Progress(**progress, history=history)
         self.first_step = self.progress.step
-
-
-def fingerprint(config: TrainConfig, data: TrainingData) -> dict[str, Any]:
-    """Say, as JSON would hold it, what decides the weights that come out."""
-    return {
-        "arch": config.arch,
-        "seed": config.seed,
-        "precision": str(engines.pick_dtype(config.precision, engines.pick_device(config.device))),
-        "compile": config.compile,
-        "recipe": dataclasses.asdict(config.recipe),
-        "data": data.description,
-        "pixels_sha256": data.sha256,
-    }

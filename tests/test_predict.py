@@ -7,7 +7,7 @@ from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError, OptionError, OutputExistsError, StackError
 from sfseg.io import open_stack, write_stack
 from sfseg.jobs import Job, plan_jobs
-from sfseg.predict import Failure, PredictResult, predict_file, predict_files
+from sfseg.predict import Failure, PredictResult, predict, predict_file, predict_files
 from sfseg.predictor import Predictor
 
 
@@ -130,6 +130,12 @@ def test_a_folder_of_sections_becomes_one_file(tissue, tmp_path):
 def test_several_inputs_need_a_folder(volume, tmp_path):
     with pytest.raises(OptionError, match="name a folder"):
         plan_jobs([str(volume), str(volume)], tmp_path / "out.tif")
+
+
+def test_one_stack_in_one_call_wants_one_file(volume, tmp_path):
+    with pytest.raises(OptionError, match=r"ending in \.tif"):
+        predict(volume.parent, tmp_path / "maps")
+    assert predict(volume, tmp_path / "map.tif").shape == (4, 128, 160)
 
 
 def test_two_inputs_of_one_name_are_refused(volume, tmp_path):

@@ -124,11 +124,9 @@ def predict(
 
 def describe_model(config: PredictConfig, header: "Header") -> str:
     """Say which network runs on which device, and in which arithmetic."""
-    from sfseg.engines import describe, pick_device, pick_dtype
+    from sfseg.engines import describe
 
-    device = pick_device(config.device)
-    where = describe(device, pick_dtype(config.precision, device))
-    return f"{config.model} ({header.arch}) on {where}"
+    return f"{config.model} ({header.arch}) on {describe(config.device, config.precision)}"
 
 
 def say_result(result: "PredictResult | Failure", header: "Header") -> None:

@@ -156,10 +156,9 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
 
 def describe_run(config: TrainConfig) -> str:
     """Say what is trained, on which device, and where to."""
-    from sfseg.engines import describe, pick_device, pick_dtype
+    from sfseg.engines import describe
 
-    device = pick_device(config.device)
-    where = describe(device, pick_dtype(config.precision, device))
+    where = describe(config.device, config.precision)
     return f"{config.arch}, recipe {config.recipe.name}, on {where}, into {config.out}"
 
 
