@@ -1,9 +1,9 @@
 """SF network: blocks of 64 channels, squeezed to 32 between them."""
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sfseg.models.blocks import Conv, Conv1, Deconv, Output, Res
+from sfseg.models.skeleton import EncoderDecoder, concatenate
 
 
 class SFBlock(nn.Sequential):
@@ -13,7 +13,7 @@ class SFBlock(nn.Sequential):
         super().__init__(Conv(channels_in, 64), Res(64), Conv(64, 64), Conv1(64, 32))
 
 
-class SFNet(nn.Module):
+class SFNet(EncoderDecoder):
     """Segment neuronal membranes with 1.6 million parameters.
 
     A FusionNet-like encoder-decoder whose channels do not double with depth: each block works at
@@ -26,24 +26,11 @@ class SFNet(nn.Module):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.down = nn.ModuleList([SFBlock(1), SFBlock(32), SFBlock(32), SFBlock(32)])
-        self.pool = nn.MaxPool2d(2)
-        self.bridge = SFBlock(32)
-        self.deconv = nn.ModuleList([Deconv(32, 32) for _ in range(4)])
-        self.up = nn.ModuleList([SFBlock(64) for _ in range(4)])
-        self.output = Output(32)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map sections (B, 1, Y, X), Y and X multiples of 16, to logits (B, 1, Y, X)."""
-        skips = []
-        for down in self.down:
-            skip = down(x)  # (B, 32, Y/n, X/n), n = 1, 2, 4, 8
-            skips.append(skip)
-            x = self.pool(skip)  # (B, 32, Y/2n, X/2n)
-        x = self.bridge(x)  # (B, 32, Y/16, X/16)
-        for deconv, up, skip in zip(self.deconv, self.up, reversed(skips), strict=True):
-            x = torch.cat([deconv(x), skip], dim=1)  # (B, 64, Y/n, X/n), n = 8, 4, 2, 1
-            x = up(x)  # (B, 32, Y/n, X/n)
-        logits: Tensor = self.output(x)  # (B, 1, Y, X)
-        return logits
+        super().__init__(
+            down=[SFBlock(1), SFBlock(32), SFBlock(32), SFBlock(32)],
+            bridge=SFBlock(32),
+            deconv=[Deconv(32, 32) for _ in range(4)],
+            up=[SFBlock(64) for _ in range(4)],
+            output=Output(32),
+            join=concatenate,
+        )
