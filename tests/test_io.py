@@ -11,7 +11,6 @@ import warnings
 import zlib
 from pathlib import Path
 
-import h5py
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -250,6 +249,7 @@ def test_a_stack_in_a_folder_of_sections_is_refused(tmp_path):
 
 
 def test_a_dataset_in_an_hdf5_file_is_read_with_its_voxel_size(tmp_path):
+    h5py = pytest.importorskip("h5py")
     pixels = noise((3, 5, 6), "uint16")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["/volumes/raw"] = pixels
@@ -264,6 +264,7 @@ def test_a_dataset_in_an_hdf5_file_is_read_with_its_voxel_size(tmp_path):
 
 
 def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["raw"] = noise((3, 5, 6))
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -289,6 +290,50 @@ def test_hdf5_without_h5py_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match="pip install h5py"):
         io.open_stack(f"{tmp_path}/a.h5:/raw")
+
+
+# --- the hash of an input
+
+
+def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
+    imageio.imwrite(tmp_path / "a.png", noise((5, 6)))
+    expected = hashlib.sha256((tmp_path / "a.png").read_bytes()).hexdigest()
+    assert io.hash_input(tmp_path / "a.png") == expected
+    assert io.hash_input(str(tmp_path / "a.png")) == expected
+
+
+def test_the_hash_of_a_folder_is_that_of_its_images_and_their_order(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for number in (2, 10):
+            imageio.imwrite(tmp_path / folder / f"s{number}.png", noise((5, 6), seed=number))
+    first = io.hash_input(tmp_path / "a")
+    assert io.hash_input(tmp_path / "b") == io.hash_input(f"{tmp_path}/b/s*.png") == first
+    (tmp_path / "b" / "notes.txt").write_text("not an image")
+    assert io.hash_input(tmp_path / "b") == first
+    (tmp_path / "b" / "s10.png").rename(tmp_path / "b" / "s1.png")
+    assert io.hash_input(tmp_path / "b") != first
+    assert io.hash_input(f"{tmp_path}/a/s2.png") != io.hash_input(f"{tmp_path}/a/s1*.png")
+
+
+def test_files_of_one_name_keep_an_order(tmp_path):
+    for folder in "cab":
+        (tmp_path / folder).mkdir()
+        imageio.imwrite(tmp_path / folder / "s.png", noise((5, 6)))
+    assert io.list_files(f"{tmp_path}/*/s.png") == [tmp_path / c / "s.png" for c in "abc"]
+
+
+def test_the_hash_of_a_dataset_is_that_of_the_file_and_its_path(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF")
+    hashes = {io.hash_input(f"{tmp_path}/a.h5{path}") for path in ("", ":/raw", ":/other")}
+    assert len(hashes) == 3
+    assert io.hash_input(f"{tmp_path}/a.h5:raw") in hashes
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.h5:/raw", "a.zarr", "a.zarr:/raw", "*.png", ""])
+def test_there_is_no_hash_of_nothing(tmp_path, name):
+    with pytest.raises(StackError, match="expected"):
+        io.hash_input(f"{tmp_path}/{name}")
 
 
 # --- axes
@@ -346,6 +391,7 @@ def test_pages_of_any_name_are_sections(tmp_path, letter):
 
 
 def test_given_axes_may_put_the_sections_last(tmp_path):
+    h5py = pytest.importorskip("h5py")
     pixels = noise((5, 6, 7))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["raw"] = pixels

@@ -43,13 +43,34 @@ class Layout:
         count = 1 if self.sections is None else self.shape[self.sections]
         return count, self.shape[self.letters.index("Y")], self.shape[self.letters.index("X")]
 
-    def section(self, slab: AnyArray) -> AnyArray:
-        """Turn the part of the array that belongs to one section into an image.
+    def part(self, index: int, rows: slice, columns: slice) -> tuple[slice, ...]:
+        """Say where a window of a section lies in the array: a slice of each dimension.
 
         Parameters
         ----------
-        slab : ndarray
-            The array without its dimension of sections.
+        index : int
+            The section, from 0.
+        rows, columns : slice
+            The window, with a start and a stop each.
+
+        Returns
+        -------
+        tuple of slice
+            A start and a stop for each dimension.
+        """
+        part = [slice(0, n) for n in self.shape]
+        part[self.letters.index("Y")], part[self.letters.index("X")] = rows, columns
+        if self.sections is not None:
+            part[self.sections] = slice(index, index + 1)
+        return tuple(part)
+
+    def grey(self, part: AnyArray) -> AnyArray:
+        """Turn a part of the array that belongs to one section into an image.
+
+        Parameters
+        ----------
+        part : ndarray
+            What `part` says, with all dimensions of the array.
 
         Returns
         -------
@@ -57,16 +78,15 @@ class Layout:
             Samples and channels averaged, and rounded where the type is an integer. The last of 2
             or 4 samples is opacity, as in PNG and TIFF, and left out.
         """
-        letters = "".join(c for i, c in enumerate(self.letters) if i != self.sections)
-        if "S" in letters and slab.shape[letters.index("S")] in (2, 4):
-            axis = letters.index("S")
-            slab = slab.take(range(slab.shape[axis] - 1), axis)
-        planes = np.moveaxis(slab, (letters.index("Y"), letters.index("X")), (-2, -1))
+        if "S" in self.letters and part.shape[self.letters.index("S")] in (2, 4):
+            axis = self.letters.index("S")
+            part = part.take(range(part.shape[axis] - 1), axis)
+        planes = np.moveaxis(part, (self.letters.index("Y"), self.letters.index("X")), (-2, -1))
         planes = planes.reshape(-1, *planes.shape[-2:])
         if len(planes) == 1:
             return np.asarray(planes[0])
         grey = planes.mean(axis=0)
-        return np.asarray(np.rint(grey) if slab.dtype.kind in "iu" else grey, slab.dtype)
+        return np.asarray(np.rint(grey) if part.dtype.kind in "iu" else grey, part.dtype)
 
 
 def settle(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:

@@ -6,6 +6,7 @@ from pathlib import Path
 from sfseg.errors import StackError
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+_STORE_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def list_files(source: str | Path) -> list[Path]:
@@ -19,7 +20,8 @@ def list_files(source: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The images of a folder or of a pattern; else the source itself, be it there or not.
+        The images of a folder or of a pattern; else the source itself, be it there or not. The
+        folder of a Zarr store is one source.
 
     Raises
     ------
@@ -40,8 +42,17 @@ def list_files(source: str | Path) -> list[Path]:
 
 
 def is_many(path: Path) -> bool:
-    """Tell whether it is a folder, or the pattern of names that is no name itself."""
-    return path.is_dir() or (not path.exists() and any(c in str(path) for c in "*?["))
+    """Tell whether it is a folder of images, or the pattern of names that is no name itself."""
+    if path.is_dir():
+        return not is_store(path)
+    return not path.exists() and any(c in str(path) for c in "*?[")
+
+
+def is_store(path: Path) -> bool:
+    """Tell whether a folder is a Zarr store, or a group or an array in one."""
+    return path.is_dir() and (
+        path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in _STORE_MARKS)
+    )
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -64,7 +75,7 @@ def _matching(pattern: Path, name: str) -> list[Path]:
         ) from error
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
-    """Sort 2 before 10."""
+def _natural(path: Path) -> tuple[list[str | int], str, str]:
+    """Sort 2 before 10, and files of one name by their folders."""
     parts = re.split(r"(\d+)", path.name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], path.name
+    return [int(part) if part.isdecimal() else part for part in parts], path.name, str(path)

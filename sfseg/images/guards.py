@@ -75,7 +75,7 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
     StackError
         If the ratio is over 10,000 for more than 64 MiB, or a segment is over 1 GiB.
     """
-    hint = "store it with smaller strips or tiles, or uncompressed, if you trust it"
+    hint = "store it with smaller strips, tiles or chunks, or uncompressed, if you trust it"
     if decoded_bytes > max(_SMALL_BYTES, _MAX_RATIO * encoded_bytes):
         raise StackError(
             f"{what}: expected at most {_MAX_RATIO} decoded bytes for one in the file, "
@@ -84,6 +84,7 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
         )
     if segment_bytes > _MAX_SEGMENT_BYTES:
         raise StackError(
-            f"{what}: expected strips or tiles of at most 1 GiB, found {segment_bytes} bytes",
+            f"{what}: expected strips, tiles or chunks of at most 1 GiB, "
+            f"found {segment_bytes} bytes",
             hint=hint,
         )

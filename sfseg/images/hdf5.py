@@ -91,11 +91,10 @@ class Hdf5Source:
         )
         return names
 
-    def slab(self, axis: int | None, index: int) -> AnyArray:
+    def read(self, part: tuple[slice, ...]) -> AnyArray:
         """Read a part of the dataset; see `sfseg.images.sources.Source`."""
-        key = () if axis is None else (*[slice(None)] * axis, index)
-        with wrapped(f"{self._name}: section {index + 1}"):
-            return np.asarray(self._dataset[key])
+        with wrapped(self._name):
+            return np.asarray(self._dataset[part])
 
     def close(self) -> None:
         """Close the file."""

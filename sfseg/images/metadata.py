@@ -104,8 +104,9 @@ def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
     size = math.prod(page.shape)
     leading = max((i for i in range(len(shape)) if math.prod(shape[i:]) == size), default=0)
     letters = meta.get("axes") or "Q" * leading + page.axes
+    same = [n for n in shape[leading:] if n > 1] == [n for n in page.shape if n > 1]
     # one description for each of many arrays, written one after the other: they are sections
-    if len(letters) != len(shape) or math.prod(shape) < size * count or leading == 0:
+    if len(letters) != len(shape) or math.prod(shape) < size * count or leading == 0 or not same:
         return _plain(page, count)
     return Declared(letters, shape, leading, _resolution(page))
 

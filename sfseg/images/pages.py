@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from sfseg.errors import StackError
 from sfseg.images.guards import refuse_bomb
@@ -106,6 +107,16 @@ def _unpack(layout: str, data: bytes) -> int:
     return int(struct.unpack(layout, data)[0])
 
 
+def is_raw(page: tifffile.TiffPage) -> bool:
+    """Tell whether a page's pixels lie in the file as in memory, so that rows can be read alone."""
+    return bool(
+        page.compression == page.predictor == page.fillorder == page.tiledepth == 1
+        and page.dtype is not None
+        and np.dtype(page.dtype).itemsize * 8 == page.bitspersample
+        and not page.is_subsampled
+    )
+
+
 def check(page: tifffile.TiffPage, tags: frozenset[int], file_bytes: int, what: str) -> None:
     """Check that a page's pixels can be read, are all in the file, and fit in memory.
 
@@ -167,9 +178,9 @@ def _check_segments(page: tifffile.TiffPage, file_bytes: int, what: str) -> None
             hint=CUT_SHORT,
         )
     stored, decoded = sum(counts), _decoded_bytes(page, segments, segment_bytes)
-    if page.compression != 1:
+    if not is_raw(page):
         refuse_bomb(what, decoded_bytes=decoded, encoded_bytes=stored, segment_bytes=segment_bytes)
-    elif stored != decoded:
+    if page.compression == 1 and stored != decoded:
         raise StackError(
             f"{what}: expected {decoded} bytes for {page.shape}, found {stored}", hint=_RESAVE
         )
@@ -190,14 +201,34 @@ def _decoded_bytes(page: tifffile.TiffPage, segments: int, segment_bytes: int) -
     return samples * depth * rows * math.ceil(columns * contiguous * page.bitspersample / 8)
 
 
-def refuse_overlap(name: str, spans: list[tuple[int, int]]) -> None:
+def spans(page: tifffile.TiffPage, directory: Directory) -> NDArray[np.int64]:
+    """List where the parts of a page lie in the file.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage
+        The page, which `check` found good.
+    directory : Directory
+        Its place in the chain of pages.
+
+    Returns
+    -------
+    ndarray of int64, shape (N, 2)
+        Where its tags and each of its strips or tiles begin and end.
+    """
+    begins = np.array((directory.start, *page.dataoffsets), np.int64)
+    lengths = np.array((directory.end - directory.start, *page.databytecounts), np.int64)
+    return np.stack([begins, begins + lengths], axis=1)
+
+
+def refuse_overlap(name: str, parts: NDArray[np.int64]) -> None:
     """Refuse parts of a file that lie in one another, as a damaged offset makes them.
 
     Parameters
     ----------
     name : str
         The file, for messages.
-    spans : list of tuple of int
+    parts : ndarray of int64, shape (N, 2)
         Where each part begins and ends.
 
     Raises
@@ -205,7 +236,7 @@ def refuse_overlap(name: str, spans: list[tuple[int, int]]) -> None:
     StackError
         If two parts overlap.
     """
-    ordered = np.asarray(sorted(spans), np.int64)
+    ordered = parts[np.argsort(parts[:, 0])]
     bad = np.flatnonzero(ordered[1:, 0] < ordered[:-1, 1])
     if bad.size:
         raise StackError(
@@ -215,37 +246,34 @@ def refuse_overlap(name: str, spans: list[tuple[int, int]]) -> None:
         )
 
 
-def check_jpeg(file: tifffile.FileHandle, page: tifffile.TiffPage, what: str) -> None:
-    """Check the JPEG strips or tiles of a page, which say once more how large they are.
+def check_jpeg(page: tifffile.TiffPage, data: bytes, what: str) -> None:
+    """Check a JPEG strip or tile, which says once more how large it is.
 
     Parameters
     ----------
-    file : tifffile.FileHandle
-        The open file.
     page : tifffile.TiffPage
-        The page; nothing is done if it is not compressed as JPEG.
+        Its page; nothing is done if that is not compressed as JPEG.
+    data : bytes
+        The strip or tile.
     what : str
         The file and page, for messages.
 
     Raises
     ------
     StackError
-        If one has no end, or is larger than the page declares: the decoder would fill up the
+        If it has no end, or is larger than the page declares: the decoder would fill up the
         missing part with grey, or the memory.
     """
     if page.compression != _JPEG:
         return
-    declared = page.chunks[:2]
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        file.seek(offset)
-        data = file.read(count)
-        rows, columns = _jpeg_size(data)
-        if rows > declared[0] or columns > declared[1] or b"\xff\xd9" not in data[-16:]:
-            raise StackError(
-                f"{what}: expected whole JPEG strips or tiles of {declared[0]}x{declared[1]}, "
-                f"found one of {rows}x{columns} in {count} bytes",
-                hint=CUT_SHORT,
-            )
+    height, width = page.chunks[:2]
+    rows, columns = _jpeg_size(data)
+    if rows > height or columns > width or b"\xff\xd9" not in data[-16:]:
+        raise StackError(
+            f"{what}: expected whole JPEG strips or tiles of {height}x{width}, "
+            f"found one of {rows}x{columns} in {len(data)} bytes",
+            hint=CUT_SHORT,
+        )
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

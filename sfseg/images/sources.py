@@ -25,8 +25,19 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     voxel_size_nm: VoxelSize | None
 
-    def slab(self, axis: int | None, index: int) -> AnyArray:
-        """Read the array at `index` of `axis`, without that dimension; all if `axis` is None."""
+    def read(self, part: tuple[slice, ...]) -> AnyArray:
+        """Read where a slice of each dimension says, with a start and a stop; not empty.
+
+        Returns
+        -------
+        ndarray
+            As many dimensions as the array.
+
+        Raises
+        ------
+        StackError
+            If the file cannot be decoded there.
+        """
 
     def close(self) -> None:
         """Close the file."""
@@ -52,12 +63,7 @@ def open_file(path: Path, name: str) -> Source:
     StackError
         If there is no such file, or it is no image, damaged, cut short or hostile.
     """
-    if not path.is_file():
-        raise StackError(
-            f"{name}: expected an image file or a folder of them, "
-            f"found {'something else' if path.exists() else 'nothing there'}",
-            hint="check the spelling and the current folder",
-        )
+    require_file(path, name)
     with path.open("rb") as file:
         magic = file.read(4)
     if magic.startswith(_TIFF):
@@ -76,13 +82,24 @@ def open_file(path: Path, name: str) -> Source:
     )
 
 
+def require_file(path: Path, name: str) -> None:
+    """Refuse what is no file; parameters and errors as of `open_file`."""
+    if not path.is_file():
+        raise StackError(
+            f"{name}: expected an image file or a folder of them, "
+            f"found {'something else' if path.exists() else 'nothing there'}",
+            hint="check the spelling and the current folder",
+        )
+
+
 class PictureSource:
-    """A PNG or JPEG file; see `Source`."""
+    """A PNG or JPEG file, which can only be decoded as a whole; see `Source`."""
 
     voxel_size_nm: VoxelSize | None = None
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
+        self._pixels: AnyArray | None = None
         with wrapped(name):
             found = imageio.improps(path, plugin="pillow")
         self.shape, self.dtype = tuple(found.shape), np.dtype(found.dtype)
@@ -91,11 +108,13 @@ class PictureSource:
         encoded_bytes = path.stat().st_size
         refuse_bomb(name, decoded_bytes=decoded_bytes, encoded_bytes=encoded_bytes, segment_bytes=0)
 
-    def slab(self, axis: int | None, index: int) -> AnyArray:
-        """Read the picture; see `Source`."""
-        with wrapped(self._name):
-            pixels = np.asarray(imageio.imread(self._path, plugin="pillow"))
-        return pixels if axis is None else pixels.take(index, axis)
+    def read(self, part: tuple[slice, ...]) -> AnyArray:
+        """Read the whole picture, once, and give a part; see `Source`."""
+        if self._pixels is None:
+            with wrapped(self._name):
+                self._pixels = np.asarray(imageio.imread(self._path, plugin="pillow"))
+        return self._pixels[part].copy()
 
     def close(self) -> None:
-        """Do nothing: the file is open only while it is read."""
+        """Forget the pixels; the file is open only while it is read."""
+        self._pixels = None

@@ -12,6 +12,8 @@ from sfseg.terms import AnyArray, Shape, VoxelSize
 class Stack:
     """A stack of sections that are read when they are asked for; a context manager.
 
+    It may be read in a thread other than the one that opened it, but never in two at once.
+
     Parameters
     ----------
     name : str
@@ -23,8 +25,9 @@ class Stack:
     voxel_size_nm : tuple of float or None
         nm along (z, y, x), z NaN where the file tells only the size of its pixels; None where it
         tells nothing.
-    read_section : callable
-        Gives the section, shape (Y, X), of an index from 0.
+    read_window : callable
+        Gives the pixels, shape (Y, X), of the section of an index from 0, in the rows and columns
+        of two slices with a start and a stop each.
     close : callable
         Closes what is open.
     """
@@ -36,44 +39,56 @@ class Stack:
         dtype: np.dtype[Any],
         voxel_size_nm: VoxelSize | None,
         *,
-        read_section: Callable[[int], AnyArray],
+        read_window: Callable[[int, slice, slice], AnyArray],
         close: Callable[[], None],
     ) -> None:
         self.name = name
         self.shape = shape
         self.dtype = dtype
         self.voxel_size_nm = voxel_size_nm
-        self._read_section = read_section
+        self._read_window = read_window
         self._close = close
 
     def section(self, index: int) -> AnyArray:
-        """Read one section.
+        """Read one section; the `window` that is all of it."""
+        return self.window(index, slice(0, self.shape[1]), slice(0, self.shape[2]))
+
+    def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
+        """Read a window of one section, and of the file not much more where its format allows.
+
+        Of pixels stored as they are, only the window is read; of others the strips, tiles or
+        chunks that it touches; a PNG or JPEG is decoded as a whole.
 
         Parameters
         ----------
         index : int
-            From 0.
+            The section, from 0.
+        rows, columns : slice
+            Where the window lies, with a start and a stop from 0 each; not empty.
 
         Returns
         -------
-        ndarray of `dtype`, shape (Y, X)
+        ndarray of `dtype`, shape (len of rows, len of columns)
             Its pixels.
 
         Raises
         ------
         IndexError
-            If there is no such section.
+            If there is no such section, or the window leaves it or is empty.
         StackError
             If it cannot be decoded.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name}: expected a section below {len(self)}, found {index}")
+        for part, length in zip((rows, columns), self.shape[1:], strict=True):
+            if not 0 <= part.start < part.stop <= length:
+                raise IndexError(f"{self.name}: expected a window within {length}, found {part}")
         # a float64 too large for float32 becomes infinite, which `require_finite` finds
         with np.errstate(over="ignore"):
-            return self._read_section(index).astype(self.dtype, copy=False)
+            return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
 
     def read(self, sections: Sequence[int] | None = None) -> AnyArray:
-        """Read sections, all by default, into memory; raises what `section` raises.
+        """Read sections, all by default, into memory; raises what `window` raises.
 
         Returns
         -------

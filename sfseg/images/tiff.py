@@ -1,7 +1,6 @@
-"""Read the array of a TIFF file frame by frame; no other file is ever opened."""
+"""Read parts of the array of a TIFF file; no other file is ever opened."""
 
 import logging
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import tifffile
 from sfseg.errors import StackError
 from sfseg.images import metadata, pages
 from sfseg.images.guards import wrapped
+from sfseg.images.segments import Box, SegmentReader
 from sfseg.terms import AnyArray
 
 _QUIET = logging.NullHandler()
@@ -39,6 +39,8 @@ class TiffSource:
         self._offsets = [directory.start for directory in directories]
         with wrapped(name):
             self._file = tifffile.TiffFile(path, is_lsm=False, is_ndpi=False, is_scanimage=False)
+        self._segments = SegmentReader(self._file.filehandle, name)
+        self._last: tifffile.TiffPage | None = None
         try:
             with wrapped(name):
                 self._check(path, directories)
@@ -50,7 +52,7 @@ class TiffSource:
         """Read what the file declares, and check that it is all there."""
         file_bytes = path.stat().st_size
         first = self._page(0)
-        spans: list[tuple[int, int]] = []
+        spans = []
         for index, directory in enumerate(directories):
             page, what = self._page(index), f"{self._name}: page {index + 1}"
             pages.check(page, directory.tags, file_bytes, what)
@@ -60,30 +62,28 @@ class TiffSource:
                     f"found {page.shape} of {page.dtype}",
                     hint="save the sections alone, without thumbnails or other images",
                 )
-            segments = zip(page.dataoffsets, page.databytecounts, strict=True)
-            spans += [(start, start + count) for start, count in segments]
-            spans.append((directory.start, directory.end))
-        pages.refuse_overlap(self._name, spans)
+            spans.append(pages.spans(page, directory))
+        pages.refuse_overlap(self._name, np.concatenate(spans))
         self._declared = metadata.declared(
             first, len(directories), file_name=path.name, name=self._name
         )
         self.shape, self.letters = self._declared.shape, self._declared.letters
         self.dtype, self.voxel_size_nm = np.dtype(first.dtype), self._declared.voxel_size_nm
-        self._start = self._unpaged(first, file_bytes)
+        self._page_shape = first.shaped
+        self._unpaged = self._is_unpaged(first, file_bytes)
 
-    def _unpaged(self, first: tifffile.TiffPage, file_bytes: int) -> int | None:
-        """Tell where the frames begin if the one page is followed by all of them, else None.
+    def _is_unpaged(self, first: tifffile.TiffPage, file_bytes: int) -> bool:
+        """Tell whether the frames follow each other in the file and the first alone has a page.
 
         ImageJ stores stacks over 4 GiB in this way, having no page numbers left for them.
         """
         frames = self._declared.frames
         if frames == len(self._offsets):
-            return None
-        start = first.dataoffsets[0]
-        if len(self._offsets) == 1 and first.is_final:
-            there = (file_bytes - start) // first.nbytes
+            return False
+        if len(self._offsets) == 1 and first.is_final and pages.is_raw(first):
+            there = (file_bytes - first.dataoffsets[0]) // first.nbytes
             if there >= frames:
-                return int(start)
+                return True
         else:
             there = len(self._offsets)
         raise StackError(
@@ -91,55 +91,37 @@ class TiffSource:
             hint=pages.CUT_SHORT,
         )
 
-    def slab(self, axis: int | None, index: int) -> AnyArray:
-        """Read the part of the array at `index` of `axis`; all of it where `axis` is None.
-
-        Returns
-        -------
-        ndarray
-            The array without that dimension.
-
-        Raises
-        ------
-        StackError
-            If a page cannot be decoded.
-        """
+    def read(self, part: tuple[slice, ...]) -> AnyArray:
+        """Read a part of the array, and little more of the file; see `Source`."""
         leading = self._declared.leading
         frames: AnyArray = np.arange(self._declared.frames).reshape(self.shape[:leading])
-        if axis is not None and axis < leading:
-            frames = np.take(frames, [index], axis)
-        planes = [self._frame(int(frame)) for frame in frames.flat]
+        box = self._box(part[leading:])
+        planes = [self._frame(int(frame), box) for frame in frames[part[:leading]].flat]
         pixels = planes[0] if len(planes) == 1 else np.stack(planes)
-        pixels = pixels.reshape(*frames.shape, *self.shape[leading:])
-        if axis is None:
-            return pixels
-        return pixels.squeeze(axis) if axis < leading else pixels.take(index, axis)
+        return pixels.reshape([each.stop - each.start for each in part])
 
-    def _frame(self, frame: int) -> AnyArray:
-        """Read one frame in native byte order."""
-        if self._start is not None:
-            return self._unpaged_frame(self._start, frame)
+    def _box(self, part: tuple[slice, ...]) -> Box:
+        """Turn a part of a frame into one of a page, whose shape differs only in lengths of 1."""
+        lengths = self.shape[self._declared.leading :]
+        long = iter(each for each, n in zip(part, lengths, strict=True) if n > 1)
+        return tuple(next(long) if n > 1 else slice(0, 1) for n in self._page_shape)
+
+    def _frame(self, frame: int, box: Box) -> AnyArray:
+        """Read a part of one frame in native byte order."""
+        if self._unpaged:
+            with wrapped(f"{self._name}: image {frame + 1}"):
+                first = self._page(0)
+                return self._segments.read(first, box, shift=frame * first.nbytes)
         number = frame if self._declared.pages is None else self._declared.pages[frame]
         with wrapped(f"{self._name}: page {number + 1}"):
-            page = self._page(number)
-            pages.check_jpeg(self._file.filehandle, page, f"{self._name}: page {number + 1}")
-            pixels: AnyArray = page.asarray()
-            if pixels.shape != page.shape:
-                raise ValueError(f"{pixels.shape} pixels for {page.shape}")
-        return pixels
-
-    def _unpaged_frame(self, start: int, frame: int) -> AnyArray:
-        """Read one of the frames that follow the only page."""
-        count = math.prod(self.shape[self._declared.leading :])
-        with wrapped(f"{self._name}: image {frame + 1}"):
-            self._file.filehandle.seek(start + frame * count * self.dtype.itemsize)
-            stored = self.dtype.newbyteorder(self._file.byteorder)
-            return np.asarray(self._file.filehandle.read_array(stored, count))
+            return self._segments.read(self._page(number), box)
 
     def _page(self, index: int) -> tifffile.TiffPage:
-        """Parse one page; pages are not kept, there may be many."""
-        self._file.filehandle.seek(self._offsets[index])
-        return tifffile.TiffPage(self._file, index)
+        """Parse one page; only the last is kept, there may be many."""
+        if self._last is None or self._last.index != index:
+            self._file.filehandle.seek(self._offsets[index])
+            self._last = tifffile.TiffPage(self._file, index)
+        return self._last
 
     def close(self) -> None:
         """Close the file."""

@@ -12,6 +12,7 @@ from sfseg.terms import VoxelSize
 _NM_PER_UNIT = {
     "a": 0.1,
     "angstrom": 0.1,
+    "picometer": 1e-3,
     "nm": 1.0,
     "nanometer": 1.0,
     "nanometre": 1.0,
@@ -21,8 +22,11 @@ _NM_PER_UNIT = {
     "micrometer": 1e3,
     "micrometre": 1e3,
     "mm": 1e6,
+    "millimeter": 1e6,
     "cm": 1e7,
+    "centimeter": 1e7,
     "m": 1e9,
+    "meter": 1e9,
     "inch": 2.54e7,
     "in": 2.54e7,
 }
