@@ -1,29 +1,30 @@
-"""Write stacks as TIFF files that Fiji opens with the right voxel size.
+"""Write stacks: TIFF or OME-Zarr, section by section or at random positions.
 
-Floats and 8- and 16-bit integers are written in ImageJ's format while they fit in its 4 GiB; int32
-segments, which ImageJ's format does not have, and larger stacks as OME-TIFF.
+The name decides: what ends in .zarr is OME-Zarr, what ends in .tif or .tiff is a TIFF.
 """
 
-import math
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import DTypeLike
 
 from sfseg import files
-from sfseg.errors import StackError
+from sfseg.errors import MissingExtraError, OptionError, StackError
+from sfseg.images import tiff_out
+from sfseg.images.canvas import Canvas
+from sfseg.images.guards import wrapped
+from sfseg.images.tiff_out import TiffCanvas, fits_imagej
 from sfseg.terms import AnyArray, Shape, VoxelSize
 
-_IMAGEJ_TYPES = ("uint8", "uint16", "float32")
-_CLASSIC_BYTES = 2**32
-_PAGE_BYTES = 512
-"""More than what a page adds to its pixels."""
+__all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_stack"]
 
+_TYPES = ("uint8", "uint16", "float32", "int32")
+_TIFF_SUFFIXES = (".tif", ".tiff")
 _AGREE = "give the shape and the type that the sections have"
+_ANEW = "start anew, without --resume"
 
 
 def write_stack(
@@ -64,76 +65,142 @@ def write_stack(
     -----
     The same pixels give the same bytes: no time and no random number is written.
     """
-    dtype = np.dtype(dtype)
-    if dtype not in (*_IMAGEJ_TYPES, "int32") or 0 in shape:
+    name, dtype = str(path), _writable(str(path), shape, dtype)
+    rows, columns = slice(0, shape[1]), slice(0, shape[2])
+    with files.atomic_path(path, overwrite=overwrite) as part:
+        tiff_out.make(part, name, shape, dtype, voxel_size_nm)
+        with TiffCanvas(part, name, shape, dtype) as canvas:
+            count = 0
+            for section in sections:
+                if count == shape[0]:
+                    raise StackError(f"{name}: expected {count} sections, found more", hint=_AGREE)
+                canvas.put(count, rows, columns, section)
+                count += 1
+            if count < shape[0]:
+                raise StackError(
+                    f"{name}: expected {shape[0]} sections, found {count}", hint=_AGREE
+                )
+
+
+def create_canvas(
+    part: Path,
+    name: str,
+    shape: Shape,
+    dtype: DTypeLike,
+    *,
+    voxel_size_nm: VoxelSize | None = None,
+    multiscale: bool = False,
+) -> Canvas:
+    """Make a stack of full size into which pixels are put in any order.
+
+    Parameters
+    ----------
+    part : Path
+        Where to make it: a file, or a folder for OME-Zarr. What is there is removed.
+    name : str
+        What it will be called when it is whole; ends in .tif, .tiff or .zarr.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : dtype
+        uint8, uint16, float32 or int32.
+    voxel_size_nm : tuple of float, optional
+        nm along (z, y, x); NaN for a length that is not known.
+    multiscale : bool
+        Whether an OME-Zarr gets levels of half the rows and columns, made by `Canvas.finish`.
+
+    Returns
+    -------
+    Canvas
+        The open canvas. It survives a power cut; what is put does after `Canvas.flush`.
+
+    Raises
+    ------
+    StackError
+        If the type or the ending of the name is another.
+    OptionError
+        If a TIFF is to have levels.
+    MissingExtraError
+        If zarr is needed and not installed.
+    OSError
+        If the disk has not the space of a TIFF. An OME-Zarr takes its space as pixels come.
+
+    Notes
+    -----
+    A kill while it is made leaves something that is no canvas yet: where nothing was put, make it
+    anew.
+    """
+    dtype, zarr_out = _writable(name, shape, dtype), _zarr_out(name)
+    if multiscale and zarr_out is None:
+        raise OptionError(
+            f"{name}: expected a name ending in .zarr for a stack with levels, found another",
+            hint="name it .zarr, or write it without levels",
+        )
+    files.remove(part)
+    if zarr_out is None:
+        tiff_out.make(part, name, shape, dtype, voxel_size_nm)
+    else:
+        zarr_out.make(part, name, shape, dtype, voxel_size_nm, multiscale=multiscale)
+    return reopen_canvas(part, name, shape, dtype)
+
+
+def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canvas:
+    """Open what `create_canvas` made, to put more pixels.
+
+    Parameters
+    ----------
+    part, name, shape, dtype
+        As they were given to `create_canvas`.
+
+    Returns
+    -------
+    Canvas
+        The open canvas; what was put before is there.
+
+    Raises
+    ------
+    StackError
+        If it is missing, damaged, or of another layout.
+    MissingExtraError
+        If zarr is needed and not installed.
+    """
+    dtype, zarr_out = _writable(name, shape, dtype), _zarr_out(name)
+    if not part.exists():  # zarr would make it
         raise StackError(
-            f"{path}: expected pixels of uint8, uint16, float32 or int32 to write, "
+            f"{part}: expected what an interrupted run left, found nothing there", hint=_ANEW
+        )
+    kind = TiffCanvas if zarr_out is None else zarr_out.ZarrCanvas
+    try:
+        with wrapped(str(part)):
+            canvas: Canvas = kind(part, name, shape, dtype)
+    except StackError as error:
+        raise StackError(error.message, hint=_ANEW) from error
+    return canvas
+
+
+def _writable(name: str, shape: Shape, dtype: DTypeLike) -> np.dtype[Any]:
+    """Refuse pixels that no format here takes."""
+    dtype = np.dtype(dtype)
+    if dtype not in _TYPES or 0 in shape:
+        raise StackError(
+            f"{name}: expected pixels of uint8, uint16, float32 or int32 to write, "
             f"found {dtype} in {shape}",
             hint="convert them first",
         )
-    bigtiff = not fits_imagej(shape, dtype)
-    imagej = dtype in _IMAGEJ_TYPES and not bigtiff
-    tags = _imagej_tags(voxel_size_nm) if imagej else _ome_tags(voxel_size_nm)
-    if not imagej:
-        # tifffile would make one up, and the same stack would be other bytes each time
-        name = f"{path.name} {shape} {dtype} {voxel_size_nm}"
-        tags["metadata"]["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
-    remaining = iter(sections)
-    with (
-        files.atomic_path(path, overwrite=overwrite) as part,
-        tifffile.TiffWriter(part, imagej=imagej, ome=not imagej, bigtiff=bigtiff) as writer,
-    ):
-        checked = _checked(path, remaining, shape, dtype)
-        writer.write(checked, shape=shape, dtype=dtype, photometric="minisblack", **tags)
-        if next(remaining, None) is not None:
-            raise StackError(f"{path}: expected {shape[0]} sections, found more", hint=_AGREE)
+    return dtype
 
 
-def fits_imagej(shape: Shape, dtype: DTypeLike) -> bool:
-    """Tell whether a stack fits in a TIFF with 32-bit offsets, which ImageJ's format is."""
-    pixels = math.prod(shape) * np.dtype(dtype).itemsize
-    return pixels + (shape[0] + 1) * _PAGE_BYTES < _CLASSIC_BYTES
-
-
-def _checked(
-    path: Path, sections: Iterator[AnyArray], shape: Shape, dtype: np.dtype[Any]
-) -> Iterator[AnyArray]:
-    """Pass on as many sections as were said, if they are what was said."""
-    for number in range(1, shape[0] + 1):
-        section = next(sections, None)
-        if section is None:
-            raise StackError(
-                f"{path}: expected {shape[0]} sections, found {number - 1}", hint=_AGREE
-            )
-        if (section.shape, section.dtype) != (shape[1:], dtype):
-            raise StackError(
-                f"{path}: section {number}: expected {shape[1]}x{shape[2]} of {dtype}, "
-                f"found {'x'.join(map(str, section.shape))} of {section.dtype}",
-                hint=_AGREE,
-            )
-        yield np.ascontiguousarray(section)
-
-
-def _imagej_tags(voxel: VoxelSize | None) -> dict[str, Any]:
-    """Tell the voxel size as ImageJ does: pixels per unit in the tags, the rest in words."""
-    metadata: dict[str, Any] = {"axes": "ZYX"}
-    if voxel is None:
-        return {"metadata": metadata}
-    z, y, x = voxel
-    unit, nm = ("um", 1e3) if x >= 1e3 else ("nm", 1.0)
-    metadata["unit"] = unit
-    if math.isfinite(z):
-        metadata["spacing"] = z / nm
-    return {"metadata": metadata, "resolution": (nm / x, nm / y)}
-
-
-def _ome_tags(voxel: VoxelSize | None) -> dict[str, Any]:
-    """Tell the voxel size as OME does, and in pixels per cm to readers that know only the tags."""
-    metadata: dict[str, Any] = {"axes": "ZYX"}
-    if voxel is None:
-        return {"metadata": metadata}
-    for axis, length in zip("ZYX", voxel, strict=True):
-        if math.isfinite(length):
-            metadata |= {f"PhysicalSize{axis}": length, f"PhysicalSize{axis}Unit": "nm"}
-    per_cm = (1e7 / voxel[2], 1e7 / voxel[1])
-    return {"metadata": metadata, "resolution": per_cm, "resolutionunit": "CENTIMETER"}
+def _zarr_out(name: str) -> ModuleType | None:
+    """Give the module that writes OME-Zarr if the name asks for that, None if for a TIFF."""
+    suffix = Path(name).suffix.lower()
+    if suffix in _TIFF_SUFFIXES:
+        return None
+    if suffix != ".zarr":
+        raise StackError(
+            f"{name}: expected a name ending in .tif or .zarr, found {suffix or 'no ending'}",
+            hint=f"name it {Path(name).with_suffix('.tif')}",
+        )
+    try:
+        from sfseg.images import zarr_out
+    except ImportError as error:
+        raise MissingExtraError.of("zarr", name) from error
+    return zarr_out
