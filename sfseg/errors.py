@@ -12,6 +12,7 @@
     │   └── ChecksumError                   something was delivered, but not what is known
     ├── CheckpointError(ValueError)         weights or training state that cannot be used
     ├── OutputExistsError(FileExistsError)  the output exists and may not be replaced
+    ├── ResumeError(ValueError)             an interrupted run that cannot be gone on with
     ├── DeviceError(RuntimeError)           the asked-for device is not there
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
 
@@ -22,7 +23,7 @@ Each kind also inherits the builtin that a Python user would catch. A message re
 import difflib
 from collections.abc import Iterable
 
-EXTRAS = {"hdf5": "h5py"}
+EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
 """The package that each optional dependency of the project comes down to."""
 
 
@@ -96,6 +97,10 @@ class CheckpointError(SfsegError, ValueError):
 
 class OutputExistsError(SfsegError, FileExistsError):
     """The output exists and may not be replaced."""
+
+
+class ResumeError(SfsegError, ValueError):
+    """An interrupted run cannot be gone on with: it was another one, or its record is damaged."""
 
 
 class DeviceError(SfsegError, RuntimeError):

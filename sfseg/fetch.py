@@ -5,12 +5,9 @@ it before it gets its final name. A dataset that is there costs no connection.
 """
 
 import importlib.util
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import platformdirs
 
 from sfseg import datasets
 from sfseg.catalogue import Dataset
@@ -20,6 +17,7 @@ from sfseg.delivery.downloads import PATIENT, Patience, Progress
 from sfseg.delivery.manifest import FileRecord
 from sfseg.delivery.staging import fill, is_settled
 from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError
+from sfseg.files import cache_folder
 
 
 def _ignore(*_: object) -> None:
@@ -43,12 +41,6 @@ class Listing:
     dataset: Dataset
     folder: Path
     is_here: bool
-
-
-def cache_folder() -> Path:
-    """Return the folder of all datasets: ``SFSEG_CACHE``, or the user's cache folder."""
-    chosen = os.environ.get("SFSEG_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("sfseg")
 
 
 def listing(*, to: Path | None = None) -> tuple[Listing, ...]:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there.
+"""Files and folders that are either whole or not there.
 
 Whatever sfseg writes is written to ``<name>.part`` in the same folder, flushed to the disk,
 renamed, and the folder flushed as well, so that neither a crash nor a power cut leaves half a
@@ -7,34 +7,60 @@ file under the final name.
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
+
 from sfseg.errors import OutputExistsError
+
+_ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""Files one of which every Zarr store has, of version 3 or 2."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of all that can be made again: ``SFSEG_CACHE``, or the user's cache."""
+    chosen = os.environ.get("SFSEG_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("sfseg")
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return the path of the same name with a dot and `suffix` added to it."""
+    return path.with_name(f"{path.name}.{suffix}")
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """Refuse an output path that is taken.
 
+    A name that ends in .zarr is that of a Zarr store, which is a folder; any other that of a file.
+
     Raises
     ------
     OutputExistsError
-        If `path` exists and `overwrite` is False, or if it is a folder.
+        If `path` exists and `overwrite` is False; or if it is a folder, unless the folder and the
+        name are those of a Zarr store.
     """
-    if path.is_dir():
+    is_store = path.suffix.lower() == ".zarr"
+    if path.is_dir() and not is_store:
         raise OutputExistsError(
             f"{path}: expected the name of a file, found a folder",
             hint=f"name a file in it: {path / 'name.tif'}",
         )
     if path.exists() and not overwrite:
         raise OutputExistsError(
-            f"{path}: expected no file yet, found one",
+            f"{path}: expected no {'store' if is_store else 'file'} yet, found one",
             hint="give another name, or --overwrite to replace it",
+        )
+    if is_store and path.exists() and not any((path / mark).is_file() for mark in _ZARR_MARKS):
+        raise OutputExistsError(
+            f"{path}: expected a Zarr store to replace, found something else of that name",
+            hint="give another name, or look what it is and remove it",
         )
 
 
 def sync(path: Path) -> None:
-    """Flush a file or a folder to the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows opens no folders, and keeps their entries without being asked
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -42,6 +68,72 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Flush a file, or a folder and all that is in it, to the disk."""
+    for inner in path.rglob("*"):
+        sync(inner)
+    sync(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder and all that is in it; none is fine too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def parent_made(path: Path) -> Iterator[None]:
+    """Make the folder of `path`; when the block raises, remove what was made and is empty."""
+    new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # something may have come into it
+            for folder in new:
+                folder.rmdir()
+        raise
+
+
+def publish(part: Path, path: Path, *, overwrite: bool) -> None:
+    """Give what is whole and flushed its final name.
+
+    Parameters
+    ----------
+    part : Path
+        ``<path>.part``, a file or a folder.
+    path : Path
+        The final name. An existing folder, which no rename replaces, is for a moment
+        ``<path>.part.old``; see `settle`.
+    overwrite : bool
+        Whether what is there may be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        If the path is taken and may not be replaced.
+    """
+    refuse_existing(path, overwrite=overwrite)
+    try:
+        if path.is_dir():
+            path.rename(beside(part, "old"))
+        part.replace(path)
+        sync(path.parent)
+    finally:
+        settle(path)
+
+
+def settle(path: Path) -> None:
+    """Complete the replacement of a folder if the new one is in place, else take it back."""
+    old = beside(path, "part.old")
+    if path.exists():
+        remove(old)
+    elif old.exists():
+        old.rename(path)
 
 
 @contextlib.contextmanager
@@ -67,21 +159,15 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         If the path is taken and may not be replaced.
     """
     refuse_existing(path, overwrite=overwrite)
-    new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        sync(part)
-        refuse_existing(path, overwrite=overwrite)  # something may have come in the meantime
-        part.replace(path)
-        sync(path.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # another file may have come into it
-            for folder in new:
-                folder.rmdir()
-        raise
+    part = beside(path, "part")
+    with parent_made(path):
+        try:
+            yield part
+            sync_tree(part)
+            publish(part, path, overwrite=overwrite)  # something may have come in the meantime
+        except BaseException:
+            remove(part)
+            raise
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from sfseg.errors import OutputExistsError
-from sfseg.files import atomic_path, write_text
+from sfseg.files import atomic_path, beside, refuse_existing, remove, settle, write_text
 
 
 def test_a_file_appears_whole_and_nothing_else_stays(tmp_path):
@@ -63,3 +63,68 @@ def test_a_block_that_writes_nothing_fails_and_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def make_store(path, text="store", **options):
+    with atomic_path(path, **options) as part:
+        part.mkdir()
+        (part / "zarr.json").write_text(text)
+
+
+def test_a_store_is_replaced_as_a_whole_and_only_when_asked(tmp_path):
+    store = tmp_path / "a.zarr"
+    make_store(store)
+    (store / "0").mkdir()
+    with pytest.raises(OutputExistsError, match="expected no store yet, found one"):
+        make_store(store)
+    make_store(store, "new", overwrite=True)
+    assert [path.name for path in store.iterdir()] == ["zarr.json"]
+    assert (store / "zarr.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_a_store_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    store = tmp_path / "a.zarr"
+    make_store(store)
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(PermissionError):
+        make_store(store, "new", overwrite=True)
+    assert (store / "zarr.json").read_text() == "store"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.parametrize("mark", ["zarr.json", ".zgroup", ".zarray", ".zattrs", "thesis.txt"])
+def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / mark).touch()
+    (tmp_path / "b.zarr").touch()
+    if mark != "thesis.txt":
+        refuse_existing(tmp_path / "a.zarr", overwrite=True)
+        (tmp_path / "a.zarr" / mark).unlink()
+    for name in ("a.zarr", "b.zarr"):
+        with pytest.raises(OutputExistsError, match="expected a Zarr store to replace"):
+            refuse_existing(tmp_path / name, overwrite=True)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_replacement_that_was_killed_halfway_is_taken_back_or_completed(renamed, tmp_path):
+    store = tmp_path / "a.zarr"
+    beside(store, "part.old").mkdir()
+    if renamed:
+        store.mkdir()
+        (store / "new").touch()
+    settle(store)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    assert (store / "new").exists() == renamed
+
+
+def test_removing_a_link_leaves_what_it_points_to(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    remove(tmp_path / "link")
+    remove(tmp_path / "nothing")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -9,18 +9,15 @@ from sfseg.catalogue import DataFile, Dataset, Source
 from sfseg.delivery import manifest, sources
 from sfseg.delivery.checks import check_file, check_parts
 from sfseg.delivery.downloads import Patience, Progress
-from sfseg.delivery.locks import exclusive
 from sfseg.errors import ChecksumError, FetchError, SfsegError, StackError
+from sfseg.files import beside
+from sfseg.locks import exclusive
 
 
 def is_settled(dataset: Dataset, folder: Path) -> bool:
     """Whether a dataset is whole, and no run that was killed has left anything beside it."""
-    left_over = (_beside(folder, "part"), _beside(folder, "lock"))
+    left_over = (beside(folder, "part"), beside(folder, "lock"))
     return manifest.is_whole(folder, dataset) and not any(path.exists() for path in left_over)
-
-
-def _beside(folder: Path, suffix: str) -> Path:
-    return folder.with_name(f"{folder.name}.{suffix}")
 
 
 def fill(
@@ -55,10 +52,10 @@ def fill(
         See `sfseg.delivery.checks.check_parts`.
     """
     with exclusive(
-        _beside(folder, "lock"),
+        beside(folder, "lock"),
         waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),
     ):
-        staging = _beside(folder, "part")
+        staging = beside(folder, "part")
         shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         if manifest.is_whole(folder, dataset):
             return

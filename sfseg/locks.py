@@ -59,6 +59,8 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         try:
             yield
         finally:
+            if sys.platform == "win32":  # keeps a file that is open
+                stack.close()
             _unlink(path)
 
 
