@@ -7,15 +7,20 @@ nor numpy.
 The house, from the roof down; imports point down only::
 
     cli/            parse, call, print: a file for each command
-    fetch train predict score       the verbs; train calls fetch where it trains on a dataset's name
+    fetch train predict score bench  the verbs; train calls fetch to train on a dataset's name
     trainer         a training under way: steps, epochs, validation, state
       learning        loss, optimiser, learning rate, average of the weights
       samples         training data and its patches           augment    what is done to a patch
       plots           training curves
     jobs            what becomes what in a prediction
+    prediction      a prediction under way
+      pieces          tiles of sections, read                 outputs    and written
+      plans           tiles and memory, told before           records    what was done, told after
+      pipeline        threads that read ahead and write behind
+      underway        an output that can be stopped and gone on with
     predictor       a network made ready for sections of any size
-      tiles           how a section is cut                    engines    devices and forward passes
-      normalise       grey values and sizes
+      engines/        a network made to run fast on a device  devices    which, and its memory
+      tiles           how a section is cut                    normalise  grey values and sizes
     metrics         V_Rand, V_Info, Dice, Jaccard of a stack
       sweep           one section at all thresholds           contingency  overlaps of segments
       thinning        the border-thinning flood
@@ -24,7 +29,7 @@ The house, from the roof down; imports point down only::
     checkpoints     weights on disk                           models/    the three networks
       states          the state of a training on disk
     io              the only door to image files; behind it images/
-    files           files that are whole or not there
+    files           files that are whole or not there        locks      one process at a time
     errors terms config             leaves: no torch, nothing else of sfseg
 """
 

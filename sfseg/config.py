@@ -14,7 +14,9 @@ SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
 
 Precision = Literal["auto", "float32", "bf16"]
-Averaging = Literal["none", "d4"]
+Averaging = Literal["none", "flips", "d4"]
+EngineName = Literal["torch", "compile", "openvino"]
+EngineChoice = Literal["auto", "torch", "compile", "openvino"]
 Augmentation = Literal["none", "eightfold", "full"]
 Output = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
@@ -252,10 +254,12 @@ class PredictConfig:
         Name of shipped weights, or the path of a weights file or of a training's folder.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    engine : {'auto', 'torch', 'compile', 'openvino'}
+        What runs the network; auto = the fastest of those that are there and agree with float32.
     precision : {'auto', 'float32', 'bf16'}
-        Arithmetic of the convolutions; auto = bf16 where the hardware has it.
-    tta : {'none', 'd4'}
-        One pass, or the mean over the eight orientations.
+        Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees.
+    tta : {'none', 'flips', 'd4'}
+        One pass, or the mean over the four flips or all eight orientations.
     output : {'probability', 'binary', 'segments'}
         Interior probability; 255 where it exceeds the threshold; or numbered components of that.
     dtype : {'float32', 'uint16', 'uint8'}
@@ -264,21 +268,31 @@ class PredictConfig:
         For binary and segments.
     tile_px : int or None
         Side of the core of a tile; None = whole sections as far as memory allows.
+    memory_gib : float or None
+        Memory that prediction may take; None = three quarters of what is available.
     axes : str or None
         Axes of the input where its metadata are silent.
+    multiscale : bool
+        Write a pyramid, where the output is OME-Zarr.
+    resume : bool
+        Go on with what an interrupted run has done, and leave alone what is finished.
     overwrite : bool
         Replace an existing output.
     """
 
     model: str = SHIPPED_MODEL
     device: str = "auto"
+    engine: EngineChoice = "auto"
     precision: Precision = "auto"
     tta: Averaging = "none"
     output: Output = "probability"
     dtype: OutputDtype = "float32"
     threshold: float = 0.5
     tile_px: int | None = None
+    memory_gib: float | None = None
     axes: str | None = None
+    multiscale: bool = False
+    resume: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:

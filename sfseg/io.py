@@ -1,9 +1,10 @@
 """Stacks in, stacks out: the only door to image files.
 
-`open_stack` reads, section by section, a TIFF, a folder or pattern of numbered images, a single
-PNG, JPEG or TIFF, or a dataset ``file.h5:/path/in/file``. `read_labels` turns labels of any
-polarity into 255 = interior, 0 = membrane. `write_stack` writes a TIFF as its sections come. The
-voxel size is carried from the input's metadata to the output's.
+`open_stack` reads, by sections or windows of them, a TIFF, a folder or pattern of numbered images,
+a single PNG, JPEG or TIFF, an OME-Zarr, or an array ``file.h5:/path/in/file`` or
+``store.zarr:/path/in/store``. `hash_input` tells one input from another. `read_labels` turns
+labels of any polarity into 255 = interior, 0 = membrane. `write_stack` writes a TIFF as its
+sections come. The voxel size is carried from the input's metadata to the output's.
 """
 
 import re
@@ -15,17 +16,31 @@ from numpy.typing import NDArray
 
 from sfseg.errors import NonFiniteError, ShapeMismatchError, StackError, UnknownNameError
 from sfseg.images.axes import settle
-from sfseg.images.folders import is_many, list_files
+from sfseg.images.canvas import Canvas
+from sfseg.images.folders import is_many, is_store, list_files
+from sfseg.images.hashes import hash_file, hash_files, hash_text
 from sfseg.images.hdf5 import Hdf5Source
 from sfseg.images.labels import interior
-from sfseg.images.sources import Source, open_file
+from sfseg.images.sources import Source, open_file, require_file
 from sfseg.images.stack import Stack
-from sfseg.images.write import write_stack
+from sfseg.images.write import create_canvas, reopen_canvas, write_stack
+from sfseg.images.zarr_in import ZarrSource
 from sfseg.terms import INTERIOR, AnyArray, LabelKind
 
-__all__ = ["Stack", "list_files", "open_stack", "read_labels", "require_finite", "write_stack"]
+__all__ = [
+    "Canvas",
+    "Stack",
+    "create_canvas",
+    "hash_input",
+    "list_files",
+    "open_stack",
+    "read_labels",
+    "reopen_canvas",
+    "require_finite",
+    "write_stack",
+]
 
-_HDF5 = re.compile(r"(?P<file>.+\.(?:h5|hdf5?)):(?P<dataset>/?[^:]+)", re.IGNORECASE)
+_INSIDE = re.compile(r"(?P<file>.+\.(?:h5|hdf5?|zarr)):(?P<array>/?[^:]+)", re.IGNORECASE)
 _READ_AS = {
     "bool": "uint8",
     "int8": "int32",
@@ -43,7 +58,8 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     ----------
     source : str or Path
         An image file; a folder of images or a pattern such as ``raw/*.png``, one section a file,
-        2 before 10; or ``file.h5:/path/in/file``.
+        2 before 10; the folder of an OME-Zarr; ``file.h5:/path/in/file`` or
+        ``store.zarr:/path/in/store``.
     axes : str, optional
         What the dimensions of the file's array are, one letter each, as in ``ZYX`` or ``YXS``: see
         `sfseg.images.axes`. By default what the file says; where a TIFF says nothing, its pages
@@ -64,7 +80,7 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     OptionError
         If `axes` do not fit the file.
     MissingExtraError
-        If h5py is needed and not installed.
+        If h5py or zarr is needed and not installed.
 
     Notes
     -----
@@ -73,10 +89,18 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     name, path = str(source), Path(source)
     if is_many(path):
         return _open_members(name, list_files(source), axes)
-    if not path.exists() and (dataset := _HDF5.fullmatch(name)):
-        hdf5 = Hdf5Source(Path(dataset["file"]), dataset["dataset"], name)
-        return _open_one(hdf5, name, axes)
-    return _open_one(open_file(path, name), name, axes)
+    file, inside = _address(source)
+    if is_store(file) or (inside and file.suffix.lower() == ".zarr"):
+        return _open_one(ZarrSource(file, inside, name), name, axes)
+    if inside:
+        return _open_one(Hdf5Source(file, inside, name), name, axes)
+    return _open_one(open_file(file, name), name, axes)
+
+
+def _address(source: str | Path) -> tuple[Path, str]:
+    """Part a file or store from the path of an array in it; that is empty where none is named."""
+    found = None if Path(source).exists() else _INSIDE.fullmatch(str(source))
+    return (Path(source), "") if found is None else (Path(found["file"]), found["array"])
 
 
 def _open_one(source: Source, name: str, axes: str | None) -> Stack:
@@ -92,7 +116,7 @@ def _open_one(source: Source, name: str, axes: str | None) -> Stack:
         layout.stack_shape,
         dtype,
         source.voxel_size_nm,
-        read_section=lambda index: layout.section(source.slab(layout.sections, index)),
+        read_window=lambda *window: layout.grey(source.read(layout.part(*window))),
         close=source.close,
     )
 
@@ -108,7 +132,7 @@ def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
 
 
 def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
-    """Make a stack of files with a section each; they are opened one at a time."""
+    """Make a stack of files with a section each."""
     endings = {path.suffix.lower()[:4] for path in members}  # .tiff and .tif are one
     if len(endings) != 1:
         raise StackError(
@@ -127,18 +151,36 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
                 )
             voxel_sizes.add(member.voxel_size_nm)
 
-    def read_section(index: int) -> AnyArray:
-        with _open_member(members[index], axes) as member:
-            return member.section(0)
-
+    sections = _Members(members, axes)
     return Stack(
         name,
         (len(members), *first.shape[1:]),
         first.dtype,
         first.voxel_size_nm if len(voxel_sizes) == 1 else None,
-        read_section=read_section,
-        close=lambda: None,
+        read_window=sections.window,
+        close=sections.close,
     )
+
+
+class _Members:
+    """Files with a section each, open one at a time: the one read last, as long as it is read."""
+
+    def __init__(self, paths: list[Path], axes: str | None) -> None:
+        self._paths, self._axes = paths, axes
+        self._open: tuple[int, Stack] | None = None
+
+    def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
+        """Read a window of the section of one file."""
+        if self._open is None or self._open[0] != index:
+            self.close()
+            self._open = index, _open_member(self._paths[index], self._axes)
+        return self._open[1].window(0, rows, columns)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
 
 
 def _open_member(path: Path, axes: str | None) -> Stack:
@@ -156,6 +198,42 @@ def _open_member(path: Path, axes: str | None) -> Stack:
 def _size(stack: Stack) -> str:
     """Write the size and type of the sections."""
     return f"{stack.shape[1]}x{stack.shape[2]} of {stack.dtype}"
+
+
+def hash_input(source: str | Path) -> str:
+    """Hash all that reading a source depends on; the axes that a person gives are not of it.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `open_stack`.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal. Of a file, that of its bytes; of a folder or pattern, that of the
+        names and hashes of its images in their order; of a Zarr store, that of the names and
+        hashes of all its files; with the path of an array, of that too.
+
+    Raises
+    ------
+    StackError
+        If there is nothing to read.
+    """
+    path = Path(source)
+    if is_many(path):
+        return hash_files((member.name, member) for member in list_files(source))
+    file, inside = _address(source)
+    if is_store(file):
+        found = sorted(
+            (member.relative_to(file).as_posix(), member)
+            for member in file.rglob("*")
+            if member.is_file()
+        )
+        return hash_text(f"{hash_files(found)} {inside.strip('/')}")
+    require_file(file, str(source))
+    content = hash_file(file)
+    return hash_text(f"{content} {inside.strip('/')}") if inside else content
 
 
 def read_labels(
@@ -223,17 +301,19 @@ def _require_two_values(
         )
 
 
-def require_finite(section: AnyArray, name: str, number: int) -> None:
+def require_finite(section: AnyArray, name: str, number: int, first_row: int = 0) -> None:
     """Refuse a section with NaN or infinity in it.
 
     Parameters
     ----------
     section : ndarray, shape (Y, X)
-        The pixels.
+        The pixels, or some rows of them.
     name : str
         The stack, for the message.
     number : int
         The section, from 1, for the message.
+    first_row : int
+        Row of the section where the pixels begin, for the message.
 
     Raises
     ------
@@ -245,6 +325,6 @@ def require_finite(section: AnyArray, name: str, number: int) -> None:
     row, column = np.argwhere(~np.isfinite(section))[0]
     raise NonFiniteError(
         f"{name}: section {number}: expected finite pixels, "
-        f"found {section[row, column]} in row {row}, column {column}",
+        f"found {section[row, column]} in row {first_row + row}, column {column}",
         hint="replace NaN and infinity before, for example by the mean",
     )

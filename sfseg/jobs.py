@@ -8,8 +8,8 @@ from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.files import refuse_existing
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".zarr", ".npy", ".gz")
+STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
+OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Job:
     output: Path
 
 
-def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> list[Job]:
+def plan_jobs(
+    sources: Sequence[str], out: Path, *, overwrite: bool = False, resume: bool = False
+) -> list[Job]:
     """Decide what becomes what, and refuse before any work what cannot be written.
 
     Parameters
@@ -28,11 +30,13 @@ def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> 
     sources : sequence of str
         Files, folders or globs.
     out : Path
-        A file name ending in .tif: the one input, be it a file, a folder or a glob of sections, is
-        one stack. Else a folder: each input file, and each file of an input folder or glob, is a
+        A name ending in .tif or .zarr: the one input, be it a file, a folder or a glob of sections,
+        is one stack. Else a folder: each input file, and each file of an input folder or glob, is a
         stack of its own and keeps its name there.
     overwrite : bool
         Whether existing outputs may be replaced.
+    resume : bool
+        Whether existing outputs may be left alone, if they are what is wanted.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> 
     StackError
         If a source matches no file.
     """
-    if out.suffix.lower() in TIFF_SUFFIXES:
+    if out.suffix.lower() in STACK_SUFFIXES:
         jobs = [Job(source, out) for source in sources]
     else:
         _refuse_folder(out)
@@ -62,7 +66,7 @@ def plan_jobs(sources: Sequence[str], out: Path, *, overwrite: bool = False) -> 
                 f"{job.output}: expected an output that is not an input, found the same file",
                 hint="give -o another name; inputs are never overwritten",
             )
-        refuse_existing(job.output, overwrite=overwrite)
+        refuse_existing(job.output, overwrite=overwrite or resume)
         other = seen.setdefault(job.output, job)
         if other is not job:
             raise OptionError(
@@ -76,11 +80,11 @@ def _refuse_folder(out: Path) -> None:
     """Refuse an output that is no TIFF and cannot be meant for a folder."""
     if out.is_file():
         raise OutputExistsError(
-            f"{out}: expected a name ending in .tif, or a folder, found a file",
+            f"{out}: expected a name ending in .tif or .zarr, or a folder, found a file",
             hint="give -o another name",
         )
     if out.suffix.lower() in OTHER_SUFFIXES:
         raise OptionError(
-            f"{out}: expected a name ending in .tif, or a folder, found {out.suffix}",
+            f"{out}: expected a name ending in .tif or .zarr, or a folder, found {out.suffix}",
             hint=f"-o {out.with_suffix('.tif')}",
         )

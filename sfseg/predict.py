@@ -1,70 +1,27 @@
 """Predict the membranes of a stack, or of many, from file to file."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from skimage.measure import label
-
-from sfseg import engines, io
-from sfseg.checkpoints import Header, load_weights
+from sfseg import io, plans, records
 from sfseg.config import PredictConfig
-from sfseg.errors import OptionError, SfsegError
-from sfseg.jobs import TIFF_SUFFIXES, Job, plan_jobs
-from sfseg.predictor import Predictor
-from sfseg.terms import INTERIOR, AnyArray, Probability, Shape, VoxelSize
+from sfseg.errors import OptionError, ResumeError, SfsegError
+from sfseg.jobs import STACK_SUFFIXES, Job, plan_jobs
+from sfseg.prediction import Model, PieceRecord, Prediction, PredictResult, Report, Tell
+from sfseg.underway import Underway, is_underway, underway
 
-
-@dataclass(frozen=True)
-class SectionRecord:
-    """One section done, as it is reported.
-
-    Attributes
-    ----------
-    source, description : str
-        The input, and what it is.
-    section, sections : int
-        Sections done, at first 0, and how many there are.
-    seconds_left : float or None
-        Estimate from the sections so far.
-    """
-
-    source: str
-    description: str
-    section: int
-    sections: int
-    seconds_left: float | None
-
-
-@dataclass(frozen=True)
-class PredictResult:
-    """One output that is whole on disk.
-
-    Attributes
-    ----------
-    job : Job
-        Input and output.
-    shape : tuple of int
-        (Z, Y, X).
-    voxel_size_nm : tuple of float or None
-        Carried over from the input.
-    interior_share : float
-        Mean of the interior probability; near 0 or 1, something is wrong with the input.
-    blank_sections : int
-        Sections of one grey value, which tell the network nothing.
-    seconds : float
-        From opening the input to the renamed output.
-    """
-
-    job: Job
-    shape: Shape
-    voxel_size_nm: VoxelSize | None
-    interior_share: float
-    blank_sections: int
-    seconds: float
+__all__ = [
+    "Failure",
+    "Model",
+    "PieceRecord",
+    "PredictResult",
+    "predict",
+    "predict_file",
+    "predict_files",
+]
 
 
 @dataclass(frozen=True)
@@ -75,9 +32,6 @@ class Failure:
     error: SfsegError | OSError
 
 
-Report = Callable[[SectionRecord], None]
-
-
 def predict(
     source: str | Path,
     out: str | Path,
@@ -85,18 +39,18 @@ def predict(
     *,
     report: Report = lambda _: None,
 ) -> PredictResult:
-    """Predict one stack to one TIFF file.
+    """Predict one stack to one file.
 
     Parameters
     ----------
     source : str or Path
         A file, or a folder or glob of sections.
     out : str or Path
-        The file to write; ends in .tif.
+        The file to write; ends in .tif or .zarr.
     config : PredictConfig
         With what, how, and what to write.
     report : callable
-        Is handed a `SectionRecord` after each section.
+        Is handed a `PieceRecord` after each piece, from another thread.
 
     Returns
     -------
@@ -106,63 +60,63 @@ def predict(
     Raises
     ------
     SfsegError
-        As `sfseg.jobs.plan_jobs`, `make_predictor` and `predict_file` do.
+        As `sfseg.jobs.plan_jobs`, `Model.of` and `predict_file` do.
     OSError
         If a file cannot be read or written.
     """
-    if Path(out).suffix.lower() not in TIFF_SUFFIXES:
+    if Path(out).suffix.lower() not in STACK_SUFFIXES:
         raise OptionError(
-            f"{out}: expected a name ending in {' or '.join(TIFF_SUFFIXES)}, found another",
+            f"{out}: expected a name ending in {' or '.join(STACK_SUFFIXES)}, found another",
             hint="sfseg.jobs.plan_jobs and predict_files predict many stacks into a folder",
         )
-    (job,) = plan_jobs([str(source)], Path(out), overwrite=config.overwrite)
-    predictor, _ = make_predictor(config)
-    return predict_file(job, predictor, config, report=report)
+    (job,) = plan_jobs([str(source)], Path(out), overwrite=config.overwrite, resume=config.resume)
+    return predict_file(job, Model.of(config), config, report=report)
 
 
-def make_predictor(config: PredictConfig) -> tuple[Predictor, Header]:
-    """Load the weights and make them ready on the device.
+def predict_files(
+    jobs: Sequence[Job],
+    model: Model,
+    config: PredictConfig,
+    *,
+    report: Report = lambda _: None,
+    tell: Tell = lambda _: None,
+) -> Iterator[PredictResult | Failure]:
+    """Predict stacks one after the other; a bad one does not stop the others.
 
-    Returns
-    -------
-    predictor : Predictor
-        Sections in, interior probability out.
-    header : Header
-        What the weights say of themselves.
-
-    Raises
+    Yields
     ------
-    DeviceError, UnknownNameError, CheckpointError
-        If the device or the weights are not there or not usable.
+    PredictResult or Failure
+        In the order of the jobs.
     """
-    device = engines.pick_device(config.device)
-    network, header = load_weights(config.model)
-    predictor = Predictor.of(
-        network,
-        device,
-        engines.pick_dtype(config.precision, device),
-        input_px=header.input_px,
-        tta=config.tta,
-        tile_px=config.tile_px,
-    )
-    return predictor, header
+    for job in jobs:
+        try:
+            yield predict_file(job, model, config, report=report, tell=tell)
+        except (SfsegError, OSError) as error:
+            yield Failure(job, error)
 
 
 def predict_file(
-    job: Job, predictor: Predictor, config: PredictConfig, *, report: Report = lambda _: None
+    job: Job,
+    model: Model,
+    config: PredictConfig,
+    *,
+    report: Report = lambda _: None,
+    tell: Tell = lambda _: None,
 ) -> PredictResult:
-    """Predict one stack, section by section, to a file that is whole or not there.
+    """Predict one stack, piece by piece, to a file that is whole or not there.
 
     Parameters
     ----------
     job : Job
         Input and output.
-    predictor : Predictor
+    model : Model
         The network, made ready.
     config : PredictConfig
         What to write.
     report : callable
-        Is handed a `SectionRecord` after each section.
+        Is handed a `PieceRecord` before the first and after each piece, from another thread.
+    tell : callable
+        Is handed sentences that the person should read.
 
     Returns
     -------
@@ -177,100 +131,64 @@ def predict_file(
         If it holds NaN or infinity.
     OutputExistsError
         If the output exists and ``config.overwrite`` is False.
+    ResumeError
+        If ``config.resume`` is True and what is there came from another input, other weights or
+        other options.
     OSError
-        If a file cannot be read or written.
+        If a file cannot be read or written. What is done is kept for ``config.resume``.
     """
     started = time.monotonic()
     with io.open_stack(job.source, axes=config.axes) as stack:
-        report(SectionRecord(job.source, stack.describe(), 0, len(stack), None))
-        shares: list[float] = []
-        blanks: list[bool] = []
-
-        def predicted() -> Iterator[Probability]:
-            for index, section in enumerate(stack):
-                io.require_finite(section, stack.name, index + 1)
-                probability = predictor(section)
-                shares.append(float(probability.mean(dtype=np.float64)))
-                blanks.append(bool(section.min() == section.max()))
-                yield probability
-                done, spent = index + 1, time.monotonic() - started
-                left = spent / done * (len(stack) - done)
-                report(SectionRecord(job.source, stack.describe(), done, len(stack), left))
-
-        io.write_stack(
-            job.output,
-            convert(predicted(), config),
-            stack.shape,
-            output_dtype(config),
-            voxel_size_nm=stack.voxel_size_nm,
-            overwrite=config.overwrite,
-        )
-        seconds = time.monotonic() - started
-        return PredictResult(
-            job,
-            stack.shape,
-            stack.voxel_size_nm,
-            interior_share=float(np.mean(shares)),
-            blank_sections=sum(blanks),
-            seconds=seconds,
-        )
-
-
-def predict_files(
-    jobs: Sequence[Job],
-    predictor: Predictor,
-    config: PredictConfig,
-    *,
-    report: Report = lambda _: None,
-) -> Iterator[PredictResult | Failure]:
-    """Predict stacks one after the other; a bad one does not stop the others.
-
-    Yields
-    ------
-    PredictResult or Failure
-        In the order of the jobs.
-    """
-    for job in jobs:
+        engine = model.engine_for(stack, config)
+        limit_px = plans.limit_px(engine, stack, config)
+        identity = records.identity(job.source, stack, config, engine, limit_px)
+        if config.resume and (found := _finished_before(job.output, identity, config)):
+            return _result_of_record(job, stack, found)
+        work: Underway | None = None
         try:
-            yield predict_file(job, predictor, config, report=report)
-        except (SfsegError, OSError) as error:
-            yield Failure(job, error)
+            with underway(
+                job.output, identity, resume=config.resume, overwrite=config.overwrite
+            ) as work:
+                prediction = Prediction(job, stack, model, config, work, report, tell)
+                result = prediction.run(started)
+                work.record = prediction.record(result)
+        except BaseException:
+            if work is not None and work.kept:
+                tell(f"{job.output}: what is done is kept: the same command with --resume goes on")
+            raise
+        return result
 
 
-def output_dtype(config: PredictConfig) -> np.dtype[Any]:
-    """Return the type of the pixels that a configuration writes."""
-    fixed = {"binary": "uint8", "segments": "int32"}
-    return np.dtype(fixed.get(config.output, config.dtype))
+def _finished_before(
+    output: Path, identity: Mapping[str, Any], config: PredictConfig
+) -> dict[str, Any] | None:
+    """Return the record of an output that is there and is what is wanted, else None."""
+    if not output.exists() or is_underway(output):
+        return None
+    found = records.read_record(output)
+    if found is None:
+        return None
+    if lines := records.differences_of(found, identity):
+        if config.overwrite:
+            return None
+        raise ResumeError(
+            f"{output}: expected what these options make, found the output of others:\n"
+            + "\n".join(lines),
+            hint="give another name, or --overwrite to replace it",
+        )
+    return found
 
 
-def convert(sections: Iterator[Probability], config: PredictConfig) -> Iterator[AnyArray]:
-    """Turn interior probability into what is to be written.
-
-    Parameters
-    ----------
-    sections : iterator of ndarray of float32, shape (Y, X)
-        Interior probability in [0, 1].
-    config : PredictConfig
-        Whose ``output``, ``dtype`` and ``threshold`` say what.
-
-    Yields
-    ------
-    ndarray, shape (Y, X)
-        Probability, scaled to the maximum of an integer type; or 255 where it exceeds the
-        threshold; or its 4-connected components, numbered on from section to section, 0 = border.
-    """
-    dtype = output_dtype(config)
-    numbered = 0
-    for probability in sections:
-        if config.output == "segments":
-            segments = label(probability > np.float64(config.threshold), connectivity=1)
-            segments[segments > 0] += numbered
-            numbered = max(numbered, int(segments.max()))
-            yield segments.astype(dtype)
-        elif config.output == "binary":
-            yield np.where(probability > np.float64(config.threshold), INTERIOR, 0).astype(dtype)
-        elif dtype.kind == "u":
-            top = 255.0 if dtype == np.uint8 else 65535.0
-            yield np.rint(probability.astype(np.float64) * top).astype(dtype)
-        else:
-            yield probability
+def _result_of_record(job: Job, stack: io.Stack, found: Mapping[str, Any]) -> PredictResult:
+    """Tell of an output that a run before has finished."""
+    return PredictResult(
+        job,
+        stack.shape,
+        stack.voxel_size_nm,
+        interior_share=found["interior_share"],
+        blank_sections=found["blank_sections"],
+        seconds=0.0,
+        stages={},
+        resumed=found["pieces"],
+        pieces=found["pieces"],
+    )

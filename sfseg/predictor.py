@@ -1,84 +1,74 @@
 """A network made ready to predict sections of any size."""
 
-from dataclasses import dataclass
-from math import ceil
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, prod
 
 import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
 
-from sfseg import engines
 from sfseg.augment import orient, unorient
 from sfseg.config import Averaging
-from sfseg.engines import Engine
+from sfseg.devices import is_out_of_memory
 from sfseg.models import STRIDE
-from sfseg.normalise import resize, standardise
+from sfseg.normalise import GreyLevels, resize
 from sfseg.terms import AnyArray, Normalised, Probability
-from sfseg.tiles import halo_px, plan
+from sfseg.tiles import Box, Cutter, Tile, lengths
+
+ORIENTATIONS = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
+"""Of `sfseg.augment.orient`: none is mirrored, each axis is, all quarter turns as well."""
+
+Shape2D = tuple[int, int]
 
 
-@dataclass(frozen=True)
 class Predictor:
     """A network made ready: sections in, interior probability out.
 
-    Attributes
+    Parameters
     ----------
-    engine : callable
-        Runs the network on a batch.
+    run : callable
+        Runs the network: normalised float32 (B, Y, X) to interior probability, float32 (B, Y, X);
+        Y and X are multiples of 16.
     halo_px : int
         Margin that a tile of this network needs.
     input_px : int or None
         Side to which sections are resized for the network; None = native size.
-    tta : {'none', 'd4'}
-        One pass, or the mean over the eight orientations.
+    tta : {'none', 'flips', 'd4'}
+        One pass, or the mean over the four flips or all eight orientations.
     tile_px : int or None
-        Side of the core of a tile; None = the whole section.
+        Side of the core of a tile, rounded up to a multiple of 16; None = as `limit_px` allows.
+    limit_px : int or None
+        Most pixels of a tile with its halo; None = the whole section. Halved when memory runs out.
+    batch : int
+        Tiles of one size, or orientations, that the network is given at once. On a CPU the result
+        does not depend on it, to the bit.
+    tell : callable
+        Is handed a sentence when memory ran out and tiles get smaller.
     """
 
-    engine: Engine
-    halo_px: int
-    input_px: int | None = None
-    tta: Averaging = "none"
-    tile_px: int | None = None
-
-    @classmethod
-    def of(
-        cls,
-        network: nn.Module,
-        device: torch.device,
-        dtype: torch.dtype,
+    def __init__(
+        self,
+        run: Callable[[Normalised], Probability],
+        halo_px: int,
         *,
         input_px: int | None = None,
         tta: Averaging = "none",
         tile_px: int | None = None,
-    ) -> Self:
-        """Make a network ready on a device.
-
-        Parameters
-        ----------
-        network : torch.nn.Module
-            One of `sfseg.models`; is moved to the device and put into evaluation mode.
-        device, dtype : torch.device, torch.dtype
-            Where to compute, and in which arithmetic.
-        input_px, tta
-            See the attributes.
-        tile_px : int or None
-            Rounded up to a multiple of the network's stride; None = as large as memory allows.
-
-        Returns
-        -------
-        Predictor
-            Ready for sections of any size.
-        """
-        engine = engines.torch_engine(network, device, dtype)
-        halo = halo_px(network, STRIDE)
-        if tile_px is None:
-            tile_px = engines.fitting_tile_px(device, dtype, halo)
-        return cls(engine, halo, input_px, tta, ceil(tile_px / STRIDE) * STRIDE)
+        limit_px: int | None = None,
+        batch: int = 1,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.run = run
+        self.cutter = Cutter(halo_px, STRIDE)
+        self.input_px = input_px
+        self.tta: Averaging = tta
+        self.tile_px = None if tile_px is None else ceil(tile_px / STRIDE) * STRIDE
+        self.limit_px = limit_px
+        self.batch = batch
+        self.tell = tell
 
     def __call__(self, section: AnyArray) -> Probability:
-        """Predict one section.
+        """Predict one section that is in memory.
 
         Parameters
         ----------
@@ -90,32 +80,174 @@ class Predictor:
         ndarray of float32, shape (Y, X)
             Interior probability in [0, 1].
         """
-        image = standardise(section)
-        if self.input_px is not None:
-            image = resize(image[None], (self.input_px, self.input_px))[0]
-        probability = self._average(image)
-        if self.input_px is not None:
-            probability = resize(probability[None], section.shape)[0]
-        return probability
+        levels = GreyLevels.of_section(section)
+        shape: Shape2D = (section.shape[0], section.shape[1])
+        result = np.empty(shape, np.float32)
+        for tile in self.tiles(shape):
+            window = window_of(section, tile.read, shape)
+            (result[tile.write],) = self.predict([window], [levels], tile.keep)
+        return result
 
-    def _average(self, image: Normalised) -> Probability:
-        orientations = range(8 if self.tta == "d4" else 1)
-        total = np.zeros_like(image)
-        for orientation in orientations:
-            turned = orient(torch.from_numpy(image), orientation).numpy()
-            result = torch.from_numpy(self._run(turned))
-            total += unorient(result, orientation).numpy()
-        return total / np.float32(len(orientations))
+    def tiles(self, shape: Shape2D) -> list[Tile]:
+        """Plan the tiles of a section.
 
-    def _run(self, image: Normalised) -> Probability:
-        """Predict a normalised section, whole or in tiles."""
-        height, width = image.shape
-        margins = ((0, -height % STRIDE), (0, -width % STRIDE))
-        padded = np.pad(image, margins, mode="reflect")
-        # A section no larger than a tile with its halo costs no more in one piece.
-        if self.tile_px is None or max(padded.shape) <= self.tile_px + 2 * self.halo_px:
-            return self.engine(padded[None])[0, :height, :width]
-        result = np.empty_like(padded)
-        for tile in plan(padded.shape, self.tile_px, self.halo_px):
-            result[tile.write] = self.engine(padded[tile.read][None])[0][tile.keep]
-        return result[:height, :width]
+        Parameters
+        ----------
+        shape : tuple of int
+            (Y, X) of the section.
+
+        Returns
+        -------
+        list of Tile
+            What is read is given for the section padded to multiples of 16; see `window_of`.
+        """
+        whole = (slice(0, shape[0]), slice(0, shape[1]))
+        if self.input_px is not None:
+            return [Tile(whole, whole, whole)]
+        padded = padded_shape(shape)
+        if self.tile_px is not None:
+            return self.cutter.by_core(padded, self.tile_px, whole)
+        return self.cutter.within(padded, self.limit_px or prod(padded), whole)
+
+    def predict(
+        self, windows: Sequence[AnyArray], levels: Sequence[GreyLevels], keep: Box
+    ) -> list[Probability]:
+        """Predict windows of one size.
+
+        Parameters
+        ----------
+        windows : sequence of ndarray, shape (Y, X)
+            Grey values of what the tiles read; see `window_of`.
+        levels : sequence of GreyLevels
+            Of the sections that the windows come from.
+        keep : tuple of slice
+            Which part of the results is kept.
+
+        Returns
+        -------
+        list of ndarray of float32
+            Interior probability of the kept part of each window.
+        """
+        images = [level.standardise(w) for level, w in zip(levels, windows, strict=True)]
+        if self.input_px is None:
+            return self._fitting(images, keep)
+        side = (self.input_px, self.input_px)
+        images = [resize(image[None], side)[0] for image in images]
+        results = self._fitting(images, (slice(0, side[0]), slice(0, side[1])))
+        return [resize(result[None], lengths(keep))[0] for result in results]
+
+    def _fitting(self, images: Sequence[Normalised], keep: Box) -> list[Probability]:
+        """Predict windows of one size whole, or in smaller tiles where memory has run out."""
+        shape: Shape2D = (images[0].shape[0], images[0].shape[1])
+        tiles = self.cutter.within(shape, self.limit_px or prod(shape), keep)
+        if len(tiles) > 1:
+            return [self._in_pieces(image, tiles) for image in images]
+        try:
+            return [probability[keep] for probability in self._average(images)]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or not self._can_shrink(shape, keep):
+                raise
+        return self._fitting(images, keep)
+
+    def _in_pieces(self, image: Normalised, tiles: list[Tile]) -> Probability:
+        """Predict a part of a window in tiles."""
+        first, last = tiles[0].write, tiles[-1].write
+        top, left = first[0].start, first[1].start
+        result = np.empty((last[0].stop - top, last[1].stop - left), np.float32)
+        for tile in tiles:
+            (part,) = self._fitting([image[tile.read]], tile.keep)
+            height, width = part.shape
+            row, column = tile.write[0].start - top, tile.write[1].start - left
+            result[row : row + height, column : column + width] = part
+        return result
+
+    def _can_shrink(self, shape: Shape2D, keep: Box) -> bool:
+        """Halve the batch, or the tiles, and say so; False where neither can be halved."""
+        half = prod(shape) // 2
+        if self.batch > 1:
+            self.batch //= 2
+        elif len(self.cutter.within(shape, half, keep)) > 1:
+            self.limit_px = half
+        else:
+            return False
+        self.tell(
+            f"out of memory at tiles of {shape[0]}x{shape[1]} pixels: going on with half of it"
+        )
+        return True
+
+    def _average(self, images: Sequence[Normalised]) -> list[Probability]:
+        """Average the passes over the orientations; images in, means in the same order."""
+        orientations = ORIENTATIONS[self.tta]
+        if len(orientations) == 1 and len(images) <= self.batch:
+            return list(self.run(np.ascontiguousarray(images)))
+        totals = [np.zeros_like(image) for image in images]
+        for group in self._groups(len(images), orientations):
+            turned = [orient(torch.from_numpy(images[n]), o).numpy() for o, n in group]
+            results = self.run(np.ascontiguousarray(turned))
+            for (orientation, n), result in zip(group, results, strict=True):
+                totals[n] += unorient(torch.from_numpy(result), orientation).numpy()
+        return [total / np.float32(len(orientations)) for total in totals]
+
+    def _groups(self, images: int, orientations: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+        """Yield batches of (orientation, image) of one size; each image in a fixed order."""
+        upright = [o for o in orientations if o % 2 == 0]
+        lying = [o for o in orientations if o % 2 == 1]
+        for side in (upright, lying):
+            pairs = [(o, n) for o in side for n in range(images)]
+            for start in range(0, len(pairs), self.batch):
+                yield pairs[start : start + self.batch]
+
+
+def padded_shape(shape: Shape2D) -> Shape2D:
+    """Round a section's (Y, X) up to what the networks take."""
+    height, width = (ceil(length / STRIDE) * STRIDE for length in shape)
+    return height, width
+
+
+def needed_of(read: Box, shape: Shape2D) -> Box:
+    """Return the rows and columns of a section, shape (Y, X), that a tile's `read` needs.
+
+    What a tile reads below and right of the section is mirrored from inside of it.
+    """
+    rows, columns = (
+        slice(int(m[part].min()), int(m[part].max()) + 1)
+        for m, part in zip(_mirrors(shape), read, strict=True)
+    )
+    return rows, columns
+
+
+def window_of(section: AnyArray, read: Box, shape: Shape2D, origin: Shape2D = (0, 0)) -> AnyArray:
+    """Cut out what a tile reads, mirrored where that lies outside of the section.
+
+    Parameters
+    ----------
+    section : ndarray, shape (Y, X)
+        The section, or the part of it that `needed_of` tells.
+    read : tuple of slice
+        Of a `Tile` of `Predictor.tiles`.
+    shape : tuple of int
+        (Y, X) of the whole section.
+    origin : tuple of int
+        Row and column of the whole section where `section` begins.
+
+    Returns
+    -------
+    ndarray, shape of `read`
+        Grey values; a view where nothing is mirrored.
+    """
+    for axis, (mirror, part) in enumerate(zip(_mirrors(shape), read, strict=True)):
+        wanted = mirror[part] - origin[axis]
+        if (np.diff(wanted) == 1).all():
+            cut = [slice(None)] * axis + [slice(int(wanted[0]), int(wanted[-1]) + 1)]
+            section = section[tuple(cut)]
+        else:
+            section = section.take(wanted, axis)
+    return section
+
+
+def _mirrors(shape: Shape2D) -> list[NDArray[np.int64]]:
+    """For rows and columns: which of the section stands at each place of the padded section."""
+    return [
+        np.pad(np.arange(length), (0, padded - length), mode="reflect")
+        for length, padded in zip(shape, padded_shape(shape), strict=True)
+    ]

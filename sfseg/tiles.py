@@ -1,13 +1,13 @@
 """The plan: how a section is cut into tiles that leave no trace.
 
 A tile is a core whose result is kept, and a halo around it that the network needs to see. With the
-halo computed from the network's layers and cores that start on multiples of its stride, each kept
+halo computed from the network's layers and tiles that start on multiples of its stride, each kept
 pixel is computed from exactly the numbers that the whole section would have given it.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 
 import torch
 from torch import nn
@@ -32,6 +32,12 @@ class Tile:
     read: Box
     keep: Box
     write: Box
+
+
+def lengths(box: Box) -> tuple[int, int]:
+    """Return the height and the width of a box."""
+    height, width = (part.stop - part.start for part in box)
+    return height, width
 
 
 def halo_px(network: nn.Module, stride: int) -> int:
@@ -87,32 +93,120 @@ def _layers_in_order(network: nn.Module, stride: int) -> list[nn.Module]:
     return order
 
 
-def plan(shape: tuple[int, int], core_px: int, halo_px: int) -> Iterator[Tile]:
-    """Cut a section into tiles whose cores cover it once.
+@dataclass(frozen=True)
+class Cutter:
+    """Cuts sections for a network.
 
-    Parameters
+    Attributes
     ----------
-    shape : tuple of int
-        (Y, X) of the section, multiples of the network's stride.
-    core_px : int
-        Side of a core, a multiple of the stride.
-    halo_px : int
+    halo : int
         Margin around a core, a multiple of the stride.
-
-    Yields
-    ------
-    Tile
-        In scan order.
+    stride : int
+        Tiles start on multiples of it and are multiples of it long.
     """
-    for rows in _spans(shape[0], core_px, halo_px):
-        for columns in _spans(shape[1], core_px, halo_px):
-            read, keep, write = zip(rows, columns, strict=True)
-            yield Tile(read=read, keep=keep, write=write)
+
+    halo: int
+    stride: int
+
+    def by_core(
+        self, shape: tuple[int, int], core: int | tuple[int, int], region: Box | None = None
+    ) -> list[Tile]:
+        """Cut a section into tiles whose cores are no longer than `core`; see `within`."""
+        cores = (core, core) if isinstance(core, int) else core
+        region = region or (slice(0, shape[0]), slice(0, shape[1]))
+        counts = [
+            max(1, ceil((length - 2 * self.halo) / core))
+            for length, core in zip(shape, cores, strict=True)
+        ]
+        return self._cut(shape, region, (counts[0], counts[1]))
+
+    def within(
+        self, shape: tuple[int, int], limit_px: int, region: Box | None = None
+    ) -> list[Tile]:
+        """Cut a section into as few tiles as a limit on their size allows.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (Y, X) of the section, multiples of the stride.
+        limit_px : int
+            Most pixels of a tile with its halo; where even the smallest tile has more, that one.
+        region : tuple of slice, optional
+            (Y, X) that the cores are to cover; all by default.
+
+        Returns
+        -------
+        list of Tile
+            In scan order; all are read in the same size. Among the plans that keep the limit, the
+            one that reads the fewest pixels.
+        """
+        region = region or (slice(0, shape[0]), slice(0, shape[1]))
+        rows = range(1, self._most(shape[0], region[0]) + 1)
+        *_, counts = min(self._rate(shape, region, limit_px, count) for count in rows)
+        return self._cut(shape, region, counts)
+
+    def _rate(
+        self, shape: tuple[int, int], region: Box, limit_px: int, rows: int
+    ) -> tuple[int, int, tuple[int, int]]:
+        """Rate a number of rows of tiles: pixels over the limit, then pixels read."""
+        height = self._read_px(shape[0], region[0], rows)
+        columns = self._fewest(shape[1], region[1], limit_px // height)
+        width = self._read_px(shape[1], region[1], columns)
+        over = max(height * width - limit_px, 0)
+        return over, rows * height * columns * width, (rows, columns)
+
+    def _span(self, length: int, region: slice) -> tuple[int, int]:
+        """Return where reading starts and ends along one axis."""
+        stop = ceil((region.stop + self.halo) / self.stride) * self.stride
+        start = (region.start - self.halo) // self.stride * self.stride
+        return max(start, 0), min(stop, length)
+
+    def _most(self, length: int, region: slice) -> int:
+        """Return the number of tiles of which each keeps one stride."""
+        start, stop = self._span(length, region)
+        return max(1, ceil((stop - start - 2 * self.halo) / self.stride))
+
+    def _read_px(self, length: int, region: slice, count: int) -> int:
+        """Return how long a tile must be for `count` of them to cover the region."""
+        start, stop = self._span(length, region)
+        if count == 1:
+            return stop - start
+        core = ceil((stop - start - 2 * self.halo) / count / self.stride) * self.stride
+        return core + 2 * self.halo
+
+    def _fewest(self, length: int, region: slice, limit: int) -> int:
+        """Return the smallest number of tiles no longer than the limit."""
+        start, stop = self._span(length, region)
+        if stop - start <= limit:
+            return 1
+        core = max((limit - 2 * self.halo) // self.stride * self.stride, self.stride)
+        return max(1, ceil((stop - start - 2 * self.halo) / core))
+
+    def _cut(self, shape: tuple[int, int], region: Box, counts: tuple[int, int]) -> list[Tile]:
+        rows, columns = (
+            list(self._spans(*axis)) for axis in zip(shape, region, counts, strict=True)
+        )
+        return [
+            Tile(read=(y[0], x[0]), keep=(y[1], x[1]), write=(y[2], x[2]))
+            for y in rows
+            for x in columns
+        ]
+
+    def _spans(
+        self, length: int, region: slice, count: int
+    ) -> Iterator[tuple[slice, slice, slice]]:
+        """Yield (read, keep, write) along one axis."""
+        start, stop = self._span(length, region)
+        read = self._read_px(length, region, count)
+        done = region.start
+        while done < region.stop:
+            first = min(max(done - self.halo, start) // self.stride * self.stride, stop - read)
+            last = first + read
+            end = region.stop if last == stop else min(last - self.halo, region.stop)
+            yield slice(first, last), slice(done - first, end - first), slice(done, end)
+            done = end
 
 
-def _spans(length: int, core: int, halo: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield (read, keep, write) along one axis."""
-    for start in range(0, length, core):
-        stop = min(start + core, length)
-        first, last = max(start - halo, 0), min(stop + halo, length)
-        yield slice(first, last), slice(start - first, stop - first), slice(start, stop)
+def overhead(tiles: list[Tile], shape: tuple[int, int]) -> float:
+    """Return how many times the section's pixels the tiles read; 1 = nothing twice."""
+    return sum(prod(lengths(tile.read)) for tile in tiles) / prod(shape)

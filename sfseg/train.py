@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfseg import __version__, datasets, engines, files, models, plots
+from sfseg import __version__, datasets, devices, files, models, plots
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
@@ -130,7 +130,7 @@ def refuse_unusable(config: TrainConfig) -> None:
     DeviceError, OptionError, UnknownNameError, OutputExistsError, CheckpointError
         As `train` does.
     """
-    engines.pick_device(config.device)
+    devices.pick_device(config.device)
     if config.dataset and (config.images or config.labels):
         raise OptionError(
             f"training data: expected a dataset or images of your own, found {config.dataset} "
@@ -146,7 +146,7 @@ def refuse_unusable(config: TrainConfig) -> None:
     if config.dataset_name:
         datasets.find(config.dataset_name)
     if config.compile:
-        engines.require_compiler()
+        devices.require_compiler("leave --compile out")
     if config.arch not in models.ARCHITECTURES:
         raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
     if config.out.is_file():

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfseg import checkpoints, engines, metrics, models, states
+from sfseg import checkpoints, devices, metrics, models, states
 from sfseg.config import TrainConfig
+from sfseg.engines.eager import torch_engine
 from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.learning import average_weights, learning_rate, loss_of, make_optimizer
 from sfseg.predictor import Predictor
 from sfseg.samples import Patches, TrainingData
+from sfseg.tiles import halo_px
 
 STATE = f"state{checkpoints.SUFFIX}"
 SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
@@ -119,14 +121,14 @@ class Trainer:
     def __init__(self, config: TrainConfig, data: TrainingData) -> None:
         self.config = config
         self.data = data
-        self.device = engines.pick_device(config.device)
-        self.dtype = engines.pick_dtype(config.precision, self.device)
+        self.device = devices.pick_device(config.device)
+        self.dtype = devices.pick_dtype(config.precision, self.device)
         self.patches = Patches(data.training, config.recipe, seed=config.seed)
         self.network = models.build(config.arch, seed=config.seed)
-        engines.place(self.network, self.device)
+        devices.place(self.network, self.device)
         self.average = copy.deepcopy(self.network)
         self.optimizer = make_optimizer(self.network, config.recipe)
-        self.forward = engines.compiled(self.network) if config.compile else self.network
+        self.forward = devices.compiled(self.network) if config.compile else self.network
         self.progress = Progress()
         self.started = time.monotonic()
         self.first_step = 0
@@ -178,7 +180,7 @@ class Trainer:
             group["lr"] = rate
         self.network.train()
         images = images.to(self.device, memory_format=torch.channels_last)
-        with engines.autocast(self.device, self.dtype):
+        with devices.autocast(self.device, self.dtype):
             logits = self.forward(images)
         loss = loss_of(recipe, logits.float(), targets.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
@@ -239,7 +241,14 @@ class Trainer:
         if not self.data.validation:
             return {}
         input_px = self.config.recipe.input_px
-        predict = Predictor.of(self.average, self.device, self.dtype, input_px=input_px)
+        engine = torch_engine(self.average, self.device, self.dtype)
+        half = devices.available_bytes(self.device) // 2
+        predict = Predictor(
+            engine,
+            halo_px(self.average, models.STRIDE),
+            input_px=input_px,
+            limit_px=half // engine.bytes_per_px,
+        )
         prediction = np.stack([predict(section.image) for section in self.data.validation])
         labels = np.stack([section.labels for section in self.data.validation])
         scores = metrics.evaluate(prediction, labels)

@@ -9,7 +9,7 @@ from pathlib import Path
 import sfseg
 
 ROOT = Path(sfseg.__file__).parent
-VERBS = {"fetch", "train", "predict", "score"}
+VERBS = {"bench", "fetch", "predict", "score", "train"}
 LEAVES = {"errors", "terms", "config"}
 SIDEWAYS = {("train", "fetch")}  # a training by a dataset's name fetches it
 
@@ -80,7 +80,7 @@ def test_only_the_door_opens_image_files():
     for path in ROOT.rglob("*.py"):
         if path.relative_to(ROOT).parts[0] != "images":
             names = {name.split(".")[0] for name in imported_names(path.read_text())}
-            assert names.isdisjoint({"tifffile", "imageio", "h5py", "PIL"}), path
+            assert names.isdisjoint({"tifffile", "imageio", "h5py", "PIL", "zarr"}), path
 
 
 def test_the_map_of_the_house_names_every_room():

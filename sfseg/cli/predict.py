@@ -6,16 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.console import EXIT_ERROR, EXIT_SOME_FAILED, give, progress, say, say_error
-from sfseg.config import Averaging, Output, OutputDtype, Precision, PredictConfig
+from sfseg.cli.console import (
+    EXIT_ERROR,
+    EXIT_SOME_FAILED,
+    Progress,
+    format_time,
+    give,
+    progress,
+    say,
+    say_error,
+)
+from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
 from sfseg.terms import VoxelSize, voxel_as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sfseg.checkpoints import Header
-    from sfseg.predict import Failure, PredictResult
+    from sfseg.predict import Failure, Model, PieceRecord, PredictResult
 
 DEFAULTS = PredictConfig()
+SMALLEST_TILE_PX = 16
+WORTH_TELLING_S = 30
 
 
 def predict(
@@ -25,8 +38,8 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="A .tif: the input, be it a folder of sections, is one stack. Else a folder: each "
-            "input file is a stack of its own and keeps its name there.",
+            help="A .tif or .zarr: the input, be it a folder of sections, is one stack. Else a "
+            "folder: each input file is a stack of its own and keeps its name there.",
         ),
     ],
     model: Annotated[
@@ -35,11 +48,19 @@ def predict(
     device: Annotated[
         str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
     ] = DEFAULTS.device,
+    engine: Annotated[
+        EngineChoice,
+        typer.Option(help="What runs the network; auto tries what is there, once, and remembers."),
+    ] = DEFAULTS.engine,
     precision: Annotated[
-        Precision, typer.Option(help="Arithmetic; auto is bf16 where the hardware has it.")
+        Precision,
+        typer.Option(help="Arithmetic; auto is bf16 where it is fast and agrees with float32."),
     ] = DEFAULTS.precision,
     tta: Annotated[
-        Averaging, typer.Option(help="d4 averages over eight orientations: better, 8 times slower.")
+        Averaging,
+        typer.Option(
+            help="Average over 4 flips or all 8 orientations: better, and as many times slower."
+        ),
     ] = DEFAULTS.tta,
     output: Annotated[
         Output, typer.Option(help="What to write: probability, binary (255/0) or segments (ids).")
@@ -52,16 +73,30 @@ def predict(
         typer.Option(min=0, max=1, help="For binary and segments. [default: 0.5]"),
     ] = None,
     tile: Annotated[
-        int | None,
+        str,
         typer.Option(
-            min=16,
-            help="Side of a tile in pixels; what is no larger than it with its halo is not cut. "
-            "[default: as large as memory allows]",
+            help="auto: whole sections, or tiles as large as memory allows. Or the side of a tile "
+            "in pixels, without its halo.",
         ),
-    ] = DEFAULTS.tile_px,
+    ] = "auto",
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="GiB that may be taken. [default: three quarters of what is available]"
+        ),
+    ] = DEFAULTS.memory_gib,
     axes: Annotated[
         str | None, typer.Option(help="Axes of inputs whose metadata are silent, as in ZYX.")
     ] = DEFAULTS.axes,
+    multiscale: Annotated[
+        bool, typer.Option("--multiscale", help="Write a pyramid; for a .zarr.")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with an interrupted run; leave alone what is finished."
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing outputs.")
     ] = False,
@@ -71,6 +106,7 @@ def predict(
 ) -> None:
     """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
     from sfseg import predict as verb
+    from sfseg.files import cache_folder
     from sfseg.jobs import plan_jobs
 
     if output == "probability" and threshold is not None:
@@ -83,33 +119,35 @@ def predict(
             f"--dtype: expected --output probability with it, found {output}",
             hint="binary is uint8 and segments are int32",
         )
+    if multiscale and out.suffix.lower() != ".zarr":
+        raise OptionError(
+            f"--multiscale: expected an output that ends in .zarr, found {out}",
+            hint=f"-o {out.with_suffix('.zarr')}",
+        )
     config = PredictConfig(
         model=model,
         device=device,
+        engine=engine,
         precision=precision,
         tta=tta,
         output=output,
         dtype=dtype or DEFAULTS.dtype,
         threshold=DEFAULTS.threshold if threshold is None else threshold,
-        tile_px=tile,
+        tile_px=parse_tile(tile),
+        memory_gib=memory,
         axes=axes,
+        multiscale=multiscale,
+        resume=resume,
         overwrite=overwrite,
     )
-    jobs = plan_jobs(inputs, out, overwrite=overwrite)
-    predictor, header = verb.make_predictor(config)
-    say(describe_model(config, header))
+    jobs = plan_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    ready = verb.Model.of(config, memory=cache_folder() / "engines.json")
+    say(describe_model(config, ready))
     results: list[PredictResult | Failure] = []
     with progress("predicting") as bar:
-
-        def report(record: verb.SectionRecord) -> None:
-            if record.section == 0:
-                say(f"{record.source}: {record.description}")
-            note = f"{Path(record.source).name} {record.section}/{record.sections}"
-            bar.update(record.section, record.sections, note, record.seconds_left)
-
-        for result in verb.predict_files(jobs, predictor, config, report=report):
+        for result in verb.predict_files(jobs, ready, config, report=reporter(bar), tell=say):
             results.append(result)
-            say_result(result, header)
+            say_result(result, ready.header)
             if isinstance(result, verb.PredictResult) and not as_json:
                 give(result.job.output)
     if as_json:
@@ -122,11 +160,46 @@ def predict(
         raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_ERROR)
 
 
-def describe_model(config: PredictConfig, header: "Header") -> str:
-    """Say which network runs on which device, and in which arithmetic."""
-    from sfseg.engines import describe
+def parse_tile(text: str) -> int | None:
+    """Read ``--tile``: auto, or a number of pixels."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < SMALLEST_TILE_PX:
+        raise OptionError(
+            f"--tile: expected auto or a number from {SMALLEST_TILE_PX} on, found {text!r}",
+            hint="--tile 512",
+        )
+    return int(text)
 
-    return f"{config.model} ({header.arch}) on {describe(config.device, config.precision)}"
+
+def describe_model(config: PredictConfig, model: "Model") -> str:
+    """Say which network runs on which device, by which engine and in which arithmetic."""
+    from sfseg.devices import describe
+
+    engine = model.engine
+    where = describe(engine.device, engine.dtype, engine.name)
+    notice = f"\nwarning: {model.choice.notice}" if model.choice.notice else ""
+    return f"{config.model} ({model.header.arch}) on {where}{notice}"
+
+
+def reporter(bar: Progress) -> "Callable[[PieceRecord], None]":
+    """Say what is going to be done, show it on the bar, and once how long it may take."""
+    first = 0
+
+    def report(record: "PieceRecord") -> None:
+        nonlocal first
+        if record.seconds_left is None:
+            first = record.done + 1
+            say(f"{record.source}: {record.description}")
+            say(str(record.plan))
+            if record.done:
+                say(f"going on after {record.done} of {record.total} pieces")
+        elif record.done == first and record.seconds_left > WORTH_TELLING_S:
+            say(f"about {format_time(record.seconds_left)}")
+        note = f"{Path(record.source).name} {record.done}/{record.total}"
+        bar.update(record.done, record.total, note, record.seconds_left)
+
+    return report
 
 
 def say_result(result: "PredictResult | Failure", header: "Header") -> None:
@@ -136,7 +209,10 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
     if isinstance(result, Failure):
         say_error(result.error)
         return
-    say(f"{result.job.output}: done in {result.seconds:.1f} s")
+    if result.resumed == result.pieces:
+        say(f"{result.job.output}: was done before")
+    else:
+        say(f"{result.job.output}: done in {result.seconds:.1f} s")
     if result.voxel_size_nm is None:
         say("no voxel size in the file: none written")
     elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):
@@ -172,4 +248,7 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "interior_share": result.interior_share,
         "blank_sections": result.blank_sections,
         "seconds": result.seconds,
+        "stages": result.stages,
+        "pieces": result.pieces,
+        "resumed": result.resumed,
     }

@@ -156,9 +156,10 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
 
 def describe_run(config: TrainConfig) -> str:
     """Say what is trained, on which device, and where to."""
-    from sfseg.engines import describe
+    from sfseg.devices import describe, pick_device, pick_dtype
 
-    where = describe(config.device, config.precision)
+    device = pick_device(config.device)
+    where = describe(device, pick_dtype(config.precision, device))
     return f"{config.arch}, recipe {config.recipe.name}, on {where}, into {config.out}"
 
 

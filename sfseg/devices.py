@@ -1,22 +1,18 @@
-"""Run a network on a device: which device, which arithmetic, and one forward pass."""
+"""Devices: which one, which arithmetic is fast on it, and how much memory is left."""
 
+import contextlib
+import os
 import re
 import shutil
-from collections.abc import Callable
-from math import isqrt
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sfseg.config import Precision
 from sfseg.errors import DeviceError
-from sfseg.terms import AnyArray, Probability
-
-Engine = Callable[[AnyArray], Probability]
-"""Normalised sections, float32 (B, Y, X), to interior probability, float32 (B, Y, X)."""
 
 
 def pick_device(name: str) -> torch.device:
@@ -60,21 +56,15 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def describe(name: str, precision: Precision) -> str:
-    """Name the device and the arithmetic that are picked, as a person would.
-
-    Raises
-    ------
-    DeviceError
-        If there is no such device.
-    """
-    device = pick_device(name)
-    arithmetic = "bf16" if pick_dtype(precision, device) == torch.bfloat16 else "float32"
+def describe(device: torch.device, dtype: torch.dtype, engine: str = "") -> str:
+    """Name a device, an engine and the arithmetic as a person would."""
+    arithmetic = "bf16" if dtype == torch.bfloat16 else "float32"
+    facts = [engine] * bool(engine) + [arithmetic]
     if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)}, {arithmetic})"
+        facts.insert(0, torch.cuda.get_device_name(device))
     if device.type == "cpu":
-        return f"cpu ({torch.get_num_threads()} threads, {arithmetic})"
-    return f"{device} ({arithmetic})"
+        facts.insert(0, f"{torch.get_num_threads()} threads")
+    return f"{device} ({', '.join(facts)})"
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -122,8 +112,13 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     return cast("Callable[[Tensor], Tensor]", torch.compile(network))
 
 
-def require_compiler() -> None:
+def require_compiler(instead: str) -> None:
     """Refuse to compile where that cannot work.
+
+    Parameters
+    ----------
+    instead : str
+        What the person can do without a compiler, for the message.
 
     Raises
     ------
@@ -133,74 +128,76 @@ def require_compiler() -> None:
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise DeviceError(
             "compile: expected a C++ compiler, found none",
-            hint="leave --compile out, or install g++ or clang++",
+            hint=f"{instead}, or install g++ or clang++",
         )
 
 
-def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
-    """Make an engine of plain PyTorch.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Maps (B, 1, Y, X) to logits; is moved to the device and put into evaluation mode.
-    device : torch.device
-        Where to run.
-    dtype : torch.dtype
-        Type of the convolutions' arithmetic; the logits are float32.
-
-    Returns
-    -------
-    callable
-        float32 (B, Y, X) -> interior probability, float32 (B, Y, X).
-    """
-    place(network, device).eval()
-
-    def run(batch: AnyArray) -> Probability:
-        x = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).to(device)[:, None]
-        x = x.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), autocast(device, dtype):
-            probability = torch.sigmoid(network(x).float())[:, 0]
-        return probability.cpu().numpy()
-
-    return run
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc")
 
 
-BYTES_PER_PX = {torch.bfloat16: 1000, torch.float32: 2000}
-"""Peak memory of one forward pass: 730 to 950 in bf16 and 1,490 to 1,970 in float32, measured on a
-CPU with each architecture at 1024x1024."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of Python, PyTorch or OpenVINO means that memory ran out."""
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+
 
 FALLBACK_BYTES = 4 * 2**30
 """Taken for the available memory where the system does not tell."""
 
+_CGROUP = Path("/sys/fs/cgroup")
 
-def fitting_tile_px(device: torch.device, dtype: torch.dtype, halo_px: int) -> int:
-    """Choose the side of a tile's core so that half of the available memory is enough.
 
-    Parameters
-    ----------
-    device : torch.device
-        Whose memory counts.
-    dtype : torch.dtype
-        Type of the convolutions' arithmetic.
-    halo_px : int
-        Margin on each side of the core.
+def available_bytes(device: torch.device) -> int:
+    """Measure the memory that a device has left for us.
 
-    Returns
-    -------
-    int
-        A multiple of 16, at least 64.
+    On a CPU that is what the system can give without swapping, and no more than what is left of
+    the limit of a container or a cluster's job.
     """
-    side = isqrt(_available_bytes(device) // 2 // BYTES_PER_PX[dtype])
-    return max((side - 2 * halo_px) // 16 * 16, 64)
-
-
-def _available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return min(_system_bytes(), *_limits_bytes())
+
+
+def used_bytes() -> int:
+    """Measure the memory that this process holds; 0 where the system does not tell."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return 0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _system_bytes() -> int:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
     return FALLBACK_BYTES
+
+
+def _limits_bytes() -> Iterator[int]:
+    """Yield what is left of each limit on memory that holds for this process."""
+    yield 2**62
+    for folder, limit, used in _groups():
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
+            yield left + _cached_bytes(folder / "memory.stat")
+
+
+def _groups() -> Iterator[tuple[Path, str, str]]:
+    """Yield the control groups above this process, version 2 and version 1."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kinds, inner = line.split(":", 2)
+            path = Path(inner.lstrip("/"))
+            for group in (path, *path.parents):
+                if not kinds:
+                    yield _CGROUP / group, "memory.max", "memory.current"
+                elif "memory" in kinds.split(","):
+                    folder = _CGROUP / "memory" / group
+                    yield folder, "memory.limit_in_bytes", "memory.usage_in_bytes"
+
+
+def _cached_bytes(stat: Path) -> int:
+    """Read how much of the used memory is a cache of files, which is given up when needed."""
+    found = re.search(r"^(?:total_)?inactive_file (\d+)", stat.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0

@@ -1,0 +1,212 @@
+"""Choose an engine and its arithmetic by trying, and remember the choice."""
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import nn
+
+from sfseg import __version__, files
+from sfseg.config import EngineChoice, EngineName, Precision
+from sfseg.devices import pick_dtype
+from sfseg.engines.eager import torch_engine
+from sfseg.engines.engine import Engine
+from sfseg.engines.inductor import compiled_engine
+from sfseg.engines.vino import has_openvino, openvino_engine
+from sfseg.normalise import GreyLevels
+from sfseg.terms import Normalised
+
+Make = Callable[[nn.Module, torch.device, torch.dtype], Engine]
+
+ENGINES: Mapping[EngineName, Make] = MappingProxyType(
+    {"torch": torch_engine, "compile": compiled_engine, "openvino": openvino_engine}
+)
+
+MOST_DISAGREEMENT = 0.06
+"""Largest difference of a probability from float32 that is allowed: the bar of performance.md."""
+
+SPEED_PX, AGREEMENT_PX = 512, 192
+"""Sides of the sections that are tried: enough to be fast and small enough for two seconds."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen.
+
+    Attributes
+    ----------
+    engine : {'torch', 'openvino', 'compile'}
+        Name of the engine.
+    dtype : {'float32', 'bfloat16'}
+        Name of the arithmetic.
+    disagreement : float
+        Largest difference of a probability from float32, on the section that was tried.
+    agreeing : tuple of str
+        Names of the engines that were tried and agree with float32.
+    notice : str
+        What the person should know: that bf16 was tried and is not used; else empty.
+    """
+
+    engine: EngineName
+    dtype: str
+    disagreement: float = 0.0
+    agreeing: tuple[EngineName, ...] = ()
+    notice: str = ""
+
+
+def make_engine(
+    network: nn.Module,
+    device: torch.device,
+    choice: EngineChoice = "auto",
+    precision: Precision = "auto",
+    *,
+    memory: Path | None = None,
+) -> tuple[Engine, Choice]:
+    """Make a network ready on a device.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        One of `sfseg.models`, with its weights; is left as it is.
+    device : torch.device
+        Where to run.
+    choice : {'auto', 'torch', 'compile', 'openvino'}
+        Auto tries torch, and openvino where it is installed, and takes the faster.
+    precision : {'auto', 'float32', 'bf16'}
+        Auto tries bf16 where the hardware has it, and takes float32 where bf16 disagrees with it.
+    memory : Path, optional
+        File in which choices are remembered for this machine, these weights and these versions.
+
+    Returns
+    -------
+    engine : Engine
+        Ready to run.
+    choice : Choice
+        What was chosen and why.
+
+    Raises
+    ------
+    DeviceError, MissingExtraError
+        If a named engine cannot run here.
+    """
+    if choice != "auto" and precision != "auto":
+        made = ENGINES[choice](network, device, pick_dtype(precision, device))
+        return made, Choice(made.name, _name(made.dtype))
+    key = _key(network, device, choice, precision)
+    known = _recall(memory).get(key)
+    if known is not None:
+        return ENGINES[known.engine](network, device, getattr(torch, known.dtype)), known
+    engine, chosen = _try(network, device, choice, precision)
+    if memory is not None:
+        _remember(memory, key, chosen)
+    return engine, chosen
+
+
+def _try(
+    network: nn.Module, device: torch.device, choice: EngineChoice, precision: Precision
+) -> tuple[Engine, Choice]:
+    """Try what may be chosen; float32 where bf16 is not asked for and does not agree."""
+    dtype = pick_dtype(precision, device)
+    made = [ENGINES[name](network, device, dtype) for name in _candidates(device, choice)]
+    if dtype == torch.float32:
+        fastest = min(made, key=_seconds) if len(made) > 1 else made[0]
+        return fastest, Choice(fastest.name, _name(dtype), agreeing=_names(made))
+    section = _section(AGREEMENT_PX)
+    exact = torch_engine(network, device, torch.float32)(section)
+    off = {engine.name: float(np.abs(engine(section) - exact).max()) for engine in made}
+    good = [engine for engine in made if off[engine.name] <= MOST_DISAGREEMENT]
+    if good or precision == "bf16":
+        agreeing = good or made
+        fastest = min(agreeing, key=_seconds) if len(agreeing) > 1 else agreeing[0]
+        return fastest, Choice(fastest.name, _name(dtype), off[fastest.name], _names(agreeing))
+    worst = min(off.values())
+    engine, chosen = _try(network, device, choice, "float32")
+    notice = f"bf16 is off by {worst:.2f} from float32 on this machine: float32 is used"
+    return engine, replace(chosen, notice=notice)
+
+
+def _candidates(device: torch.device, choice: EngineChoice) -> list[EngineName]:
+    """List what is tried; compile never is: it takes a minute for each size."""
+    if choice != "auto":
+        return [choice]
+    return ["torch", "openvino"] if device.type == "cpu" and has_openvino() else ["torch"]
+
+
+def _section(side: int) -> Normalised:
+    """Draw a section as smooth as tissue: noise at three scales, standardised."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((side, side), np.float32)
+    for scale in (1, 8, 32):
+        noise = rng.standard_normal((side // scale, side // scale)).astype(np.float32)
+        image += np.kron(noise, np.ones((scale, scale), np.float32))
+    return GreyLevels.of_section(image).standardise(image)[None]
+
+
+def _seconds(engine: Engine) -> float:
+    """Time a pass, the better of two after a first one."""
+    section = _section(SPEED_PX)
+    engine(section)
+    return min(_timed(engine, section) for _ in range(2))
+
+
+def _timed(engine: Engine, section: Normalised) -> float:
+    started = time.perf_counter()
+    engine(section)
+    return time.perf_counter() - started
+
+
+def _names(engines: Sequence[Engine]) -> tuple[EngineName, ...]:
+    return tuple(engine.name for engine in engines)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _key(
+    network: nn.Module, device: torch.device, choice: EngineChoice, precision: Precision
+) -> str:
+    """Name machine, weights and versions: what a choice depends on."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    facts = (digest.hexdigest()[:16], choice, precision, *_machine(device))
+    return " ".join(facts)
+
+
+def _machine(device: torch.device) -> Iterator[str]:
+    if device.type == "cuda":
+        yield torch.cuda.get_device_name(device)
+    else:
+        yield f"{platform.node()} {platform.machine()} {torch.get_num_threads()}"
+    yield f"sfseg {__version__} torch {torch.__version__}"
+    if has_openvino():
+        yield f"openvino {metadata.version('openvino')}"
+
+
+def _recall(memory: Path | None) -> dict[str, Choice]:
+    """Read the remembered choices; a file that is not there or not readable holds none."""
+    try:
+        raw = json.loads(memory.read_text()) if memory is not None else {}
+        known = {key: Choice(**value) for key, value in raw.items()}
+        return {key: c for key, c in known.items() if c.engine in ENGINES}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(memory: Path, key: str, choice: Choice) -> None:
+    """Add a choice; a cache that cannot be written costs a new trial, not the prediction."""
+    known = {**_recall(memory), key: choice}
+    text = json.dumps({key: vars(choice) for key, choice in known.items()}, indent=1)
+    try:
+        files.write_text(memory, text, overwrite=True)
+    except OSError:
+        return

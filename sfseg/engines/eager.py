@@ -1,0 +1,56 @@
+"""The engine `torch`: PyTorch and nothing else."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from sfseg.engines.blockwise import Blockwise
+from sfseg.engines.engine import Engine
+from sfseg.engines.fold import fold
+from sfseg.terms import Normalised, Probability
+
+GPU_BYTES_PER_PX = 700
+"""Of a whole pass in bf16, the widest network; in float32 it is twice that."""
+
+
+def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
+    """Make the engine of plain PyTorch: in blocks on a CPU, whole elsewhere.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        One of `sfseg.models`; is left as it is.
+    device, dtype : torch.device, torch.dtype
+        Where to run, and in which arithmetic.
+
+    Returns
+    -------
+    Engine
+        Its sections of a batch do not depend on each other, to the bit, on a CPU.
+    """
+    if device.type != "cpu":
+        return _whole(network, device, dtype)
+    blockwise = Blockwise(fold(network), dtype)
+
+    def run(batch: Normalised) -> Probability:
+        with torch.inference_mode():
+            sections = torch.from_numpy(batch)
+            if len(sections) == 1:
+                return blockwise(sections[0])[None].numpy()
+            return torch.stack([blockwise(section) for section in sections]).numpy()
+
+    return Engine("torch", device, dtype, run, blockwise.bytes_per_px)
+
+
+def _whole(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
+    """Run the folded network on whole batches, channels last."""
+    # PyTorch's own annotations leave this keyword out.
+    folded = fold(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def run(batch: Normalised) -> Probability:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(batch)).to(device, dtype)[:, None]
+            x = x.contiguous(memory_format=torch.channels_last)
+            return torch.sigmoid(folded(x).float())[:, 0].cpu().numpy()
+
+    return Engine("torch", device, dtype, run, GPU_BYTES_PER_PX * dtype.itemsize // 2)

@@ -1,0 +1,139 @@
+"""What is written: interior probability turned into the pixels of the output, piece by piece."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from skimage.measure import label
+
+from sfseg.config import PredictConfig
+from sfseg.io import Canvas
+from sfseg.normalise import bands
+from sfseg.pieces import Piece
+from sfseg.terms import INTERIOR, AnyArray, Probability
+from sfseg.tiles import lengths
+
+Facts = dict[str, float]
+"""What is remembered of a finished piece: ``interior``, the sum of its probability; ``blank``, 1
+where its section has one grey value only; and for segments ``numbered``, the largest so far."""
+
+
+def output_dtype(config: PredictConfig) -> np.dtype[Any]:
+    """Return the type of the pixels that a configuration writes."""
+    fixed = {"binary": "uint8", "segments": "int32"}
+    return np.dtype(fixed.get(config.output, config.dtype))
+
+
+def convert(probability: Probability, config: PredictConfig) -> AnyArray:
+    """Turn interior probability into what is written.
+
+    Parameters
+    ----------
+    probability : ndarray of float32, shape (Y, X)
+        Interior probability in [0, 1].
+    config : PredictConfig
+        Whose ``output``, ``dtype`` and ``threshold`` say what.
+
+    Returns
+    -------
+    ndarray, shape (Y, X)
+        Probability, scaled to the maximum of an integer type; or 255 where it exceeds the
+        threshold, else 0.
+    """
+    dtype = output_dtype(config)
+    if config.output != "probability":
+        exceeds = probability > np.float64(config.threshold)
+        return np.where(exceeds, INTERIOR, 0).astype(np.uint8)
+    if dtype.kind == "u":
+        top = 255.0 if dtype == np.uint8 else 65535.0
+        return np.rint(probability.astype(np.float64) * top).astype(dtype)
+    return probability
+
+
+class Writer:
+    """Puts pieces on a canvas as they come.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Of the output.
+    config : PredictConfig
+        What to write.
+    """
+
+    def __init__(self, canvas: Canvas, config: PredictConfig) -> None:
+        self._canvas, self._config = canvas, config
+
+    def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
+        """Write a piece.
+
+        Parameters
+        ----------
+        piece : Piece
+            Where it lies.
+        probability : ndarray of float32
+            Interior probability of its kept part.
+
+        Yields
+        ------
+        number : int
+            A piece that is on the canvas now.
+        facts : dict
+            What is to be remembered of it.
+        """
+        rows, columns = piece.tile.write
+        # In bands: a tile is large, and its pixels pass through float64.
+        for part in bands(lengths(piece.tile.write)):
+            there = slice(rows.start + part.start, rows.start + part.stop)
+            self._canvas.put(
+                piece.section, there, columns, convert(probability[part], self._config)
+            )
+        yield piece.number, _facts(piece, probability)
+
+
+class SegmentWriter:
+    """Puts the segments of a section on a canvas when its last piece has come.
+
+    Takes memory for one whole section: its mask and its segments.
+
+    Parameters
+    ----------
+    canvas : Canvas
+        Of the output, int32.
+    config : PredictConfig
+        Whose threshold parts segments from border.
+    finished : mapping of int to dict
+        The facts of pieces that an interrupted run has finished.
+    """
+
+    def __init__(
+        self, canvas: Canvas, config: PredictConfig, finished: Mapping[int, Mapping[str, Any]]
+    ) -> None:
+        self._canvas, self._config = canvas, config
+        self._numbered = max((int(facts["numbered"]) for facts in finished.values()), default=0)
+        self._mask = np.zeros(canvas.shape[1:], np.uint8)
+        self._covered_px = 0
+        self._pieces: dict[int, Facts] = {}
+
+    def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
+        """Take a piece; see `Writer.put`. The pieces of a section come one after the other."""
+        self._mask[piece.tile.write] = convert(probability, self._config)
+        self._pieces[piece.number] = _facts(piece, probability)
+        self._covered_px += probability.size
+        if self._covered_px == self._mask.size:
+            self._finish(piece.section)
+            yield from ((n, {**f, "numbered": self._numbered}) for n, f in self._pieces.items())
+            self._covered_px, self._pieces = 0, {}
+
+    def _finish(self, section: int) -> None:
+        """Write the 4-connected components, numbered on from the section before; border is 0."""
+        segments = label(self._mask, connectivity=1)
+        segments[segments > 0] += self._numbered
+        self._numbered = max(self._numbered, int(segments.max()))
+        rows, columns = (slice(0, length) for length in self._mask.shape)
+        self._canvas.put(section, rows, columns, segments.astype(np.int32))
+
+
+def _facts(piece: Piece, probability: Probability) -> Facts:
+    interior = float(probability.sum(dtype=np.float64))
+    return {"interior": interior, "blank": float(piece.levels.blank)}

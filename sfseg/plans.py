@@ -1,0 +1,117 @@
+"""The plan of a prediction: its tiles, what they cost, and the memory that they take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from sfseg.config import PredictConfig
+from sfseg.devices import available_bytes, used_bytes
+from sfseg.engines import Engine
+from sfseg.io import Stack
+from sfseg.predictor import ORIENTATIONS
+from sfseg.terms import Shape
+from sfseg.tiles import Tile, lengths, overhead
+
+BUFFERS_BYTES = 448 * 2**20
+"""For what waits between reading, computing and writing, whatever the size of the input."""
+
+SHARE = 0.75
+"""Of the available memory that is taken unless the person says how much."""
+
+MOST_BATCH = 8
+"""Tiles at once on a GPU; more of them are not faster."""
+
+
+def limit_px(engine: Engine, stack: Stack, config: PredictConfig) -> int:
+    """Tell how many pixels a tile with its halo may have.
+
+    Parameters
+    ----------
+    engine : Engine
+        Whose memory counts.
+    stack : Stack
+        The input.
+    config : PredictConfig
+        Whose ``memory_gib`` and ``tta`` count.
+
+    Returns
+    -------
+    int
+        Pixels.
+    """
+    # A window is read while another waits, and a result written while the next is computed.
+    by_buffers = BUFFERS_BYTES // (2 * stack.dtype.itemsize + 4)
+    return max(min(_engine_bytes(engine, config) // _bytes_per_px(engine, config), by_buffers), 1)
+
+
+def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
+    """Memory for the engine: what is left, or allowed, after all the rest."""
+    if engine.device.type == "cuda":
+        return int(available_bytes(engine.device) * SHARE)
+    if config.memory_gib is None:
+        return int(available_bytes(engine.device) * SHARE) - BUFFERS_BYTES
+    return int(config.memory_gib * 2**30) - used_bytes() - BUFFERS_BYTES
+
+
+def _bytes_per_px(engine: Engine, config: PredictConfig) -> int:
+    """Memory of a pass for each pixel; averaging keeps the window, a turned one and the sum."""
+    return engine.bytes_per_px + (12 if len(ORIENTATIONS[config.tta]) > 1 else 0)
+
+
+def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> int:
+    """Tell how many tiles the engine is given at once; a CPU has enough of one."""
+    if engine.device.type != "cuda":
+        return 1
+    tile_bytes = prod(lengths(tiles[0].read)) * _bytes_per_px(engine, config)
+    return max(min(_engine_bytes(engine, config) // tile_bytes, MOST_BATCH), 1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a prediction will do, told before it starts.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (Z, Y, X) of the stack.
+    tiles : int
+        Tiles of a section.
+    tile_px : tuple of int
+        Rows and columns of the largest tile with its halo.
+    overhead : float
+        Pixels that pass the network, over those of the stack.
+    peak_bytes : int
+        Estimate of the memory of the whole process.
+    """
+
+    shape: Shape
+    tiles: int
+    tile_px: tuple[int, int]
+    overhead: float
+    peak_bytes: int
+
+    @classmethod
+    def of(
+        cls, tiles: Sequence[Tile], engine: Engine, stack: Stack, config: PredictConfig
+    ) -> "Plan":
+        """Add up what the tiles cost."""
+        shape = (stack.shape[1], stack.shape[2])
+        largest = max((lengths(tile.read) for tile in tiles), key=prod)
+        window_px = prod(largest)
+        on_cpu = 0 if engine.device.type == "cuda" else _bytes_per_px(engine, config)
+        buffers = min((2 * stack.dtype.itemsize + 4) * window_px, BUFFERS_BYTES)
+        segments = 13 * prod(shape) if config.output == "segments" else 0
+        peak = used_bytes() + window_px * on_cpu + buffers + segments
+        return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak)
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        sections, tiles = self.shape[0], self.tiles
+        pieces = (
+            "whole"
+            if tiles == 1
+            else f"in {tiles} tiles of {self.tile_px[0]}x{self.tile_px[1]} each, "
+            f"{self.overhead - 1:.0%} of the pixels twice"
+        )
+        noun = "section" if sections == 1 else "sections"
+        return f"plan: {sections} {noun} {pieces}, {self.peak_bytes / 2**30:.1f} GiB at most"

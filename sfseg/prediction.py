@@ -1,0 +1,336 @@
+"""A prediction under way: read ahead, compute, write behind, and remember what is done."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby, islice
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sfseg import devices, engines, io, plans, records
+from sfseg.checkpoints import Header, load_weights
+from sfseg.config import EngineName, PredictConfig
+from sfseg.engines import Choice, Engine
+from sfseg.jobs import Job
+from sfseg.models import STRIDE
+from sfseg.outputs import SegmentWriter, Writer, output_dtype
+from sfseg.pieces import Piece, read_pieces
+from sfseg.pipeline import WriteBehind, read_ahead
+from sfseg.plans import Plan
+from sfseg.predictor import Predictor
+from sfseg.terms import Probability, Shape, VoxelSize
+from sfseg.tiles import Tile, halo_px
+from sfseg.underway import Underway
+
+FLUSH_S = 5.0
+"""What is done is made safe this often; so much work is lost at a kill, at most."""
+
+
+@dataclass(frozen=True)
+class PieceRecord:
+    """One piece done, a tile of a section or a whole one, as it is reported.
+
+    Attributes
+    ----------
+    source, description : str
+        The input, and what it is.
+    plan : Plan
+        What is to be done.
+    done, total : int
+        Pieces done, those of an interrupted run included, and how many there are.
+    seconds_left : float or None
+        Estimate from the pieces so far; None before the first.
+    """
+
+    source: str
+    description: str
+    plan: Plan
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """One output that is whole on disk.
+
+    Attributes
+    ----------
+    job : Job
+        Input and output.
+    shape : tuple of int
+        (Z, Y, X).
+    voxel_size_nm : tuple of float or None
+        Carried over from the input.
+    interior_share : float
+        Mean of the interior probability; near 0 or 1, something is wrong with the input.
+    blank_sections : int
+        Sections of one grey value, which tell the network nothing.
+    seconds : float
+        From opening the input to the renamed output.
+    stages : mapping of str to float
+        Seconds that reading, computing and writing took; they overlap.
+    resumed : int
+        Pieces that an interrupted run had done; all of them where the output was there already.
+    pieces : int
+        All pieces.
+    """
+
+    job: Job
+    shape: Shape
+    voxel_size_nm: VoxelSize | None
+    interior_share: float
+    blank_sections: int
+    seconds: float
+    stages: Mapping[str, float]
+    resumed: int
+    pieces: int
+
+
+Report = Callable[[PieceRecord], None]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that is loaded and made ready on a device.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        With its weights.
+    header : Header
+        What the weights say of themselves.
+    engine : Engine
+        What runs it.
+    choice : Choice
+        Why that engine.
+    """
+
+    network: nn.Module
+    header: Header
+    engine: Engine
+    choice: Choice
+
+    @classmethod
+    def of(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
+        """Load the weights and make them ready.
+
+        Parameters
+        ----------
+        config : PredictConfig
+            Model, device, engine and precision.
+        memory : Path, optional
+            File that remembers the choice of an engine; see `sfseg.engines.make_engine`.
+
+        Raises
+        ------
+        DeviceError, MissingExtraError, UnknownNameError, CheckpointError
+            If the device, the engine or the weights are not there or not usable.
+        """
+        device = devices.pick_device(config.device)
+        network, header = load_weights(config.model)
+        engine, choice = engines.make_engine(
+            network, device, config.engine, config.precision, memory=memory
+        )
+        return cls(network, header, engine, choice)
+
+    def engine_for(self, stack: io.Stack, config: PredictConfig) -> Engine:
+        """Return the engine for a stack.
+
+        The one that was chosen on a small section; but where OpenVINO was, and a section does not
+        fit into memory as that needs it, torch, which takes a fifth and is as fast on large ones.
+        """
+        section_px = prod(stack.shape[1:])
+        is_free = config.engine == "auto" and "torch" in self.choice.agreeing
+        if is_free and section_px > plans.limit_px(self.engine, stack, config):
+            return self._made("torch", self.engine.dtype, self.engine.device)
+        return self.engine
+
+    def _made(self, name: EngineName, dtype: torch.dtype, device: torch.device) -> Engine:
+        """Make another engine, or return the one that is there."""
+        there = self.engine
+        if (name, dtype, device) == (there.name, there.dtype, there.device):
+            return there
+        return engines.ENGINES[name](self.network, device, dtype)
+
+    def predictor(
+        self, config: PredictConfig, resolved: Mapping[str, Any], tell: Tell
+    ) -> tuple[Predictor, Engine]:
+        """Make the predictor of a run, with the engine that it was begun with."""
+        dtype = getattr(torch, resolved["dtype"])
+        engine = self._made(resolved["engine"], dtype, devices.pick_device(resolved["device"]))
+        predictor = Predictor(
+            engine,
+            halo_px(self.network, STRIDE),
+            input_px=self.header.input_px,
+            tta=config.tta,
+            tile_px=config.tile_px,
+            limit_px=resolved["limit_px"],
+            tell=tell,
+        )
+        return predictor, engine
+
+
+class Prediction:
+    """One prediction under way.
+
+    Parameters
+    ----------
+    job : Job
+        Input and output.
+    stack : Stack
+        The open input.
+    model : Model
+        The network, made ready.
+    config : PredictConfig
+        What to write.
+    work : Underway
+        What is done already, and where to note what gets done.
+    report : callable
+        Is handed a `PieceRecord` before the first and after each piece, from another thread.
+    tell : callable
+        Is handed sentences that the person should read.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        stack: io.Stack,
+        model: Model,
+        config: PredictConfig,
+        work: Underway,
+        report: Report,
+        tell: Tell,
+    ) -> None:
+        self.job, self.stack, self.config, self.work = job, stack, config, work
+        self.predictor, self.engine = model.predictor(config, work.identity["resolved"], tell)
+        self.tiles: list[Tile] = self.predictor.tiles((stack.shape[1], stack.shape[2]))
+        self.predictor.batch = plans.batch_size(self.engine, self.tiles, config)
+        self.plan = Plan.of(self.tiles, self.engine, stack, config)
+        self.total = len(stack) * len(self.tiles)
+        self.before = len(work.finished)
+        self._report, self._began = report, time.monotonic()
+        self._flushed = self._began
+
+    def run(self, started: float) -> PredictResult:
+        """Do what is left to do, and add up the facts.
+
+        Parameters
+        ----------
+        started : float
+            When it all began, by `time.monotonic`.
+
+        Returns
+        -------
+        PredictResult
+            Facts about the output.
+        """
+        self._say()
+        stages = {} if self.work.complete else self._predict()
+        facts = self.work.finished
+        blank = sum(facts[n]["blank"] > 0 for n in range(0, self.total, len(self.tiles)))
+        interior = sum(fact["interior"] for fact in facts.values())
+        return PredictResult(
+            self.job,
+            self.stack.shape,
+            self.stack.voxel_size_nm,
+            interior_share=interior / prod(self.stack.shape),
+            blank_sections=blank,
+            seconds=time.monotonic() - started,
+            stages=stages,
+            resumed=self.before,
+            pieces=self.total,
+        )
+
+    def _predict(self) -> dict[str, float]:
+        """Read, compute and write what is not finished; return the seconds of each stage."""
+        numbers = [n for n in range(self.total) if n not in self.work.finished]
+        pieces = read_pieces(self.stack, self.tiles, numbers)
+        computing = 0.0
+        with self._canvas() as canvas:
+            writer = self._writer(canvas)
+
+            def write(done: tuple[Piece, Probability]) -> None:
+                for number, facts in writer.put(*done):
+                    self._finished(canvas, number, facts)
+
+            with read_ahead(pieces, depth=1) as ahead, WriteBehind(write, depth=1) as behind:
+                for batch in _batches(ahead, self.predictor):
+                    began = time.perf_counter()
+                    results = self.predictor.predict(
+                        [piece.window for piece in batch],
+                        [piece.levels for piece in batch],
+                        batch[0].tile.keep,
+                    )
+                    computing += time.perf_counter() - began
+                    for done in zip(batch, results, strict=True):
+                        behind.put(done)
+                    del batch, results, done  # else they would be in memory beside the next
+            canvas.finish()
+        return {"read_s": ahead.busy_s, "compute_s": computing, "write_s": behind.busy_s}
+
+    def _canvas(self) -> io.Canvas:
+        """Make the output, or open what an interrupted run has left of it."""
+        part, name, shape = self.work.part, str(self.job.output), self.stack.shape
+        dtype = output_dtype(self.config)
+        if not self.work.fresh:
+            return io.reopen_canvas(part, name, shape, dtype)
+        return io.create_canvas(
+            part,
+            name,
+            shape,
+            dtype,
+            voxel_size_nm=self.stack.voxel_size_nm,
+            multiscale=self.config.multiscale,
+        )
+
+    def _writer(self, canvas: io.Canvas) -> Writer | SegmentWriter:
+        if self.config.output == "segments":
+            return SegmentWriter(canvas, self.config, self.work.finished)
+        return Writer(canvas, self.config)
+
+    def _finished(self, canvas: io.Canvas, number: int, facts: Mapping[str, float]) -> None:
+        """Note a piece that is on the canvas; make it safe every few seconds."""
+        self.work.mark(number, facts)
+        if time.monotonic() - self._flushed > FLUSH_S:
+            canvas.flush()
+            self.work.sync()
+            self._flushed = time.monotonic()
+        self._say()
+
+    def _say(self) -> None:
+        done = len(self.work.finished)
+        now = done - self.before
+        left = None
+        if now:
+            left = (time.monotonic() - self._began) / now * (self.total - done)
+        self._report(
+            PieceRecord(self.job.source, self.stack.describe(), self.plan, done, self.total, left)
+        )
+
+    def record(self, result: PredictResult) -> str:
+        """Write the record that lies beside the output, as JSON."""
+        facts = {
+            "plan": str(self.plan),
+            "seconds": round(result.seconds, 3),
+            "stages": {name: round(seconds, 3) for name, seconds in result.stages.items()},
+            "pieces": result.pieces,
+            "resumed": result.resumed,
+            "interior_share": result.interior_share,
+            "blank_sections": result.blank_sections,
+        }
+        return records.record(
+            self.work.identity, self.job.source, self.stack, self.config, self.engine, facts
+        )
+
+
+def _batches(pieces: Iterable[Piece], predictor: Predictor) -> Iterator[list[Piece]]:
+    """Group pieces of one size and one kept part; the batch may shrink on the way."""
+    for _, group in groupby(pieces, lambda piece: (piece.window.shape, piece.tile.keep)):
+        while batch := list(islice(group, predictor.batch)):
+            yield batch

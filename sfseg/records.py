@@ -1,0 +1,130 @@
+"""What a prediction is known by: its identity, and the record beside its output."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sfseg import __version__
+from sfseg.checkpoints import find_weights
+from sfseg.config import PredictConfig
+from sfseg.devices import describe
+from sfseg.engines import Engine
+from sfseg.io import Stack, hash_input
+from sfseg.outputs import output_dtype
+from sfseg.terms import voxel_as_json
+from sfseg.underway import differences, record_path
+
+SCHEMA = 1
+
+
+def identity(
+    source: str, stack: Stack, config: PredictConfig, engine: Engine, limit_px: int
+) -> dict[str, Any]:
+    """Tell all that the pixels of an output follow from.
+
+    Parameters
+    ----------
+    source : str
+        The input, as the person gave it.
+    stack : Stack
+        The open input.
+    config : PredictConfig
+        How it is predicted.
+    engine : Engine
+        What runs the network.
+    limit_px : int
+        Pixels of a tile with its halo.
+
+    Returns
+    -------
+    dict
+        As JSON can hold it. What is ``resolved`` follows from the machine: a run that goes on with
+        another takes what that one took.
+    """
+    options: dict[str, Any] = {
+        "output": config.output,
+        "dtype": str(output_dtype(config)),
+        "tta": config.tta,
+        "device": config.device,
+        "engine": config.engine,
+        "precision": config.precision,
+        "tile_px": config.tile_px,
+        "axes": config.axes,
+        "multiscale": config.multiscale,
+    }
+    if config.output != "probability":
+        options["threshold"] = config.threshold
+    return {
+        "input": {"sha256": hash_input(source), "shape": stack.shape, "dtype": str(stack.dtype)},
+        "weights": {"sha256": hash_input(str(find_weights(config.model)))},
+        "options": options,
+        "versions": _versions(engine),
+        "resolved": {
+            "engine": engine.name,
+            "dtype": str(engine.dtype).removeprefix("torch."),
+            "device": str(engine.device),
+            "limit_px": limit_px,
+        },
+    }
+
+
+def _versions(engine: Engine) -> dict[str, str]:
+    packages = ["torch", "numpy"] + (["openvino"] if engine.name == "openvino" else [])
+    return {"sfseg": __version__, **{name: metadata.version(name) for name in packages}}
+
+
+def record(
+    identity: Mapping[str, Any],
+    source: str,
+    stack: Stack,
+    config: PredictConfig,
+    engine: Engine,
+    facts: Mapping[str, Any],
+) -> str:
+    """Write the record of a finished output, as JSON: what it was made of, how, and how fast.
+
+    Parameters
+    ----------
+    identity : mapping
+        See `identity`.
+    source, stack, config, engine
+        What went in.
+    facts : mapping
+        Timings and what was found, as JSON can hold it.
+
+    Returns
+    -------
+    str
+        The text of the file.
+    """
+    content = {
+        "schema": SCHEMA,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "input": {
+            "source": str(Path(source)),
+            "description": stack.describe(),
+            "voxel_size_nm": voxel_as_json(stack.voxel_size_nm),
+        },
+        "model": config.model,
+        "device": describe(engine.device, engine.dtype, engine.name),
+        **facts,
+        "identity": identity,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def read_record(output: Path) -> dict[str, Any] | None:
+    """Read the record beside an output; None where there is none that can be read."""
+    try:
+        found = json.loads(record_path(output).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("identity"), dict) else None
+
+
+def differences_of(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name what differs between a record and the wanted identity; nothing where it is the same."""
+    return differences(found["identity"], json.loads(json.dumps(wanted)))
