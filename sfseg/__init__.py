@@ -7,7 +7,7 @@ nor numpy.
 The house, from the roof down; imports point down only::
 
     cli/            parse, call, print: a file for each command
-    fetch train predict score bench  the verbs; train calls fetch to train on a dataset's name
+    fetch train predict score bench  the verbs; two call others: train fetch, and bench predict
     trainer         a training under way: steps, epochs, validation, state
       learning        loss, optimiser, learning rate, average of the weights
       samples         training data and its patches           augment    what is done to a patch
@@ -17,6 +17,7 @@ The house, from the roof down; imports point down only::
       pieces          tiles of sections, read                 outputs    and written
       plans           tiles and memory, told before           records    what was done, told after
       pipeline        threads that read ahead and write behind
+    rates           how fast a machine is
       underway        an output that can be stopped and gone on with
     predictor       a network made ready for sections of any size
       engines/        a network made to run fast on a device  devices    which, and its memory

@@ -298,3 +298,54 @@ class PredictConfig:
     def __post_init__(self) -> None:
         """Check the choices; raises OptionError."""
         _check_choices(self)
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to measure.
+
+    Attributes
+    ----------
+    archs : tuple of str
+        Architectures, in the order of the result.
+    engines : tuple of {'torch', 'compile', 'openvino'}
+        Engines, all of which must run here; empty = torch, and openvino where it can run.
+    side_px : int
+        Rows and columns of a section; a multiple of 16.
+    repeats : int
+        Passes of which the median is told; fewer where a pass takes seconds.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    """
+
+    archs: tuple[str, ...] = ("sfnet", "unet", "fusionnet")
+    engines: tuple[EngineName, ...] = ()
+    side_px: int = 640
+    repeats: int = 3
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Check the engines and the numbers.
+
+        Raises
+        ------
+        OptionError
+            If there is no such engine, the networks cannot take the side, or there is nothing to
+            measure.
+        """
+        for name in set(self.engines) - set(get_args(EngineName)):
+            raise OptionError(
+                f"engines: expected {', '.join(get_args(EngineName))}, found {name!r}",
+                hint="choose one of them",
+            )
+        if self.side_px < 16 or self.side_px % 16:
+            raise OptionError(
+                f"side: expected a multiple of {16}, found {self.side_px}",
+                hint=f"--side {max(round(self.side_px / 16), 1) * 16}",
+            )
+        if self.repeats < 1:
+            raise OptionError(
+                f"repeats: expected 1 or more, found {self.repeats}", hint="--repeats 3"
+            )
+        if not self.archs:
+            raise OptionError("archs: expected at least one, found none", hint="--arch sfnet")

@@ -109,12 +109,15 @@ class Model:
         What runs it.
     choice : Choice
         Why that engine.
+    halo_px : int
+        Margin that a tile of the network needs.
     """
 
     network: nn.Module
     header: Header
     engine: Engine
     choice: Choice
+    halo_px: int
 
     @classmethod
     def of(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
@@ -137,7 +140,7 @@ class Model:
         engine, choice = engines.make_engine(
             network, device, config.engine, config.precision, memory=memory
         )
-        return cls(network, header, engine, choice)
+        return cls(network, header, engine, choice, halo_px(network, STRIDE))
 
     def engine_for(self, stack: io.Stack, config: PredictConfig) -> Engine:
         """Return the engine for a stack.
@@ -166,7 +169,7 @@ class Model:
         engine = self._made(resolved["engine"], dtype, devices.pick_device(resolved["device"]))
         predictor = Predictor(
             engine,
-            halo_px(self.network, STRIDE),
+            self.halo_px,
             input_px=self.header.input_px,
             tta=config.tta,
             tile_px=config.tile_px,

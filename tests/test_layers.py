@@ -11,7 +11,10 @@ import sfseg
 ROOT = Path(sfseg.__file__).parent
 VERBS = {"bench", "fetch", "predict", "score", "train"}
 LEAVES = {"errors", "terms", "config"}
-SIDEWAYS = {("train", "fetch")}  # a training by a dataset's name fetches it
+SIDEWAYS = {
+    ("train", "fetch"),  # a training by a dataset's name fetches it
+    ("bench", "predict"),  # what is measured is what the user runs
+}
 
 
 def room(module: str) -> str:

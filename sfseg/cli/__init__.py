@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from sfseg import __version__
+from sfseg.cli.bench import bench
 from sfseg.cli.console import Commands, exit_on_terminate
 from sfseg.cli.fetch import fetch
 from sfseg.cli.predict import predict
@@ -38,10 +39,10 @@ def sfseg(
         ),
     ] = False,
 ) -> None:
-    """Membrane maps of electron-microscopy stacks: fetch, train, predict, score."""
+    """Membrane maps of electron-microscopy stacks: fetch, train, predict, score, bench."""
 
 
-for command in (fetch, train, predict, score):
+for command in (fetch, train, predict, score, bench):
     app.command()(command)
 
 

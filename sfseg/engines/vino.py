@@ -1,6 +1,7 @@
 """The engine `openvino`: Intel's runtime, for CPUs, an extra."""
 
 import importlib.util
+import warnings
 
 import numpy as np
 import torch
@@ -56,9 +57,11 @@ def openvino_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
 
     example = torch.zeros(1, 1, STRIDE, STRIDE)
     # Tracing and freezing here takes a third of the time of OpenVINO's own conversion.
-    traced = torch.jit.trace(fold(network), example, check_trace=False)  # type: ignore[no-untyped-call]
-    traced = torch.jit.freeze(traced.eval())
-    model = openvino.convert_model(traced, example_input=example)
+    with warnings.catch_warnings():  # PyTorch is giving TorchScript up; OpenVINO reads it still
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(fold(network), example, check_trace=False)  # type: ignore[no-untyped-call]
+        traced = torch.jit.freeze(traced.eval())
+        model = openvino.convert_model(traced, example_input=example)
     model.reshape([1, 1, -1, -1])
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if dtype == torch.bfloat16 else "f32",

@@ -1,0 +1,112 @@
+"""`sfseg bench`: how fast the networks run on this machine, as a table or JSON."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sfseg.cli.console import give, say
+from sfseg.config import BenchConfig
+from sfseg.terms import describe_shape
+
+if TYPE_CHECKING:
+    from sfseg.bench import BenchResult, EndToEnd, Row
+    from sfseg.rates import Machine, Rates
+
+DEFAULTS = BenchConfig()
+
+
+def bench(
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(help="Architecture; give it again for another. [default: all three]"),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="torch, openvino or compile; give it again for another. compile takes minutes. "
+            "[default: torch, and openvino where it runs]"
+        ),
+    ] = None,
+    side: Annotated[int, typer.Option(help="Side of a section in pixels.")] = DEFAULTS.side_px,
+    repeats: Annotated[
+        int, typer.Option(help="Passes to take the median of; fewer of slow ones.")
+    ] = DEFAULTS.repeats,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = DEFAULTS.device,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure how fast the networks run on this machine, in about a minute.
+
+    Each network, engine and precision on one section, as ratios to plain PyTorch and to the rate of
+    a matrix product; then a prediction from file to file. sfnet runs with the shipped weights, the
+    others with random ones.
+    """
+    from sfseg import bench as verb
+
+    config = BenchConfig(
+        archs=tuple(arch) if arch else DEFAULTS.archs,
+        engines=tuple(engine or ()),  # type: ignore[arg-type] # checked by the configuration
+        side_px=side,
+        repeats=repeats,
+        device=device,
+    )
+    result = verb.bench(config, report=say)
+    give(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))
+
+
+def format_table(result: "BenchResult") -> str:
+    """Lay the figures out for a person."""
+    side = result.config.side_px
+    lines = [
+        describe_machine(result.machine),
+        describe_rates(result.rates),
+        "",
+        f"a section of {side}x{side}, in memory",
+        f"{'':11}{'engine':10}{'precision':10}{'seconds':>9}{'Mpx/s':>9}{'TFLOP/s':>9}"
+        f"{'of matmul':>11}{'x plain':>9}{'off by':>9}{'passes':>8}",
+    ]
+    lines += [format_row(row) for row in result.rows]
+    if result.end_to_end:
+        lines += ["", *describe_prediction(result.end_to_end)]
+    return "\n".join(lines)
+
+
+def describe_machine(machine: "Machine") -> str:
+    """Say what it was measured on."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    gpu = f"{machine.gpu}, " if machine.gpu else ""
+    memory = f"{machine.available_bytes / 2**30:.1f} GiB"
+    return (
+        f"{machine.device}: {gpu}{machine.cpu}, {machine.threads} threads, {memory} free\n"
+        f"{versions}"
+    )
+
+
+def describe_rates(rates: "Rates") -> str:
+    """Say what the machine can do."""
+    matmul = ", ".join(
+        f"{tflops:.2f} TFLOP/s in {precision}" for precision, tflops in rates.matmul_tflops.items()
+    )
+    return f"matmul {matmul}; copy {rates.copy_gb_s:.1f} GB/s"
+
+
+def format_row(row: "Row") -> str:
+    """Lay one row out."""
+    return (
+        f"{row.arch:11}{row.engine:10}{row.precision:10}{row.seconds:9.4f}{row.megapixels_s:9.2f}"
+        f"{row.tflops:9.3f}{row.percent_of_matmul:9.1f} %{row.times_plain:9.2f}"
+        f"{row.disagreement:9.1e}{row.passes:8}"
+    )
+
+
+def describe_prediction(found: "EndToEnd") -> list[str]:
+    """Say how long a prediction from file to file took, and where the time went."""
+    percent = found.percent
+    return [
+        f"predict {describe_shape(found.shape)}, from file to file, {found.model} by "
+        f"{found.engine} in {found.precision}",
+        f"{found.seconds_per_section:.4f} s a section, {found.times_plain:.2f} times as fast as "
+        f"plain's network alone; {found.overhead_percent:.1f} % beyond computing",
+        f"compute {percent['compute']:.1f} %, the rest {percent['rest']:.1f} %; beside it "
+        f"read {percent['read']:.1f} %, write {percent['write']:.1f} %",
+    ]
