@@ -48,9 +48,10 @@ def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
     """Memory for the engine: what is left, or allowed, after all the rest."""
     if engine.device.type == "cuda":
         return int(available_bytes(engine.device) * SHARE)
+    beside = BUFFERS_BYTES + engine.fixed_bytes
     if config.memory_gib is None:
-        return int(available_bytes(engine.device) * SHARE) - BUFFERS_BYTES
-    return int(config.memory_gib * 2**30) - used_bytes() - BUFFERS_BYTES
+        return int(available_bytes(engine.device) * SHARE) - beside
+    return int(config.memory_gib * 2**30) - used_bytes() - beside
 
 
 def _bytes_per_px(engine: Engine, config: PredictConfig) -> int:
@@ -98,10 +99,11 @@ class Plan:
         shape = (stack.shape[1], stack.shape[2])
         largest = max((lengths(tile.read) for tile in tiles), key=prod)
         window_px = prod(largest)
-        on_cpu = 0 if engine.device.type == "cuda" else _bytes_per_px(engine, config)
+        on_cpu = engine.device.type != "cuda"
+        passing = (window_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
         buffers = min((2 * stack.dtype.itemsize + 4) * window_px, BUFFERS_BYTES)
         segments = 13 * prod(shape) if config.output == "segments" else 0
-        peak = used_bytes() + window_px * on_cpu + buffers + segments
+        peak = used_bytes() + passing + buffers + segments
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak)
 
     def __str__(self) -> str:

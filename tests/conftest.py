@@ -6,12 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sfseg.io import write_stack
+from sfseg.models.blocks import Conv, Deconv, Output
+from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.tissue import make_tissue
 
 SHARED = Path(__file__).parents[2] / "shared"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+def settle(network):
+    """Give the batch normalisations statistics that are not those of the first day."""
+    with torch.no_grad():
+        for _ in range(2):
+            network.train()(torch.randn(2, 1, 48, 48))
+    network.eval()
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +72,23 @@ def isbi():
     if not folder.is_dir():
         pytest.skip("the ISBI 2012 stacks are not beside this repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_network():
+    """As deep as the real ones, but of 4 channels and a halo of 80 px; not to be changed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = EncoderDecoder(
+            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
+            bridge=Conv(4, 4),
+            deconv=[Deconv(4, 4) for _ in range(4)],
+            up=[Conv(8, 4) for _ in range(4)],
+            output=Output(4),
+            join=concatenate,
+        )
+        settle(network)
+    return network
 
 
 @pytest.fixture

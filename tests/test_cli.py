@@ -19,6 +19,7 @@ from sfseg import __version__
 from sfseg.checkpoints import read_tensors
 from sfseg.cli import app
 from sfseg.cli.train import default_folder
+from sfseg.io import write_stack
 
 
 def sfseg(*arguments):
@@ -34,6 +35,24 @@ def fails(*arguments, code=1):
     assert "\nhint: " in error
     assert "Traceback" not in error
     return error
+
+
+@pytest.fixture(scope="session")
+def tried(tmp_path_factory):
+    """The choice of an engine for the shipped network, which takes seconds to find."""
+    from sfseg.config import PredictConfig
+    from sfseg.predict import Model
+
+    memory = tmp_path_factory.mktemp("tried") / "engines.json"
+    Model.of(PredictConfig(), memory=memory)
+    return memory.read_text()
+
+
+@pytest.fixture
+def remembered(tried, tmp_path):
+    """A cache in which that choice is known already."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "engines.json").write_text(tried)
 
 
 @pytest.fixture
@@ -153,7 +172,7 @@ def test_train_compiles_when_asked(tissue_files, monkeypatch):
     """With the compiler itself replaced, which takes a minute."""
     compiled = []
     monkeypatch.setattr(
-        "sfseg.engines.compiled", lambda network: compiled.append(network) or network
+        "sfseg.devices.compiled", lambda network: compiled.append(network) or network
     )
     own = ("--images", tissue_files / "volume.tif", "--labels", tissue_files / "labels.tif")
     assert sfseg("train", *own, "--out", tissue_files / "run", "--compile", *TINY).exit_code == 0
@@ -212,7 +231,10 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
 
 # --- predict
 
+FAST = ("--engine", "torch", "--precision", "float32")  # no trial
 
+
+@pytest.mark.usefixtures("remembered")
 def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, tmp_path):
     out = tmp_path / "out.tif"
     result = sfseg("predict", volume, "-o", out)
@@ -221,6 +243,8 @@ def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, 
     assert "sfnet-isbi2012" in result.stderr
     assert "on cpu (" in result.stderr or "on cuda" in result.stderr
     assert "volume.tif: 4 sections of 128x160, uint8, voxel 50x4x4 nm\n" in result.stderr
+    assert "plan: 4 sections whole, " in result.stderr
+    assert f"{out}: done in " in result.stderr
     assert tifffile.imread(out).shape == (4, 128, 160)
 
 
@@ -228,21 +252,70 @@ def test_predict_takes_every_option(volume, tmp_path):
     (tmp_path / "out.tif").write_text("to be replaced")
     result = sfseg(
         *("predict", volume, "--out", tmp_path / "out.tif", "--model", "sfnet-isbi2012"),
-        *("--device", "cpu", "--precision", "float32", "--tta", "d4", "--output", "probability"),
-        *("--dtype", "uint8", "--tile", 64, "--axes", "ZYX", "--overwrite", "--json"),
+        *("--device", "cpu", "--engine", "torch", "--precision", "bf16", "--tta", "d4"),
+        *("--output", "probability", "--dtype", "uint8", "--tile", 64, "--memory", 4),
+        *("--axes", "ZYX", "--overwrite", "--json"),
     )
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
     assert facts["shape"] == [4, 128, 160]
     assert facts["voxel_size_nm"] == [50, 4, 4]
+    assert (facts["pieces"], facts["resumed"]) == (4, 0)
+    assert facts["stages"].keys() == {"read_s", "compute_s", "write_s"}
+    assert "torch, bf16" in result.stderr
     assert tifffile.imread(tmp_path / "out.tif").dtype == np.uint8
 
 
 @pytest.mark.parametrize(("output", "dtype"), [("binary", "uint8"), ("segments", "int32")])
 def test_predict_writes_masks_and_segments(volume, tmp_path, output, dtype):
-    options = ("-o", tmp_path / "o.tif", "--output", output, "--threshold", 0.4)
-    assert sfseg("predict", volume, *options).exit_code == 0
+    options = ("-o", tmp_path / "o.tif", "--output", output, "--threshold", 0.4, "--tile", "auto")
+    assert sfseg("predict", volume, *options, *FAST).exit_code == 0
     assert tifffile.imread(tmp_path / "o.tif").dtype == dtype
+
+
+def test_predict_averages_over_flips_into_a_pyramid(volume, tmp_path):
+    pytest.importorskip("zarr")
+    out = tmp_path / "out.zarr"
+    result = sfseg("predict", volume, "-o", out, "--multiscale", "--tta", "flips", *FAST)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out}\n"
+    record = json.loads((tmp_path / "out.zarr.json").read_text())
+    assert record["identity"]["options"]["multiscale"] is True
+    assert "--overwrite" in fails("predict", volume, "-o", out, *FAST)
+
+
+@pytest.mark.usefixtures("remembered")
+@pytest.mark.parametrize("engine", ["auto", "openvino"])
+def test_predict_runs_on_the_engine_that_is_named(volume, tmp_path, engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    options = ("-o", tmp_path / "out.tif", "--engine", engine, "--device", "cpu")
+    precision = () if engine == "auto" else ("--precision", "float32")
+    result = sfseg("predict", volume, *options, *precision)
+    assert result.exit_code == 0, result.output
+    assert re.search(r" on cpu \(\d+ threads, (torch|openvino), (bf16|float32)\)", result.stderr)
+    assert engine == "auto" or "openvino" in result.stderr
+
+
+def test_predict_resumes_nothing_where_all_is_done(volume, tmp_path):
+    command = ("predict", volume, "-o", tmp_path / "out.tif", "--resume", *FAST)
+    assert ": done in " in sfseg(*command).stderr
+    again = sfseg(*command)
+    assert again.exit_code == 0
+    assert again.stdout == f"{tmp_path / 'out.tif'}\n"
+    assert "out.tif: was done before" in again.stderr
+    error = fails(*command, "--tta", "flips")
+    assert 'options.tta: "none" -> "flips"' in error
+
+
+def test_predict_refuses_tiles_memory_and_levels_that_cannot_be(volume, tmp_path):
+    own = ("predict", volume, "-o", tmp_path / "out.tif")
+    for tile in ("nonsense", "15", "-16", "1.5", "", "²"):
+        assert "--tile: expected auto or a number from 16" in fails(*own, "--tile", tile, code=2)
+    assert "out.zarr" in fails(*own, "--multiscale", code=2)
+    assert sfseg(*own, "--memory", 0.5).exit_code == 2
+    assert sfseg(*own, "--engine", "abacus").exit_code == 2
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_predict_does_the_good_files_names_the_bad_ones_and_exits_3(volume, tmp_path):
@@ -252,7 +325,7 @@ def test_predict_does_the_good_files_names_the_bad_ones_and_exits_3(volume, tmp_
         (folder / f"{name}.tif").write_bytes(volume.read_bytes())
     (folder / "truncated.tif").write_bytes(volume.read_bytes()[:30_000])
     (folder / "empty.tif").write_bytes(b"")
-    result = sfseg("predict", folder, "-o", tmp_path / "maps")
+    result = sfseg("predict", folder, "-o", tmp_path / "maps", *FAST)
     assert result.exit_code == 3
     assert result.stdout.split() == [str(tmp_path / "maps" / f"{name}.tif") for name in "ab"]
     assert "truncated.tif" in result.stderr
@@ -262,7 +335,7 @@ def test_predict_does_the_good_files_names_the_bad_ones_and_exits_3(volume, tmp_
 
 def test_predict_warns_of_blank_sections(tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((1, 64, 64), 9, np.uint8))
-    result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif")
+    result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", *FAST)
     assert result.exit_code == 0
     assert "warning: blank" in result.stderr
 
@@ -275,7 +348,7 @@ def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
         resolution=(1 / 9, 1 / 9),
         metadata={"axes": "ZYX", "spacing": 50, "unit": "nm"},
     )
-    result = sfseg("predict", tmp_path / "coarse.tif", "-o", tmp_path / "out.tif")
+    result = sfseg("predict", tmp_path / "coarse.tif", "-o", tmp_path / "out.tif", *FAST)
     assert "warning: pixels of 9 nm, but the network was trained on 4 nm" in result.stderr
 
 
@@ -286,7 +359,7 @@ def test_json_knows_no_nan(tmp_path, tissue):
         resolution=(2.5e6, 2.5e6),
         resolutionunit="CENTIMETER",
     )
-    result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", "--json")
+    result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", "--json", *FAST)
     assert json.loads(result.stdout)[0]["voxel_size_nm"] == [None, 4.0, 4.0]
 
 
@@ -342,7 +415,7 @@ def bad_nan(path, rng):
 def test_bad_input_is_named_with_a_hint_and_leaves_nothing(spoil, volume, labels, tmp_path, rng):
     bad = spoil(volume, rng)
     (tmp_path / "maps").mkdir()
-    assert bad.name in fails("predict", bad, "-o", tmp_path / "maps" / "out.tif")
+    assert bad.name in fails("predict", bad, "-o", tmp_path / "maps" / "out.tif", *FAST)
     assert list((tmp_path / "maps").iterdir()) == []
     assert bad.name in fails("score", bad, labels)
 
@@ -350,8 +423,9 @@ def test_bad_input_is_named_with_a_hint_and_leaves_nothing(spoil, volume, labels
 def test_rgb_is_settled_by_axes(tmp_path, rng):
     image = rng.integers(0, 255, (40, 50, 3), np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", image, photometric="rgb")
-    assert "--axes YXS" in fails("predict", tmp_path / "rgb.tif", "-o", tmp_path / "out.tif")
-    result = sfseg("predict", tmp_path / "rgb.tif", "-o", tmp_path / "out.tif", "--axes", "YXS")
+    own = ("predict", tmp_path / "rgb.tif", "-o", tmp_path / "out.tif", *FAST)
+    assert "--axes YXS" in fails(*own)
+    result = sfseg(*own, "--axes", "YXS")
     assert result.exit_code == 0
     assert tifffile.imread(tmp_path / "out.tif").shape == (40, 50)
 
@@ -397,11 +471,13 @@ def test_paths_with_spaces_brackets_and_other_letters_work(volume, tmp_path):
     source = tmp_path / "größe [uint8] 1.tif"
     source.write_bytes(volume.read_bytes())
     out = tmp_path / "[/scratch] é" / "out [1].tif"
-    result = sfseg("predict", source, "-o", out)
+    result = sfseg("predict", source, "-o", out, *FAST)
     assert result.exit_code == 0, result.output
     assert out.is_file()
     assert "größe [uint8] 1.tif" in result.stderr
-    assert "[uint8]" in fails("predict", tmp_path / "none [uint8].tif", "-o", tmp_path / "x.tif")
+    assert "[uint8]" in fails(
+        "predict", tmp_path / "none [uint8].tif", "-o", tmp_path / "x.tif", *FAST
+    )
 
 
 # --- score
@@ -476,7 +552,7 @@ def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
     stdout, shown = on_a_terminal("train", *own, cwd=tissue_files)
     assert stdout == "run/weights.safetensors\n"
     assert re.search(r"epoch 1/1 loss 0\.\d{4} lr \d\.\de-\d\d.* left", shown)
-    stdout, shown = on_a_terminal("predict", "volume.tif", "-o", "out.tif", cwd=tissue_files)
+    stdout, shown = on_a_terminal("predict", "volume.tif", "-o", "out.tif", *FAST, cwd=tissue_files)
     assert stdout == "out.tif\n"
     assert re.search(r"volume\.tif [1-4]/4", shown)
     # Messages stand on lines of their own, not behind a bar.
@@ -523,13 +599,46 @@ def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, numbe
     assert saved["progress"]["step"] > 0
 
 
+OFTEN = "import sfseg.prediction; sfseg.prediction.FLUSH_S = 0; from sfseg.cli import main; main()"
+
+
+def wait_for_a_piece(manifest, process):
+    wait_for(manifest, process)
+    while b'"piece"' not in (manifest.read_bytes() if manifest.exists() else b""):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
-def test_a_signal_stops_predict_and_leaves_nothing(tissue_files):
-    big = np.tile(tifffile.imread(tissue_files / "volume.tif"), (10, 4, 4))
-    tifffile.imwrite(tissue_files / "big.tif", big, photometric="minisblack")
-    with started("predict", "big.tif", "-o", "out.tif", cwd=tissue_files) as process:
-        wait_for(tissue_files / "out.tif.part", process)
-        process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 143, stderr
-    assert not list(tissue_files.glob("out*"))
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, number, code):
+    big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (10, 1, 1))
+    write_stack(tissue_files / "big.tif", big, big.shape, big.dtype)
+    command = [sys.executable, "-c", OFTEN, "predict", "big.tif", "-o", "out.tif", *FAST]
+    with subprocess.Popen(
+        command, cwd=tissue_files, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for_a_piece(tissue_files / "out.tif.part.manifest", process)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == code, stderr
+    assert stdout == ""
+    assert "out.tif: what is done is kept: the same command with --resume goes on" in stderr
+    assert "Traceback" not in stderr
+    assert not (tissue_files / "out.tif").exists()
+    assert "without --resume" in fails(
+        *("predict", tissue_files / "big.tif", "-o", tissue_files / "out.tif", *FAST),
+        *("--resume", "--tta", "flips"),
+    )
+    result = sfseg(
+        *("predict", tissue_files / "big.tif", "-o", tissue_files / "out.tif", *FAST),
+        *("--resume", "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    (facts,) = json.loads(result.stdout)
+    assert 0 < facts["resumed"] < facts["pieces"] == 40
+    assert f"going on after {facts['resumed']} of 40 pieces" in result.stderr
+    found = tifffile.imread(tissue_files / "out.tif")
+    for copy in range(1, 10):  # each four sections are the same
+        np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])
+    assert not list(tissue_files.glob("*.part*"))

@@ -1,87 +1,352 @@
+import copy
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from conftest import settle
+from torch import nn
 
-from sfseg import engines
+from sfseg import devices, models
 from sfseg.checkpoints import load_weights
 from sfseg.config import SHIPPED_MODEL
-from sfseg.errors import DeviceError
+from sfseg.engines import blockwise, choose, inductor, make_engine, vino
+from sfseg.engines.blockwise import Blockwise
+from sfseg.engines.eager import torch_engine
+from sfseg.engines.fold import fold
+from sfseg.errors import DeviceError, MissingExtraError
+from sfseg.normalise import standardise
+from sfseg.predictor import Predictor
 
 CPU = torch.device("cpu")
+F32, BF16 = torch.float32, torch.bfloat16
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu:", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "", "CPU"])
-def test_what_is_no_device_is_refused(name):
-    with pytest.raises(DeviceError, match="expected auto, cpu"):
-        engines.pick_device(name)
+@pytest.fixture(scope="module", params=sorted(models.ARCHITECTURES))
+def network(request):
+    """Each architecture, with statistics that depend on the input."""
+    built = models.build(request.param, seed=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        settle(built)
+    return built
 
 
-def test_a_device_that_is_not_there_is_never_replaced(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(DeviceError, match="found 1 cuda devices"):
-        engines.pick_device("cuda:1")
+def sections(*shape):
+    return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
 
 
-def test_auto_takes_the_gpu_where_there_is_one_and_else_the_cpu(monkeypatch):
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert engines.pick_device("auto") == CPU
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert engines.pick_device("auto") == torch.device("cuda")
+def forward(network, batch):
+    """Give what the network itself gives."""
+    with torch.inference_mode():
+        return torch.sigmoid(network(torch.from_numpy(batch)[:, None]))[:, 0].numpy()
 
 
-def test_auto_precision_is_bf16_where_the_cpu_has_units_for_it(monkeypatch):
-    for has in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has: has)
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-        expected = torch.bfloat16 if has else torch.float32
-        assert engines.pick_dtype("auto", CPU) == expected
-    assert engines.pick_dtype("bf16", CPU) == torch.bfloat16
-    assert engines.pick_dtype("float32", CPU) == torch.float32
+# --- the numbers
 
 
-@pytest.mark.parametrize(("gigabytes", "dtype"), [(1, torch.float32), (8, torch.bfloat16)])
-def test_a_tile_with_its_halo_takes_half_of_the_available_memory(monkeypatch, gigabytes, dtype):
-    available = gigabytes * 2**30
-    monkeypatch.setattr(engines, "_available_bytes", lambda _device: available)
-    tile = engines.fitting_tile_px(CPU, dtype, halo_px=112)
-    assert tile % 16 == 0
-    needed = (tile + 2 * 112) ** 2 * engines.BYTES_PER_PX[dtype]
-    assert 0.85 * available / 2 < needed <= available / 2
+def test_folding_keeps_the_numbers_and_the_network(network):
+    before = copy.deepcopy(network.state_dict())
+    batch = sections(2, 16, 32)
+    folded = fold(network)
+    assert not any(
+        isinstance(m, nn.BatchNorm2d) and b for m in folded.modules() for b in m.buffers()
+    )
+    np.testing.assert_allclose(forward(folded, batch), forward(network, batch), atol=1e-5, rtol=0)
+    assert np.ptp(forward(network, batch)) > 1e-3
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_the_available_memory_is_that_of_this_machine():
-    assert 2**28 < engines._available_bytes(CPU) < 2**50
+def test_blocks_of_any_size_give_what_the_network_gives(network, monkeypatch):
+    batch = sections(1, 48, 64)
+    monkeypatch.setattr(blockwise, "BLOCK_PX", 1)  # 32 rows
+    monkeypatch.setattr(blockwise, "BLOCK_COLUMNS", 26)
+    found = torch_engine(network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(network, batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [F32, BF16])
+def test_the_size_of_the_blocks_does_not_change_a_bit(small_network, monkeypatch, dtype):
+    batch = sections(1, 112, 176)
+    expected = torch_engine(small_network, CPU, dtype)(batch)
+    for pixels, columns in ((1, 26), (64 * 98, 98)):
+        monkeypatch.setattr(blockwise, "BLOCK_PX", pixels)
+        monkeypatch.setattr(blockwise, "BLOCK_COLUMNS", columns)
+        np.testing.assert_array_equal(torch_engine(small_network, CPU, dtype)(batch), expected)
+
+
+def test_without_the_fused_operator_the_numbers_are_the_same(network, monkeypatch):
+    batch = sections(1, 16, 48)
+    monkeypatch.setattr(blockwise, "_has_fused_convolution", lambda: False)
+    found = torch_engine(network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(network, batch), atol=1e-5, rtol=0)
+
+
+def test_the_fused_operator_is_there_in_this_pytorch():
+    """If a release takes it away, prediction gets slower and nobody would know."""
+    assert blockwise._has_fused_convolution() == torch.backends.mkldnn.is_available()
+
+
+def test_whole_passes_give_what_the_network_gives(small_network):
+    from sfseg.engines.eager import _whole
+
+    batch = sections(3, 48, 80)
+    found = _whole(small_network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-5, rtol=0)
+
+
+def test_the_sections_of_a_batch_do_not_depend_on_each_other(small_network):
+    batch = sections(3, 32, 64)
+    engine = torch_engine(small_network, CPU, BF16)
+    together = engine(batch)
+    for one, found in zip(batch, together, strict=True):
+        np.testing.assert_array_equal(engine(one[None])[0], found)
+
+
+def test_a_foreign_network_is_refused():
+    with pytest.raises(TypeError, match=r"expected one of sfseg\.models"):
+        fold(nn.Conv2d(1, 1, 3))
+    with pytest.raises(TypeError, match=r"expected a block of sfseg\.models"):
+        blockwise._pack(nn.Linear(2, 2), F32)
+
+
+def test_the_memory_of_the_blocks_is_told(small_network):
+    """Four channels of skips at each level, in bf16 half of those in float32."""
+    of = {dtype: Blockwise(fold(small_network), dtype).bytes_per_px for dtype in (F32, BF16)}
+    assert 4 * 4 * (1 + 1 / 4) < of[F32] < 4 * 4 * (1 + 1 / 4 + 1 / 4 + 1 / 8) + 16
+    assert of[BF16] < of[F32]
 
 
 def test_bf16_agrees_with_float32_on_the_shipped_network(tissue):
     """The bar of the field's bf16 releases: no probability is off by more than 0.06."""
     network, _ = load_weights(SHIPPED_MODEL)
-    section = (tissue[0][:1, :64, :64].astype(np.float32) - 140) / 35
-    exact, fast = (
-        engines.torch_engine(network, CPU, dtype)(section)
-        for dtype in (torch.float32, torch.bfloat16)
-    )
+    section = standardise(tissue[0][0])[None, :64, :64]
+    exact, fast = (torch_engine(network, CPU, dtype)(section) for dtype in (F32, BF16))
     assert exact.dtype == fast.dtype == np.float32
     assert 0 < np.abs(exact - fast).max() < 0.06
 
 
-def test_compiling_without_a_compiler_says_so(monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda _name: None)
-    with pytest.raises(DeviceError, match="leave --compile out"):
-        engines.require_compiler()
+# --- openvino and torch.compile
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(F32, 1e-4), (BF16, 0.06)])
+def test_openvino_gives_the_numbers_of_torch(small_network, dtype, off):
+    pytest.importorskip("openvino")
+    engine = vino.openvino_engine(small_network, CPU, dtype)
+    assert (engine.name, engine.dtype) == ("openvino", dtype)
+    for batch in (sections(2, 48, 80), sections(1, 16, 16)):
+        found = engine(batch)
+        assert found.shape == batch.shape
+        np.testing.assert_allclose(found, forward(small_network, batch), atol=off, rtol=0)
+
+
+def test_openvino_runs_on_a_cpu_only_and_where_it_is_installed(small_network, monkeypatch):
+    with pytest.raises(DeviceError, match="expected the device cpu, found cuda"):
+        vino.openvino_engine(small_network, torch.device("cuda"), F32)
+    monkeypatch.setattr(vino, "has_openvino", lambda: False)
+    with pytest.raises(MissingExtraError, match="openvino"):
+        vino.openvino_engine(small_network, CPU, F32)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own making
+def test_a_compiled_network_gives_the_numbers_of_torch(small_network):
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        pytest.skip("there is no C++ compiler")
+    batch = sections(1, 16, 32)
+    found = inductor.compiled_engine(small_network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-4, rtol=0)
+
+
+def test_compile_without_a_compiler_names_another_engine(small_network, monkeypatch):
+    monkeypatch.setattr(devices.shutil, "which", lambda _name: None)
+    with pytest.raises(DeviceError, match="--engine torch"):
+        make_engine(small_network, CPU, "compile", "float32")
+
+
+# --- the choice
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """Count the trials, and time none: torch is the slowest. The hardware computes bf16."""
+    made = []
+    real = choose._try
+
+    def counted(*arguments):
+        made.append(arguments[2:])
+        return real(*arguments)
+
+    monkeypatch.setattr(choose, "_try", counted)
+    monkeypatch.setattr(choose, "_seconds", lambda engine: float(engine.name == "torch"))
+    monkeypatch.setattr(choose, "pick_dtype", lambda named, _: F32 if named == "float32" else BF16)
+    return made
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", F32), ("bf16", BF16)])
+def test_what_is_named_is_taken_without_a_trial(small_network, trials, tmp_path, precision, dtype):
+    memory = tmp_path / "engines.json"
+    engine, chosen = make_engine(small_network, CPU, "torch", precision, memory=memory)
+    assert (engine.name, engine.dtype) == ("torch", dtype)
+    assert (chosen.engine, chosen.dtype) == ("torch", str(dtype).removeprefix("torch."))
+    assert trials == []
+    assert not memory.exists()
+
+
+def test_auto_takes_the_fastest_that_is_there(small_network, trials, monkeypatch):
+    pytest.importorskip("openvino")
+    assert make_engine(small_network, CPU)[0].name == "openvino"
+    monkeypatch.setattr(choose, "has_openvino", lambda: False)
+    assert make_engine(small_network, CPU)[0].name == "torch"
+    assert len(trials) == 2
+
+
+def test_a_choice_is_remembered_and_not_tried_again(small_network, trials, tmp_path):
+    memory = tmp_path / "cache" / "engines.json"
+    first = make_engine(small_network, CPU, memory=memory)
+    second = make_engine(small_network, CPU, memory=memory)
+    assert len(trials) == 1
+    assert first[1] == second[1]
+    assert (first[0].name, first[0].dtype) == (second[0].name, second[0].dtype)
+    make_engine(small_network, CPU)
+    assert len(trials) == 2
+
+
+@pytest.mark.parametrize("what", ["version", "weights", "threads", "machine", "asked"])
+def test_a_choice_holds_for_what_it_was_tried_with(
+    small_network, trials, tmp_path, monkeypatch, what
+):
+    memory = tmp_path / "engines.json"
+    make_engine(small_network, CPU, "torch", memory=memory)
+    network, precision = copy.deepcopy(small_network), "auto"
+    if what == "version":
+        monkeypatch.setattr(choose, "__version__", "9.9")
+    elif what == "weights":
+        with torch.no_grad():
+            network.output.bias += 1
+    elif what == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 17)
+    elif what == "machine":
+        monkeypatch.setattr(choose.platform, "node", lambda: "elsewhere")
+    else:
+        precision = "float32"
+    if what == "asked":
+        make_engine(network, CPU, "auto", precision, memory=memory)
+    else:
+        make_engine(network, CPU, "torch", precision, memory=memory)
+    assert len(trials) == 2
+    make_engine(small_network, CPU, "torch", memory=memory)
+    assert len(json.loads(memory.read_text())) == 2  # the first is remembered as well
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"no json",
+        b"\xff\xfe",
+        b"[]",
+        b"3",
+        b'{"KEY": 3}',
+        b'{"KEY": {"engine": "torch"}}',
+        b'{"KEY": {"engine": "none", "dtype": "float32"}}',
+        b'{"KEY": {"engine": "torch", "dtype": "float33"}}',
+        b'{"KEY": {"engine": [], "dtype": "float32"}}',
+    ],
+)
+def test_a_damaged_memory_costs_a_trial_and_no_more(small_network, trials, tmp_path, damage):
+    memory = tmp_path / "engines.json"
+    make_engine(small_network, CPU, "torch", memory=memory)
+    (key,) = json.loads(memory.read_text())
+    memory.write_bytes(damage.replace(b"KEY", key.encode()))
+    make_engine(small_network, CPU, "torch", memory=memory)
+    assert len(trials) == 2
+    assert list(json.loads(memory.read_text())) == [key]
+
+
+def test_a_memory_that_cannot_be_written_is_no_error(small_network, trials, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    memory = tmp_path / "file" / "engines.json"
+    assert make_engine(small_network, CPU, "torch", memory=memory)[0].name == "torch"
+    assert len(trials) == 1
+
+
+def test_bf16_that_disagrees_is_left_and_the_person_is_told(
+    small_network, trials, tmp_path, monkeypatch
+):
+    memory = tmp_path / "engines.json"
+    monkeypatch.setattr(choose, "MOST_DISAGREEMENT", -1.0)
+    for _ in range(2):
+        engine, chosen = make_engine(small_network, CPU, "torch", memory=memory)
+        assert engine.dtype == F32
+        assert chosen.dtype == "float32"
+        assert "bf16 is off by" in chosen.notice
+    assert trials.count(("torch", "auto")) == 1
+
+
+def test_bf16_that_is_asked_for_is_kept_whatever_it_gives(small_network, trials, monkeypatch):
+    monkeypatch.setattr(choose, "MOST_DISAGREEMENT", -1.0)
+    engine, chosen = make_engine(small_network, CPU, "auto", "bf16")
+    assert engine.dtype == BF16
+    assert chosen.notice == ""
+    assert len(trials) == 1
+
+
+def test_an_engine_that_disagrees_is_not_chosen_however_fast(small_network, trials, monkeypatch):
+    pytest.importorskip("openvino")
+    real = choose.ENGINES["openvino"]
+
+    def wrong(*arguments):
+        engine = real(*arguments)
+        return type(engine)("openvino", CPU, BF16, np.zeros_like, engine.bytes_per_px)
+
+    monkeypatch.setattr(choose, "ENGINES", {**choose.ENGINES, "openvino": wrong})
+    engine, chosen = make_engine(small_network, CPU)
+    assert (engine.name, chosen.notice) == ("torch", "")
+    assert len(trials) == 1
+
+
+# --- a GPU
+
+
+@pytest.fixture
+def cuda():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return torch.device("cuda")
 
 
 @pytest.mark.gpu
-def test_the_gpu_gives_the_numbers_of_the_cpu(tissue):
-    if not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
-    section = (tissue[0][:1].astype(np.float32) - 140) / 35
-    on_cpu, on_gpu = (
-        engines.torch_engine(load_weights(SHIPPED_MODEL)[0], torch.device(name), torch.float32)(
-            section
-        )
-        for name in ("cpu", "cuda")
-    )
-    np.testing.assert_allclose(on_gpu, on_cpu, atol=2e-3)
+@pytest.mark.parametrize(("dtype", "off"), [(F32, 2e-3), (BF16, 0.06)])
+def test_the_gpu_gives_the_numbers_of_the_cpu(cuda, tissue, dtype, off):
+    network, _ = load_weights(SHIPPED_MODEL)
+    section = standardise(tissue[0][0])[None]
+    on_gpu = torch_engine(network, cuda, dtype)(section)
+    on_cpu = torch_engine(network, CPU, F32)(section)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=off, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "off"), [(F32, 1e-3), (BF16, 0.06)])
+def test_four_sections_at_once_on_the_gpu_are_those_one_by_one(cuda, tissue, dtype, off):
+    network, _ = load_weights(SHIPPED_MODEL)
+    engine = torch_engine(network, cuda, dtype)
+    batch = np.stack([standardise(section) for section in tissue[0]])
+    together = engine(batch)
+    alone = np.concatenate([engine(section[None]) for section in batch])
+    np.testing.assert_allclose(together, alone, atol=off, rtol=0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_runs_out_of_memory_goes_on_with_smaller_tiles(cuda, small_network):
+    engine, told = torch_engine(small_network, cuda, F32), []
+    section = np.random.default_rng(0).integers(0, 256, (2048, 2048), dtype=np.uint8)
+    whole = Predictor(engine, 80)(section)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(150 * 2**20 / torch.cuda.mem_get_info()[1])
+    try:
+        tiled = Predictor(engine, 80, tell=told.append)(section)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert told
+    np.testing.assert_allclose(tiled, whole, atol=1e-3, rtol=0)

@@ -1,22 +1,50 @@
+"""Prediction from file to file: what is written, and what a stop, a kill or an error leaves."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
+import torch
 from skimage.measure import label
 
-from sfseg.config import PredictConfig
-from sfseg.errors import NonFiniteError, OptionError, OutputExistsError, StackError
-from sfseg.io import open_stack, write_stack
+from sfseg import plans, prediction
+from sfseg.checkpoints import Header, find_weights
+from sfseg.config import SHIPPED_MODEL, PredictConfig
+from sfseg.engines import Choice, Engine
+from sfseg.engines.eager import torch_engine
+from sfseg.errors import NonFiniteError, OptionError, OutputExistsError, ResumeError, StackError
+from sfseg.images.canvas import Canvas
+from sfseg.io import hash_input, open_stack, write_stack
 from sfseg.jobs import Job, plan_jobs
-from sfseg.predict import Failure, PredictResult, predict, predict_file, predict_files
+from sfseg.models import STRIDE
+from sfseg.predict import Failure, Model, PredictResult, predict, predict_file, predict_files
 from sfseg.predictor import Predictor
+from sfseg.tiles import halo_px
+
+CPU, F32, BF16 = torch.device("cpu"), torch.float32, torch.bfloat16
 
 
 def grey(batch):
-    """Stand for a network: the brighter, the more probably interior."""
-    return 1 / (1 + np.exp(-batch))
+    """Stand for a network: the brighter it is around, the more probably interior."""
+    around = np.pad(batch, ((0, 0), (1, 1), (1, 1)))
+    total = around[:, :-2, 1:-1] + around[:, 2:, 1:-1] + around[:, 1:-1, :-2] + 2 * batch
+    return total / (1 + np.abs(total)) / 2 + np.float32(0.5)
 
 
-PREDICTOR = Predictor(grey, halo_px=16)
+MODEL = Model(
+    torch.nn.Identity(),
+    Header(arch="sfnet", recipe="default"),
+    Engine("torch", CPU, F32, grey, bytes_per_px=8),
+    Choice("torch", "float32"),
+    halo_px=16,
+)
+TILED = {"tile_px": 32}
 
 
 @pytest.fixture
@@ -24,9 +52,34 @@ def volume(tissue_files):
     return tissue_files / "volume.tif"
 
 
-def run(source, out, **options):
-    config = PredictConfig(**options)
-    return predict_file(Job(str(source), out), PREDICTOR, config)
+@pytest.fixture
+def small(tissue, tmp_path):
+    """Three sections of 90x90, four tiles of 32 px each: 12 pieces."""
+    path = tmp_path / "small.tif"
+    stack = tissue[0][:3, :90, :90]
+    write_stack(path, stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4))
+    return path
+
+
+def run(source, out, ready=MODEL, *, report=lambda _: None, tell=lambda _: None, **options):
+    return predict_file(
+        Job(str(source), out), ready, PredictConfig(**options), report=report, tell=tell
+    )
+
+
+def content(path):
+    """Give the bytes of a file, or of all the files of a folder."""
+    if path.is_file():
+        return path.read_bytes()
+    files = (inner for inner in sorted(path.rglob("*")) if inner.is_file())
+    return {str(inner.relative_to(path)): inner.read_bytes() for inner in files}
+
+
+def names(folder, pattern="out*"):
+    return sorted(path.name for path in folder.glob(pattern))
+
+
+# --- what is written
 
 
 def test_the_output_is_float32_with_the_voxel_size_of_the_input(volume, tmp_path):
@@ -39,6 +92,16 @@ def test_the_output_is_float32_with_the_voxel_size_of_the_input(volume, tmp_path
     with tifffile.TiffFile(tmp_path / "out.tif") as file:  # another reader finds it as well
         assert file.is_imagej
         assert file.imagej_metadata["spacing"] in (50, 0.05)
+
+
+def test_each_section_is_what_the_predictor_makes_of_it(volume, tissue, tmp_path):
+    result = run(volume, tmp_path / "out.tif", **TILED)
+    expected = np.stack([Predictor(grey, 16)(section) for section in tissue[0]])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected)
+    assert result.interior_share == pytest.approx(expected.mean(dtype=np.float64), rel=1e-9)
+    assert result.pieces == 4 * 3 * 4
+    assert result.resumed == result.blank_sections == 0
+    assert result.stages.keys() == {"read_s", "compute_s", "write_s"}
 
 
 @pytest.mark.parametrize(("dtype", "top"), [("uint8", 255), ("uint16", 65535)])
@@ -70,24 +133,445 @@ def test_segments_are_the_components_of_each_section_numbered_through(volume, tm
         numbered += count
 
 
-def test_nan_is_refused_with_its_place_and_leaves_nothing(tmp_path, rng):
-    stack = rng.random((2, 20, 20), dtype=np.float32)
-    stack[1, 3, 4] = np.nan
-    write_stack(tmp_path / "nan.tif", stack, stack.shape, stack.dtype)
-    with pytest.raises(NonFiniteError, match=r"nan\.tif.*section 2.*row 3.*column 4"):
-        run(tmp_path / "nan.tif", tmp_path / "out.tif")
-    assert [path.name for path in tmp_path.iterdir()] == ["nan.tif"]
+KINDS = [
+    {},
+    {"dtype": "uint8"},
+    {"dtype": "uint16", "tta": "flips"},
+    {"output": "binary", "threshold": 0.4},
+    {"output": "segments"},
+]
 
 
-def test_an_interrupted_prediction_leaves_nothing(volume, tmp_path):
-    def interrupt(_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_tiles_and_whole_sections_make_the_same_bytes(small, tmp_path, options, suffix):
+    if suffix == ".zarr":
+        pytest.importorskip("zarr")
+    out = f"out{suffix}"  # an OME file knows its name
+    for folder, tiles in (("whole", {}), ("tiled", TILED)):
+        result = run(small, tmp_path / folder / out, **options, **tiles)
+        assert result.pieces == (12 if tiles else 3)
+    assert content(tmp_path / "whole" / out) == content(tmp_path / "tiled" / out)
 
+
+@pytest.mark.parametrize("options", [{}, {"output": "segments"}], ids=str)
+def test_a_zarr_holds_the_pixels_of_the_tiff(small, tmp_path, options):
+    pytest.importorskip("zarr")
+    run(small, tmp_path / "out.tif", **options)
+    result = run(small, tmp_path / "out.zarr", multiscale=True, **options, **TILED)
+    with open_stack(tmp_path / "out.zarr") as stack:
+        np.testing.assert_array_equal(stack.read(), tifffile.imread(tmp_path / "out.tif"))
+        assert stack.voxel_size_nm == (50, 4, 4)
+    assert result.voxel_size_nm == (50, 4, 4)
+    assert json.loads((tmp_path / "out.zarr.json").read_text())["identity"]["options"]["multiscale"]
+
+
+def test_levels_are_for_a_zarr_only(small, tmp_path):
+    with pytest.raises(OptionError, match=r"\.zarr"):
+        run(small, tmp_path / "out.tif", multiscale=True)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_of_png_becomes_one_file(tissue, tmp_path):
+    (tmp_path / "sections").mkdir()
+    for number in (1, 2, 10):
+        imageio.imwrite(tmp_path / "sections" / f"{number}.png", tissue[0][number % 4])
+    result = run(tmp_path / "sections", tmp_path / "out.tif")
+    assert result.shape == (3, 128, 160)
+    expected = Predictor(grey, 16)(tissue[0][10 % 4])
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2], expected)
+
+
+def test_an_array_in_hdf5_is_predicted_as_the_tiff_is(small, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["volumes/raw"] = tifffile.imread(small)
+    run(f"{tmp_path / 'v.h5'}:/volumes/raw", tmp_path / "h5.tif", **TILED)
+    run(small, tmp_path / "tif.tif")
+    images = [tifffile.imread(tmp_path / name) for name in ("h5.tif", "tif.tif")]
+    np.testing.assert_array_equal(*images)
+
+
+def test_blank_sections_are_counted_once_however_many_tiles_they_have(tmp_path, tissue):
+    stack = tissue[0][:3, :90, :90].copy()
+    stack[1] = 7
+    write_stack(tmp_path / "in.tif", stack, stack.shape, stack.dtype)
+    assert run(tmp_path / "in.tif", tmp_path / "out.tif", **TILED).blank_sections == 1
+
+
+def test_each_piece_is_reported_after_what_is_to_be_done(small, tmp_path):
+    seen = []
+    run(small, tmp_path / "out.tif", report=seen.append, **TILED)
+    assert [record.done for record in seen] == list(range(13))
+    assert {record.total for record in seen} == {12}
+    assert [record.seconds_left is None for record in seen] == [True] + [False] * 12
+    assert seen[-1].seconds_left == 0
+    assert "4 tiles of " in str(seen[0].plan)
+
+
+def test_the_record_beside_the_output_tells_how_it_was_made(small, tmp_path):
+    run(small, tmp_path / "out.tif", output="segments", threshold=0.4, **TILED)
+    record = json.loads((tmp_path / "out.tif.json").read_text())
+    assert record["schema"] == 1
+    assert record["input"] == {
+        "source": str(small),
+        "description": "3 sections of 90x90, uint8, voxel 50x4x4 nm",
+        "voxel_size_nm": [50, 4, 4],
+    }
+    assert record["model"] == SHIPPED_MODEL
+    assert record["device"].startswith("cpu (")
+    assert (record["pieces"], record["resumed"], record["blank_sections"]) == (12, 0, 0)
+    assert 0 < record["interior_share"] < 1
+    identity = record["identity"]
+    assert identity["input"]["sha256"] == hash_input(small)
+    assert identity["weights"]["sha256"] == hash_input(find_weights(SHIPPED_MODEL))
+    assert identity["options"]["threshold"] == 0.4
+    assert identity["options"]["dtype"] == "int32"
+    assert identity["resolved"]["engine"] == "torch"
+    assert names(tmp_path) == ["out.tif", "out.tif.json"]
+
+
+# --- what a stop leaves, and how it goes on
+
+
+def stop_at(piece, error=KeyboardInterrupt):
+    """Make a report that stops when so many pieces are done."""
+
+    def report(record):
+        if record.done == piece:
+            raise error
+
+    return report
+
+
+OUTPUTS = [
+    ("out.tif", {}),
+    ("out.tif", {"output": "segments"}),
+    ("out.zarr", {"dtype": "uint8", "multiscale": True}),
+    ("out.zarr", {"output": "segments"}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OUTPUTS, ids=str)
+def test_a_run_stopped_at_any_piece_and_resumed_makes_the_same_bytes(
+    small, tmp_path, name, options
+):
+    if name.endswith(".zarr"):
+        pytest.importorskip("zarr")
+    options = options | TILED
+    run(small, tmp_path / "whole" / name, **options)
+    for piece in range(13):
+        folder, told = tmp_path / f"{piece}", []
+        out = folder / name
+        with pytest.raises(KeyboardInterrupt):
+            run(small, out, report=stop_at(piece), tell=told.append, **options)
+        kept = piece > 0
+        assert (folder.exists() and names(folder) != []) == kept
+        assert any("--resume goes on" in sentence for sentence in told) == kept
+        assert not out.exists()
+        result = run(small, out, resume=True, **options)
+        assert result.resumed >= min(piece, 1)
+        assert result.pieces == 12
+        assert content(out) == content(tmp_path / "whole" / name)
+        assert names(folder, "*") == [name, f"{name}.json"]
+
+
+def test_what_was_done_is_not_computed_again(small, tmp_path):
+    computed = []
+
+    def counting(batch):
+        computed.append(batch.shape)
+        return grey(batch)
+
+    model = replace(MODEL, engine=replace(MODEL.engine, run=counting))
     with pytest.raises(KeyboardInterrupt):
-        predict_file(
-            Job(str(volume), tmp_path / "out.tif"), PREDICTOR, PredictConfig(), report=interrupt
+        run(small, tmp_path / "out.tif", model, report=stop_at(7), **TILED)
+    computed.clear()
+    result = run(small, tmp_path / "out.tif", model, resume=True, **TILED)
+    assert len(computed) == 12 - result.resumed <= 5
+
+
+def test_segments_are_numbered_on_across_a_stop_between_sections(small, tmp_path):
+    run(small, tmp_path / "whole.tif", output="segments")
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "out.tif", output="segments", report=stop_at(1))
+    assert run(small, tmp_path / "out.tif", output="segments", resume=True).resumed == 1
+    found = tifffile.imread(tmp_path / "out.tif")
+    np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "whole.tif"))
+    assert found[0].max() < found[1][found[1] > 0].min()
+
+
+def test_a_stop_before_the_first_piece_leaves_nothing(volume, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(volume, tmp_path / "new" / "out.tif", report=stop_at(0))
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_resume_a_stopped_run_is_begun_anew(small, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "out.tif", report=stop_at(5), **TILED)
+    assert run(small, tmp_path / "out.tif", **TILED).resumed == 0
+    assert names(tmp_path) == ["out.tif", "out.tif.json"]
+
+
+def test_resuming_what_is_finished_does_nothing_and_says_so(small, tmp_path):
+    out = tmp_path / "out.tif"
+    first = run(small, out, **TILED)
+    before = out.stat()
+    again = run(small, out, report=stop_at(0), resume=True, **TILED)
+    assert again.resumed == again.pieces == first.pieces == 12
+    assert again.interior_share == first.interior_share
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_resuming_what_is_finished_otherwise_is_refused(small, tmp_path):
+    out = tmp_path / "out.tif"
+    run(small, out)
+    before = out.read_bytes()
+    with pytest.raises(ResumeError, match=r'options\.tta: "none" -> "d4"'):
+        run(small, out, tta="d4", resume=True)
+    assert out.read_bytes() == before
+    run(small, out, dtype="uint8", resume=True, overwrite=True)
+    assert tifffile.imread(out).dtype == np.uint8
+
+
+def test_resuming_onto_a_file_of_another_s_is_refused(small, tmp_path):
+    (tmp_path / "out.tif").write_text("precious")
+    with pytest.raises(OutputExistsError):
+        run(small, tmp_path / "out.tif", resume=True)
+    assert (tmp_path / "out.tif").read_text() == "precious"
+
+
+def other_weights(tmp_path):
+    from sfseg.checkpoints import load_weights, save_weights
+
+    network, header = load_weights(SHIPPED_MODEL)
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.5)
+    save_weights(tmp_path / "other.safetensors", network, header)
+    return str(tmp_path / "other.safetensors")
+
+
+CHANGES = {
+    "output": "segments",
+    "dtype": "uint8",
+    "tta": "flips",
+    "device": "cpu",
+    "engine": "torch",
+    "precision": "float32",
+    "tile_px": 48,
+    "axes": "ZYX",
+    "multiscale": True,
+    "threshold": 0.25,
+}
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_resume_refuses_what_has_changed_and_names_it(small, tmp_path, finished):
+    pytest.importorskip("zarr")
+    out, old = tmp_path / "out.zarr", TILED
+    binary = tmp_path / "binary.zarr"
+    for path, options in ((out, old), (binary, {**old, "output": "binary"})):
+        stopped = contextlib.nullcontext() if finished else pytest.raises(KeyboardInterrupt)
+        with stopped:
+            run(small, path, report=stop_at(20 if finished else 6), **options)
+    before = content(tmp_path)
+    for key, value in CHANGES.items():
+        path = binary if key == "threshold" else out
+        options = {**old, "output": "binary"} if key == "threshold" else old
+        with pytest.raises(ResumeError, match=rf"  options\.{key}: ") as error:
+            run(small, path, resume=True, **(options | {key: value}))
+        assert json.dumps(value) in error.value.message or key == "output"
+    with pytest.raises(ResumeError, match=r'  weights\.sha256: "[0-9a-f]{12}" -> '):
+        run(small, out, resume=True, model=other_weights(tmp_path), **old)
+    (tmp_path / "other.safetensors").unlink()
+    assert content(tmp_path) == before
+    pixels = tifffile.imread(small)
+    pixels[2, 5, 5] ^= 1
+    small.unlink()
+    write_stack(small, pixels, pixels.shape, pixels.dtype, voxel_size_nm=(50, 4, 4))
+    with pytest.raises(ResumeError, match=r"  input\.sha256: "):
+        run(small, out, resume=True, **old)
+
+
+def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
+    small_network, tissue, tmp_path, monkeypatch
+):
+    stack = np.tile(tissue[0][:2, :32, :150], (1, 1, 2))
+    source = tmp_path / "strip.tif"
+    write_stack(source, stack, stack.shape, stack.dtype)
+    models = {
+        dtype: replace(
+            MODEL,
+            network=small_network,
+            engine=torch_engine(small_network, CPU, dtype),
+            halo_px=halo_px(small_network, STRIDE),
         )
-    assert not list(tmp_path.glob("out*"))
+        for dtype in (F32, BF16)
+    }
+    limits = iter([32 * 224, 32 * 224, 10**9])
+    monkeypatch.setattr(plans, "limit_px", lambda *_: next(limits))
+    whole = run(source, tmp_path / "whole.tif", models[F32])
+    assert whole.pieces > 2
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "out.tif", models[F32], report=stop_at(1))
+    result = run(source, tmp_path / "out.tif", models[BF16], resume=True)
+    assert (result.pieces, result.resumed > 0) == (whole.pieces, True)
+    assert content(tmp_path / "out.tif") == content(tmp_path / "whole.tif")
+    record = json.loads((tmp_path / "out.tif.json").read_text())
+    assert record["identity"]["resolved"]["dtype"] == "float32"
+    assert "float32" in record["device"]
+
+
+def test_a_section_that_is_too_large_for_openvino_is_left_to_torch(
+    small_network, small, monkeypatch
+):
+    heavy = replace(MODEL.engine, name="openvino", bytes_per_px=10**6)
+    choice = Choice("openvino", "float32", agreeing=("torch", "openvino"))
+    model = replace(MODEL, network=small_network, engine=heavy, choice=choice)
+    with open_stack(small) as stack:
+        monkeypatch.setattr(plans, "available_bytes", lambda _: 4 * 2**30)
+        assert model.engine_for(stack, PredictConfig()).name == "torch"
+        assert model.engine_for(stack, PredictConfig(engine="openvino")) is heavy
+        alone = replace(model, choice=replace(choice, agreeing=("openvino",)))
+        assert alone.engine_for(stack, PredictConfig()) is heavy
+        monkeypatch.setattr(plans, "available_bytes", lambda _: 64 * 2**30)
+        assert model.engine_for(stack, PredictConfig()) is heavy
+
+
+def test_memory_that_runs_out_on_the_way_does_not_change_a_byte(small, tmp_path):
+    def tight(batch):
+        if batch.size > 4000:
+            raise MemoryError
+        return grey(batch)
+
+    told = []
+    model = replace(MODEL, engine=replace(MODEL.engine, run=tight))
+    run(small, tmp_path / "out.tif", model, tell=told.append)
+    run(small, tmp_path / "whole.tif")
+    assert any("out of memory" in sentence for sentence in told)
+    assert content(tmp_path / "out.tif") == content(tmp_path / "whole.tif")
+
+
+# --- errors
+
+
+@pytest.mark.parametrize("options", [{}, {"tile_px": 16}], ids=str)
+def test_nan_is_refused_with_its_place_and_leaves_nothing(tmp_path, rng, options):
+    stack = rng.random((3, 50, 70), dtype=np.float32)
+    stack[2, 3, 4] = np.nan
+    write_stack(tmp_path / "nan.tif", stack, stack.shape, stack.dtype)
+    with pytest.raises(NonFiniteError, match=r"nan\.tif.*section 3.*row 3.*column 4"):
+        run(tmp_path / "nan.tif", tmp_path / "out.tif", **options)
+    assert names(tmp_path, "*") == ["nan.tif"]
+
+
+@pytest.mark.parametrize("where", ["put", "flush"])
+def test_a_disk_that_fails_keeps_what_is_done(small, tmp_path, monkeypatch, where):
+    run(small, tmp_path / "whole.tif", **TILED)
+    out, told, calls = tmp_path / "out.tif", [], []
+    owner = Canvas if where == "put" else prediction.io.Canvas.__subclasses__()[0]
+    real = getattr(owner, where)
+
+    def failing(self, *arguments):
+        calls.append(where)
+        if len(calls) > 5:
+            raise OSError(28, "No space left on device")
+        return real(self, *arguments)
+
+    monkeypatch.setattr(prediction, "FLUSH_S", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, where, failing)
+        with pytest.raises(OSError, match="No space left"):
+            run(small, out, tell=told.append, **TILED)
+    assert not out.exists()
+    assert any("--resume goes on" in sentence for sentence in told)
+    assert run(small, out, resume=True, **TILED).resumed >= 4
+    assert content(out) == content(tmp_path / "whole.tif")
+
+
+def test_an_engine_that_fails_keeps_what_is_done(small, tmp_path):
+    calls = []
+
+    def failing(batch):
+        calls.append(batch)
+        if len(calls) > 5:
+            raise RuntimeError("illegal instruction")
+        return grey(batch)
+
+    model = replace(MODEL, engine=replace(MODEL.engine, run=failing))
+    with pytest.raises(RuntimeError, match="illegal"):
+        run(small, tmp_path / "out.tif", model, **TILED)
+    result = run(small, tmp_path / "out.tif", resume=True, **TILED)
+    assert result.resumed > 0
+
+
+KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from sfseg import prediction
+from test_predict import MODEL, grey, run
+from dataclasses import replace
+
+def slow(batch):
+    time.sleep(0.05)
+    return grey(batch)
+
+prediction.FLUSH_S = 0.03
+model = replace(MODEL, engine=replace(MODEL.engine, run=slow))
+source, out, options = Path(sys.argv[2]), Path(sys.argv[3]), eval(sys.argv[4])
+kills, rng = 0, random.Random(int(sys.argv[5]))
+while not out.exists():
+    child = os.fork()
+    if child == 0:
+        try:
+            run(source, out, model, resume=True, **options)
+        except BaseException as error:
+            print(repr(error), flush=True)
+            os._exit(1)
+        os._exit(0)
+    if kills < 12:
+        time.sleep(rng.uniform(0.01, 0.25))
+        os.kill(child, signal.SIGKILL)
+        kills += 1
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL), status
+print(kills)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
+    small, tmp_path, seed, request
+):
+    name, options = OUTPUTS[seed]
+    if name.endswith(".zarr"):
+        pytest.importorskip("zarr")
+    options = options | TILED
+    run(small, tmp_path / "whole" / name, **options)
+    out = tmp_path / "killed" / name
+    out.parent.mkdir()
+    arguments = [request.path.parent, small, out, repr(options), seed]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KILLED, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(done.stdout) >= 3
+    assert content(out) == content(tmp_path / "whole" / name)
+    left = names(out.parent, "*")
+    assert set(left) <= {name, f"{name}.json", f"{name}.part.manifest", f"{name}.part.lock"}
+    assert run(small, out, resume=True, **options).resumed == 12
+    assert names(out.parent, "*") == [name, f"{name}.json"]
+
+
+# --- many inputs, and what becomes what
 
 
 def test_an_existing_output_is_kept_unless_it_may_be_replaced(volume, tmp_path):
@@ -97,7 +581,7 @@ def test_an_existing_output_is_kept_unless_it_may_be_replaced(volume, tmp_path):
         plan_jobs([str(volume)], out)
     assert out.read_text() == "precious"
     (job,) = plan_jobs([str(volume)], out, overwrite=True)
-    predict_file(job, PREDICTOR, PredictConfig(overwrite=True))
+    predict_file(job, MODEL, PredictConfig(overwrite=True))
     assert tifffile.imread(out).shape == (4, 128, 160)
 
 
@@ -107,6 +591,8 @@ def test_the_input_is_never_the_output_even_with_overwrite(volume):
         plan_jobs([str(volume)], volume, overwrite=True)
     with pytest.raises(OutputExistsError, match="not an input"):
         plan_jobs([str(volume)], volume.parent, overwrite=True)
+    with pytest.raises(OutputExistsError, match="not an input"):
+        plan_jobs([str(volume)], volume, resume=True)
     assert volume.read_bytes() == before
 
 
@@ -117,25 +603,22 @@ def test_a_folder_as_output_takes_each_file_under_its_name(tissue_files, tmp_pat
     ]
 
 
-def test_a_folder_of_sections_becomes_one_file(tissue, tmp_path):
-    (tmp_path / "sections").mkdir()
-    for number in (1, 2, 10):
-        tifffile.imwrite(tmp_path / "sections" / f"{number}.tif", tissue[0][number % 4])
-    result = run(tmp_path / "sections", tmp_path / "out.tif")
-    assert result.shape == (3, 128, 160)
-    expected = PREDICTOR(tissue[0][10 % 4])
-    np.testing.assert_allclose(tifffile.imread(tmp_path / "out.tif")[2], expected, atol=1e-6)
-
-
 def test_several_inputs_need_a_folder(volume, tmp_path):
-    with pytest.raises(OptionError, match="name a folder"):
-        plan_jobs([str(volume), str(volume)], tmp_path / "out.tif")
+    for name in ("out.tif", "out.zarr"):
+        with pytest.raises(OptionError, match="name a folder"):
+            plan_jobs([str(volume), str(volume)], tmp_path / name)
 
 
 def test_one_stack_in_one_call_wants_one_file(volume, tmp_path):
-    with pytest.raises(OptionError, match=r"ending in \.tif"):
+    with pytest.raises(OptionError, match=r"ending in \.tif.* or \.zarr"):
         predict(volume.parent, tmp_path / "maps")
-    assert predict(volume, tmp_path / "map.tif").shape == (4, 128, 160)
+
+
+def test_one_stack_is_predicted_by_the_shipped_network(volume, tmp_path):
+    config = PredictConfig(engine="torch", precision="float32")
+    result = predict(volume, tmp_path / "map.tif", config)
+    assert result.shape == tifffile.imread(tmp_path / "map.tif").shape == (4, 128, 160)
+    assert predict(volume, tmp_path / "map.tif", replace(config, resume=True)).resumed == 4
 
 
 def test_two_inputs_of_one_name_are_refused(volume, tmp_path):
@@ -155,8 +638,20 @@ def test_a_bad_file_does_not_stop_the_others(volume, tmp_path):
     bad = tmp_path / "bad.tif"
     bad.write_text("no image")
     jobs = plan_jobs([str(bad), str(volume)], tmp_path / "maps")
-    failure, result = predict_files(jobs, PREDICTOR, PredictConfig())
+    failure, result = predict_files(jobs, MODEL, PredictConfig())
     assert isinstance(failure, Failure)
     assert "bad.tif" in str(failure.error)
     assert isinstance(result, PredictResult)
-    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["volume.tif"]
+    assert names(tmp_path / "maps", "*") == ["volume.tif", "volume.tif.json"]
+
+
+def test_many_stacks_are_gone_on_with_where_they_were_left(small, volume, tmp_path):
+    jobs = plan_jobs([str(small), str(volume)], tmp_path / "maps")
+    config = PredictConfig(tile_px=32)
+    stop = stop_at(14)  # in the second stack
+    with pytest.raises(KeyboardInterrupt):
+        list(predict_files(jobs, MODEL, config, report=stop))
+    again = plan_jobs([str(small), str(volume)], tmp_path / "maps", resume=True)
+    first, second = predict_files(again, MODEL, replace(config, resume=True))
+    assert (first.resumed, first.pieces) == (12, 12)
+    assert 0 < second.resumed < second.pieces

@@ -147,14 +147,18 @@ def test_training_learns_membranes_of_tissue(config):
 
 def test_the_thesis_recipe_trains_at_its_own_size_and_predicts_at_the_section_s(config, tissue):
     from sfseg.config import PredictConfig
-    from sfseg.predict import make_predictor
+    from sfseg.io import open_stack
+    from sfseg.predict import predict
 
     recipe = dataclasses.replace(THESIS, input_px=48, epochs=1, visits=1)
     result = train(dataclasses.replace(config, recipe=recipe))
     assert result.history[0].v_rand is None
-    predictor, header = make_predictor(PredictConfig(model=str(result.weights)))
-    assert header.input_px == 48
-    assert predictor(tissue[0][0]).shape == tissue[0][0].shape
+    assert checkpoints.load_weights(str(result.weights))[1].input_px == 48
+    out = config.out / "map.tif"
+    own = PredictConfig(model=str(result.weights), engine="torch", precision="float32")
+    predict(config.images, out, own)
+    with open_stack(out) as stack:
+        assert stack.shape == tissue[0].shape
 
 
 def test_the_thesis_recipe_is_the_one_of_section_4_1():

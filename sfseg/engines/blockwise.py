@@ -20,6 +20,9 @@ from sfseg.tiles import Box, Cutter, Tile
 BLOCK_PX = 128 * 512
 """Pixels of a block for each two processors: 8 MB at 64 channels in bf16."""
 
+WORK_BYTES = 2**28
+"""Memory for the blocks under way: measured, 40 MB with sfnet and 250 with the wider networks."""
+
 BLOCK_COLUMNS = 704
 """A block is no wider. Of the sizes tried, 64x128 to 512x1024, these were the fastest."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sfseg.engines.blockwise import Blockwise
+from sfseg.engines.blockwise import WORK_BYTES, Blockwise
 from sfseg.engines.engine import Engine
 from sfseg.engines.fold import fold
 from sfseg.terms import Normalised, Probability
@@ -39,7 +39,7 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
                 return blockwise(sections[0])[None].numpy()
             return torch.stack([blockwise(section) for section in sections]).numpy()
 
-    return Engine("torch", device, dtype, run, blockwise.bytes_per_px)
+    return Engine("torch", device, dtype, run, blockwise.bytes_per_px, WORK_BYTES)
 
 
 def _whole(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:

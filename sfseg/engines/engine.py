@@ -25,6 +25,8 @@ class Engine:
         float32 (B, Y, X), Y and X multiples of 16, to float32 (B, Y, X) in [0, 1].
     bytes_per_px : int
         Peak memory of a pass for each pixel of the batch, the input and the result included.
+    fixed_bytes : int
+        Memory of a pass beside that, whatever the size.
     """
 
     name: EngineName
@@ -32,6 +34,7 @@ class Engine:
     dtype: torch.dtype
     run: Callable[[Normalised], Probability]
     bytes_per_px: int
+    fixed_bytes: int = 0
 
     def __call__(self, batch: Normalised) -> Probability:
         """Predict a batch; see `run`."""
