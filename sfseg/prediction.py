@@ -216,6 +216,8 @@ class Prediction:
         self.predictor.batch = plans.batch_size(self.engine, self.tiles, config)
         self.plan = Plan.of(self.tiles, self.engine, stack, config)
         self.total = len(stack) * len(self.tiles)
+        if config.output == "segments":
+            self._forget_parts_of_sections()
         self.before = len(work.finished)
         self._report, self._began = report, time.monotonic()
         self._flushed = self._began
@@ -305,6 +307,15 @@ class Prediction:
             self.work.sync()
             self._flushed = time.monotonic()
         self._say()
+
+    def _forget_parts_of_sections(self) -> None:
+        """Do a section anew unless all of it is done: its segments need all of its tiles."""
+        tiles = len(self.tiles)
+        for section in range(len(self.stack)):
+            numbers = range(section * tiles, (section + 1) * tiles)
+            if not all(number in self.work.finished for number in numbers):
+                for number in numbers:
+                    self.work.finished.pop(number, None)
 
     def _say(self) -> None:
         done = len(self.work.finished)

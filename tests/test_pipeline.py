@@ -1,6 +1,5 @@
 import gc
 import itertools
-import os
 import random
 import signal
 import threading
@@ -281,7 +280,7 @@ def test_an_error_of_the_block_drops_what_waits_and_wins():
 def interrupt_main(after_s=0.02):
     def interrupt():
         time.sleep(after_s)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
 

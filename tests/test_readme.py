@@ -11,7 +11,8 @@ import typer.main
 
 from sfseg.cli import app
 from sfseg.config import PredictConfig
-from sfseg.predict import make_predictor, predict
+from sfseg.predict import Model, predict
+from sfseg.predictor import Predictor
 from sfseg.score import score_files
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +81,8 @@ def test_the_shipped_weights_reach_their_score_on_a_real_section(isbi):
     card = (ROOT / "sfseg" / "weights" / "sfnet-isbi2012.md").read_text()
     said = float(re.search(r"^\| 25 \| ([\d.]+) ", card, re.MULTILINE)[1])
     threshold = float(re.search(r"one pass, threshold ([\d.]+)", card)[1])
-    predictor, _ = make_predictor(PredictConfig())
+    model = Model.of(PredictConfig())
+    predictor = Predictor(model.engine, model.halo_px)
     with (
         open_stack(isbi / "train-volume.tif") as images,
         open_stack(isbi / "train-labels.tif") as labels,

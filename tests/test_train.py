@@ -213,17 +213,16 @@ def test_without_decay_the_average_is_the_network_itself():
 def test_validation_scores_are_those_of_predict_and_score(config):
     from sfseg.config import PredictConfig
     from sfseg.jobs import Job
-    from sfseg.predict import make_predictor, predict_file
+    from sfseg.predict import Model, predict_file
     from sfseg.score import score_files
 
     result = train(config)
-    predictor, header = make_predictor(
-        PredictConfig(model=str(result.weights), precision="float32")
-    )
+    options = PredictConfig(model=str(result.weights), engine="torch", precision="float32")
+    model = Model.of(options)
     out = config.out / "out.tif"
-    predict_file(Job(config.images, out), predictor, PredictConfig())
+    predict_file(Job(config.images, out), model, options)
     report = score_files(out, config.labels, sections="1")
-    assert report.scores.v_rand == pytest.approx(header.scores["v_rand"], abs=1e-9)
+    assert report.scores.v_rand == pytest.approx(model.header.scores["v_rand"], abs=1e-9)
 
 
 def test_a_trainer_reports_the_time_that_is_left(config):

@@ -196,9 +196,16 @@ def _recall(memory: Path | None) -> dict[str, Choice]:
     """Read the remembered choices; a file that is not there or not readable holds none."""
     try:
         raw = json.loads(memory.read_text()) if memory is not None else {}
-        known = {key: Choice(**value) for key, value in raw.items()}
-        return {key: c for key, c in known.items() if c.engine in ENGINES}
-    except (OSError, ValueError, TypeError, AttributeError):
+        known = {
+            key: Choice(**{**value, "agreeing": tuple(value["agreeing"])})
+            for key, value in raw.items()
+        }
+        return {
+            key: choice
+            for key, choice in known.items()
+            if choice.engine in ENGINES and choice.dtype in ("float32", "bfloat16")
+        }
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return {}
 
 

@@ -14,8 +14,8 @@ from sfseg.models import STRIDE
 from sfseg.terms import Normalised, Probability
 
 BYTES_PER_PX = 850
-"""Of a whole pass in bf16, measured at 2048x2048: 460 with sfnet, 650 with fusionnet, 840 with unet;
-in float32 less than twice that."""
+"""Of a whole pass in bf16, measured at 2048x2048: 460 with sfnet, 650 with fusionnet, 840 with
+unet; in float32 less than twice that."""
 
 
 def has_openvino() -> bool:
