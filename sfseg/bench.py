@@ -20,7 +20,6 @@ from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName, PredictConfig
 from sfseg.devices import pick_device
 from sfseg.engines import ENGINES, Choice, Engine
 from sfseg.engines.choose import MOST_DISAGREEMENT
-from sfseg.engines.vino import has_openvino
 from sfseg.io import write_stack
 from sfseg.jobs import Job
 from sfseg.models import STRIDE, build
@@ -220,7 +219,7 @@ def _network(arch: str) -> nn.Module:
 def _engines(config: BenchConfig, device: torch.device, network: nn.Module) -> list[EngineName]:
     """List the engines that run here; fail before the first measurement, not in the middle."""
     if not config.engines:  # compile is run only if asked for: it takes minutes
-        return ["torch", "openvino"] if device.type == "cpu" and has_openvino() else ["torch"]
+        return ["torch"]
     for name in config.engines:
         ENGINES[name](network, device, torch.float32)
     return list(dict.fromkeys(config.engines))

@@ -255,7 +255,7 @@ class PredictConfig:
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
-        What runs the network; auto = the fastest of those that are there and agree with float32.
+        What runs the network; auto = torch.
     precision : {'auto', 'float32', 'bf16'}
         Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees.
     tta : {'none', 'flips', 'd4'}
@@ -309,7 +309,7 @@ class BenchConfig:
     archs : tuple of str
         Architectures, in the order of the result.
     engines : tuple of {'torch', 'compile', 'openvino'}
-        Engines, all of which must run here; empty = torch, and openvino where it can run.
+        Engines, all of which must run here; empty = torch.
     side_px : int
         Rows and columns of a section; a multiple of 16.
     repeats : int

@@ -139,9 +139,8 @@ def predict_file(
     """
     started = time.monotonic()
     with io.open_stack(job.source, axes=config.axes) as stack:
-        engine = model.engine_for(stack, config)
-        limit_px = plans.limit_px(engine, stack, config)
-        identity = records.identity(job.source, stack, config, engine, limit_px)
+        limit_px = plans.limit_px(model.engine, stack, config)
+        identity = records.identity(job.source, stack, config, model.engine, limit_px)
         if config.resume and (found := _finished_before(job.output, identity, config)):
             return _result_of_record(job, stack, found)
         work: Underway | None = None

@@ -142,18 +142,6 @@ class Model:
         )
         return cls(network, header, engine, choice, halo_px(network, STRIDE))
 
-    def engine_for(self, stack: io.Stack, config: PredictConfig) -> Engine:
-        """Return the engine for a stack.
-
-        The one that was chosen on a small section; but where OpenVINO was, and a section does not
-        fit into memory as that needs it, torch, which takes a fifth and is as fast on large ones.
-        """
-        section_px = prod(stack.shape[1:])
-        is_free = config.engine == "auto" and "torch" in self.choice.agreeing
-        if is_free and section_px > plans.limit_px(self.engine, stack, config):
-            return self._made("torch", self.engine.dtype, self.engine.device)
-        return self.engine
-
     def _made(self, name: EngineName, dtype: torch.dtype, device: torch.device) -> Engine:
         """Make another engine, or return the one that is there."""
         there = self.engine

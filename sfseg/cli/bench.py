@@ -25,7 +25,7 @@ def bench(
         list[str] | None,
         typer.Option(
             help="torch, openvino or compile; give it again for another. compile takes minutes. "
-            "[default: torch, and openvino where it runs]"
+            "[default: torch]"
         ),
     ] = None,
     side: Annotated[int, typer.Option(help="Side of a section in pixels.")] = DEFAULTS.side_px,

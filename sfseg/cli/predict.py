@@ -50,7 +50,7 @@ def predict(
     ] = DEFAULTS.device,
     engine: Annotated[
         EngineChoice,
-        typer.Option(help="What runs the network; auto tries what is there, once, and remembers."),
+        typer.Option(help="What runs the network; auto is torch."),
     ] = DEFAULTS.engine,
     precision: Annotated[
         Precision,

@@ -1,6 +1,6 @@
 """Engines: a network made to run fast on a device.
 
-`make_engine` makes the one that is asked for, or finds the best one by trying. Each takes
+`make_engine` makes the one that is asked for, and finds the arithmetic by trying. Each takes
 normalised sections and gives interior probability; batch normalisation is folded into the
 convolutions, activations lie channels last, and the arithmetic is bf16 or float32.
 """

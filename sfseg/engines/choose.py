@@ -1,11 +1,11 @@
-"""Choose an engine and its arithmetic by trying, and remember the choice."""
+"""Make the engine that is asked for; choose its arithmetic by trying, and remember the choice."""
 
 import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -33,8 +33,8 @@ ENGINES: Mapping[EngineName, Make] = MappingProxyType(
 MOST_DISAGREEMENT = 0.06
 """Largest difference of a probability from float32 that is allowed: the bar of performance.md."""
 
-SPEED_PX, AGREEMENT_PX = 512, 192
-"""Sides of the sections that are tried: enough to be fast and small enough for two seconds."""
+SPEED_PX, AGREEMENT_PX = 256, 192
+"""Sides of the sections that are tried, so that a trial takes less than two seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,6 @@ class Choice:
         Name of the arithmetic.
     disagreement : float
         Largest difference of a probability from float32, on the section that was tried.
-    agreeing : tuple of str
-        Names of the engines that were tried and agree with float32.
     notice : str
         What the person should know: that bf16 was tried and is not used; else empty.
     """
@@ -58,7 +56,6 @@ class Choice:
     engine: EngineName
     dtype: str
     disagreement: float = 0.0
-    agreeing: tuple[EngineName, ...] = ()
     notice: str = ""
 
 
@@ -79,9 +76,11 @@ def make_engine(
     device : torch.device
         Where to run.
     choice : {'auto', 'torch', 'compile', 'openvino'}
-        Auto tries torch, and openvino where it is installed, and takes the faster.
+        Auto is torch: compile takes a minute for each size of tile, and openvino is not to be
+        trusted; see `sfseg.engines.vino`.
     precision : {'auto', 'float32', 'bf16'}
-        Auto tries bf16 where the hardware has it, and takes float32 where bf16 disagrees with it.
+        Auto tries bf16 where the hardware has it, and takes float32 where bf16 is slower or
+        disagrees with it.
     memory : Path, optional
         File in which choices are remembered for this machine, these weights and these versions.
 
@@ -97,47 +96,34 @@ def make_engine(
     DeviceError, MissingExtraError
         If a named engine cannot run here.
     """
-    if choice != "auto" and precision != "auto":
-        made = ENGINES[choice](network, device, pick_dtype(precision, device))
-        return made, Choice(made.name, _name(made.dtype))
-    key = _key(network, device, choice, precision)
+    name: EngineName = "torch" if choice == "auto" else choice
+    dtype = pick_dtype(precision, device)
+    if precision != "auto" or dtype == torch.float32:
+        return ENGINES[name](network, device, dtype), Choice(name, _name(dtype))
+    key = _key(network, device, name)
     known = _recall(memory).get(key)
     if known is not None:
-        return ENGINES[known.engine](network, device, getattr(torch, known.dtype)), known
-    engine, chosen = _try(network, device, choice, precision)
+        return ENGINES[name](network, device, getattr(torch, known.dtype)), known
+    engine, chosen = _try(network, device, name)
     if memory is not None:
         _remember(memory, key, chosen)
     return engine, chosen
 
 
-def _try(
-    network: nn.Module, device: torch.device, choice: EngineChoice, precision: Precision
-) -> tuple[Engine, Choice]:
-    """Try what may be chosen; float32 where bf16 is not asked for and does not agree."""
-    dtype = pick_dtype(precision, device)
-    made = [ENGINES[name](network, device, dtype) for name in _candidates(device, choice)]
-    if dtype == torch.float32:
-        fastest = min(made, key=_seconds) if len(made) > 1 else made[0]
-        return fastest, Choice(fastest.name, _name(dtype), agreeing=_names(made))
+def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[Engine, Choice]:
+    """Try whether bf16 is as good as float32, and faster."""
+    fast = ENGINES[name](network, device, torch.bfloat16)
+    exact = torch_engine(network, device, torch.float32)
     section = _section(AGREEMENT_PX)
-    exact = torch_engine(network, device, torch.float32)(section)
-    off = {engine.name: float(np.abs(engine(section) - exact).max()) for engine in made}
-    good = [engine for engine in made if off[engine.name] <= MOST_DISAGREEMENT]
-    if good or precision == "bf16":
-        agreeing = good or made
-        fastest = min(agreeing, key=_seconds) if len(agreeing) > 1 else agreeing[0]
-        return fastest, Choice(fastest.name, _name(dtype), off[fastest.name], _names(agreeing))
-    worst = min(off.values())
-    engine, chosen = _try(network, device, choice, "float32")
-    notice = f"bf16 is off by {worst:.2f} from float32 on this machine: float32 is used"
-    return engine, replace(chosen, notice=notice)
-
-
-def _candidates(device: torch.device, choice: EngineChoice) -> list[EngineName]:
-    """List what is tried; compile never is: it takes a minute for each size."""
-    if choice != "auto":
-        return [choice]
-    return ["torch", "openvino"] if device.type == "cpu" and has_openvino() else ["torch"]
+    off = float(np.abs(fast(section) - exact(section)).max())
+    if not off <= MOST_DISAGREEMENT:
+        notice = f"bf16 is off by {off:.2f} from float32 on this machine: float32 is used"
+    elif _seconds(fast) > _seconds(exact):
+        notice = "bf16 is slower than float32 on this machine: float32 is used"
+    else:
+        return fast, Choice(name, _name(torch.bfloat16), off)
+    instead = ENGINES[name](network, device, torch.float32)
+    return instead, Choice(name, _name(torch.float32), 0.0, notice)
 
 
 def _section(side: int) -> Normalised:
@@ -163,23 +149,16 @@ def _timed(engine: Engine, section: Normalised) -> float:
     return time.perf_counter() - started
 
 
-def _names(engines: Sequence[Engine]) -> tuple[EngineName, ...]:
-    return tuple(engine.name for engine in engines)
-
-
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _key(
-    network: nn.Module, device: torch.device, choice: EngineChoice, precision: Precision
-) -> str:
-    """Name machine, weights and versions: what a choice depends on."""
+def _key(network: nn.Module, device: torch.device, name: EngineName) -> str:
+    """Name weights, engine, machine and versions: what a choice depends on."""
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    facts = (digest.hexdigest()[:16], choice, precision, *_machine(device))
-    return " ".join(facts)
+    return " ".join((digest.hexdigest()[:16], name, *_machine(device)))
 
 
 def _machine(device: torch.device) -> Iterator[str]:
@@ -196,16 +175,13 @@ def _recall(memory: Path | None) -> dict[str, Choice]:
     """Read the remembered choices; a file that is not there or not readable holds none."""
     try:
         raw = json.loads(memory.read_text()) if memory is not None else {}
-        known = {
-            key: Choice(**{**value, "agreeing": tuple(value["agreeing"])})
-            for key, value in raw.items()
-        }
+        known = {key: Choice(**value) for key, value in raw.items()}
         return {
             key: choice
             for key, choice in known.items()
             if choice.engine in ENGINES and choice.dtype in ("float32", "bfloat16")
         }
-    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

@@ -1,4 +1,10 @@
-"""The engine `openvino`: Intel's runtime, for CPUs, an extra."""
+"""The engine `openvino`: Intel's runtime, for CPUs, an extra.
+
+It is run only by name, never by ``auto``. Versions 2024.6, 2025.4 and 2026.4 were seen to write
+outside of their memory (glibc's checking allocator stops at ``free(): invalid next size``, as in
+openvino issue 31633), alone and beside PyTorch, and a process with one in it crashed at random. A
+tenth of the time is not worth a wrong pixel.
+"""
 
 import importlib.util
 import warnings
