@@ -12,7 +12,6 @@ from sfseg.checkpoints import find_weights
 from sfseg.config import PredictConfig
 from sfseg.devices import describe
 from sfseg.engines import Engine
-from sfseg.engines.vino import has_openvino
 from sfseg.io import Stack, hash_input
 from sfseg.outputs import output_dtype
 from sfseg.terms import voxel_as_json
@@ -62,7 +61,7 @@ def identity(
         "input": {"sha256": hash_input(source), "shape": stack.shape, "dtype": str(stack.dtype)},
         "weights": {"sha256": hash_input(str(find_weights(config.model)))},
         "options": options,
-        "versions": _versions(),
+        "versions": _versions(engine),
         "resolved": {
             "engine": engine.name,
             "dtype": str(engine.dtype).removeprefix("torch."),
@@ -72,8 +71,8 @@ def identity(
     }
 
 
-def _versions() -> dict[str, str]:
-    packages = ["torch", "numpy"] + ["openvino"] * has_openvino()
+def _versions(engine: Engine) -> dict[str, str]:
+    packages = ["torch", "numpy"] + ["openvino"] * (engine.name == "openvino")
     return {"sfseg": __version__, **{name: metadata.version(name) for name in packages}}
 
 

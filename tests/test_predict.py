@@ -425,22 +425,6 @@ def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
     assert "float32" in record["device"]
 
 
-def test_a_section_that_is_too_large_for_openvino_is_left_to_torch(
-    small_network, small, monkeypatch
-):
-    heavy = replace(MODEL.engine, name="openvino", bytes_per_px=10**6)
-    choice = Choice("openvino", "float32", agreeing=("torch", "openvino"))
-    model = replace(MODEL, network=small_network, engine=heavy, choice=choice)
-    with open_stack(small) as stack:
-        monkeypatch.setattr(plans, "available_bytes", lambda _: 4 * 2**30)
-        assert model.engine_for(stack, PredictConfig()).name == "torch"
-        assert model.engine_for(stack, PredictConfig(engine="openvino")) is heavy
-        alone = replace(model, choice=replace(choice, agreeing=("openvino",)))
-        assert alone.engine_for(stack, PredictConfig()) is heavy
-        monkeypatch.setattr(plans, "available_bytes", lambda _: 64 * 2**30)
-        assert model.engine_for(stack, PredictConfig()) is heavy
-
-
 def test_memory_that_runs_out_on_the_way_does_not_change_a_byte(small, tmp_path):
     def tight(batch):
         if batch.size > 4000:

@@ -20,7 +20,7 @@ from sfseg.devices import pick_dtype
 from sfseg.engines.eager import torch_engine
 from sfseg.engines.engine import Engine
 from sfseg.engines.inductor import compiled_engine
-from sfseg.engines.vino import has_openvino, openvino_engine
+from sfseg.engines.vino import openvino_engine
 from sfseg.normalise import GreyLevels
 from sfseg.terms import Normalised
 
@@ -158,16 +158,16 @@ def _key(network: nn.Module, device: torch.device, name: EngineName) -> str:
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return " ".join((digest.hexdigest()[:16], name, *_machine(device)))
+    return " ".join((digest.hexdigest()[:16], name, *_machine(device, name)))
 
 
-def _machine(device: torch.device) -> Iterator[str]:
+def _machine(device: torch.device, name: EngineName) -> Iterator[str]:
     if device.type == "cuda":
         yield torch.cuda.get_device_name(device)
     else:
         yield f"{platform.node()} {platform.machine()} {torch.get_num_threads()}"
     yield f"sfseg {__version__} torch {torch.__version__}"
-    if has_openvino():
+    if name == "openvino":
         yield f"openvino {metadata.version('openvino')}"
 
 
