@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sfseg.models.blocks import Conv, Deconv, Output, Res
-from sfseg.models.skeleton import EncoderDecoder
+from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.tiles import Box, Cutter, Tile
 
 BLOCK_PX = 128 * 512
@@ -96,10 +96,23 @@ class Blockwise:
         """Run a level on the way up: (1, C, Y/2, X/2) and its skip fill (1, C', Y, X)."""
         height, width = skip.shape[-2:]
         for block in level.blocks((height, width)):
-            risen = level.deconv(_solid(_at(x, _halved(block.read))))
-            y = level.layers(_solid(self._join(risen, _at(skip, block.read))))
+            y = level.layers(
+                self._joined(level, _at(x, _halved(block.read)), _at(skip, block.read))
+            )
             _at(out, block.write).copy_(_at(y, block.keep))
         return out
+
+    def _joined(self, level: "_Level", x: Tensor, skip: Tensor) -> Tensor:
+        """Join what rises to a level, of half the size, with its skip."""
+        channels, shape = skip.shape[1], skip.shape[-2:]  # as many rise
+        if self._join is not concatenate:
+            risen = _empty(channels, shape, self._dtype)
+            level.deconv(_solid(x), risen)
+            return _solid(self._join(risen, skip))
+        both = _empty(2 * channels, shape, self._dtype)
+        level.deconv(_solid(x), both[:, :channels])  # in place: torch.cat would copy it
+        both[:, channels:] = skip
+        return both
 
 
 @dataclass(frozen=True)
@@ -179,17 +192,12 @@ class _Doubling(nn.Module):
             for columns in taps
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Fill `out`, (B, C', 2Y, 2X)."""
         height, width = x.shape[-2:]
         x = functional.pad(x, (0, 1, 0, 1))
-        parts = [
-            conv(_solid(x[..., : height + row, : width + column]))
-            for conv, (row, column) in zip(self.convs, _PARITIES, strict=True)
-        ]
-        out = _empty(parts[0].shape[1], (2 * height, 2 * width), x.dtype)
-        for part, (row, column) in zip(parts, _PARITIES, strict=True):
-            out[..., row::2, column::2] = part
-        return out
+        for conv, (row, column) in zip(self.convs, _PARITIES, strict=True):
+            out[..., row::2, column::2] = conv(_solid(x[..., : height + row, : width + column]))
 
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
