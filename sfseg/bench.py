@@ -344,7 +344,7 @@ def _end_to_end(race: _Race, volume: AnyArray, report: Report) -> EndToEnd:
     config = PredictConfig(engine=engine.name, precision=row.precision, overwrite=True)
     choice = Choice(engine.name, str(engine.dtype).removeprefix("torch."))
     network, header = load_weights(SHIPPED_MODEL)
-    model = Model(network, header, engine, choice, halo_px(network, STRIDE))
+    model = Model(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:
         job = Job(str(Path(folder, "volume.tif")), Path(folder, "map.tif"))
         write_stack(Path(job.source), volume, volume.shape, volume.dtype)

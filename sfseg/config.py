@@ -296,8 +296,12 @@ class PredictConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        """Check the choices; raises OptionError."""
+        """Check the choices and the tile; raises OptionError."""
         _check_choices(self)
+        if self.tile_px is not None and self.tile_px < 1:
+            raise OptionError(
+                f"tile: expected 1 pixel or more, found {self.tile_px}", hint="--tile 512"
+            )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -153,8 +154,18 @@ def available_bytes(device: torch.device) -> int:
     the limit of a container or a cluster's job.
     """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     return min(_system_bytes(), *_limits_bytes())
+
+
+@cache
+def base_bytes() -> int:
+    """Return the memory that this process held when it was first asked.
+
+    What it holds later is mostly freed memory that is kept for the next allocation.
+    """
+    return used_bytes()
 
 
 def used_bytes() -> int:

@@ -30,6 +30,7 @@ from sfseg.terms import INTERIOR, AnyArray, LabelKind
 __all__ = [
     "Canvas",
     "Stack",
+    "container",
     "create_canvas",
     "hash_input",
     "list_files",
@@ -95,6 +96,11 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     if inside:
         return _open_one(Hdf5Source(file, inside, name), name, axes)
     return _open_one(open_file(file, name), name, axes)
+
+
+def container(source: str | Path) -> Path:
+    """Return the file or store that a source is in: of ``file.h5:/path`` that is ``file.h5``."""
+    return _address(source)[0]
 
 
 def _address(source: str | Path) -> tuple[Path, str]:

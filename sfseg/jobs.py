@@ -58,7 +58,8 @@ def plan_jobs(
         _refuse_folder(out)
         paths = [path for source in sources for path in io.list_files(source)]
         jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
-    inputs = {path.resolve() for source in sources for path in io.list_files(source)}
+    inputs = {io.container(path).resolve() for source in sources for path in io.list_files(source)}
+    inputs |= {store for path in inputs for store in path.parents if store.suffix == ".zarr"}
     seen: dict[Path, Job] = {}
     for job in jobs:
         if job.output.resolve() in inputs:

@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from sfseg.terms import AnyArray, Normalised
 
+_TINIEST = 1 / float(np.finfo(np.float32).max)
+
 BAND_PX = 2**22
 """Pixels of a band: sections up to 2048x2048 are measured in one go."""
 
@@ -91,10 +93,11 @@ class GreyLevels:
         ndarray of float32, shape (Y, X)
             Normalised grey values; zeros where the section is blank.
         """
-        scale = 0.0 if self.blank else 1 / self.deviation
+        # What differs by less than float32 can scale up is blank, too.
+        scale = 1 / self.deviation if self.deviation > _TINIEST else 0.0
         normalised = pixels.astype(np.float32)
         normalised -= np.float32(self.mean)
-        normalised *= np.float32(scale)
+        normalised *= np.float32(0.0 if self.blank else scale)
         return normalised
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from sfseg.config import PredictConfig
-from sfseg.devices import available_bytes, used_bytes
+from sfseg.devices import available_bytes, base_bytes, used_bytes
 from sfseg.engines import Engine
 from sfseg.io import Stack
 from sfseg.predictor import ORIENTATIONS
@@ -22,7 +22,7 @@ MOST_BATCH = 8
 """Tiles at once on a GPU; more of them are not faster."""
 
 
-def limit_px(engine: Engine, stack: Stack, config: PredictConfig) -> int:
+def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) -> int:
     """Tell how many pixels a tile with its halo may have.
 
     Parameters
@@ -32,16 +32,26 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig) -> int:
     stack : Stack
         The input.
     config : PredictConfig
-        Whose ``memory_gib`` and ``tta`` count.
+        Whose ``memory_gib``, ``tta`` and ``output`` count.
+    halo_px : int
+        Margin of a tile.
 
     Returns
     -------
     int
-        Pixels.
+        Pixels; at least those of a tile whose side is four halos, which computes each pixel four
+        times: with less, a prediction would hardly end.
     """
     # A window is read while another waits, and a result written while the next is computed.
     by_buffers = BUFFERS_BYTES // (2 * stack.dtype.itemsize + 4)
-    return max(min(_engine_bytes(engine, config) // _bytes_per_px(engine, config), by_buffers), 1)
+    memory = _engine_bytes(engine, config) - _segments_bytes(stack, config)
+    by_memory = memory // _bytes_per_px(engine, config)
+    return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
+
+
+def _segments_bytes(stack: Stack, config: PredictConfig) -> int:
+    """Memory for the mask of a section and its segments, as numbered and as written."""
+    return 13 * prod(stack.shape[1:]) if config.output == "segments" else 0
 
 
 def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
@@ -50,8 +60,9 @@ def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
         return int(available_bytes(engine.device) * SHARE)
     beside = BUFFERS_BYTES + engine.fixed_bytes
     if config.memory_gib is None:
-        return int(available_bytes(engine.device) * SHARE) - beside
-    return int(config.memory_gib * 2**30) - used_bytes() - beside
+        left = available_bytes(engine.device) + used_bytes() - base_bytes()
+        return int(left * SHARE) - beside
+    return int(config.memory_gib * 2**30) - base_bytes() - beside
 
 
 def _bytes_per_px(engine: Engine, config: PredictConfig) -> int:
@@ -93,17 +104,23 @@ class Plan:
 
     @classmethod
     def of(
-        cls, tiles: Sequence[Tile], engine: Engine, stack: Stack, config: PredictConfig
+        cls,
+        tiles: Sequence[Tile],
+        engine: Engine,
+        stack: Stack,
+        config: PredictConfig,
+        input_px: int | None,
     ) -> "Plan":
-        """Add up what the tiles cost."""
+        """Add up what the tiles cost; of sections resized to `input_px`, what those do."""
         shape = (stack.shape[1], stack.shape[2])
         largest = max((lengths(tile.read) for tile in tiles), key=prod)
         window_px = prod(largest)
         on_cpu = engine.device.type != "cuda"
-        passing = (window_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
+        passing_px = window_px if input_px is None else input_px**2
+        passing = (passing_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
+        passing += 12 * window_px if input_px is not None else 0
         buffers = min((2 * stack.dtype.itemsize + 4) * window_px, BUFFERS_BYTES)
-        segments = 13 * prod(shape) if config.output == "segments" else 0
-        peak = used_bytes() + passing + buffers + segments
+        peak = base_bytes() + passing + buffers + _segments_bytes(stack, config)
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak)
 
     def __str__(self) -> str:

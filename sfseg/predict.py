@@ -8,7 +8,8 @@ from typing import Any
 
 from sfseg import io, plans, records
 from sfseg.config import PredictConfig
-from sfseg.errors import OptionError, ResumeError, SfsegError
+from sfseg.devices import is_out_of_memory
+from sfseg.errors import DeviceError, OptionError, ResumeError, SfsegError
 from sfseg.jobs import STACK_SUFFIXES, Job, plan_jobs
 from sfseg.prediction import Model, PieceRecord, Prediction, PredictResult, Report, Tell
 from sfseg.underway import Underway, is_underway, underway
@@ -93,6 +94,10 @@ def predict_files(
             yield predict_file(job, model, config, report=report, tell=tell)
         except (SfsegError, OSError) as error:
             yield Failure(job, error)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            yield Failure(job, _too_little_memory(job, error))
 
 
 def predict_file(
@@ -139,8 +144,14 @@ def predict_file(
     """
     started = time.monotonic()
     with io.open_stack(job.source, axes=config.axes) as stack:
-        limit_px = plans.limit_px(model.engine, stack, config)
-        identity = records.identity(job.source, stack, config, model.engine, limit_px)
+        identity = records.identity(
+            job.source,
+            stack,
+            config,
+            model.engine,
+            limit_px=plans.limit_px(model.engine, stack, config, model.halo_px),
+            weights_sha256=model.weights_sha256,
+        )
         if config.resume and (found := _finished_before(job.output, identity, config)):
             return _result_of_record(job, stack, found)
         work: Underway | None = None
@@ -158,6 +169,15 @@ def predict_file(
         return result
 
 
+def _too_little_memory(job: Job, error: BaseException) -> DeviceError:
+    found = DeviceError(
+        f"{job.source}: expected enough memory to predict it, found none left: {error}",
+        hint="end other programs, or give smaller tiles, as in --tile 256",
+    )
+    found.__cause__ = error
+    return found
+
+
 def _finished_before(
     output: Path, identity: Mapping[str, Any], config: PredictConfig
 ) -> dict[str, Any] | None:
@@ -173,6 +193,13 @@ def _finished_before(
         raise ResumeError(
             f"{output}: expected what these options make, found the output of others:\n"
             + "\n".join(lines),
+            hint="give another name, or --overwrite to replace it",
+        )
+    if found["output"] and found["output"] != {"sha256": io.hash_input(output)}:
+        if config.overwrite:
+            return None
+        raise ResumeError(
+            f"{output}: expected the output that its record tells of, found other pixels",
             hint="give another name, or --overwrite to replace it",
         )
     return found

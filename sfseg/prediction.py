@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sfseg import devices, engines, io, plans, records
-from sfseg.checkpoints import Header, load_weights
+from sfseg.checkpoints import Header, find_weights, load_weights
 from sfseg.config import EngineName, PredictConfig
 from sfseg.engines import Choice, Engine
 from sfseg.jobs import Job
@@ -111,6 +111,8 @@ class Model:
         Why that engine.
     halo_px : int
         Margin that a tile of the network needs.
+    weights_sha256 : str
+        Of the file of the weights.
     """
 
     network: nn.Module
@@ -118,6 +120,7 @@ class Model:
     engine: Engine
     choice: Choice
     halo_px: int
+    weights_sha256: str
 
     @classmethod
     def of(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
@@ -136,11 +139,13 @@ class Model:
             If the device, the engine or the weights are not there or not usable.
         """
         device = devices.pick_device(config.device)
+        weights_sha256 = io.hash_input(find_weights(config.model))
         network, header = load_weights(config.model)
+        devices.base_bytes()
         engine, choice = engines.make_engine(
             network, device, config.engine, config.precision, memory=memory
         )
-        return cls(network, header, engine, choice, halo_px(network, STRIDE))
+        return cls(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256)
 
     def _made(self, name: EngineName, dtype: torch.dtype, device: torch.device) -> Engine:
         """Make another engine, or return the one that is there."""
@@ -201,8 +206,11 @@ class Prediction:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.predictor, self.engine = model.predictor(config, work.identity["resolved"], tell)
         self.tiles: list[Tile] = self.predictor.tiles((stack.shape[1], stack.shape[2]))
+        # The tiles are those of the first run; each is cut further where there is less memory now.
+        now_px = plans.limit_px(self.engine, stack, config, model.halo_px)
+        self.predictor.limit_px = min(work.identity["resolved"]["limit_px"], now_px)
         self.predictor.batch = plans.batch_size(self.engine, self.tiles, config)
-        self.plan = Plan.of(self.tiles, self.engine, stack, config)
+        self.plan = Plan.of(self.tiles, self.engine, stack, config, self.predictor.input_px)
         self.total = len(stack) * len(self.tiles)
         if config.output == "segments":
             self._forget_parts_of_sections()
@@ -318,6 +326,7 @@ class Prediction:
     def record(self, result: PredictResult) -> str:
         """Write the record that lies beside the output, as JSON."""
         facts = {
+            "output": {"sha256": io.hash_input(self.work.part)} if not self.work.complete else None,
             "plan": str(self.plan),
             "seconds": round(result.seconds, 3),
             "stages": {name: round(seconds, 3) for name, seconds in result.stages.items()},

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from sfseg import __version__
-from sfseg.checkpoints import find_weights
 from sfseg.config import PredictConfig
 from sfseg.devices import describe
 from sfseg.engines import Engine
@@ -19,9 +18,17 @@ from sfseg.underway import differences, record_path
 
 SCHEMA = 1
 
+_NEEDED = {"schema", "identity", "output", "pieces", "interior_share", "blank_sections"}
+
 
 def identity(
-    source: str, stack: Stack, config: PredictConfig, engine: Engine, limit_px: int
+    source: str,
+    stack: Stack,
+    config: PredictConfig,
+    engine: Engine,
+    *,
+    limit_px: int,
+    weights_sha256: str,
 ) -> dict[str, Any]:
     """Tell all that the pixels of an output follow from.
 
@@ -37,6 +44,8 @@ def identity(
         What runs the network.
     limit_px : int
         Pixels of a tile with its halo.
+    weights_sha256 : str
+        Of the file of the weights.
 
     Returns
     -------
@@ -59,7 +68,7 @@ def identity(
         options["threshold"] = config.threshold
     return {
         "input": {"sha256": hash_input(source), "shape": stack.shape, "dtype": str(stack.dtype)},
-        "weights": {"sha256": hash_input(str(find_weights(config.model)))},
+        "weights": {"sha256": weights_sha256},
         "options": options,
         "versions": _versions(engine),
         "resolved": {
@@ -122,7 +131,8 @@ def read_record(output: Path) -> dict[str, Any] | None:
         found = json.loads(record_path(output).read_text())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("identity"), dict) else None
+    is_record = isinstance(found, dict) and found.keys() >= _NEEDED and found["schema"] == SCHEMA
+    return found if is_record and isinstance(found["identity"], dict) else None
 
 
 def differences_of(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

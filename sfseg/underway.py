@@ -235,9 +235,9 @@ def underway(
     ------
     Underway
         What is done and what is not. When the block ends well, its part gets the final name. When
-        the block raises a `SfsegError`, the input is to blame and nothing is kept. When it raises
-        anything else, such as KeyboardInterrupt, SystemExit or OSError, the marked pieces are
-        kept, if there are any.
+        the block raises a `SfsegError`, the input is to blame and nothing is kept of this run; what
+        an earlier one has left stays. When it raises anything else, such as KeyboardInterrupt,
+        SystemExit or OSError, the marked pieces are kept, if there are any.
 
     Raises
     ------
@@ -259,8 +259,11 @@ def underway(
             yield work
             work._seal()
         except SfsegError:
-            with contextlib.suppress(OSError):
-                work._discard()
+            if work.fresh:
+                with contextlib.suppress(OSError):
+                    work._discard()
+            else:  # of an earlier run nothing is lost
+                work._keep()
             raise
         except BaseException:
             work._keep()

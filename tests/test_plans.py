@@ -23,6 +23,7 @@ class Stack:
 def _a_machine_of_16_gib(monkeypatch):
     monkeypatch.setattr(plans, "available_bytes", lambda _device: 16 * GIB)
     monkeypatch.setattr(plans, "used_bytes", lambda: GIB // 2)
+    monkeypatch.setattr(plans, "base_bytes", lambda: GIB // 2)
 
 
 def engine(device=CPU, bytes_per_px=500):
@@ -30,7 +31,8 @@ def engine(device=CPU, bytes_per_px=500):
 
 
 def limit(device=CPU, bytes_per_px=500, stack=None, **options):
-    return plans.limit_px(engine(device, bytes_per_px), stack or Stack(), PredictConfig(**options))
+    made = engine(device, bytes_per_px)
+    return plans.limit_px(made, stack or Stack(), PredictConfig(**options), halo_px=16)
 
 
 def test_a_tile_takes_three_quarters_of_what_is_available():
@@ -54,8 +56,19 @@ def test_the_buffers_bound_the_windows_of_a_light_engine():
         assert found == plans.BUFFERS_BYTES // each
 
 
-def test_where_there_is_no_memory_a_tile_is_as_small_as_can_be():
-    assert limit(memory_gib=0.1) == 1
+def test_where_there_is_no_memory_a_tile_still_has_a_side_of_four_halos():
+    assert limit(memory_gib=0.1) == 64 * 64
+
+
+def test_what_an_earlier_stack_left_for_reuse_does_not_make_tiles_smaller(monkeypatch):
+    before = limit(), limit(memory_gib=4)
+    monkeypatch.setattr(plans, "used_bytes", lambda: 5 * GIB // 2)
+    monkeypatch.setattr(plans, "available_bytes", lambda _device: 14 * GIB)
+    assert (limit(), limit(memory_gib=4)) == before
+
+
+def test_segments_leave_less_for_the_tiles():
+    assert limit(output="segments") == limit() - 13 * 1000 * 2000 // 500
 
 
 def test_a_gpu_s_memory_counts_and_not_what_is_named_for_the_process():
@@ -73,7 +86,7 @@ def test_a_cpu_gets_one_tile_at_once_and_a_gpu_as_many_as_fit():
 
 def plan(stack, *, tile_px=None, **options):
     tiles = Predictor(np.zeros_like, 16, tile_px=tile_px).tiles(stack.shape[1:])
-    return Plan.of(tiles, engine(), stack, PredictConfig(**options))
+    return Plan.of(tiles, engine(), stack, PredictConfig(**options), None)
 
 
 def test_a_plan_says_in_one_line_what_it_costs():
@@ -97,7 +110,7 @@ def test_a_plan_within_its_memory_says_so():
     stack = Stack((1, 8192, 8192))
     for memory_gib in (2, 4, 8):
         config = PredictConfig(memory_gib=memory_gib)
-        most = plans.limit_px(engine(), stack, config)
+        most = plans.limit_px(engine(), stack, config, halo_px=16)
         tiles = Predictor(np.zeros_like, 272, limit_px=most).tiles((8192, 8192))
-        found = Plan.of(tiles, engine(), stack, config)
+        found = Plan.of(tiles, engine(), stack, config, None)
         assert 0.5 * memory_gib * GIB < found.peak_bytes <= memory_gib * GIB

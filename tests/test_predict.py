@@ -14,7 +14,7 @@ import torch
 from skimage.measure import label
 
 from sfseg import plans, prediction
-from sfseg.checkpoints import Header, find_weights
+from sfseg.checkpoints import Header
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.engines import Choice, Engine
 from sfseg.engines.eager import torch_engine
@@ -43,6 +43,7 @@ MODEL = Model(
     Engine("torch", CPU, F32, grey, bytes_per_px=8),
     Choice("torch", "float32"),
     halo_px=16,
+    weights_sha256="0" * 64,
 )
 TILED = {"tile_px": 32}
 
@@ -224,7 +225,8 @@ def test_the_record_beside_the_output_tells_how_it_was_made(small, tmp_path):
     assert 0 < record["interior_share"] < 1
     identity = record["identity"]
     assert identity["input"]["sha256"] == hash_input(small)
-    assert identity["weights"]["sha256"] == hash_input(find_weights(SHIPPED_MODEL))
+    assert identity["weights"]["sha256"] == MODEL.weights_sha256
+    assert record["output"] == {"sha256": hash_input(tmp_path / "out.tif")}
     assert identity["options"]["threshold"] == 0.4
     assert identity["options"]["dtype"] == "int32"
     assert identity["resolved"]["engine"] == "torch"
@@ -344,16 +346,6 @@ def test_resuming_onto_a_file_of_another_s_is_refused(small, tmp_path):
     assert (tmp_path / "out.tif").read_text() == "precious"
 
 
-def other_weights(tmp_path):
-    from sfseg.checkpoints import load_weights, save_weights
-
-    network, header = load_weights(SHIPPED_MODEL)
-    with torch.no_grad():
-        next(network.parameters()).mul_(1.5)
-    save_weights(tmp_path / "other.safetensors", network, header)
-    return str(tmp_path / "other.safetensors")
-
-
 CHANGES = {
     "output": "segments",
     "dtype": "uint8",
@@ -385,8 +377,7 @@ def test_resume_refuses_what_has_changed_and_names_it(small, tmp_path, finished)
             run(small, path, resume=True, **(options | {key: value}))
         assert json.dumps(value) in error.value.message or key == "output"
     with pytest.raises(ResumeError, match=r'  weights\.sha256: "[0-9a-f]{12}" -> '):
-        run(small, out, resume=True, model=other_weights(tmp_path), **old)
-    (tmp_path / "other.safetensors").unlink()
+        run(small, out, replace(MODEL, weights_sha256="f" * 64), resume=True, **old)
     assert content(tmp_path) == before
     pixels = tifffile.imread(small)
     pixels[2, 5, 5] ^= 1
@@ -411,7 +402,7 @@ def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
         )
         for dtype in (F32, BF16)
     }
-    limits = iter([32 * 224, 32 * 224, 10**9])
+    limits = iter([32 * 224] * 4 + [10**9] * 2)
     monkeypatch.setattr(plans, "limit_px", lambda *_: next(limits))
     whole = run(source, tmp_path / "whole.tif", models[F32])
     assert whole.pieces > 2
@@ -641,3 +632,35 @@ def test_many_stacks_are_gone_on_with_where_they_were_left(small, volume, tmp_pa
     first, second = predict_files(again, MODEL, replace(config, resume=True))
     assert (first.resumed, first.pieces) == (12, 12)
     assert 0 < second.resumed < second.pieces
+
+
+def test_a_finished_output_that_was_changed_since_is_not_taken_for_done(small, tmp_path):
+    out = tmp_path / "out.tif"
+    run(small, out)
+    assert run(small, out, resume=True).resumed == 3
+    data = bytearray(out.read_bytes())
+    data[-1] ^= 1
+    out.write_bytes(data)
+    with pytest.raises(ResumeError, match="found other pixels"):
+        run(small, out, resume=True)
+    assert run(small, out, resume=True, overwrite=True).resumed == 0
+
+
+def test_where_memory_runs_out_for_good_the_other_stacks_are_done(small, tmp_path):
+    def none_left(_batch):
+        raise MemoryError
+
+    starved = replace(MODEL, engine=replace(MODEL.engine, run=none_left))
+    jobs = [Job(str(small), tmp_path / name) for name in ("a.tif", "b.tif")]
+    results = list(predict_files(jobs, starved, PredictConfig()))
+    assert [type(result) for result in results] == [Failure, Failure]
+    assert "expected enough memory" in str(results[0].error)
+
+
+def test_an_input_inside_of_the_output_s_store_is_never_replaced(tmp_path):
+    zarr = pytest.importorskip("zarr")
+    store = tmp_path / "vol.zarr"
+    zarr.open_group(store, mode="w").create_array("raw", data=np.zeros((2, 20, 20), np.uint8))
+    for source in (f"{store}:/raw", str(store / "raw")):
+        with pytest.raises(OutputExistsError, match="never overwritten"):
+            plan_jobs([source], store, overwrite=True)

@@ -104,8 +104,18 @@ def test_a_stopped_run_goes_on_with_the_pieces_that_were_marked(out):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError, MemoryError, ValueError])
 def test_what_stops_a_run_decides_nothing_but_blame_for_the_input_does(error, out):
     assert stop(out, error=error).kept
-    assert not stop(out, error=StackError, resume=True).kept
+    assert not stop(out, error=StackError).kept
     assert not out.parent.exists() or names(out.parent) == []
+
+
+def test_an_error_while_a_run_goes_on_loses_nothing_of_what_an_earlier_one_did(out):
+    stop(out)
+    with pytest.raises(StackError), underway(out, IDENTITY, resume=True) as work:
+        raise StackError("no such device")
+    assert work.kept
+    make(out, IDENTITY, resume=True)
+    assert is_made(out)
+    assert names(out.parent) == ["out.tif"]
 
 
 def test_bad_input_leaves_nothing_behind_even_if_its_error_is_an_oserror(out):

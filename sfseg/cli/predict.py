@@ -122,7 +122,7 @@ def predict(
     if multiscale and out.suffix.lower() != ".zarr":
         raise OptionError(
             f"--multiscale: expected an output that ends in .zarr, found {out}",
-            hint=f"-o {out.with_suffix('.zarr')}",
+            hint="-o map.zarr",
         )
     config = PredictConfig(
         model=model,
