@@ -132,12 +132,12 @@ def test_a_large_section_in_4_gib_costs_at_most_three_tenths_more(monkeypatch):
     """8192x8192 with the shipped network in bf16; the bar is 1.3."""
     network, _ = load_weights(SHIPPED_MODEL)
     engine = torch_engine(network, torch.device("cpu"), torch.bfloat16)
-    monkeypatch.setattr(plans, "used_bytes", lambda: 500 * 2**20)
+    monkeypatch.setattr(plans, "base_bytes", lambda: 500 * 2**20)
 
     class Stack:
         dtype = np.dtype(np.uint8)
 
-    limit = plans.limit_px(engine, Stack(), PredictConfig(memory_gib=4))
+    limit = plans.limit_px(engine, Stack(), PredictConfig(memory_gib=4), 272)
     tiles = Cutter(halo_px(network, STRIDE), STRIDE).within((8192, 8192), limit)
     assert len(tiles) > 1
     assert overhead(tiles, (8192, 8192)) <= 1.3
