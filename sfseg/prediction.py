@@ -205,6 +205,9 @@ class Prediction:
     ) -> None:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.predictor, self.engine = model.predictor(config, work.identity["resolved"], tell)
+        if config.tile_px is not None and self.predictor.input_px is not None:
+            side = self.predictor.input_px
+            tell(f"tile: without effect, for these weights take sections resized to {side}x{side}")
         self.tiles: list[Tile] = self.predictor.tiles((stack.shape[1], stack.shape[2]))
         # The tiles are those of the first run; each is cut further where there is less memory now.
         now_px = plans.limit_px(self.engine, stack, config, model.halo_px)

@@ -664,3 +664,10 @@ def test_an_input_inside_of_the_output_s_store_is_never_replaced(tmp_path):
     for source in (f"{store}:/raw", str(store / "raw")):
         with pytest.raises(OutputExistsError, match="never overwritten"):
             plan_jobs([source], store, overwrite=True)
+
+
+def test_tiles_that_are_without_effect_are_told(small, tmp_path):
+    resizing = replace(MODEL, header=replace(MODEL.header, input_px=64))
+    told = []
+    run(small, tmp_path / "out.tif", resizing, tell=told.append, **TILED)
+    assert told == ["tile: without effect, for these weights take sections resized to 64x64"]
