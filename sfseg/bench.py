@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sfseg.checkpoints import load_weights
 from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName, PredictConfig
-from sfseg.devices import pick_device
+from sfseg.devices import dtype_name, pick_device
 from sfseg.engines import ENGINES, Choice, Engine
 from sfseg.engines.choose import MOST_DISAGREEMENT
 from sfseg.io import write_stack
@@ -342,7 +342,7 @@ def _end_to_end(race: _Race, volume: AnyArray, report: Report) -> EndToEnd:
     row, engine = race.best
     report(f"measuring predict, from file to file: {row.engine} in {row.precision}")
     config = PredictConfig(engine=engine.name, precision=row.precision, overwrite=True)
-    choice = Choice(engine.name, str(engine.dtype).removeprefix("torch."))
+    choice = Choice(engine.name, dtype_name(engine.dtype))
     network, header = load_weights(SHIPPED_MODEL)
     model = Model(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:

@@ -88,6 +88,11 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Name a type as numpy does: ``float32`` or ``bfloat16``."""
+    return str(dtype).removeprefix("torch.")
+
+
 def _has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         # Ampere (8.0) is the first with bf16 tensor cores; older ones emulate it.

@@ -9,7 +9,7 @@ from typing import Any
 
 from sfseg import __version__
 from sfseg.config import PredictConfig
-from sfseg.devices import describe
+from sfseg.devices import describe, dtype_name
 from sfseg.engines import Engine
 from sfseg.io import Stack, hash_input
 from sfseg.outputs import output_dtype
@@ -73,7 +73,7 @@ def identity(
         "versions": _versions(engine),
         "resolved": {
             "engine": engine.name,
-            "dtype": str(engine.dtype).removeprefix("torch."),
+            "dtype": dtype_name(engine.dtype),
             "device": str(engine.device),
             "limit_px": limit_px,
         },

@@ -19,6 +19,7 @@ from sfseg.engines import Choice, blockwise, choose, inductor, make_engine, vino
 from sfseg.engines.blockwise import Blockwise
 from sfseg.engines.eager import torch_engine
 from sfseg.engines.fold import fold
+from sfseg.engines.whole import batch_runner, folded_on
 from sfseg.errors import DeviceError, MissingExtraError
 from sfseg.jobs import Job
 from sfseg.normalise import standardise
@@ -95,10 +96,8 @@ def test_the_fused_operator_is_there_in_this_pytorch():
 
 
 def test_whole_passes_give_what_the_network_gives(small_network):
-    from sfseg.engines.eager import _whole
-
     batch = sections(3, 48, 80)
-    found = _whole(small_network, CPU, F32)(batch)
+    found = batch_runner(folded_on(small_network, CPU, F32), CPU, F32)(batch)
     np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-5, rtol=0)
 
 

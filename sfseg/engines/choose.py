@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,12 +15,13 @@ from torch import nn
 
 from sfseg import __version__, files
 from sfseg.config import EngineChoice, EngineName, Precision
-from sfseg.devices import pick_dtype
+from sfseg.devices import dtype_name, pick_dtype
 from sfseg.engines.eager import torch_engine
 from sfseg.engines.engine import Engine
 from sfseg.engines.inductor import compiled_engine
 from sfseg.engines.vino import openvino_engine
 from sfseg.normalise import GreyLevels
+from sfseg.rates import measure
 from sfseg.terms import Normalised
 
 Make = Callable[[nn.Module, torch.device, torch.dtype], Engine]
@@ -99,7 +99,7 @@ def make_engine(
     name: EngineName = "torch" if choice == "auto" else choice
     dtype = pick_dtype(precision, device)
     if precision != "auto" or dtype == torch.float32:
-        return ENGINES[name](network, device, dtype), Choice(name, _name(dtype))
+        return ENGINES[name](network, device, dtype), Choice(name, dtype_name(dtype))
     key = _key(network, device, name)
     known = _recall(memory).get(key)
     if known is not None:
@@ -121,9 +121,9 @@ def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[En
     elif _seconds(fast) > _seconds(exact):
         notice = "bf16 is slower than float32 on this machine: float32 is used"
     else:
-        return fast, Choice(name, _name(torch.bfloat16), off)
+        return fast, Choice(name, dtype_name(torch.bfloat16), off)
     instead = ENGINES[name](network, device, torch.float32)
-    return instead, Choice(name, _name(torch.float32), 0.0, notice)
+    return instead, Choice(name, dtype_name(torch.float32), 0.0, notice)
 
 
 def _section(side: int) -> Normalised:
@@ -139,18 +139,7 @@ def _section(side: int) -> Normalised:
 def _seconds(engine: Engine) -> float:
     """Time a pass, the better of two after a first one."""
     section = _section(SPEED_PX)
-    engine(section)
-    return min(_timed(engine, section) for _ in range(2))
-
-
-def _timed(engine: Engine, section: Normalised) -> float:
-    started = time.perf_counter()
-    engine(section)
-    return time.perf_counter() - started
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    return measure(lambda: engine(section), engine.device, repeats=2).seconds
 
 
 def _key(network: nn.Module, device: torch.device, name: EngineName) -> str:

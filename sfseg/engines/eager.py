@@ -1,12 +1,12 @@
 """The engine `torch`: PyTorch and nothing else."""
 
-import numpy as np
 import torch
 from torch import nn
 
 from sfseg.engines.blockwise import WORK_BYTES, Blockwise
 from sfseg.engines.engine import Engine
 from sfseg.engines.fold import fold
+from sfseg.engines.whole import batch_runner, folded_on
 from sfseg.terms import Normalised, Probability
 
 GPU_BYTES_PER_PX = 700
@@ -29,7 +29,8 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
         Its sections of a batch do not depend on each other, to the bit, on a CPU.
     """
     if device.type != "cpu":
-        return _whole(network, device, dtype)
+        run_whole = batch_runner(folded_on(network, device, dtype), device, dtype)
+        return Engine("torch", device, dtype, run_whole, GPU_BYTES_PER_PX * dtype.itemsize // 2)
     blockwise = Blockwise(fold(network), dtype)
 
     def run(batch: Normalised) -> Probability:
@@ -40,17 +41,3 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
             return torch.stack([blockwise(section) for section in sections]).numpy()
 
     return Engine("torch", device, dtype, run, blockwise.bytes_per_px, WORK_BYTES)
-
-
-def _whole(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
-    """Run the folded network on whole batches, channels last."""
-    # PyTorch's own annotations leave this keyword out.
-    folded = fold(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def run(batch: Normalised) -> Probability:
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(batch)).to(device, dtype)[:, None]
-            x = x.contiguous(memory_format=torch.channels_last)
-            return torch.sigmoid(folded(x).float())[:, 0].cpu().numpy()
-
-    return Engine("torch", device, dtype, run, GPU_BYTES_PER_PX * dtype.itemsize // 2)
