@@ -4,7 +4,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from sfseg.config import DEFAULT, TrainConfig
+from sfseg.config import TrainConfig
+from sfseg.recipes import DEFAULT
 from sfseg.train import train
 from sfseg.trainer import EpochRecord, StepRecord
 

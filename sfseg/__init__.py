@@ -10,7 +10,8 @@ The house, from the roof down; imports point down only::
     fetch train predict score bench  the verbs; two call others: train fetch, and bench predict
     trainer         a training under way: steps, epochs, validation, state
       learning        loss, optimiser, learning rate, average of the weights
-      samples         training data and its patches           augment    what is done to a patch
+      samples         the patches of an epoch                 augment    what is done to a patch
+      sections        training data, and what is held out
       plots           training curves
     jobs            what becomes what in a prediction
     prediction      a prediction under way
@@ -31,7 +32,7 @@ The house, from the roof down; imports point down only::
       states          the state of a training on disk
     io              the only door to image files; behind it images/
     files           files that are whole or not there        locks      one process at a time
-    errors terms config             leaves: no torch, nothing else of sfseg
+    errors terms config recipes     leaves: no torch, nothing else of sfseg
 """
 
 __version__ = "0.1.0"

@@ -1,13 +1,11 @@
-"""Every default of sfseg, in frozen dataclasses; defaults live here and only here."""
+"""Every default of sfseg but the recipes', in frozen dataclasses; defaults live here only."""
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args
 
-from sfseg.errors import OptionError, UnknownNameError
+from sfseg.errors import OptionError
+from sfseg.recipes import DEFAULT, Recipe, check_choices
 from sfseg.terms import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
@@ -17,161 +15,8 @@ Precision = Literal["auto", "float32", "bf16"]
 Averaging = Literal["none", "flips", "d4"]
 EngineName = Literal["torch", "compile", "openvino"]
 EngineChoice = Literal["auto", "torch", "compile", "openvino"]
-Augmentation = Literal["none", "eightfold", "full"]
 Output = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
-
-
-def _check_choices(config: object) -> None:
-    """Refuse a value that is none of its field's choices, be it a slip of one letter."""
-    for name, kind in get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if get_origin(kind) is Literal and value not in get_args(kind):
-            raise OptionError(
-                f"{name}: expected {', '.join(get_args(kind))}, found {value!r}",
-                hint="choose one of them",
-            )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: everything that the weights remember by one name.
-
-    Attributes
-    ----------
-    name : str
-        The name that is stored with the weights.
-    input_px : int or None
-        Side of the square to which sections are resized for the network; None = native size.
-    patch_px : int or None
-        Side of the square patches cut for training; None = whole sections.
-    visits : int
-        How often an epoch visits each training section.
-    batch_size, epochs : int
-        Patches in a step, and passes over the whole training set.
-    loss : {'mse', 'bce'}
-        Mean squared error of the probability, or binary cross entropy.
-    membrane_weight : float
-        Weight of a membrane pixel in the loss; an interior pixel weighs 1.
-    label_smoothing : float
-        The targets are kept this far away from 0 and 1.
-    optimizer : {'adam', 'adamw'}
-        Which optimiser.
-    learning_rate, weight_decay : float
-        Its rate (the peak, where there is a schedule) and its decay.
-    schedule : {'constant', 'one_cycle'}
-        Constant rate, or a rise over the first tenth and a cosine down to zero.
-    augmentation : {'none', 'eightfold', 'full'}
-        Nothing; each of the eight orientations once in eight visits; or a random orientation with
-        rotation, scale, elastic warp and intensity.
-    ema_decay : float
-        Weights are averaged over about 1 / (1 - decay) steps; 0 = the last ones as they are.
-    validation_share : float
-        Share of the training sections held out for validation where none are named.
-    """
-
-    name: str
-    input_px: int | None
-    patch_px: int | None
-    visits: int
-    batch_size: int
-    epochs: int
-    loss: Literal["mse", "bce"]
-    membrane_weight: float
-    label_smoothing: float
-    optimizer: Literal["adam", "adamw"]
-    learning_rate: float
-    weight_decay: float
-    schedule: Literal["constant", "one_cycle"]
-    augmentation: Augmentation
-    ema_decay: float
-    validation_share: float
-
-    def __post_init__(self) -> None:
-        """Check the choices, and the size, which the networks halve four times.
-
-        Raises
-        ------
-        OptionError
-            If one is not to be had.
-        """
-        _check_choices(self)
-        side = self.patch_px or self.input_px
-        if side is None or side % 16 or side < 32:
-            raise OptionError(
-                f"recipe {self.name}: expected patches or sections whose side is a multiple of 16 "
-                f"from 32 on, found {side}",
-                hint="--patch 256",
-            )
-
-
-THESIS = Recipe(
-    name="thesis",
-    input_px=640,
-    patch_px=None,
-    visits=8,
-    batch_size=2,
-    epochs=300,
-    loss="mse",
-    membrane_weight=1.0,
-    label_smoothing=0.0,
-    optimizer="adam",
-    learning_rate=1e-4,
-    weight_decay=0.0,
-    schedule="constant",
-    augmentation="eightfold",
-    ema_decay=0.0,
-    validation_share=0.0,
-)
-"""Section 4.1 of the thesis to the letter: all training sections, the weights of the last step.
-
-The eight orientations are those of section 4.3 for ISBI 2012.
-"""
-
-THESIS_PIRIFORM = dataclasses.replace(THESIS, name="thesis-piriform", visits=1, augmentation="none")
-"""The same for mouse piriform cortex, where the thesis augments nothing."""
-
-DEFAULT = Recipe(
-    name="default",
-    input_px=None,
-    patch_px=256,
-    visits=8,
-    batch_size=4,
-    epochs=24,
-    loss="bce",
-    membrane_weight=2.0,
-    label_smoothing=0.05,
-    optimizer="adamw",
-    learning_rate=2e-3,
-    weight_decay=0.01,
-    schedule="one_cycle",
-    augmentation="full",
-    ema_decay=0.99,
-    validation_share=0.125,
-)
-"""Ours: native resolution, patches, stronger augmentation, and weights that stay calibrated.
-
-The official score sweeps thresholds in steps of 0.1, so a network that is too sure of the interior
-loses faint membranes between 0.9 and 1: membrane pixels weigh more, targets are smoothed and the
-weights averaged, which keeps the best threshold away from the edge.
-"""
-
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {r.name: r for r in (DEFAULT, THESIS, THESIS_PIRIFORM)}
-)
-
-
-def find_recipe(name: str) -> Recipe:
-    """Return the recipe of that name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    """
-    if name not in RECIPES:
-        raise UnknownNameError.of("recipe", name, RECIPES)
-    return RECIPES[name]
 
 
 @dataclass(frozen=True)
@@ -234,7 +79,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check the choices; raises OptionError."""
-        _check_choices(self)
+        check_choices(self)
 
     @property
     def dataset_name(self) -> str | None:
@@ -297,7 +142,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         """Check the choices and the tile; raises OptionError."""
-        _check_choices(self)
+        check_choices(self)
         if self.tile_px is not None and self.tile_px < 1:
             raise OptionError(
                 f"tile: expected 1 pixel or more, found {self.tile_px}", hint="--tile 512"

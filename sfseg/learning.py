@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sfseg.config import Recipe
+from sfseg.recipes import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

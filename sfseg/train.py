@@ -16,7 +16,7 @@ from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
 from sfseg.fetch import fetch
-from sfseg.samples import load_training_data
+from sfseg.sections import load_training_data
 from sfseg.terms import PLAUSIBLE_INTERIOR
 from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer
 

@@ -17,7 +17,8 @@ from sfseg.engines.eager import torch_engine
 from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.learning import average_weights, learning_rate, loss_of, make_optimizer
 from sfseg.predictor import Predictor
-from sfseg.samples import Patches, TrainingData
+from sfseg.samples import Patches
+from sfseg.sections import TrainingData
 from sfseg.tiles import halo_px
 
 STATE = f"state{checkpoints.SUFFIX}"

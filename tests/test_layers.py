@@ -10,7 +10,7 @@ import sfseg
 
 ROOT = Path(sfseg.__file__).parent
 VERBS = {"bench", "fetch", "predict", "score", "train"}
-LEAVES = {"errors", "terms", "config"}
+LEAVES = {"errors", "terms", "config", "recipes"}
 SIDEWAYS = {
     ("train", "fetch"),  # a training by a dataset's name fetches it
     ("bench", "predict"),  # what is measured is what the user runs

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg.config import DEFAULT, THESIS, TrainConfig
+from sfseg.config import TrainConfig
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io import write_stack
-from sfseg.samples import Patches, Section, load_training_data, split_sections
+from sfseg.recipes import DEFAULT, THESIS
+from sfseg.samples import Patches
+from sfseg.sections import Section, load_training_data, split_sections
 
 SMALL = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=3)
 
@@ -90,7 +92,7 @@ def test_own_files_are_read_and_described(tissue_files, tissue):
 
 
 def test_the_hash_of_the_data_changes_with_one_pixel(sections):
-    from sfseg.samples import TrainingData
+    from sfseg.sections import TrainingData
 
     data = TrainingData(tuple(sections), (), None, "x")
     labels = sections[0].labels.copy()

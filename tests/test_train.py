@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sfseg import checkpoints, trainer
-from sfseg.config import DEFAULT, THESIS, TrainConfig
+from sfseg.config import TrainConfig
 from sfseg.errors import (
     CheckpointError,
     DeviceError,
@@ -17,6 +17,7 @@ from sfseg.errors import (
     OutputExistsError,
 )
 from sfseg.learning import average_weights, learning_rate, loss_of
+from sfseg.recipes import DEFAULT, THESIS
 from sfseg.train import EpochRecord, StepRecord, train
 from sfseg.trainer import STATE
 

@@ -12,12 +12,10 @@ import typer
 from sfseg.cli.console import Progress, format_time, give, on_signals, progress, say
 from sfseg.config import (
     DEFAULT_DATASET,
-    Augmentation,
     Precision,
-    Recipe,
     TrainConfig,
-    find_recipe,
 )
+from sfseg.recipes import Augmentation, Recipe, find_recipe
 from sfseg.terms import LabelKind
 
 if TYPE_CHECKING:
