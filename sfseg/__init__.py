@@ -7,11 +7,19 @@ nor numpy.
 The house, from the roof down; imports point down only::
 
     cli/            parse, call, print: a file for each command
-    fetch train predict score bench  the verbs; two call others: train fetch, and bench predict
+    fetch train predict score compare bench  the verbs; three call others: train calls fetch, bench
+                    predict, and compare the four before it
+    comparison/     protocol, results, table and picture of a comparison
     trainer         a training under way: steps, epochs, validation, state
       learning        loss, optimiser, learning rate, average of the weights
       samples         the patches of an epoch                 augment    what is done to a patch
+      distributed     several processes that train one network
+      start           random weights, or those of another training
+      teaching        sections without labels, marked by trained networks
       sections        training data, and what is held out
+        pairs           which labels belong to which images
+        splits          which sections train, which are held out
+        census          what is in them, and what looks wrong
       plots           training curves
     jobs            what becomes what in a prediction
     prediction      a prediction under way
@@ -32,6 +40,7 @@ The house, from the roof down; imports point down only::
       states          the state of a training on disk
     io              the only door to image files; behind it images/
     files           files that are whole or not there        locks      one process at a time
+    launch          which of several processes this one is
     errors terms config recipes     leaves: no torch, nothing else of sfseg
 """
 

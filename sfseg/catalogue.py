@@ -113,6 +113,8 @@ class Dataset:
         Whose split that is.
     extra : str or None
         The optional dependency that reads it.
+    unlabelled : str or None
+        A stack of the same tissue without labels.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Dataset:
     test: tuple[Part, ...]
     split: str
     extra: str | None = None
+    unlabelled: str | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -129,6 +129,28 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
     return network.eval(), header
 
 
+def load_header(name: str) -> Header:
+    """Read what weights say of themselves, and not the weights.
+
+    Parameters
+    ----------
+    name : str
+        As for `load_weights`.
+
+    Returns
+    -------
+    Header
+        The header.
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError
+        As `load_weights` does, where the header shows it.
+    """
+    path = find_weights(name)
+    return _parse_header(path, _read(path, with_tensors=False)[1])
+
+
 def find_weights(name: str) -> Path:
     """Find the file of a shipped name or a path.
 
@@ -169,10 +191,22 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     CheckpointError
         If the file is not safetensors, has no header of sfseg, or holds NaN or infinity.
     """
+    tensors, header = _read(path)
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"{path}: expected finite weights, found NaN or infinity in {name}"
+            )
+    return tensors, header
+
+
+def _read(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read tensors, or none of them, and the header."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("sfseg", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            names = file.keys() if with_tensors else ()
+            tensors = {name: file.get_tensor(name) for name in names}
     except PermissionError:
         raise  # it says itself what is wrong
     except (SafetensorError, ValueError, OSError) as error:
@@ -185,11 +219,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{path}: expected weights written by sfseg, found no header of it",
             hint="only files that sfseg train wrote can be used",
         )
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(
-                f"{path}: expected finite weights, found NaN or infinity in {name}"
-            )
     return tensors, header
 
 

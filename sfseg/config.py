@@ -1,6 +1,7 @@
 """Every default of sfseg but the recipes', in frozen dataclasses; defaults live here only."""
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -34,15 +35,25 @@ class TrainConfig:
     dataset : str or None
         Name of a dataset, used with its standard split; None = isbi2012, or the user's `images`.
     images, labels : str or None
-        The user's own stack and its labels.
+        The user's own stack and its labels; or folders or patterns of them, matched by name as
+        `sfseg.pairs.pair_files` does.
     labels_are : {'interior', 'membrane', 'instances'}
         What the user's labels say.
     sections : str or None
-        Training sections, as in ``"1-24"``; None = the standard split, or all.
+        Training sections, as in ``"1-24"``; None = the standard split, or all. The sections of
+        several stacks are numbered through.
     validation : str or None
-        Sections held out for validation, or ``"none"``; None = the recipe's share, the first ones.
+        Sections held out for validation, or ``"none"``; None = the recipe's share, the first ones
+        of each stack.
     axes : str or None
         Axes of the user's files where their metadata are silent.
+    init : str or None
+        Weights to start from, of the same architecture: a shipped name, or the path of a weights
+        file or of a training's folder; None = random ones.
+    teachers : tuple of str
+        Weights, named like `init`, whose mean marks the sections without labels.
+    unlabelled : str or None
+        A stack of such sections; None = the dataset's, where there are teachers.
     seed : int
         Seed of the initial weights, the order and the augmentation.
     device : str
@@ -69,6 +80,9 @@ class TrainConfig:
     sections: str | None = None
     validation: str | None = None
     axes: str | None = None
+    init: str | None = None
+    teachers: tuple[str, ...] = ()
+    unlabelled: str | None = None
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"
@@ -165,6 +179,10 @@ class BenchConfig:
         Passes of which the median is told; fewer where a pass takes seconds.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    train : bool
+        Measure the steps of a training instead of predictions.
+    patch_px : int
+        Side of the patches of a training; a multiple of 16 from 32 on.
     """
 
     archs: tuple[str, ...] = ("sfnet", "unet", "fusionnet")
@@ -172,6 +190,8 @@ class BenchConfig:
     side_px: int = 640
     repeats: int = 3
     device: str = "auto"
+    train: bool = False
+    patch_px: int = 256
 
     def __post_init__(self) -> None:
         """Check the engines and the numbers.
@@ -187,6 +207,16 @@ class BenchConfig:
                 f"engines: expected {', '.join(get_args(EngineName))}, found {name!r}",
                 hint="choose one of them",
             )
+        if self.train and "openvino" in self.engines:
+            raise OptionError(
+                "engines: expected torch or compile for training, found openvino",
+                hint="--train --engine torch",
+            )
+        if self.patch_px < 32 or self.patch_px % 16:
+            raise OptionError(
+                f"patch: expected a multiple of 16 from 32 on, found {self.patch_px}",
+                hint=f"--patch {max(round(self.patch_px / 16), 2) * 16}",
+            )
         if self.side_px < 16 or self.side_px % 16:
             raise OptionError(
                 f"side: expected a multiple of {16}, found {self.side_px}",
@@ -198,3 +228,76 @@ class BenchConfig:
             )
         if not self.archs:
             raise OptionError("archs: expected at least one, found none", hint="--arch sfnet")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Which architectures to compare, and how.
+
+    Attributes
+    ----------
+    out : Path
+        Folder of the comparison: one folder a run, and the table.
+    archs : tuple of str
+        Architectures, in the order of the table.
+    recipe : Recipe
+        How all of them are trained.
+    dataset : str
+        Name of a dataset.
+    seeds : int
+        Each architecture is trained with the seeds 0, 1 ... up to so many.
+    budget : float
+        Share of the recipe's epochs that is trained.
+    folds : int or None
+        Blocks of a cross-validation inside the training sections; None = train on all of them and
+        test on the dataset's test sections.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    precision : {'auto', 'float32', 'bf16'}
+        Arithmetic of the convolutions, in training and in prediction.
+    compile : bool
+        Compile the networks for training.
+    resume : bool
+        Go on with the comparison in `out`.
+    """
+
+    out: Path
+    archs: tuple[str, ...] = ("unet", "fusionnet", "sfnet")
+    recipe: Recipe = DEFAULT
+    dataset: str = DEFAULT_DATASET
+    seeds: int = 3
+    budget: float = 1.0
+    folds: int | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    compile: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the choices and the numbers.
+
+        Raises
+        ------
+        OptionError
+            If one is not to be had.
+        """
+        check_choices(self)
+        if not self.archs or len(set(self.archs)) < len(self.archs):
+            raise OptionError(
+                f"archs: expected each of them once, found {', '.join(self.archs) or 'none'}",
+                hint="--archs unet,fusionnet,sfnet",
+            )
+        if self.seeds < 1:
+            raise OptionError(f"seeds: expected 1 or more, found {self.seeds}", hint="--seeds 3")
+        if not 0 < self.budget < inf:
+            raise OptionError(
+                f"budget: expected a share of the schedule above 0, found {self.budget:g}",
+                hint="--budget 0.1 trains a tenth of the epochs",
+            )
+        if self.folds is not None and self.folds < 2:
+            raise OptionError(f"folds: expected 2 or more, found {self.folds}", hint="--folds 4")
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that each network is trained, at least one."""
+        return max(1, round(self.budget * self.recipe.epochs))

@@ -91,6 +91,7 @@ ISBI2012 = Dataset(
     train=(Part("train-volume.tif", "train-labels.tif", "1-24"),),
     test=(Part("train-volume.tif", "train-labels.tif", "25-30"),),
     split="of the thesis",
+    unlabelled="test-volume.tif",
 )
 
 

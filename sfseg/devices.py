@@ -1,9 +1,11 @@
 """Devices: which one, which arithmetic is fast on it, and how much memory is left."""
 
 import contextlib
+import ctypes
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -179,6 +181,38 @@ def used_bytes() -> int:
     if not statm.exists():
         return 0
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# From malloc.h of the GNU C library.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for its next allocation.
+
+    The C library hands large freed blocks back to the system and asks for them anew, zeroed page
+    by page, a step later: a quarter of the time of a training step on a CPU. Holds from now on;
+    `give_back_memory` hands back what is free. Without effect beyond the GNU C library.
+    """
+    mallopt = _c_function("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)  # a mapped block always goes back when it is freed
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def give_back_memory() -> None:
+    """Hand the memory that this process has freed and kept back to the system."""
+    malloc_trim = _c_function("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """Find a function of the C library that only the GNU one has; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), name, None)
 
 
 def _system_bytes() -> int:

@@ -25,9 +25,20 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the recipe's optimiser."""
+    """Make the recipe's optimiser, which steps through all weights in one go where it can."""
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    weights = list(network.parameters())
+    return kind(
+        weights,
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=weights[0].device.type in ("cpu", "cuda"),
+    )
+
+
+def pixel_weights(recipe: Recipe, targets: Tensor) -> Tensor:
+    """Weigh each pixel: one inside a cell 1, one of a membrane the recipe's weight."""
+    return 1 + (recipe.membrane_weight - 1) * (1 - targets)
 
 
 def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
@@ -45,15 +56,15 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     Returns
     -------
     Tensor of float32, shape ()
-        Mean over the pixels, weighted: an interior pixel 1, a membrane pixel the recipe's weight.
+        Mean over the pixels, weighted by `pixel_weights`; 0 for no pixels.
     """
-    weights = 1 + (recipe.membrane_weight - 1) * (1 - targets)
+    weights = pixel_weights(recipe, targets)
     targets = targets * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
     if recipe.loss == "mse":
         losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")
     else:
         losses = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return (losses * weights).sum() / weights.sum()
+    return (losses * weights).sum() / weights.sum().clamp(min=1e-12)
 
 
 @torch.no_grad()
@@ -64,9 +75,15 @@ def average_weights(average: nn.Module, network: nn.Module, decay: float, step: 
     average forgets the random start. Batch statistics are averaged alike; counters are copied.
     """
     decay = min(decay, (1 + step) / (10 + step))
-    ours, theirs = average.state_dict(), network.state_dict()
-    for name, tensor in ours.items():
-        if tensor.is_floating_point():
-            tensor.lerp_(theirs[name], 1 - decay)
-        else:
-            tensor.copy_(theirs[name])
+    pairs = list(zip(_tensors(average), _tensors(network), strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    # One call for hundreds of tensors: a loop over them takes longer than the arithmetic.
+    torch._foreach_lerp_([ours for ours, _ in moving], [theirs for _, theirs in moving], 1 - decay)
+    for ours, theirs in pairs:
+        if not ours.is_floating_point():
+            ours.copy_(theirs)
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    """List the weights, the batch statistics and the counters."""
+    return [*network.parameters(), *network.buffers()]

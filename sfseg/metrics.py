@@ -243,15 +243,56 @@ def evaluate(
             f"found {prediction.shape}",
             hint="score a prediction against the labels of the same sections",
         )
-    stacks = [
-        as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
-    ]
-    numbers = numbers or range(1, len(stacks[0]) + 1)
+    predicted, true = (
+        list(as_stack(array, name)) for array, name in zip((prediction, labels), names, strict=True)
+    )
+    return evaluate_sections(predicted, true, workers=workers, names=names, numbers=numbers)
+
+
+def evaluate_sections(
+    prediction: Sequence[AnyArray],
+    labels: Sequence[AnyArray],
+    *,
+    workers: int | None = None,
+    names: tuple[str, str] = ("prediction", "labels"),
+    numbers: Sequence[int] | None = None,
+) -> Scores:
+    """Score sections of any sizes together; of one size it is what `evaluate` does.
+
+    Parameters
+    ----------
+    prediction, labels : sequence of ndarray, shape (Y, X)
+        Interior probability and truth of each section, of the types that `evaluate` takes; those of
+        one section are of one shape.
+    workers, names, numbers
+        As of `evaluate`.
+
+    Returns
+    -------
+    Scores
+        As of `evaluate`; its shape is that of the first section, as often as there are sections.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the two shapes of a section differ.
+    StackError, NonFiniteError
+        As `sfseg.sweep.sweep_section` does.
+    """
+    for section, truth in zip(prediction, labels, strict=True):
+        if section.shape != truth.shape:
+            raise ShapeMismatchError(
+                f"{names[0]}: expected a section of shape {truth.shape} as in {names[1]}, "
+                f"found {section.shape}",
+                hint="score a prediction against the labels of the same sections",
+            )
+    numbers = numbers or range(1, len(prediction) + 1)
     with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
-        sections = list(pool.map(partial(sweep_section, names=names), *stacks, numbers))
+        sections = list(pool.map(partial(sweep_section, names=names), prediction, labels, numbers))
     columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
     tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
-    return _summarise(stacks[0].shape, tallies, np.stack([above for _, above in sections]), numbers)
+    shape = (len(sections), *prediction[0].shape)
+    return _summarise(shape, tallies, np.stack([above for _, above in sections]), numbers)
 
 
 def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[int]) -> Scores:

@@ -37,7 +37,7 @@ class Recipe:
     visits : int
         How often an epoch visits each training section.
     batch_size, epochs : int
-        Patches in a step, and passes over the whole training set.
+        Patches in a step of each process, and passes over the whole training set.
     loss : {'mse', 'bce'}
         Mean squared error of the probability, or binary cross entropy.
     membrane_weight : float
@@ -145,8 +145,14 @@ loses faint membranes between 0.9 and 1: membrane pixels weigh more, targets are
 weights averaged, which keeps the best threshold away from the edge.
 """
 
+FINETUNE = dataclasses.replace(DEFAULT, name="finetune", epochs=6, learning_rate=5e-4)
+"""For weights that know membranes already: a quarter of the epochs and of the learning rate."""
+
+STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=30)
+"""For sections with labels and others marked by teachers; as many steps as `DEFAULT`."""
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {r.name: r for r in (DEFAULT, THESIS, THESIS_PIRIFORM)}
+    {r.name: r for r in (DEFAULT, FINETUNE, STUDENT, THESIS, THESIS_PIRIFORM)}
 )
 
 

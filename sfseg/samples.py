@@ -1,7 +1,8 @@
 """The patches of an epoch.
 
 Which patch comes when, and how it is augmented, is a function of (seed, epoch, sample) alone, so
-that a resumed run sees what the uninterrupted one would have seen.
+that a resumed run sees what the uninterrupted one would have seen, and several processes together
+see what one would have seen.
 """
 
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from sfseg.normalise import resize, standardise
 from sfseg.recipes import Recipe
 from sfseg.sections import Section
 
+CPU = torch.device("cpu")
+
 
 class Patches:
-    """The patches of every epoch.
+    """The patches of every epoch, in the memory of the device.
 
     Parameters
     ----------
@@ -27,17 +30,36 @@ class Patches:
         How large, how many, how augmented.
     seed : int
         Seed of order and augmentation.
+    device : torch.device
+        Where the sections are kept and the patches are made.
+    rank, processes : int
+        This process's number, from 0, and how many share each step; each takes a batch.
     """
 
-    def __init__(self, sections: Sequence[Section], recipe: Recipe, *, seed: int) -> None:
-        self._pairs = [_to_pair(section, recipe.input_px) for section in sections]
+    def __init__(
+        self,
+        sections: Sequence[Section],
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device = CPU,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self._pairs = [_to_pair(section, recipe.input_px).to(device) for section in sections]
         self._recipe = recipe
         self._seed = seed
+        self._rank = rank
+        self._processes = processes
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch; the last one may be smaller."""
-        return -(-len(self._pairs) * self._recipe.visits // self._recipe.batch_size)
+        """Steps in an epoch; the last one may be smaller."""
+        return -(-self._samples // (self._recipe.batch_size * self._processes))
+
+    @property
+    def _samples(self) -> int:
+        return len(self._pairs) * self._recipe.visits
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Cut the patches of one step.
@@ -50,30 +72,45 @@ class Patches:
         Returns
         -------
         images : Tensor of float32, shape (B, 1, P, P)
-            Normalised grey values.
+            Normalised grey values. B may be 0 where the last, smaller batch of an epoch has fewer
+            patches than there are processes.
         targets : Tensor of float32, shape (B, 1, P, P)
             Interior probability, soft where a warped edge falls between pixels.
         """
-        order = np.random.default_rng((self._seed, epoch, 0)).permutation(
-            len(self._pairs) * self._recipe.visits
-        )
-        size = self._recipe.batch_size
-        patches = [self._patch(epoch, int(sample)) for sample in order[step * size :][:size]]
-        return torch.stack([p[0] for p in patches]), torch.stack([p[1] for p in patches])
+        order = np.random.default_rng((self._seed, epoch, 0)).permutation(self._samples)
+        size = self._recipe.batch_size * self._processes
+        mine = [int(s) for s in order[step * size :][:size][self._rank :: self._processes]]
+        if not mine:  # made all the same, for its shape
+            images, targets = self.batch_of(epoch, [0])
+            return images[:0], targets[:0]
+        return self.batch_of(epoch, mine)
 
-    def _patch(self, epoch: int, sample: int) -> tuple[Tensor, Tensor]:
-        index, visit = divmod(sample, self._recipe.visits)
-        pair = self._pairs[index]  # (2, Y, X)
-        rng = np.random.default_rng((self._seed, epoch, 1 + sample))
+    def batch_of(self, epoch: int, samples: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Cut the patches of some samples, at least one, as `batch` does."""
+        draws = [np.random.default_rng((self._seed, epoch, 1 + sample)) for sample in samples]
+        pairs = [self._pairs[sample // self._recipe.visits] for sample in samples]
         if self._recipe.augmentation == "full":
-            pair = augment.warped_patch(pair, self._recipe.patch_px or pair.shape[-1], rng)
-            image = augment.change_intensity(pair[:1], rng)
-        else:
-            pair = augment.plain_patch(pair, self._recipe.patch_px, rng)
-            if self._recipe.augmentation == "eightfold":
-                pair = augment.orient(pair, visit % 8)
-            image = pair[:1]
-        return image, pair[1:]
+            return self._changed(pairs, draws)
+        pairs = [
+            augment.plain_patch(pair, self._recipe.patch_px, rng)
+            for pair, rng in zip(pairs, draws, strict=True)
+        ]
+        if self._recipe.augmentation == "eightfold":
+            pairs = [
+                augment.orient(pair, sample % self._recipe.visits % 8)
+                for pair, sample in zip(pairs, samples, strict=True)
+            ]
+        batch = torch.stack(pairs)
+        return batch[:, :1], batch[:, 1:]
+
+    def _changed(
+        self, pairs: Sequence[Tensor], draws: Sequence[np.random.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """Warp pairs and change the intensity of their images."""
+        side_px = self._recipe.patch_px or pairs[0].shape[-1]
+        changes = [augment.draw(side_px, rng) for rng in draws]
+        batch = augment.warp(pairs, changes, side_px)
+        return augment.change_intensity(batch[:, :1], changes), batch[:, 1:]
 
 
 def _to_pair(section: Section, input_px: int | None) -> Tensor:

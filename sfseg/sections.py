@@ -1,17 +1,22 @@
 """Training data: sections in memory, what trains and what is held out."""
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 
 import numpy as np
 
 from sfseg import datasets, io
+from sfseg.census import PairFacts, count_pair, describe_labels, find_doubts
 from sfseg.config import TrainConfig
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
-from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections, parse_sections
+from sfseg.pairs import pair_files
+from sfseg.splits import number_through, split_sections
+from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,34 @@ class TrainingData:
         (z, y, x) of the first stack.
     description : str
         Names and sections, for the weights' header.
+    pairs : tuple of PairFacts
+        The stacks that they come from, and what was counted in them.
+    taught : tuple of Section
+        More to train on: sections without labels, marked by teachers; 0 to 255 for P(inside).
     """
 
     training: tuple[Section, ...]
     validation: tuple[Section, ...]
     voxel_size_nm: VoxelSize | None
     description: str
+    pairs: tuple[PairFacts, ...] = ()
+    taught: tuple[Section, ...] = ()
+
+    @property
+    def lessons(self) -> tuple[Section, ...]:
+        """What an epoch visits: sections with labels twice as often as taught ones."""
+        return self.training * 2 + self.taught if self.taught else self.training
+
+    @property
+    def pixels(self) -> int:
+        """Number of the training pixels."""
+        return sum(section.labels.size for section in self.training)
 
     @cached_property
     def interior_share(self) -> float:
         """Share of the training pixels that are inside cells."""
-        return float(np.mean([(section.labels > 0).mean() for section in self.training]))
+        inside = sum(int(np.count_nonzero(section.labels)) for section in self.training)
+        return inside / self.pixels
 
     @cached_property
     def sha256(self) -> str:
@@ -61,10 +83,14 @@ class TrainingData:
         for section in (*self.training, *self.validation):
             digest.update(section.image.tobytes())
             digest.update(section.labels.tobytes())
+        for section in self.taught:  # their marks follow from the teachers, up to rounding
+            digest.update(section.image.tobytes())
         return digest.hexdigest()
 
 
-def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData:
+def load_training_data(
+    config: TrainConfig, folder: Path | None, *, say: Say = lambda _: None
+) -> TrainingData:
     """Read the sections that a configuration names and hold some out.
 
     Parameters
@@ -73,6 +99,9 @@ def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData
         Names a dataset, or the user's own images and labels.
     folder : Path or None
         Where the dataset lies; None where the user's own files are used.
+    say : callable
+        Is told, line by line, which images and labels belong together, what is in them, and what
+        looks wrong with them.
 
     Returns
     -------
@@ -82,7 +111,7 @@ def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData
     Raises
     ------
     OptionError
-        If sections are named that are not there, twice, or in a dataset of several stacks.
+        If images or labels have no partner, or sections are named that are not there.
     ShapeMismatchError
         If images and labels differ in shape.
     StackError
@@ -90,34 +119,101 @@ def load_training_data(config: TrainConfig, folder: Path | None) -> TrainingData
     NonFiniteError
         If an image holds NaN or infinity.
     """
-    parts, kind, voxel_size = _parts(config, folder)
-    if len(parts) > 1 and (config.sections or config.validation not in (None, "none")):
-        raise OptionError(
-            f"{config.dataset_name}: expected no --sections or --validation, found them",
-            hint="it has several stacks; --images and --labels choose one of them",
+    parts, kind, voxel_size = _parts(config, folder, say)
+    counts = [_count_sections(part, config.axes) for part in parts]
+    training, held = split_sections(config, counts, [part.sections for part in parts])
+    say(describe_labels(kind))
+    used = {*training, *held}
+    sections: dict[int, Section] = {}
+    pairs: list[PairFacts] = []
+    for part, whole in zip(parts, number_through(counts), strict=True):
+        wanted = [index for index in whole if index in used]
+        numbers = f", numbered {format_sections(whole)}" if len(parts) > 1 else ""
+        found, facts = _read_part(part, kind, config.axes, wanted, whole, numbers)
+        say(str(facts))
+        sections |= found
+        pairs.append(facts)
+    for doubt in find_doubts(pairs, kind):
+        say(f"warning: {doubt}")
+    described = f"sections {format_sections(training)}" + (
+        f" (validation {format_sections(held)})" if held else ""
+    )
+    return TrainingData(
+        tuple(sections[index] for index in training),
+        tuple(sections[index] for index in held),
+        voxel_size or next((p.voxel_size_nm for p in pairs if p.voxel_size_nm), None),
+        f"{_name(config, parts)} {described}",
+        tuple(pairs),
+    )
+
+
+def _parts(
+    config: TrainConfig, folder: Path | None, say: Say
+) -> tuple[tuple[datasets.Part, ...], LabelKind, VoxelSize | None]:
+    """Return the stacks to read, what their labels say, and the voxel size where it is known."""
+    if folder is None or config.dataset_name is None:
+        if not (config.images and config.labels):
+            raise OptionError(
+                "training data: expected both --images and --labels, "
+                f"found only {config.images or config.labels}",
+                hint="--images X.tif --labels Y.tif --sections 1-24",
+            )
+        return pair_files(config.images, config.labels, say=say), config.labels_are, None
+    dataset = datasets.find(config.dataset_name)
+    parts = tuple(
+        datasets.Part(str(folder / part.images), str(folder / part.labels), part.sections)
+        for part in dataset.train
+    )
+    return parts, dataset.label_kind, dataset.voxel_size_nm
+
+
+def _name(config: TrainConfig, parts: Sequence[datasets.Part]) -> str:
+    """Name the data: the dataset, and the stack or the number of stacks."""
+    stacks = Path(parts[0].images).name if len(parts) == 1 else f"{len(parts)} pairs,"
+    if config.dataset_name:
+        return f"{config.dataset_name}: {stacks}"
+    own = Path(config.images or "")
+    folder = own.name if own.is_dir() else f"{own.parent.name}/{own.name}"
+    return f"{folder}: {stacks}" if len(parts) > 1 else stacks
+
+
+def _count_sections(part: datasets.Part, axes: str | None) -> int:
+    """Count the sections of a stack, and check that its labels are of its shape."""
+    with (
+        io.open_stack(part.images, axes=axes) as images,
+        io.open_stack(part.labels, axes=axes) as labels,
+    ):
+        if images.shape != labels.shape:
+            raise ShapeMismatchError(
+                f"{part.labels}: expected labels of shape {images.shape} like {part.images}, "
+                f"found {labels.shape}",
+                hint="give the labels of these very images",
+            )
+        return len(images)
+
+
+def _read_part(
+    part: datasets.Part,
+    kind: LabelKind,
+    axes: str | None,
+    wanted: Sequence[int],
+    whole: range,
+    numbers: str,
+) -> tuple[dict[int, Section], PairFacts]:
+    """Read the wanted sections of one stack, by their number in all, and count what is in them."""
+    with io.open_stack(part.images, axes=axes) as images:
+        sections: dict[int, Section] = {}
+        if wanted:
+            labels = io.read_labels(part.labels, kind, axes=axes)
+            sections = {i: _read_section(images, labels, i - whole.start) for i in wanted}
+        facts = count_pair(
+            part.images,
+            part.labels,
+            images.describe() + numbers,
+            images.voxel_size_nm,
+            [(index, section.image, section.labels) for index, section in sections.items()],
         )
-    training: list[Section] = []
-    validation: list[Section] = []
-    said: list[str] = []
-    for part in parts:
-        with io.open_stack(part.images, axes=config.axes) as images:
-            labels = io.read_labels(part.labels, kind, axes=config.axes)
-            if images.shape != labels.shape:
-                raise ShapeMismatchError(
-                    f"{part.labels}: expected labels of shape {images.shape} like {part.images}, "
-                    f"found {labels.shape}",
-                    hint="give the labels of these very images",
-                )
-            train, held = split_sections(config, len(images), part.sections)
-            training += [_read_section(images, labels, i) for i in train]
-            validation += [_read_section(images, labels, i) for i in held]
-            voxel_size = voxel_size or images.voxel_size_nm
-        said.append(
-            f"{Path(part.images).name} sections {format_sections(train)}"
-            + (f" (validation {format_sections(held)})" if held else "")
-        )
-    name = f"{config.dataset_name}: " if folder else ""
-    return TrainingData(tuple(training), tuple(validation), voxel_size, name + "; ".join(said))
+    return sections, facts
 
 
 def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
@@ -131,70 +227,3 @@ def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
             hint="leave unlabelled sections out with --sections",
         )
     return Section(image, labels[index])
-
-
-def _parts(
-    config: TrainConfig, folder: Path | None
-) -> tuple[tuple[datasets.Part, ...], LabelKind, VoxelSize | None]:
-    """Return the stacks to read, what their labels say, and the voxel size where it is known."""
-    if folder is None or config.dataset_name is None:
-        if not (config.images and config.labels):
-            raise OptionError(
-                "training data: expected both --images and --labels, "
-                f"found only {config.images or config.labels}",
-                hint="--images X.tif --labels Y.tif --sections 1-24",
-            )
-        own = datasets.Part(config.images, config.labels, config.sections)
-        return (own,), config.labels_are, None
-    dataset = datasets.find(config.dataset_name)
-    parts = tuple(
-        datasets.Part(str(folder / p.images), str(folder / p.labels), config.sections or p.sections)
-        for p in dataset.train
-    )
-    return parts, dataset.label_kind, dataset.voxel_size_nm
-
-
-def split_sections(
-    config: TrainConfig, count: int, standard: str | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Choose which sections of one stack train and which are held out for validation.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Whose ``validation`` and recipe decide.
-    count : int
-        Sections in the stack.
-    standard : str or None
-        The sections to divide; None = all.
-
-    Returns
-    -------
-    training, validation : tuple of int
-        Indices from 0, no index in both.
-
-    Raises
-    ------
-    OptionError
-        If nothing is left to train on.
-
-    Notes
-    -----
-    The held-out share is one block at the start: neighbouring sections look alike, so scattered
-    ones would judge a network by what it has all but seen.
-    """
-    chosen = parse_sections(standard, count) if standard else tuple(range(count))
-    if config.validation == "none":
-        return chosen, ()
-    if config.validation is not None:
-        held = parse_sections(config.validation, count)
-    else:
-        share = config.recipe.validation_share if len(chosen) > 1 else 0
-        held = chosen[: ceil(share * len(chosen))]
-    training = tuple(index for index in chosen if index not in held)
-    if not training:
-        raise OptionError(
-            f"validation {config.validation}: expected some sections left to train on, found none",
-            hint="hold fewer sections out, or name more with --sections",
-        )
-    return training, held

@@ -1,88 +1,236 @@
-"""The state of a training on disk, from which it goes on bit for bit."""
+"""The state of a training: consistent at any moment, and on disk, to go on from bit for bit."""
 
-from collections.abc import Mapping
+import contextlib
+import dataclasses
+import json
+import shutil
+import threading
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sfseg.checkpoints import SCHEMA, last_line, read_tensors, write_tensors
-from sfseg.errors import CheckpointError
+from sfseg import files
+from sfseg.checkpoints import SCHEMA, last_line, read_tensors
+from sfseg.errors import CheckpointError, NonFiniteError
+from sfseg.underway import differences
+
+
+class LastStep:
+    """Keeps a network that learns as it was after its last finished step.
+
+    A state may be wanted while a step is under way, by another thread. Parameters, average and
+    optimiser then still are what the last step left, for they change in `changing` only. But the
+    statistics of the batch normalisation move with each forward pass: of them a copy is kept.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Placed where it will learn; its buffers stay the same tensors from here on.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._buffers = dict(network.named_buffers())
+        self._kept = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        self._lock = threading.RLock()
+        self._whole = True
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let nobody look while the block changes what a state consists of."""
+        with self._lock:
+            self._whole = False
+            yield
+            _copy(self._buffers, self._kept)
+            self._whole = True
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[bool]:
+        """Let nothing change during the block; gives False if a change was broken off midway."""
+        with self._lock:
+            yield self._whole
+
+    def take_back(self) -> None:
+        """Undo what a forward pass has changed."""
+        _copy(self._kept, self._buffers)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the network's parameters and buffers of that time; to be read in `still` only."""
+        return self._network.state_dict() | self._kept
+
+
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    """Copy tensors of equal names, those of a type at once: on a GPU each call costs time."""
+    by_type: dict[torch.dtype, list[str]] = {}
+    for name, tensor in source.items():
+        by_type.setdefault(tensor.dtype, []).append(name)
+    with torch.no_grad():
+        for names in by_type.values():
+            torch._foreach_copy_([target[n] for n in names], [source[n] for n in names])
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """A state as it lies on disk.
+
+    Attributes
+    ----------
+    path : Path
+        Where it lies.
+    tensors : dict of str to Tensor
+        Of the networks, as ``role.name``, and of the optimiser, as ``optimizer.index.name``.
+    facts : dict
+        What `save_state` was handed beside them.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def refuse_other(self, now: Mapping[str, Any]) -> None:
+        """Refuse to go on with another configuration.
+
+        Raises
+        ------
+        CheckpointError
+            If they differ; names each value that does.
+        """
+        if lines := differences(self.facts["config"], now):
+            longer = any(line.startswith("  recipe.epochs:") for line in lines)
+            raise CheckpointError(
+                f"{self.path}: expected what the training was started with, found other "
+                "(in the state -> now):\n" + "\n".join(lines),
+                hint="resume with the options that config.json names, or train into another --out"
+                + ", from these weights with --init" * longer
+                + ": the learning rate of every step follows from the epochs" * longer,
+            )
+
+    def restore(self, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+        """Put the tensors in place.
+
+        Raises
+        ------
+        CheckpointError
+            If they belong to another network.
+        """
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self.tensors.items():
+            role, _, rest = name.partition(".")
+            parts.setdefault(role, {})[rest] = tensor
+        moments: dict[int, dict[str, Tensor]] = {}
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        try:
+            for name, tensor in parts.pop("optimizer", {}).items():
+                index, _, key = name.partition(".")
+                moments.setdefault(int(index), {})[key] = _laid_like(weights[int(index)], tensor)
+            for role, network in networks.items():
+                network.load_state_dict(parts[role])
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        except (LookupError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.path}: expected the state of this network, found another: "
+                f"{last_line(error)}",
+                hint="resume with the options that the training was started with",
+            ) from error
+
+
+def _laid_like(weight: Tensor, moment: Tensor) -> Tensor:
+    """Lay a moment out in memory as its weight is: a fused optimiser takes that for granted."""
+    return torch.empty_like(weight).copy_(moment) if moment.shape == weight.shape else moment
 
 
 def save_state(
     path: Path,
-    networks: Mapping[str, nn.Module],
+    networks: Mapping[str, Mapping[str, Tensor]],
     optimizer: torch.optim.Optimizer,
-    progress: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write everything that training needs to go on bit for bit.
 
     Parameters
     ----------
     path : Path
-        Where to; an existing state is replaced, and only when the new one is whole.
-    networks : mapping of str to torch.nn.Module
-        Networks by their role.
+        Where to; an existing state is replaced, and only when the new one is whole and durable.
+    networks : mapping of str to mapping of str to Tensor
+        Parameters and buffers of networks by their role.
     optimizer : torch.optim.Optimizer
         With its moments.
-    progress : mapping
+    facts : mapping
         Whatever else is needed, as JSON.
+
+    Raises
+    ------
+    NonFiniteError
+        If a tensor holds NaN or infinity: nothing good comes of such a state.
+    OSError
+        If the disk is full or fails. The state that was there stays.
     """
     tensors = {
-        f"{role}.{name}": tensor.detach().cpu().contiguous()
-        for role, network in networks.items()
-        for name, tensor in network.state_dict().items()
+        f"{role}.{name}": tensor for role, part in networks.items() for name, tensor in part.items()
     }
     for index, moments in optimizer.state_dict()["state"].items():
-        for name, tensor in moments.items():
-            tensors[f"optimizer.{index}.{name}"] = tensor.detach().cpu().contiguous()
-    write_tensors(path, tensors, {**progress, "schema": SCHEMA})
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    _require_finite(path, tensors)
+    # Contiguous: safetensors writes memory as it lies, and channels_last lies otherwise.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"sfseg": json.dumps({**facts, "schema": SCHEMA}, allow_nan=False)}
+    try:
+        with files.atomic_path(path, overwrite=True) as part:
+            save_file(tensors, part, metadata)  # not by way of `bytes`: a state may be a gigabyte
+    except (SafetensorError, OSError) as error:
+        raise _told_with_room(path, tensors.values(), error) from error
 
 
-def load_state(
-    path: Path, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
-) -> dict[str, Any]:
-    """Put what `save_state` wrote back in place.
+def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise NonFiniteError(
+                f"{path.name}: expected finite values to save, found NaN or infinity in {name}",
+                hint="train anew with --precision float32, or a lower --learning-rate",
+            )
+
+
+def _told_with_room(
+    path: Path, tensors: Collection[Tensor], error: SafetensorError | OSError
+) -> OSError:
+    """Say of a failed write how much room it needs, and that nothing is lost."""
+    needed = sum(tensor.nbytes for tensor in tensors) / 1e6
+    free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0
+    kept = "the state before it is kept, --resume goes on from there" if path.exists() else ""
+    return OSError(
+        f"{path}: expected to write a state of {needed:.0f} MB ({free:.0f} MB are free), found: "
+        f"{last_line(error)}\nhint: make room or mend the disk" + f"; {kept}" * bool(kept)
+    )
+
+
+def read_state(path: Path) -> State:
+    """Read what `save_state` wrote.
 
     Returns
     -------
-    dict
-        The progress as saved.
+    State
+        Its tensors on the CPU.
 
     Raises
     ------
     CheckpointError
-        If there is no state, or it belongs to another network.
+        If there is none, or it is damaged or of another version.
     """
     if not path.is_file():
         raise CheckpointError(
             f"{path}: expected the state of an unfinished training, found none",
             hint="leave --resume out to start from zero",
         )
-    tensors, progress = read_tensors(path)
-    if progress.get("schema") != SCHEMA:
+    tensors, facts = read_tensors(path)
+    if facts.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{path}: expected a state of schema {SCHEMA}, found {progress.get('schema', 'none')}",
+            f"{path}: expected a state of schema {SCHEMA}, found {facts.get('schema', 'none')}",
             hint="resume with the version of sfseg that the training was started with",
         )
-    parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        role, _, rest = name.partition(".")
-        parts.setdefault(role, {})[rest] = tensor
-    moments: dict[int, dict[str, Tensor]] = {}
-    try:
-        for name, tensor in parts.pop("optimizer", {}).items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = tensor
-        for role, network in networks.items():
-            network.load_state_dict(parts[role])
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: expected the state of this network, found another: {last_line(error)}",
-            hint="resume with the options that the training was started with",
-        ) from error
-    return progress
+    return State(path, tensors, facts)

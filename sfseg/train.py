@@ -1,23 +1,26 @@
 """Train a network: read the data, take the steps, write weights, history and curves."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfseg import __version__, datasets, devices, files, models, plots
+from sfseg import __version__, datasets, devices, files, launch, locks, models, plots
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
+from sfseg.distributed import meeting, own_device
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
 from sfseg.fetch import fetch
 from sfseg.sections import load_training_data
-from sfseg.terms import PLAUSIBLE_INTERIOR
+from sfseg.start import doubt_origin, require_origin
+from sfseg.teaching import teach
 from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer
 
 
@@ -34,14 +37,23 @@ class TrainResult:
         One record an epoch.
     finished : bool
         False if it was stopped; ``resume`` goes on.
+    step : int
+        Steps done.
     """
 
     weights: Path
     history: tuple[EpochRecord, ...]
     finished: bool
+    step: int
 
 
 Report = Callable[[StepRecord | EpochRecord], None]
+Save = Callable[[], int]
+
+HISTORY, CURVES, CONFIG = "history.csv", "curves.png", "config.json"
+
+SAVING_SHARE = 0.05
+"""States take no more than this share of the time, however large they are and short the epochs."""
 
 
 def train(
@@ -50,6 +62,7 @@ def train(
     report: Report = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
+    on_start: Callable[[Save], None] = lambda _: None,
 ) -> TrainResult:
     """Train a network and write its weights.
 
@@ -63,6 +76,10 @@ def train(
         Is told, line by line, what is fetched, what is trained on and where.
     stop : threading.Event, optional
         When it is set, training saves its state after the running step and returns.
+    on_start : callable
+        Is handed, before the first step, a function that makes the state as of the last finished
+        step durable and returns that step. Any thread may call it at any moment: it is for whoever
+        cannot wait for the running step.
 
     Returns
     -------
@@ -72,12 +89,13 @@ def train(
     Raises
     ------
     OutputExistsError
-        If the folder holds a training and ``config.resume`` is False.
+        If the folder holds a training and ``config.resume`` is False, or another one is at
+        work in it.
     CheckpointError
         If there is nothing to resume, or it was started with another configuration.
     NonFiniteError
-        If an image holds NaN or infinity, or the loss is no longer a number; the last saved state
-        is kept.
+        If an image holds NaN or infinity, or the loss is no longer a number; the state as of the
+        step before is saved.
     UnknownNameError, OptionError, DeviceError
         If the configuration names what is not there or does not fit together.
     FetchError, MissingExtraError
@@ -86,40 +104,132 @@ def train(
         If a file is not what it should be.
     OSError
         If a file cannot be read or written.
+
+    Notes
+    -----
+    Started by ``torchrun``, all processes call this alike and train one network together: the
+    same, up to rounding, as one process whose batch is that of all. The recipe's batch size is that
+    of each process; its learning rate stays what it is. All of them read the data and, to go on,
+    the state; the first one alone writes, validates and, in the command, speaks.
     """
     refuse_unusable(config)
     folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
-    data = load_training_data(config, folder)
-    trainer = Trainer(config, data)
-    if config.resume:
-        trainer.load_state()
-    write_config(trainer)
-    say(f"training on {data.description}, {data.interior_share:.0%} of it inside cells")
-    if data.interior_share < PLAUSIBLE_INTERIOR[0]:
-        say("warning: cells fill most of a section; are the labels high on membranes?")
-    run(trainer, report, stop or threading.Event())
-    finished = trainer.progress.step == trainer.steps
-    return TrainResult(trainer.weights, tuple(trainer.progress.history), finished)
+    data = teach(load_training_data(config, folder, say=say), config, folder, say=say)
+    device = own_device(devices.pick_device(config.device))
+    with only_one(config.out), meeting(device) as world:
+        trainer = Trainer(config, data, world)
+        for change in trainer.load_state() if config.resume else []:
+            say(f"warning: the last bits may differ from an uninterrupted training:{change}")
+        if trainer.is_finished:
+            say(f"{config.out}: finished already, after {config.recipe.epochs} epochs")
+            return result_of(trainer)
+        if world.is_first:
+            write_config(trainer)
+        size, share = data.pixels / 1e6, data.interior_share
+        say(f"training on {data.description}, {size:.1f} megapixels, {share:.0%} inside cells")
+        for doubt in doubt_origin(config, data.voxel_size_nm):
+            say(f"warning: {doubt}")
+        on_start(trainer.save_state)
+        run(trainer, report, stop or threading.Event())
+        return result_of(trainer)
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a training's folder, and clear away what a killed one left.
+
+    Raises
+    ------
+    OutputExistsError
+        If another one is at work in it.
+    """
+
+    def refuse() -> None:
+        raise OutputExistsError(
+            f"{folder}: expected no other training at work there, found one",
+            hint="let that one end, or name another folder with --out",
+        )
+
+    if not launch.is_first():
+        yield
+        return
+    with locks.exclusive(folder / "training.lock", waiting=refuse):
+        for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG):
+            files.remove(files.beside(folder / name, "part"))
+        yield
+
+
+def result_of(trainer: Trainer) -> TrainResult:
+    """Sum up a training.
+
+    Raises
+    ------
+    CheckpointError
+        If it is finished, and its weights are gone.
+    """
+    if trainer.is_finished and not trainer.weights.exists():
+        raise CheckpointError(
+            f"{trainer.weights}: expected the weights of a finished training, found none",
+            hint="train anew into another --out",
+        )
+    progress = trainer.progress
+    history = tuple(progress.history)
+    return TrainResult(trainer.weights, history, trainer.is_finished, progress.step)
 
 
 def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
-    """Take the steps that are left, saving the state every so often and at the end."""
-    progress, saved, saved_step = trainer.progress, time.monotonic(), -1
+    """Take the steps and finish the epochs that are left; whatever happens, no step is lost."""
+    saving = Saving(trainer)
     with ThreadPoolExecutor(1) as reader:
-        pending = reader.submit(trainer.batch, progress.step)
-        while progress.step < trainer.steps and not stop.is_set():
-            images, targets = pending.result()
-            pending = reader.submit(trainer.batch, progress.step + 1)
-            report(trainer.take_step(images, targets))
-            ends_epoch = progress.step % trainer.patches.steps == 0
-            if ends_epoch:
-                report(trainer.finish_epoch())
-                write_history(trainer.config.out, progress.history)
-            if ends_epoch or time.monotonic() - saved > trainer.config.save_every_s:
-                trainer.save_state()
-                saved, saved_step = time.monotonic(), progress.step
-    if saved_step != progress.step:
-        trainer.save_state()
+        pending = reader.submit(trainer.batch, trainer.progress.step)
+        try:
+            # Asked first: all processes must ask alike often.
+            while not trainer.world.any(stop.is_set()) and not trainer.is_finished:
+                if trainer.ends_epoch:
+                    saving.save_if_due(at_end=True)  # there are never weights without a state
+                    if record := trainer.finish_epoch(stop.is_set):
+                        report(record)
+                else:
+                    images, targets = pending.result()
+                    pending = reader.submit(trainer.batch, trainer.progress.step + 1)
+                    report(trainer.take_step(images, targets))
+                    saving.save_if_due(at_end=False)
+        finally:
+            saving.save()
+
+
+class Saving:
+    """Makes a training durable now and then: at the end of each epoch and every so many seconds.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Whose state, history and curves are written.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._saved = time.monotonic()
+        self._took = 0.0
+        self._epochs = -1
+
+    def save_if_due(self, *, at_end: bool) -> None:
+        """Save, if that is due after a step or `at_end` of an epoch, and not too often."""
+        waited = time.monotonic() - self._saved
+        is_due = at_end or waited > self._trainer.config.save_every_s
+        if is_due and waited * SAVING_SHARE >= self._took:
+            self.save()
+
+    def save(self) -> None:
+        """Save what is not saved yet."""
+        started = time.monotonic()
+        self._trainer.save_state()
+        history = self._trainer.progress.history
+        if self._trainer.world.is_first and len(history) != self._epochs:
+            write_history(self._trainer.config.out, history)
+            self._epochs = len(history)
+        self._saved = time.monotonic()
+        self._took = self._saved - started
 
 
 def refuse_unusable(config: TrainConfig) -> None:
@@ -147,8 +257,14 @@ def refuse_unusable(config: TrainConfig) -> None:
         datasets.find(config.dataset_name)
     if config.compile:
         devices.require_compiler("leave --compile out")
+        if launch.processes() > 1:
+            raise OptionError(
+                f"compile: expected one process, found {launch.processes()}",
+                hint="leave --compile out",
+            )
     if config.arch not in models.ARCHITECTURES:
         raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
+    require_origin(config)
     if config.out.is_file():
         raise OutputExistsError(
             f"{config.out}: expected a folder for the training, found a file",
@@ -175,7 +291,7 @@ def write_config(trainer: Trainer) -> None:
     text = json.dumps(
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
     )
-    files.write_text(trainer.config.out / "config.json", text + "\n", overwrite=True)
+    files.write_text(trainer.config.out / CONFIG, text + "\n", overwrite=True)
 
 
 def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
@@ -185,5 +301,5 @@ def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(dataclasses.asdict(record) for record in history)
-    files.write_text(folder / "history.csv", text.getvalue(), overwrite=True)
-    plots.write_curves(folder / "curves.png", [dataclasses.asdict(r) for r in history])
+    files.write_text(folder / HISTORY, text.getvalue(), overwrite=True)
+    plots.write_curves(folder / CURVES, [dataclasses.asdict(r) for r in history])

@@ -2,7 +2,9 @@
 
 import copy
 import dataclasses
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,22 @@ from torch import Tensor, nn
 
 from sfseg import checkpoints, devices, metrics, models, states
 from sfseg.config import TrainConfig
+from sfseg.distributed import ALONE, World, own_device
 from sfseg.engines.eager import torch_engine
-from sfseg.errors import CheckpointError, NonFiniteError
-from sfseg.learning import average_weights, learning_rate, loss_of, make_optimizer
+from sfseg.errors import NonFiniteError
+from sfseg.learning import (
+    average_weights,
+    learning_rate,
+    loss_of,
+    make_optimizer,
+    pixel_weights,
+)
 from sfseg.predictor import Predictor
-from sfseg.samples import Patches
+from sfseg.samples import CPU, Patches
 from sfseg.sections import TrainingData
+from sfseg.start import identify_weights, start_network
 from sfseg.tiles import halo_px
+from sfseg.underway import differences
 
 STATE = f"state{checkpoints.SUFFIX}"
 SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
@@ -117,19 +128,37 @@ class Trainer:
         How and where to.
     data : TrainingData
         On what.
+    world : World
+        The processes that train together, this one among them.
     """
 
-    def __init__(self, config: TrainConfig, data: TrainingData) -> None:
+    def __init__(self, config: TrainConfig, data: TrainingData, world: World = ALONE) -> None:
         self.config = config
         self.data = data
-        self.device = devices.pick_device(config.device)
+        self.world = world
+        self.device = own_device(devices.pick_device(config.device))
+        if self.device.type == "cpu":
+            devices.keep_freed_memory()
         self.dtype = devices.pick_dtype(config.precision, self.device)
-        self.patches = Patches(data.training, config.recipe, seed=config.seed)
-        self.network = models.build(config.arch, seed=config.seed)
+        self.patches = Patches(
+            data.lessons,
+            config.recipe,
+            seed=config.seed,
+            # Elsewhere the CPU makes them meanwhile; MPS has no bicubic sampling.
+            device=self.device if self.device.type == "cuda" else CPU,
+            rank=world.rank,
+            processes=world.size,
+        )
+        self.network, self.origin = start_network(config)
+        self.teachers = [identify_weights(spec) for spec in config.teachers] or None
         devices.place(self.network, self.device)
         self.average = copy.deepcopy(self.network)
+        self.network = world.share(self.network)
         self.optimizer = make_optimizer(self.network, config.recipe)
-        self.forward = devices.compiled(self.network) if config.compile else self.network
+        parallel = world.parallel(self.network)
+        self.forward = devices.compiled(parallel) if config.compile else parallel
+        self.last_step = states.LastStep(self.network)
+        self.saved: tuple[int, int] | None = None
         self.progress = Progress()
         self.started = time.monotonic()
         self.first_step = 0
@@ -138,6 +167,16 @@ class Trainer:
     def steps(self) -> int:
         """Steps in the whole training."""
         return self.patches.steps * self.config.recipe.epochs
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether the steps of an epoch are done, and the epoch is not."""
+        return self.progress.step == (len(self.progress.history) + 1) * self.patches.steps
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are done."""
+        return len(self.progress.history) == self.config.recipe.epochs
 
     @property
     def seconds(self) -> float:
@@ -154,12 +193,24 @@ class Trainer:
         """What decides the weights that come out, as JSON holds it."""
         return {
             "arch": self.config.arch,
+            "init": self.origin,
+            "teachers": self.teachers,
             "seed": self.config.seed,
             "precision": str(self.dtype),
             "compile": self.config.compile,
+            "processes": self.world.size,
             "recipe": dataclasses.asdict(self.config.recipe),
             "data": self.data.description,
             "pixels_sha256": self.data.sha256,
+        }
+
+    @property
+    def circumstances(self) -> dict[str, Any]:
+        """What may move the last bits of the weights, and may differ when a training goes on."""
+        return {
+            "device": devices.describe(self.device, self.dtype),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "torch": torch.__version__,
         }
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -172,8 +223,7 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            If the loss or its gradient is no longer a number. The weights are left as they were,
-            but not the statistics of the batch normalisation.
+            If the loss or its gradient is no longer a number. All is as after the step before.
         """
         progress, recipe = self.progress, self.config.recipe
         rate = learning_rate(recipe, progress.step, self.steps)
@@ -183,22 +233,36 @@ class Trainer:
         images = images.to(self.device, memory_format=torch.channels_last)
         with devices.autocast(self.device, self.dtype):
             logits = self.forward(images)
-        loss = loss_of(recipe, logits.float(), targets.to(self.device))
+        part = self._part_of_loss(logits.float(), targets.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Afterwards the processes hold the mean of their gradients; the sum is wanted.
+        (part * self.world.size).backward()  # type: ignore[no-untyped-call]
         # An infinite bound clips nothing: only the norm is wanted.
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), torch.inf)
-        if not (loss.isfinite() and norm.isfinite()):
+        clipped = nn.utils.clip_grad_norm_(self.network.parameters(), torch.inf)
+        # Fetched at once: a GPU stands still meanwhile.
+        loss, norm = torch.stack([self.world.sum(part.detach()), clipped]).tolist()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.last_step.take_back()
             raise NonFiniteError(
                 f"step {progress.step + 1}: expected a finite loss and gradient, "
-                f"found {loss.item():g} and {norm.item():g}",
-                hint="train with --precision float32, or a lower --learning-rate",
+                f"found {loss:g} and {norm:g}",
+                hint="train anew into another --out, with --precision float32 or a lower "
+                f"--learning-rate; the state after step {progress.step} is kept",
             )
-        self.optimizer.step()
-        average_weights(self.average, self.network, recipe.ema_decay, progress.step)
-        progress.step += 1
-        progress.losses.append(loss.item())
+        with self.last_step.changing():
+            self.optimizer.step()
+            average_weights(self.average, self.network, recipe.ema_decay, progress.step)
+            progress.step += 1
+            progress.losses.append(loss)
         return self._step_record(rate)
+
+    def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute what this process's pixels add to the weighted mean over those of all."""
+        loss = loss_of(self.config.recipe, logits, targets)
+        if self.world.size == 1:
+            return loss
+        weight = pixel_weights(self.config.recipe, targets).sum()
+        return loss * (weight / self.world.sum(weight))
 
     def _step_record(self, rate: float) -> StepRecord:
         progress = self.progress
@@ -214,33 +278,50 @@ class Trainer:
             seconds_left=(time.monotonic() - self.started) / done * (self.steps - progress.step),
         )
 
-    def finish_epoch(self) -> EpochRecord:
-        """Validate and note the epoch down; write the weights if they are the best so far."""
+    def finish_epoch(self, stopped: Callable[[], bool]) -> EpochRecord | None:
+        """Validate and note the epoch down; write the weights if they are the best so far.
+
+        Parameters
+        ----------
+        stopped : callable
+            Is asked now and then whether to leave off.
+
+        Returns
+        -------
+        EpochRecord or None
+            None if it was left off: nothing is changed then.
+        """
         progress, recipe = self.progress, self.config.recipe
+        scores = self.validate(stopped) if self.world.is_first else {}
+        if scores is None:
+            return None
         record = EpochRecord(
             epoch=progress.step // self.patches.steps,
             loss=float(np.mean(progress.losses)),
             learning_rate=learning_rate(recipe, progress.step - 1, self.steps),
             seconds=self.seconds,
-            **self.validate(),
+            **scores,
         )
         best = progress.best_v_rand
-        progress.history.append(record)
-        progress.losses.clear()
-        if record.v_rand is None or best is None or record.v_rand > best:
+        is_best = record.v_rand is None or best is None or record.v_rand > best
+        if is_best and self.world.is_first:
             self.save_weights(record)
+        with self.last_step.changing():  # not before the weights are safe: else they could be lost
+            progress.history.append(record)
+            progress.losses.clear()
         return record
 
-    def validate(self) -> dict[str, float]:
+    def validate(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
         """Score the averaged network on the held-out sections, as predict and score would.
 
         Returns
         -------
-        dict of str to float
-            `SCORES` by name; empty where nothing is held out.
+        dict of str to float, or None
+            `SCORES` by name, empty where nothing is held out; None if it was left off.
         """
         if not self.data.validation:
             return {}
+        devices.give_back_memory()  # else it would count as taken below
         input_px = self.config.recipe.input_px
         engine = torch_engine(self.average, self.device, self.dtype)
         half = devices.available_bytes(self.device) // 2
@@ -250,9 +331,13 @@ class Trainer:
             input_px=input_px,
             limit_px=half // engine.bytes_per_px,
         )
-        prediction = np.stack([predict(section.image) for section in self.data.validation])
-        labels = np.stack([section.labels for section in self.data.validation])
-        scores = metrics.evaluate(prediction, labels)
+        predicted = []
+        for section in self.data.validation:
+            if stopped():
+                return None
+            predicted.append(predict(section.image))
+        labels = [section.labels for section in self.data.validation]
+        scores = metrics.evaluate_sections(predicted, labels)
         return {name: getattr(scores, name) for name in SCORES}
 
     def save_weights(self, record: EpochRecord) -> None:
@@ -269,39 +354,58 @@ class Trainer:
         )
         checkpoints.save_weights(self.weights, self.average, header, half=self.config.half)
 
-    def save_state(self) -> None:
-        """Make everything that going on needs durable."""
-        progress = dataclasses.replace(self.progress, seconds=self.seconds)
-        states.save_state(
-            self.config.out / STATE,
-            {"network": self.network, "average": self.average},
-            self.optimizer,
-            {
-                "config": self.fingerprint,
-                "progress": dataclasses.asdict(progress),
-            },
-        )
+    def save_state(self) -> int:
+        """Make everything that going on needs durable; for any thread, at any moment.
 
-    def load_state(self) -> None:
+        Returns
+        -------
+        int
+            The last finished step, which the state is of.
+
+        Raises
+        ------
+        NonFiniteError
+            If the weights hold NaN or infinity.
+        OSError
+            If the disk is full or fails. The state that was there stays.
+        """
+        with self.last_step.still() as is_whole:
+            progress = dataclasses.replace(self.progress, seconds=self.seconds)
+            now = (progress.step, len(progress.history))
+            if is_whole and now != self.saved and self.world.is_first:
+                states.save_state(
+                    self.config.out / STATE,
+                    {"network": self.last_step.tensors(), "average": self.average.state_dict()},
+                    self.optimizer,
+                    {
+                        "config": self.fingerprint,
+                        "circumstances": self.circumstances,
+                        "progress": dataclasses.asdict(progress),
+                    },
+                )
+                self.saved = now
+            return progress.step
+
+    def load_state(self) -> list[str]:
         """Go on from a saved state.
+
+        Returns
+        -------
+        list of str
+            The circumstances that were others, a line each: the last bits may differ for them.
 
         Raises
         ------
         CheckpointError
             If there is none, or it was started with another configuration or other data.
         """
-        path = self.config.out / STATE
-        networks = {"network": self.network, "average": self.average}
-        saved = states.load_state(path, networks, self.optimizer)
-        now = self.fingerprint
-        changed = sorted(key for key in now if now[key] != saved["config"].get(key))
-        if changed:
-            raise CheckpointError(
-                f"{path}: expected the configuration that the training was started with, "
-                f"found another {', '.join(changed)}",
-                hint="resume with the options that the training was started with",
-            )
-        progress = saved["progress"]
-        history = [EpochRecord(**record) for record in progress.pop("history")]
-        self.progress = Progress(**progress, history=history)
+        state = states.read_state(self.config.out / STATE)
+        state.refuse_other(self.fingerprint)
+        progress = state.facts["progress"]
+        with self.last_step.changing():
+            state.restore({"network": self.network, "average": self.average}, self.optimizer)
+            history = [EpochRecord(**record) for record in progress.pop("history")]
+            self.progress = Progress(**progress, history=history)
         self.first_step = self.progress.step
+        self.saved = (self.progress.step, len(history))
+        return differences(state.facts.get("circumstances", {}), self.circumstances)

@@ -12,12 +12,20 @@ def pair(tissue):
     return torch.from_numpy(np.stack([standardise(volume[0]), labels[0] / np.float32(255)]))
 
 
-def test_a_warped_patch_has_the_asked_size_even_where_the_section_is_smaller(pair, rng):
-    for side in (32, 128, 200):
-        assert augment.warped_patch(pair, side, rng).shape == (2, side, side)
+def draws(count, side, seed=0):
+    return [augment.draw(side, np.random.default_rng((seed, i))) for i in range(count)]
 
 
-def test_image_and_labels_are_moved_alike(pair, rng):
+def warped(pair, side, seed=0):
+    return augment.warp([pair], draws(1, side, seed), side)[0]
+
+
+def test_a_warped_patch_has_the_asked_size_even_where_the_section_is_smaller(pair):
+    for side in (32, 128, 192):
+        assert warped(pair, side).shape == (2, side, side)
+
+
+def test_image_and_labels_are_moved_alike(pair):
     """Membranes stay dark after the warp: the two would lose each other if moved apart."""
 
     def contrast(moved):
@@ -25,32 +33,76 @@ def test_image_and_labels_are_moved_alike(pair, rng):
         return image[labels > 0.9].mean() - image[labels < 0.1].mean()
 
     before = contrast(pair)
-    after = [contrast(augment.warped_patch(pair, 96, rng)) for _ in range(10)]
+    after = [contrast(warped(pair, 96, seed)) for seed in range(10)]
     assert np.mean(after) > 0.8 * before > 0
 
 
-def test_warped_labels_stay_probabilities(pair, rng):
-    labels = augment.warped_patch(pair, 96, rng)[1]
+def test_warped_labels_stay_probabilities(pair):
+    labels = warped(pair, 96)[1]
     assert labels.min() >= 0
     assert labels.max() <= 1
 
 
 def test_the_same_generator_state_gives_the_same_patch(pair):
-    one, same, other = (
-        augment.change_intensity(
-            augment.warped_patch(pair, 64, np.random.default_rng(seed))[:1],
-            np.random.default_rng(seed),
-        )
-        for seed in (1, 1, 2)
-    )
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
+    def patch(seed):
+        changes = draws(1, 64, seed)
+        return augment.change_intensity(augment.warp([pair], changes, 64)[:, :1], changes)
+
+    assert torch.equal(patch(1), patch(1))
+    assert not torch.equal(patch(1), patch(2))
 
 
-def test_intensity_is_changed_without_moving_anything(pair, rng):
-    changed = augment.change_intensity(pair[:1], rng)
-    correlation = np.corrcoef(pair[0].flatten(), changed[0].flatten())[0, 1]
+def test_intensity_is_changed_without_moving_anything(pair):
+    image = pair[None, :1, :128, :128]
+    changed = augment.change_intensity(image, draws(1, 128))
+    correlation = np.corrcoef(image.flatten(), changed.flatten())[0, 1]
     assert 0.7 < correlation < 0.999
+
+
+def test_a_patch_is_the_same_alone_and_in_a_batch_with_sections_of_other_sizes(pair):
+    pairs, changes = [pair, pair[:, :100, :70], pair.flip(-1)], draws(3, 96)
+    batch = augment.warp(pairs, changes, 96)
+    images = augment.change_intensity(batch[:, :1], changes)
+    for i in range(3):
+        alone = augment.warp([pairs[i]], [changes[i]], 96)
+        torch.testing.assert_close(batch[i : i + 1], alone, rtol=0, atol=1e-6)
+        image = augment.change_intensity(alone[:, :1], [changes[i]])
+        torch.testing.assert_close(images[i : i + 1], image, rtol=0, atol=1e-5)
+
+
+def test_every_other_patch_is_left_as_sharp_as_it_is(pair):
+    blurred = [change.blur_px > augment.NO_BLUR_PX for change in draws(200, 32)]
+    assert 0.4 < np.mean(blurred) < 0.6
+    image = pair[None, :1]
+    assert torch.equal(augment._blur(image, torch.full((1, 1, 1, 1), augment.NO_BLUR_PX)), image)
+
+
+def test_a_blur_is_that_of_scipy(pair):
+    from scipy.ndimage import gaussian_filter
+
+    for sigma in (0.4, 1.1):
+        blurred = augment._blur(pair[None, :1], torch.full((1, 1, 1, 1), sigma))[0, 0]
+        expected = gaussian_filter(pair[0].numpy(), sigma, mode="mirror", radius=3)
+        np.testing.assert_allclose(blurred, expected, atol=1e-5)
+
+
+def test_noise_is_normal_and_of_the_patch_s_own_seed():
+    noise = augment._noise(torch.zeros(2, 1, 128, 128), [5, 6])
+    assert abs(noise.mean()) < 0.02
+    assert abs(noise.std() - 1) < 0.02
+    assert torch.equal(augment._noise(torch.zeros(1, 1, 128, 128), [6])[0], noise[1])
+
+
+@pytest.mark.gpu
+def test_the_gpu_warps_as_the_cpu_does(pair):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    changes = draws(2, 96)
+    on_cpu, on_gpu = (
+        augment.warp([pair.to(device)] * 2, changes, 96).cpu() for device in ("cpu", "cuda")
+    )
+    # Where a reflected border or an edge falls between pixels, the last bit of a place matters.
+    assert (on_cpu - on_gpu).abs().mean() < 1e-4
 
 
 def test_a_plain_patch_is_a_piece_of_the_section(pair, rng):

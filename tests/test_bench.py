@@ -10,15 +10,18 @@ from typer.testing import CliRunner
 
 from sfseg import bench as verb
 from sfseg import devices, rates
-from sfseg.bench import bench
+from sfseg.bench import TrainingRow, bench
 from sfseg.cli import app
+from sfseg.cli.bench import format_training
 from sfseg.config import BenchConfig
 from sfseg.engines import vino
 from sfseg.errors import DeviceError, MissingExtraError, OptionError, UnknownNameError
 from sfseg.models import ARCHITECTURES, build
+from sfseg.models.cost import count_flop
+from sfseg.recipes import DEFAULT
 
 CPU = torch.device("cpu")
-KEYS = ["config", "machine", "rates", "rows", "end_to_end"]
+KEYS = ["config", "machine", "rates", "rows", "end_to_end", "training"]
 TINY = ("--side", "32", "--repeats", "1", "--device", "cpu")
 
 
@@ -58,6 +61,8 @@ def test_json_has_everything_in_one_object(found):
         "side_px": 32,
         "repeats": 1,
         "device": "cpu",
+        "train": False,
+        "patch_px": 256,
     }
     assert figures["machine"]["threads"] == torch.get_num_threads()
     assert figures["machine"]["gpu"] is None
@@ -127,7 +132,7 @@ def test_the_table_names_the_machine_the_rows_and_the_prediction(monkeypatch):
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_operations_are_two_for_each_weight_at_each_place_it_is_applied(arch):
     network = build(arch).eval()
-    counted = verb._count_flop(network, 48 * 80)
+    counted = count_flop(network, 48 * 80)
     flop = []
 
     def count(layer, inputs, output):
@@ -177,7 +182,61 @@ def test_nothing_is_predicted_where_the_network_has_no_weights():
     assert {row.arch for row in result.rows} == {"unet"}
 
 
-@pytest.mark.parametrize("wrong", [("--side", "40"), ("--repeats", "0"), ("--engine", "eager")])
+@pytest.fixture(scope="module")
+def trained():
+    """What the command says of the training steps of a network, and the table it makes of them."""
+    result = run(*TINY, "--train", "--patch", "32", "--arch", "sfnet", "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout), result.stderr
+
+
+def test_training_is_measured_plain_first_and_then_as_train_does_it(trained):
+    figures, said = trained
+    assert (figures["rows"], figures["end_to_end"]) == ([], None)
+    plain, ours = figures["training"]
+    assert (plain["engine"], plain["precision"]) == ("plain", "float32")
+    assert ours["engine"] == "torch"
+    assert ours["precision"] == rates.precisions(CPU)[-1]
+    assert (plain["steps"], ours["steps"]) == (1, 1)
+    assert said.index("plain training steps") < said.index("steps of sfseg train, by torch")
+
+
+def test_the_figures_of_training_are_those_of_its_seconds(trained):
+    figures, _ = trained
+    best = max(figures["rates"]["matmul_tflops"].values())
+    pixels = DEFAULT.batch_size * 32 * 32
+    plain, _ = figures["training"]
+    assert plain["times_plain"] == 1
+    assert plain["percent_waiting"] == 0
+    for row in figures["training"]:
+        assert row["flop"] == 3 * count_flop(build("sfnet").eval(), pixels)
+        assert row["steps_s"] == pytest.approx(1 / row["seconds"])
+        assert row["megapixels_s"] == pytest.approx(pixels / 1e6 / row["seconds"])
+        assert row["percent_of_matmul"] == pytest.approx(100 * row["tflops"] / best)
+        assert row["times_plain"] == pytest.approx(plain["seconds"] / row["seconds"])
+        assert 0 <= row["percent_waiting"] < 100
+
+
+def test_the_table_of_training_has_a_line_for_each_way(trained):
+    rows = [TrainingRow(**row) for row in trained[0]["training"]]
+    title, head, *lines = format_training(rows)
+    assert title == "a training step on 4 patches of 32x32"
+    assert [line.split()[:3] for line in lines] == [
+        [row.arch, row.engine, row.precision] for row in rows
+    ]
+    assert {len(line) for line in (head, *lines)} == {len(head)}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--side", "40"),
+        ("--repeats", "0"),
+        ("--engine", "eager"),
+        ("--patch", "40"),
+        ("--engine", "openvino", "--train"),
+    ],
+)
 def test_options_that_cannot_be_are_refused_with_a_hint(wrong):
     result = run(*wrong)
     assert result.exit_code == 2

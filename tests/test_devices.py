@@ -1,4 +1,6 @@
 import errno
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -102,3 +104,42 @@ def test_compiling_without_a_compiler_says_what_to_do_instead(monkeypatch):
 )
 def test_running_out_of_memory_is_told_from_other_errors(error, expected):
     assert devices.is_out_of_memory(error) is expected
+
+
+FAULTS = """
+import resource, sys, torch
+from sfseg import devices
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)  # 64 MiB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+devices.keep_freed_memory()
+for _ in range(12):  # until the small things have found places between the large ones
+    faults()
+held = devices.used_bytes()
+after = faults()
+devices.give_back_memory()
+print(before, after, (held - devices.used_bytes()) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    """Counted in a process of its own, since it cannot be undone."""
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    ).stdout
+    before, after, given_back_mib = map(int, found.split())
+    if before < 16:
+        pytest.skip("pages are so large here that there is nothing to count")
+    assert after < before / 8
+    assert given_back_mib >= 60
+
+
+def test_without_the_gnu_c_library_memory_is_left_alone(monkeypatch):
+    monkeypatch.setattr(devices.sys, "platform", "darwin")
+    devices.keep_freed_memory()
+    devices.give_back_memory()

@@ -1,15 +1,24 @@
 """The examples run, each as a user would run it."""
 
 import os
+import re
+import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sfseg.cli import app
 from sfseg.io import open_stack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+TUTORIAL = (EXAMPLES / "finetune_on_your_data.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL)
+SCALED_DOWN = ("--epochs", "1", "--patch", "64")
+"""What the tutorial's training is given besides, so that it takes seconds."""
 
 
 def run(script, argument, tmp_path):
@@ -45,3 +54,37 @@ def test_the_sample_is_the_tissue_that_its_page_says(name):
     expected = dict(zip(("volume", "labels"), make_tissue((3, 256, 256), seed=2), strict=True))
     with open_stack(EXAMPLES / "sample" / f"{name}.tif") as stack:
         assert (stack.read() != expected[name]).mean() < 1e-3
+
+
+def v_rand(table):
+    return float(re.search(r"^V_Rand +([\d.]+) ", table, re.MULTILINE)[1])
+
+
+def test_the_tutorial_runs_from_its_first_line_to_its_last_and_finds_what_it_shows(
+    tmp_path, monkeypatch
+):
+    """The scores before the training to a hundredth; the training itself is scaled down."""
+    monkeypatch.chdir(tmp_path)
+    shown = [text for language, text in BLOCKS if language == "text"]
+    before, pairs, _, after = shown
+    printed, said = [], []
+    for language, block in BLOCKS:
+        if language == "python":
+            (tmp_path / "files.py").write_text(block)
+            runpy.run_path("files.py")
+        elif language == "sh":
+            for line in block.splitlines():
+                arguments = shlex.split(line, comments=True)[1:]
+                if arguments[0] == "train":
+                    arguments += SCALED_DOWN
+                result = CliRunner().invoke(app, arguments)
+                assert result.exit_code == 0, result.output
+                printed.append(result.stdout)
+                said += result.stderr.splitlines()
+    tables = [text for text in printed if "V_Rand" in text]
+    assert v_rand(tables[0]) == pytest.approx(v_rand(before), abs=0.01)
+    assert len(tables) == 2
+    assert v_rand(after) > v_rand(before)
+    for line in pairs.splitlines():  # grey values may differ by rounding on other platforms
+        start = line.split("; ")[0]
+        assert any(heard.startswith(start) for heard in said), line

@@ -9,11 +9,16 @@ from pathlib import Path
 import sfseg
 
 ROOT = Path(sfseg.__file__).parent
-VERBS = {"bench", "fetch", "predict", "score", "train"}
+VERBS = {"bench", "compare", "fetch", "predict", "score", "train"}
 LEAVES = {"errors", "terms", "config", "recipes"}
 SIDEWAYS = {
     ("train", "fetch"),  # a training by a dataset's name fetches it
     ("bench", "predict"),  # what is measured is what the user runs
+    ("bench", "train"),
+    ("compare", "fetch"),  # and what is compared is what the user trains, predicts and scores
+    ("compare", "train"),
+    ("compare", "predict"),
+    ("compare", "score"),
 }
 
 

@@ -15,7 +15,7 @@ from scipy.stats import entropy
 
 from sfseg.contingency import Tallies, group, tally
 from sfseg.errors import NonFiniteError, ShapeMismatchError, StackError
-from sfseg.metrics import ALPHAS, THRESHOLDS, evaluate, v_info, v_rand
+from sfseg.metrics import ALPHAS, THRESHOLDS, evaluate, evaluate_sections, v_info, v_rand
 from sfseg.sweep import as_stack, sweep_section
 
 OWN_VECTORS = Path(__file__).parent / "vectors"
@@ -273,9 +273,26 @@ def test_sections_can_have_other_numbers():
     assert [row.section for row in scores.per_section] == [25, 30]
 
 
+def test_sections_of_several_sizes_are_scored_together(tissue):
+    """At each threshold V_Rand and V_Info are means of sections, and Dice counts all pixels."""
+    labels = [tissue[1][0], tissue[1][1, :96, :64]]
+    predicted = [np.roll(section, 2, 0) for section in labels]
+    together = evaluate_sections(predicted, labels)
+    alone = [evaluate(*pair) for pair in zip(predicted, labels, strict=True)]
+    assert together.shape == (2, 128, 160)
+    for row, *rows in zip(together.per_threshold, *(s.per_threshold for s in alone), strict=True):
+        assert row.v_rand == pytest.approx(np.mean([r.v_rand for r in rows]))
+        assert row.v_info == pytest.approx(np.mean([r.v_info for r in rows]))
+    assert min(s.dice for s in alone) < together.dice < max(s.dice for s in alone)
+    stack = np.stack(labels[:1] * 2)
+    assert evaluate_sections(list(stack), list(stack)) == evaluate(stack, stack)
+
+
 def test_unequal_shapes_are_refused():
     with pytest.raises(ShapeMismatchError, match=r"expected the shape of labels, \(4, 4\)"):
         evaluate(TWO_CELLS[:3], TWO_CELLS)
+    with pytest.raises(ShapeMismatchError, match=r"a section of shape \(4, 4\) as in labels"):
+        evaluate_sections([TWO_CELLS, TWO_CELLS[:3]], [TWO_CELLS, TWO_CELLS])
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.uint32, np.complex64])

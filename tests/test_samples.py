@@ -1,16 +1,12 @@
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from sfseg.config import TrainConfig
-from sfseg.errors import OptionError, ShapeMismatchError, StackError
-from sfseg.io import write_stack
 from sfseg.recipes import DEFAULT, THESIS
 from sfseg.samples import Patches
-from sfseg.sections import Section, load_training_data, split_sections
+from sfseg.sections import Section
 
 SMALL = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=3)
 
@@ -18,10 +14,6 @@ SMALL = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=3)
 @pytest.fixture
 def sections(tissue):
     return [Section(image, labels) for image, labels in zip(*tissue, strict=True)]
-
-
-def config(**options):
-    return TrainConfig(out=Path("unused"), **options)
 
 
 def test_a_batch_is_a_function_of_seed_epoch_and_step_alone(sections):
@@ -55,83 +47,27 @@ def test_the_thesis_sees_each_section_in_each_of_its_eight_orientations(tissue):
     assert len({view.numpy().tobytes() for view in views}) == 8
 
 
-def test_the_first_eighth_is_held_out_by_default():
-    assert split_sections(config(), 30, "1-24") == (tuple(range(3, 24)), (0, 1, 2))
+def test_processes_together_see_what_one_would_see(sections):
+    alone = Patches(sections, dataclasses.replace(SMALL, batch_size=6), seed=4)
+    together = [Patches(sections, SMALL, seed=4, rank=rank, processes=2) for rank in range(2)]
+    assert [p.steps for p in together] == [alone.steps] * 2
+    for step in range(alone.steps):  # 6 patches, then 2
+        expected = alone.batch(1, step)
+        shares = [patches.batch(1, step) for patches in together]
+        for i in range(2):
+            for rank in range(2):
+                torch.testing.assert_close(shares[rank][i], expected[i][rank::2], rtol=0, atol=1e-5)
 
 
-def test_named_validation_sections_are_never_trained_on():
-    training, held = split_sections(config(validation="20-24"), 30, "1-24")
-    assert held == tuple(range(19, 24))
-    assert training == tuple(range(19))
+def test_a_process_for_which_nothing_is_left_gets_a_batch_of_none(sections):
+    patches = Patches(sections[:1], SMALL, seed=4, rank=3, processes=4)
+    images, targets = patches.batch(0, 0)
+    assert images.shape == targets.shape == (0, 1, 32, 32)
 
 
-def test_validation_none_and_the_thesis_train_on_everything():
-    assert split_sections(config(validation="none"), 4, None) == ((0, 1, 2, 3), ())
-    assert split_sections(config(recipe=THESIS), 30, "1-24")[1] == ()
-
-
-def test_holding_out_everything_is_refused():
-    with pytest.raises(OptionError, match="left to train on"):
-        split_sections(config(validation="1-4"), 4, None)
-
-
-def test_own_files_are_read_and_described(tissue_files, tissue):
-    data = load_training_data(
-        config(
-            dataset=None,
-            images=str(tissue_files / "volume.tif"),
-            labels=str(tissue_files / "labels.tif"),
-            sections="2-4",
-        ),
-        None,
-    )
-    assert data.description == "volume.tif sections 3-4 (validation 2)"
-    assert data.voxel_size_nm == (50, 4, 4)
-    np.testing.assert_array_equal(data.training[0].image, tissue[0][2])
-    np.testing.assert_array_equal(data.training[0].labels, tissue[1][2])
-
-
-def test_the_hash_of_the_data_changes_with_one_pixel(sections):
-    from sfseg.sections import TrainingData
-
-    data = TrainingData(tuple(sections), (), None, "x")
-    labels = sections[0].labels.copy()
-    labels[5, 5] ^= 255
-    changed = dataclasses.replace(
-        data, training=(Section(sections[0].image, labels), *sections[1:])
-    )
-    assert data.sha256 != changed.sha256
-
-
-def test_labels_of_another_shape_are_refused(tissue_files):
-    small = np.zeros((4, 10, 10), np.uint8)
-    small[:, 5:] = 255
-    write_stack(tissue_files / "small.tif", small, small.shape, small.dtype)
-    with pytest.raises(ShapeMismatchError, match=r"small\.tif"):
-        load_training_data(
-            config(
-                dataset=None,
-                images=str(tissue_files / "volume.tif"),
-                labels=str(tissue_files / "small.tif"),
-            ),
-            None,
-        )
-
-
-def test_labels_with_one_value_only_are_refused(tissue_files, tissue):
-    flat = np.full_like(tissue[1], 255)
-    write_stack(tissue_files / "flat.tif", flat, flat.shape, flat.dtype)
-    with pytest.raises(StackError, match="255"):
-        load_training_data(
-            config(
-                dataset=None,
-                images=str(tissue_files / "volume.tif"),
-                labels=str(tissue_files / "flat.tif"),
-            ),
-            None,
-        )
-
-
-def test_images_without_labels_are_refused():
-    with pytest.raises(OptionError, match="--labels"):
-        load_training_data(config(images="x.tif"), None)
+def test_sections_of_different_sizes_give_patches_of_one_size(sections):
+    smaller = Section(sections[0].image[:50, :40], sections[0].labels[:50, :40])
+    for augmentation in ("full", "eightfold", "none"):
+        recipe = dataclasses.replace(SMALL, augmentation=augmentation, patch_px=64)
+        images, _ = Patches([sections[1], smaller], recipe, seed=1).batch(0, 0)
+        assert images.shape == (3, 1, 64, 64)

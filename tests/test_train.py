@@ -7,46 +7,27 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg import checkpoints, trainer
+from sfseg import checkpoints
 from sfseg.config import TrainConfig
-from sfseg.errors import (
-    CheckpointError,
-    DeviceError,
-    NonFiniteError,
-    OptionError,
-    OutputExistsError,
-)
+from sfseg.errors import DeviceError, OptionError, OutputExistsError
 from sfseg.learning import average_weights, learning_rate, loss_of
 from sfseg.recipes import DEFAULT, THESIS
 from sfseg.train import EpochRecord, StepRecord, train
-from sfseg.trainer import STATE
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=2, epochs=3)
 
 
-def own_config(folder):
+@pytest.fixture
+def config(tissue_files):
     """Train on three sections in two steps an epoch, hold one out."""
     return TrainConfig(
-        out=folder / "run",
+        out=tissue_files / "run",
         recipe=TINY,
-        images=str(folder / "volume.tif"),
-        labels=str(folder / "labels.tif"),
+        images=str(tissue_files / "volume.tif"),
+        labels=str(tissue_files / "labels.tif"),
         sections="1-4",
         precision="float32",
     )
-
-
-@pytest.fixture
-def config(tissue_files):
-    return own_config(tissue_files)
-
-
-@pytest.fixture(scope="module")
-def whole(tissue_folder, tmp_path_factory):
-    """The folder of the same training, uninterrupted."""
-    out = tmp_path_factory.mktemp("whole")
-    train(dataclasses.replace(own_config(tissue_folder), out=out))
-    return out
 
 
 def stop_after(steps):
@@ -80,55 +61,10 @@ def test_a_training_leaves_weights_history_curves_and_configuration(config):
     assert not list(config.out.glob("*.part"))
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_a_stopped_and_resumed_training_ends_bit_for_bit_like_an_uninterrupted_one(
-    config, whole, steps
-):
-    assert not train(config, **stop_after(steps)).finished
-    result = train(dataclasses.replace(config, resume=True))
-    assert result.finished
-    expected, saved = checkpoints.read_tensors(whole / STATE)
-    found, _ = checkpoints.read_tensors(config.out / STATE)
-    assert expected.keys() == found.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(tensor, found[name]), name
-    theirs, ours = (
-        checkpoints.read_tensors(f / "weights.safetensors") for f in (whole, config.out)
-    )
-    assert all(torch.equal(tensor, ours[0][name]) for name, tensor in theirs[0].items())
-    assert ours[1]["training"]["epoch"] == theirs[1]["training"]["epoch"]
-    assert [r.loss for r in result.history] == [r["loss"] for r in saved["progress"]["history"]]
-
-
-def test_resuming_without_a_state_is_refused(config):
-    with pytest.raises(CheckpointError, match="found no state"):
-        train(dataclasses.replace(config, resume=True))
-
-
-def test_resuming_with_another_configuration_says_what_changed(config):
-    train(config, **stop_after(1))
-    with pytest.raises(CheckpointError, match="seed"):
-        train(dataclasses.replace(config, resume=True, seed=1))
-
-
 def test_a_folder_with_a_training_is_not_overwritten(config):
     train(config, **stop_after(1))
     with pytest.raises(OutputExistsError, match="--resume"):
         train(config)
-
-
-def test_a_loss_that_is_no_number_stops_training_and_keeps_the_last_good_state(config, monkeypatch):
-    def loss_that_breaks(recipe, logits, targets):
-        loss_that_breaks.calls += 1
-        return loss_of(recipe, logits, targets) * (1 if loss_that_breaks.calls < 3 else np.nan)
-
-    loss_that_breaks.calls = 0
-    monkeypatch.setattr(trainer, "loss_of", loss_that_breaks)
-    with pytest.raises(NonFiniteError, match="step 3"):
-        train(dataclasses.replace(config, save_every_s=0))
-    tensors, saved = checkpoints.read_tensors(config.out / STATE)  # refuses NaN itself
-    assert saved["progress"]["step"] == 2
-    assert tensors
 
 
 def test_a_missing_device_is_refused_before_any_work(config):

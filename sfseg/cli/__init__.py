@@ -7,6 +7,7 @@ import typer
 
 from sfseg import __version__
 from sfseg.cli.bench import bench
+from sfseg.cli.compare import compare
 from sfseg.cli.console import Commands, exit_on_terminate
 from sfseg.cli.fetch import fetch
 from sfseg.cli.predict import predict
@@ -39,10 +40,10 @@ def sfseg(
         ),
     ] = False,
 ) -> None:
-    """Membrane maps of electron-microscopy stacks: fetch, train, predict, score, bench."""
+    """Membrane maps of electron-microscopy stacks: fetch, train, predict, score, compare, bench."""
 
 
-for command in (fetch, train, predict, score, bench):
+for command in (fetch, train, predict, score, compare, bench):
     app.command()(command)
 
 

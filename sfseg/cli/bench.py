@@ -1,6 +1,7 @@
 """`sfseg bench`: how fast the networks run on this machine, as a table or JSON."""
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,7 @@ from sfseg.config import BenchConfig
 from sfseg.terms import describe_shape
 
 if TYPE_CHECKING:
-    from sfseg.bench import BenchResult, EndToEnd, Row
+    from sfseg.bench import BenchResult, EndToEnd, Row, TrainingRow
     from sfseg.rates import Machine, Rates
 
 DEFAULTS = BenchConfig()
@@ -33,13 +34,19 @@ def bench(
         int, typer.Option(help="Passes to take the median of; fewer of slow ones.")
     ] = DEFAULTS.repeats,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = DEFAULTS.device,
+    train: Annotated[
+        bool, typer.Option("--train", help="Measure training steps instead of predictions.")
+    ] = False,
+    patch: Annotated[
+        int, typer.Option(help="With --train: side of a patch in pixels.")
+    ] = DEFAULTS.patch_px,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure how fast the networks run on this machine, in about a minute.
 
     Each network, engine and precision on one section, as ratios to plain PyTorch and to the rate of
     a matrix product; then a prediction from file to file. sfnet runs with the shipped weights, the
-    others with random ones.
+    others with random ones. With --train: steps of plain PyTorch, then of `sfseg train` itself.
     """
     from sfseg import bench as verb
 
@@ -49,6 +56,8 @@ def bench(
         side_px=side,
         repeats=repeats,
         device=device,
+        train=train,
+        patch_px=patch,
     )
     result = verb.bench(config, report=say)
     give(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))
@@ -56,11 +65,31 @@ def bench(
 
 def format_table(result: "BenchResult") -> str:
     """Lay the figures out for a person."""
+    lines = [describe_machine(result.machine), describe_rates(result.rates), ""]
+    lines += format_training(result.training) if result.training else format_passes(result)
+    return "\n".join(lines)
+
+
+def format_training(rows: "Sequence[TrainingRow]") -> list[str]:
+    """Lay the training steps out."""
+    batch, side = rows[0].batch_size, rows[0].patch_px
+    return [
+        f"a training step on {batch} patches of {side}x{side}",
+        f"{'':11}{'engine':10}{'precision':10}{'seconds':>9}{'steps/s':>9}{'Mpx/s':>9}"
+        f"{'TFLOP/s':>9}{'of matmul':>11}{'x plain':>9}{'waiting':>10}{'steps':>8}",
+        *(
+            f"{row.arch:11}{row.engine:10}{row.precision:10}{row.seconds:9.4f}{row.steps_s:9.2f}"
+            f"{row.megapixels_s:9.2f}{row.tflops:9.3f}{row.percent_of_matmul:9.1f} %"
+            f"{row.times_plain:9.2f}{row.percent_waiting:8.1f} %{row.steps:8}"
+            for row in rows
+        ),
+    ]
+
+
+def format_passes(result: "BenchResult") -> list[str]:
+    """Lay the predictions out."""
     side = result.config.side_px
     lines = [
-        describe_machine(result.machine),
-        describe_rates(result.rates),
-        "",
         f"a section of {side}x{side}, in memory",
         f"{'':11}{'engine':10}{'precision':10}{'seconds':>9}{'Mpx/s':>9}{'TFLOP/s':>9}"
         f"{'of matmul':>11}{'x plain':>9}{'off by':>9}{'passes':>8}",
@@ -68,7 +97,7 @@ def format_table(result: "BenchResult") -> str:
     lines += [format_row(row) for row in result.rows]
     if result.end_to_end:
         lines += ["", *describe_prediction(result.end_to_end)]
-    return "\n".join(lines)
+    return lines
 
 
 def describe_machine(machine: "Machine") -> str:

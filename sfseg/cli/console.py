@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from sfseg.errors import OptionError, SfsegError
+from sfseg.launch import is_first
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -36,19 +37,25 @@ class Commands(TyperGroup):
 
 def say(message: str) -> None:
     """Print plain text to stderr; stdout carries the product only."""
+    if is_first():
+        _write(message)
+
+
+def _write(message: str) -> None:
     # Not typer.echo: it goes past the stream that Rich puts in place to print above a bar.
     sys.stderr.write(f"{message}\n")
 
 
 def give(product: object) -> None:
     """Print the product, or a part of it, to stdout."""
-    sys.stdout.write(f"{product}\n")
-    sys.stdout.flush()
+    if is_first():
+        sys.stdout.write(f"{product}\n")
+        sys.stdout.flush()
 
 
 def say_error(error: SfsegError | OSError) -> None:
     """Print an error as plain text: Rich would read "[uint8]" as markup."""
-    say(f"error: {error}")
+    _write(f"error: {error}")
 
 
 @contextlib.contextmanager
@@ -109,7 +116,7 @@ def progress(what: str) -> Iterator[Progress]:
     from rich.console import Console
 
     console = Console(stderr=True)
-    is_terminal = sys.stderr.isatty()
+    is_terminal = sys.stderr.isatty() and is_first()
     columns = (  # a line of training is 80 characters wide with this bar
         rich.BarColumn(bar_width=10),
         rich.TextColumn("{task.description}", markup=False),

@@ -1,21 +1,20 @@
 """`sfseg train`: a network from a dataset or the user's own stacks."""
 
 import dataclasses
-import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.console import Progress, format_time, give, on_signals, progress, say
+from sfseg.cli.console import Progress, format_time, give, progress, say
+from sfseg.cli.stop import Stop, describe_stop
 from sfseg.config import (
     DEFAULT_DATASET,
     Precision,
     TrainConfig,
 )
-from sfseg.recipes import Augmentation, Recipe, find_recipe
+from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.terms import LabelKind
 
 if TYPE_CHECKING:
@@ -25,23 +24,41 @@ DEFAULTS = TrainConfig(out=Path("runs"))
 
 
 def train(
-    arch: Annotated[str, typer.Option(help="sfnet, fusionnet or unet.")] = DEFAULTS.arch,
+    arch: Annotated[
+        str | None,
+        typer.Option(help="sfnet, fusionnet or unet. [default: sfnet, or that of --init]"),
+    ] = None,
     recipe: Annotated[
-        str, typer.Option(help="default, thesis or thesis-piriform (the thesis to the letter).")
-    ] = DEFAULTS.recipe.name,
+        str | None,
+        typer.Option(
+            help="default, finetune, student, thesis or thesis-piriform (the thesis to the "
+            "letter). [default: default; finetune with --init, student with --teacher]"
+        ),
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(help="A dataset of `sfseg fetch --list`, split as usual. [default: isbi2012]"),
     ] = None,
     images: Annotated[
-        str | None, typer.Option(help="Your own stack instead of a dataset; needs --labels.")
+        str | None,
+        typer.Option(
+            help="Your own data: a stack, or a folder or pattern of stacks or images; "
+            "needs --labels."
+        ),
     ] = None,
-    labels: Annotated[str | None, typer.Option(help="Labels of --images.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Labels of --images: a stack, or a folder or pattern of like names."),
+    ] = None,
     labels_are: Annotated[
         LabelKind, typer.Option(help="What is not 0 in --labels: cells, membranes, or cell ids.")
     ] = DEFAULTS.labels_are,
     sections: Annotated[
-        str | None, typer.Option(help="Sections to train on, as in 1-24. [default: the split's]")
+        str | None,
+        typer.Option(
+            help="Sections to train on, as in 1-24; numbered through all stacks. "
+            "[default: the split's, or all]"
+        ),
     ] = None,
     validation: Annotated[
         str | None,
@@ -49,6 +66,25 @@ def train(
     ] = None,
     axes: Annotated[
         str | None, typer.Option(help="Axes of files whose metadata are silent, as in ZYX.")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from weights: a shipped name, a file, or a training's folder. The recipe "
+            "is then finetune: a quarter of the epochs and of the learning rate. Lower "
+            "--learning-rate further where the first epochs are worse than the start."
+        ),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Learn also from sections without labels, marked by these weights; give it "
+            "several times for their mean. The recipe is then student."
+        ),
+    ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(help="Stack without labels for --teacher. [default: the dataset's]"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
@@ -74,6 +110,12 @@ def train(
     half: Annotated[
         bool, typer.Option("--half", help="Store float16 kernels: half the file.")
     ] = False,
+    save_every: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Save the state so often, besides after each epoch."
+        ),
+    ] = DEFAULTS.save_every_s,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/ARCH-DATA]")
     ] = None,
@@ -87,11 +129,12 @@ def train(
     """
     from sfseg import train as verb
 
+    arch = arch or default_arch(init)
     config = TrainConfig(
         out=out or default_folder(arch, dataset, images),
         arch=arch,
         recipe=make_recipe(
-            recipe,
+            recipe or default_recipe(init, teacher).name,
             epochs=epochs,
             batch_size=batch_size,
             patch_px=patch,
@@ -105,42 +148,28 @@ def train(
         sections=sections,
         validation=validation,
         axes=axes,
+        init=init,
+        teachers=tuple(teacher or ()),
+        unlabelled=unlabelled,
         seed=seed,
         device=device,
         precision=precision,
         compile=compile_,
         half=half,
         resume=resume,
+        save_every_s=save_every,
     )
     verb.refuse_unusable(config)
     say(describe_run(config))
     stop = Stop()
-    with on_signals(stop), progress("training") as bar:
-        result = verb.train(config, report=reporter(bar, stop), say=say, stop=stop.event)
+    with stop.listening(), progress("training") as bar:
+        result = verb.train(
+            config, report=reporter(bar), say=say, stop=stop.event, on_start=stop.arm
+        )
     if not result.finished:
-        say(f"stopped; --resume --out {config.out} goes on")
+        say(describe_stop(result.step))
         raise typer.Exit(stop.exit_code)
     give(result.weights)
-
-
-class Stop:
-    """What a signal does: once, training stops after the running step; twice, at once.
-
-    Before the first step there is no state to save, so one signal is enough.
-    """
-
-    def __init__(self) -> None:
-        self.event = threading.Event()
-        self.exit_code = 0
-        self.has_state = False
-
-    def __call__(self, exit_code: int) -> None:
-        """Take a signal."""
-        if self.event.is_set() or not self.has_state:
-            sys.exit(exit_code)
-        self.exit_code = exit_code
-        self.event.set()
-        say("stopping after this step; once more to stop at once")
 
 
 def make_recipe(name: str, **overrides: Any) -> Recipe:
@@ -152,16 +181,22 @@ def make_recipe(name: str, **overrides: Any) -> Recipe:
     return find_recipe(name)
 
 
+def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:
+    """Choose the recipe for what a network starts from and learns from."""
+    return FINETUNE if init else STUDENT if teacher else DEFAULTS.recipe
+
+
 def describe_run(config: TrainConfig) -> str:
     """Say what is trained, on which device, and where to."""
     from sfseg.devices import describe, pick_device, pick_dtype
 
     device = pick_device(config.device)
     where = describe(device, pick_dtype(config.precision, device))
-    return f"{config.arch}, recipe {config.recipe.name}, on {where}, into {config.out}"
+    origin = f" from {config.init}" if config.init else ""
+    return f"{config.arch}{origin}, recipe {config.recipe.name}, on {where}, into {config.out}"
 
 
-def reporter(bar: Progress, stop: Stop) -> "Callable[[StepRecord | EpochRecord], None]":
+def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
     """Show steps on the bar and print a line for each epoch."""
     from sfseg.trainer import EpochRecord
 
@@ -169,10 +204,18 @@ def reporter(bar: Progress, stop: Stop) -> "Callable[[StepRecord | EpochRecord],
         if isinstance(record, EpochRecord):
             say(describe_epoch(record))
         else:
-            stop.has_state = True
             bar.update(record.step, record.steps, describe_step(record), record.seconds_left)
 
     return report
+
+
+def default_arch(init: str | None) -> str:
+    """Take the architecture of the weights to start from."""
+    if init is None:
+        return DEFAULTS.arch
+    from sfseg.checkpoints import load_header
+
+    return load_header(init).arch
 
 
 def default_folder(arch: str, dataset: str | None, images: str | None) -> Path:

@@ -1,0 +1,161 @@
+"""`sfseg compare`: architectures under one recipe, in a table beside the thesis'."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sfseg.cli.console import Progress, format_time, give, progress, say
+from sfseg.cli.stop import Stop, command_to_resume
+from sfseg.cli.train import describe_step
+from sfseg.config import CompareConfig, Precision
+from sfseg.recipes import Recipe, find_recipe
+
+if TYPE_CHECKING:
+    from sfseg.comparison.results import RunScore
+    from sfseg.comparison.runs import Stage
+    from sfseg.trainer import EpochRecord, StepRecord
+
+DEFAULTS = CompareConfig(out=Path("runs"))
+
+
+def compare(
+    archs: Annotated[str, typer.Option(help="Architectures, with commas between them.")] = ",".join(
+        DEFAULTS.archs
+    ),
+    recipe: Annotated[
+        str, typer.Option(help="default or thesis (for piriform thesis-piriform is taken then).")
+    ] = DEFAULTS.recipe.name,
+    dataset: Annotated[
+        str, typer.Option(help="A dataset of `sfseg fetch --list`.")
+    ] = DEFAULTS.dataset,
+    seeds: Annotated[
+        int, typer.Option(help="Train each with the seeds 0, 1 ... up to so many.")
+    ] = DEFAULTS.seeds,
+    budget: Annotated[
+        float, typer.Option(help="Share of the recipe's epochs; the table says so.")
+    ] = DEFAULTS.budget,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validate by so many blocks of neighbouring sections inside the training "
+            "part, and leave the test alone. [default: test on the dataset's test sections]"
+        ),
+    ] = DEFAULTS.folds,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
+    ] = DEFAULTS.device,
+    precision: Annotated[
+        Precision, typer.Option(help="Arithmetic; auto is bf16 where the hardware has it.")
+    ] = DEFAULTS.precision,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Train faster after a minute; needs a C++ compiler.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/compare-RECIPE-DATA]")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with it; architectures and seeds may be added."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of Markdown.")
+    ] = False,
+) -> None:
+    """Compare architectures under one recipe, and print a table beside the thesis'.
+
+    Each is trained on all training sections, without looking at the test; its last weights predict
+    the test sections in a single pass, scored as the challenge does. Mean and standard deviation
+    over the seeds. The folder has the table as table.md, table.json and table.png, rewritten after
+    each run.
+    """
+    from sfseg import compare as verb
+
+    chosen = pick_recipe(recipe, dataset)
+    config = CompareConfig(
+        out=out or default_folder(chosen, dataset, budget, folds),
+        archs=tuple(name.strip() for name in archs.split(",") if name.strip()),
+        recipe=chosen,
+        dataset=dataset,
+        seeds=seeds,
+        budget=budget,
+        folds=folds,
+        device=device,
+        precision=precision,
+        compile=compile_,
+        resume=resume,
+    )
+    verb.refuse_unusable(config)
+    say(describe_comparison(config))
+    stop, way_on = Stop(), f"stopped; to go on: {command_to_resume()}"
+    try:
+        with stop.listening(), progress("comparing") as bar:
+            result = verb.compare(
+                config, report=reporter(bar, stop), say=say, stop=stop.event, on_start=stop.arm
+            )
+    except SystemExit:  # a signal in the midst of a test
+        say(way_on)
+        raise
+    if not result.finished:
+        say(way_on)
+        raise typer.Exit(stop.exit_code)
+    say(f"{config.out}: table.md, table.json, table.png")
+    give((config.out / ("table.json" if as_json else "table.md")).read_text().rstrip("\n"))
+
+
+def pick_recipe(name: str, dataset: str) -> Recipe:
+    """Find a recipe; the thesis has another for mouse piriform cortex, without augmentation."""
+    is_other = (name, dataset) == ("thesis", "piriform")
+    return find_recipe("thesis-piriform" if is_other else name)
+
+
+def default_folder(recipe: Recipe, dataset: str, budget: float, folds: int | None) -> Path:
+    """Name a comparison by all that its runs have in common."""
+    name = f"compare-{recipe.name}-{dataset}"
+    name += f"-budget{budget:g}" if budget != DEFAULTS.budget else ""
+    return Path("runs") / (name + (f"-folds{folds}" if folds else ""))
+
+
+def describe_comparison(config: CompareConfig) -> str:
+    """Say what is compared, how many trainings that is, and where it goes."""
+    runs = len(config.archs) * config.seeds * (config.folds or 1)
+    return (
+        f"{', '.join(config.archs)}, recipe {config.recipe.name}, on {config.dataset}: {runs} "
+        f"trainings of {config.epochs} of {config.recipe.epochs} epochs, into {config.out}"
+    )
+
+
+def reporter(
+    bar: Progress, stop: Stop
+) -> "Callable[[Stage | StepRecord | EpochRecord | RunScore], None]":
+    """Show steps on the bar and print a line for each run."""
+    from sfseg.comparison.results import RunScore
+    from sfseg.comparison.runs import Stage
+    from sfseg.trainer import StepRecord
+
+    where = ""
+
+    def report(record: "Stage | StepRecord | EpochRecord | RunScore") -> None:
+        nonlocal where
+        if isinstance(record, Stage):
+            stop.has_state = False  # until the training begins there is nothing to save
+            where = f"{record.number}/{record.total} {record.run}"
+            bar.update(0, None, f"{where}: {record.doing}")
+        elif isinstance(record, StepRecord):
+            note = f"{where}: {describe_step(record)}"
+            bar.update(record.step, record.steps, note, record.seconds_left)
+        elif isinstance(record, RunScore):
+            say(f"{where}: {describe_score(record)}")
+
+    return report
+
+
+def describe_score(score: "RunScore") -> str:
+    """Say in a line how a run ended."""
+    found = score.scores
+    return (
+        f"V_Rand {found['v_rand']:.4f} (threshold {found['v_rand_threshold']:.1f}), "
+        f"V_Info {found['v_info']:.4f}, Dice {found['dice']:.4f}, "
+        f"trained in {format_time(score.training_s)}"
+    )

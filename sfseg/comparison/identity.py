@@ -1,0 +1,85 @@
+"""What the runs of a comparison have in common, on disk, so that it is gone on with as begun."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from sfseg import __version__, devices, files
+from sfseg.config import CompareConfig
+from sfseg.errors import CheckpointError, OutputExistsError, ResumeError
+from sfseg.underway import differences
+
+IDENTITY_NAME = "compare.json"
+
+
+def refuse_taken(config: CompareConfig) -> None:
+    """Refuse a folder that holds another comparison, or one that is not to be gone on with.
+
+    Raises
+    ------
+    OutputExistsError
+        If there is one and ``config.resume`` is False.
+    CheckpointError
+        If there is none, or its file is damaged, and ``config.resume`` is True.
+    ResumeError
+        If it was begun with other options: it says which.
+    DeviceError
+        If the device is not there.
+    """
+    if config.out.is_file():
+        raise OutputExistsError(
+            f"{config.out}: expected a folder for the comparison, found a file",
+            hint="--out names another folder",
+        )
+    path = config.out / IDENTITY_NAME
+    if path.is_file() and not config.resume:
+        raise OutputExistsError(
+            f"{config.out}: expected no comparison there yet, found {IDENTITY_NAME}",
+            hint="the same command with --resume goes on with it, --out names another folder",
+        )
+    if config.resume:
+        _refuse_another(path, identity(config))
+
+
+def identity(config: CompareConfig) -> dict[str, Any]:
+    """Tell all that the runs have in common; architectures and seeds may be added later."""
+    device = devices.pick_device(config.device)
+    return {
+        "dataset": config.dataset,
+        "recipe": dataclasses.asdict(config.recipe),
+        "budget": config.budget,
+        "folds": config.folds,
+        "device": str(device),
+        "precision": devices.dtype_name(devices.pick_dtype(config.precision, device)),
+        "compile": config.compile,
+    }
+
+
+def _refuse_another(path: Path, wanted: dict[str, Any]) -> None:
+    """Refuse to go on with what is not there or was begun with other options."""
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path.parent}: expected an unfinished comparison, found no {path.name}",
+            hint="leave --resume out to start from zero",
+        )
+    try:
+        was = json.loads(path.read_text())["identity"]
+        lines = differences(was, wanted)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: expected what sfseg compare wrote, found something else",
+            hint="--out names another folder",
+        ) from error
+    if lines:
+        raise ResumeError(
+            f"{path.parent}: expected the options that the comparison was begun with, "
+            "found others:\n" + "\n".join(lines),
+            hint="give the options that it was begun with, or --out with another folder",
+        )
+
+
+def write_identity(config: CompareConfig) -> None:
+    """Write what the runs have in common."""
+    text = json.dumps({"version": __version__, "identity": identity(config)}, indent=2)
+    files.write_text(config.out / IDENTITY_NAME, text + "\n", overwrite=True)

@@ -1,0 +1,58 @@
+"""A table laid out as Markdown, which a person reads without rendering, too."""
+
+from collections.abc import Sequence
+
+from sfseg.comparison.table import SCORES, Figure, Row, Table
+from sfseg.comparison.thesis import Published
+
+HEADINGS = ("", *SCORES.values(), "parameters", "GFLOP", "s a section", "training, min", "runs")
+
+
+def to_markdown(table: Table) -> str:
+    """Lay a table out, with what was compared above it and how below it."""
+    cells = [list(HEADINGS)]
+    for row in table.rows:
+        cells.append(_measured(row))
+        if row.thesis:
+            cells.append(_printed(row.arch, row.thesis))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [_line(cells[0], widths)]
+    rule = [f"{'-' * (width - 1)}:" for width in widths]
+    lines.append(_line(["-" * widths[0], *rule[1:]], widths))
+    lines += [_line(line, widths) for line in cells[1:]]
+    top = [f"# {table.title}", "", f"**{' '.join(filter(None, (table.budget, table.progress)))}**"]
+    return "\n".join([*top, "", *lines, "", table.protocol, "", *(f"- {n}" for n in table.notes)])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, *figures = zip(cells, widths, strict=True)
+    padded = [f"{name[0]:<{name[1]}}", *(f"{cell:>{width}}" for cell, width in figures)]
+    return f"| {' | '.join(padded)} |"
+
+
+def _measured(row: Row) -> list[str]:
+    minutes = Figure.of([seconds / 60 for seconds in row.figures["training_s"].values])
+    return [
+        row.arch,
+        *(_mean_and_sd(row.figures[name], ".4f") for name in SCORES),
+        _millions(row.cost.parameters),
+        f"{row.cost.flop / 1e9:.1f}",
+        _mean_and_sd(row.figures["prediction_s"], ".3f"),
+        _mean_and_sd(minutes, ".2f"),
+        str(row.runs),
+    ]
+
+
+def _printed(arch: str, printed: Published) -> list[str]:
+    scores = {"v_rand": f"{printed.v_rand:.4f}", "dice": f"{printed.dice:.4f}"}
+    columns = [scores.get(name, "") for name in SCORES]
+    return [f"*{arch}, thesis*", *columns, _millions(printed.parameters), "", "", "", ""]
+
+
+def _mean_and_sd(figure: Figure, form: str) -> str:
+    spread = "" if figure.sd is None else f" ± {figure.sd:{form}}"
+    return f"{figure.mean:{form}}{spread}"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.3g} M"

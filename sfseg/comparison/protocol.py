@@ -1,0 +1,201 @@
+"""The honest protocol: what is trained on, and what is tested on without a choice that saw it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sfseg import io
+from sfseg.catalogue import Dataset, Part
+from sfseg.errors import OptionError, ShapeMismatchError
+from sfseg.terms import AnyArray, Shape, VoxelSize, format_sections, parse_sections
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on and what is tested on; no section is in both.
+
+    Attributes
+    ----------
+    fold : int or None
+        Number of the held-out block, from 1; None = the dataset's own split.
+    training : str or None
+        The sections to train on, as `sfseg.config.TrainConfig` takes them; None = the standard
+        ones.
+    test : tuple of Part
+        The sections to test on; of folds, training sections of the dataset.
+    """
+
+    fold: int | None
+    training: str | None
+    test: tuple[Part, ...]
+
+    @property
+    def suffix(self) -> str:
+        """What the names of its files end in."""
+        return "" if self.fold is None else f"-fold{self.fold}"
+
+
+@dataclass(frozen=True)
+class Exam:
+    """Sections to be tested on, as files.
+
+    Attributes
+    ----------
+    volume, labels : Path
+        Stacks of these sections only; in the labels 255 = inside a cell, 0 = membrane.
+    sections : tuple of int
+        Their numbers in the dataset, from 1.
+    shape : tuple of int
+        (Z, Y, X).
+    """
+
+    volume: Path
+    labels: Path
+    sections: tuple[int, ...]
+    shape: Shape
+
+
+def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Split, ...]:
+    """Divide a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Which.
+    folder : Path
+        Where it lies.
+    folds : int or None
+        None = its own split; else its training part is cut into so many blocks of neighbouring
+        sections, each of which is tested on by networks that were trained on the others. Sections
+        next to each other look alike, so scattered ones would be known already.
+
+    Returns
+    -------
+    tuple of Split
+        One, or one a fold.
+
+    Raises
+    ------
+    OptionError
+        If there are fewer sections than folds, or several stacks to train on.
+    """
+    if folds is None:
+        return (Split(None, None, dataset.test),)
+    if len(dataset.train) > 1:
+        raise OptionError(
+            f"folds: expected a dataset of one training stack, found {dataset.name} with "
+            f"{len(dataset.train)}",
+            hint="leave --folds out to train and test by the dataset's own split",
+        )
+    (part,) = dataset.train
+    with io.open_stack(folder / part.images) as stack:
+        chosen = _indices(part, len(stack))
+    if len(chosen) < folds:
+        raise OptionError(
+            f"folds: expected at most one a section, found {folds} for {len(chosen)} sections",
+            hint=f"--folds {len(chosen)}",
+        )
+    blocks = [tuple(block.tolist()) for block in np.array_split(chosen, folds)]
+    return tuple(
+        Split(
+            number,
+            format_sections([index for index in chosen if index not in block]),
+            (Part(part.images, part.labels, format_sections(block)),),
+        )
+        for number, block in enumerate(blocks, start=1)
+    )
+
+
+def write_exam(split: Split, dataset: Dataset, folder: Path, out: Path) -> Exam:
+    """Copy the sections to be tested on to files of their own, so that nothing else is predicted.
+
+    Parameters
+    ----------
+    split : Split
+        Whose.
+    dataset : Dataset
+        What the labels say, and the voxel size.
+    folder : Path
+        Where the dataset lies.
+    out : Path
+        The folder to write to; files of an earlier call are replaced.
+
+    Returns
+    -------
+    Exam
+        Where they are.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the test sections are not all of one size, or the labels of another.
+    StackError, OptionError
+        If a file is not what the table of datasets says.
+    OSError
+        If a file cannot be read or written.
+    """
+    volumes: list[AnyArray] = []
+    labels: list[AnyArray] = []
+    numbers: list[int] = []
+    voxel_size = dataset.voxel_size_nm
+    for part in split.test:
+        with io.open_stack(folder / part.images) as stack:
+            indices = _indices(part, len(stack))
+            volumes.extend(stack.read(indices))
+            voxel_size = voxel_size or stack.voxel_size_nm
+        labels.extend(io.read_labels(folder / part.labels, dataset.label_kind)[list(indices)])
+        numbers += [index + 1 for index in indices]
+    sizes = {(array.shape, array.dtype) for array in volumes}
+    if len(sizes) > 1 or {array.shape for array in labels} != {shape for shape, _ in sizes}:
+        raise ShapeMismatchError(
+            f"{dataset.name}: expected test sections of one size and type with labels of the same "
+            f"size, found {', '.join(sorted(f'{s[0]}x{s[1]} {t}' for s, t in sizes))}",
+            hint="compare on another dataset",
+        )
+    named = out / f"test{split.suffix}"
+    exam = Exam(
+        named / "volume.tif",
+        named / "labels.tif",
+        tuple(numbers),
+        (len(volumes), *volumes[0].shape),
+    )
+    _write(exam.volume, volumes, exam.shape, voxel_size)
+    _write(exam.labels, labels, exam.shape, voxel_size)
+    return exam
+
+
+def _write(
+    path: Path, sections: Sequence[AnyArray], shape: Shape, voxel_size_nm: VoxelSize | None
+) -> None:
+    dtype = sections[0].dtype
+    io.write_stack(path, sections, shape, dtype, voxel_size_nm=voxel_size_nm, overwrite=True)
+
+
+def _indices(part: Part, count: int) -> tuple[int, ...]:
+    return parse_sections(part.sections, count) if part.sections else tuple(range(count))
+
+
+def describe_protocol(dataset: Dataset, splits: Sequence[Split]) -> str:
+    """Say in sentences what was trained on, what was tested on, and what nobody looked at."""
+    trained, tested = _describe(dataset.train), _describe(dataset.test)
+    if splits[0].fold is None:
+        return (
+            f"Trained on {trained}, none of them held out; the weights of the last step tested on "
+            f"{tested}, in a single pass. Nothing in the training looked at those."
+        )
+    blocks = ", ".join(part.sections or "" for split in splits for part in split.test)
+    return (
+        f"Cross-validation inside {trained}: {len(splits)} blocks of neighbouring sections "
+        f"({blocks}), each tested in a single pass on the last weights of networks trained on the "
+        f"others. {tested[0].upper()}{tested[1:]}, the test, had no part in it."
+    )
+
+
+def _describe(parts: Sequence[Part]) -> str:
+    """Name sections, and the stacks where there are several."""
+    words = [f"sections {part.sections}" if part.sections else "all sections" for part in parts]
+    if len(parts) > 1:
+        words = [f"{w} of {Path(p.images).name}" for w, p in zip(words, parts, strict=True)]
+    return " and ".join(words)

@@ -1,0 +1,219 @@
+"""The table of a comparison: mean and standard deviation a network, beside the thesis."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sfseg import __version__
+from sfseg.comparison import thesis
+from sfseg.comparison.costs import Cost
+from sfseg.comparison.results import RunScore
+from sfseg.comparison.thesis import Published
+from sfseg.config import CompareConfig
+
+SCORES = {
+    "v_rand": "V_Rand",
+    "v_info": "V_Info",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "membrane_dice": "membrane Dice",
+}
+"""The scores that have a column, and its heading."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure over the runs of an architecture.
+
+    Attributes
+    ----------
+    mean : float
+        Over the runs.
+    sd : float or None
+        Standard deviation with n - 1; None of a single run.
+    values : tuple of float
+        Of each run.
+    """
+
+    mean: float
+    sd: float | None
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Figure":
+        """Summarise the values of one run or more."""
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), sd, tuple(values))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture.
+
+    Attributes
+    ----------
+    arch : str
+        Its name.
+    runs : int
+        Finished so far.
+    figures : mapping of str to Figure
+        `SCORES`, ``dice_best``, ``jaccard_best``, ``prediction_s`` and ``training_s``.
+    cost : Cost
+        Parameters and arithmetic.
+    thesis : Published or None
+        What the thesis states; None where it has no such network, or the test is another.
+    """
+
+    arch: str
+    runs: int
+    figures: Mapping[str, Figure]
+    cost: Cost
+    thesis: Published | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A comparison, as far as it is.
+
+    Attributes
+    ----------
+    title, budget, protocol : str
+        What was compared, with which share of the recipe's schedule, and how it was judged.
+    notes : tuple of str
+        What to know when reading the figures.
+    rows : tuple of Row
+        In the order asked for; an architecture without a finished run has none.
+    runs : tuple of RunScore
+        Every finished run.
+    planned : int
+        Runs that there will be.
+    config : CompareConfig
+        What was asked for.
+    """
+
+    title: str
+    budget: str
+    protocol: str
+    notes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    runs: tuple[RunScore, ...]
+    planned: int
+    config: CompareConfig
+
+    @property
+    def progress(self) -> str:
+        """How many runs are finished; empty when all are."""
+        done = len(self.runs)
+        return "" if done == self.planned else f"So far: {done} of {self.planned} runs."
+
+
+def make_table(
+    config: CompareConfig, protocol: str, costs: Mapping[str, Cost], runs: Sequence[RunScore]
+) -> Table:
+    """Summarise the runs that are finished.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        What is compared.
+    protocol : str
+        How, in words.
+    costs : mapping of str to Cost
+        By architecture.
+    runs : sequence of RunScore
+        The finished runs, at least one.
+
+    Returns
+    -------
+    Table
+        With a row for each architecture that has a finished run.
+    """
+    # The thesis tested on the dataset's test sections; folds are tested on others.
+    published = {} if config.folds else thesis.TABLES.get(config.dataset, {})
+    by_arch = {arch: [run for run in runs if run.arch == arch] for arch in config.archs}
+    rows = tuple(
+        _make_row(arch, found, costs[arch], published.get(arch))
+        for arch, found in by_arch.items()
+        if found
+    )
+    return Table(
+        title=f"{', '.join(config.archs)} on {config.dataset}, recipe {config.recipe.name}",
+        budget=describe_budget(config),
+        protocol=protocol,
+        notes=tuple(_notes(config, rows, runs)),
+        rows=rows,
+        runs=tuple(runs),
+        planned=len(config.archs) * config.seeds * (config.folds or 1),
+        config=config,
+    )
+
+
+def _make_row(arch: str, runs: Sequence[RunScore], cost: Cost, published: Published | None) -> Row:
+    figures = {
+        name: Figure.of([run.scores[name] for run in runs]) for name in (*SCORES, "dice_best")
+    }
+    figures["jaccard_best"] = Figure.of([_jaccard(run.scores["dice_best"]) for run in runs])
+    figures["prediction_s"] = Figure.of([run.prediction_s for run in runs])
+    figures["training_s"] = Figure.of([run.training_s for run in runs])
+    return Row(arch, len(runs), figures, cost, published)
+
+
+def _jaccard(dice: float) -> float:
+    """Turn Dice, 2J / (1 + J), into the Jaccard index J of the same overlap."""
+    return dice / (2 - dice)
+
+
+def describe_budget(config: CompareConfig) -> str:
+    """Say which share of the recipe's schedule was trained."""
+    whole, epochs = config.recipe.epochs, config.epochs
+    if epochs == whole:
+        return f"The whole schedule: {epochs} epochs."
+    return (
+        f"Budget {config.budget:g}: {epochs} of {whole} epochs. "
+        "These are not the figures of the whole recipe."
+    )
+
+
+def _notes(config: CompareConfig, rows: Sequence[Row], runs: Sequence[RunScore]) -> list[str]:
+    over = f"{config.seeds} seeds" if config.seeds > 1 else "1 seed"
+    if config.folds:
+        over += f" x {config.folds} folds"
+    rows_px, columns_px = rows[0].cost.side_px
+    trained_with, predicted_with = (
+        "; ".join(sorted({getattr(run, name) for run in runs}))
+        for name in ("trained_with", "predicted_with")
+    )
+    notes = [
+        f"Mean ± standard deviation (n - 1, none for a single run) over {over}.",
+        "V_Rand and V_Info are the official script's, each at its own best threshold of 0, 0.1 "
+        "... 1 over the tested sections; Dice, Jaccard and membrane Dice are at threshold 0.5.",
+        f"GFLOP: of one section as the network sees it, {rows_px}x{columns_px}, 2 operations for "
+        "each multiply-add. Seconds a section: prediction from file to file.",
+        f"Trained on {trained_with}; predicted on {predicted_with}; sfseg {__version__}.",
+    ]
+    return notes + [thesis.NOTE] * any(row.thesis for row in rows)
+
+
+def as_dict(table: Table) -> dict[str, Any]:
+    """Give a table as plain values, not rounded, in the order of the JSON output."""
+    config = table.config
+    return {
+        "version": __version__,
+        "title": table.title,
+        "budget": {"asked": config.budget, "epochs": config.epochs, "of": config.recipe.epochs},
+        "protocol": table.protocol,
+        "notes": [table.budget, *table.notes],
+        "finished_runs": len(table.runs),
+        "planned_runs": table.planned,
+        "rows": [dataclasses.asdict(row) for row in table.rows],
+        "runs": [dataclasses.asdict(run) for run in table.runs],
+        "config": {**dataclasses.asdict(config), "out": str(config.out)},
+    }
+
+
+def to_json(table: Table) -> str:
+    """Write a table as JSON; see `as_dict`."""
+    return json.dumps(as_dict(table), indent=2, allow_nan=False)
