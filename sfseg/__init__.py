@@ -37,7 +37,8 @@ The house, from the roof down; imports point down only::
     datasets        the table of datasets                     catalogue  its types
     delivery/       download, unpack, verify, put in place    tissue     the synthetic stack
     checkpoints     weights on disk                           models/    the three networks
-      states          the state of a training on disk
+      headers         what they say of themselves            states    the state of a training
+      tensors         safetensors, checked before they are read
     io              the only door to image files; behind it images/
     files           files that are whole or not there        locks      one process at a time
     launch          which of several processes this one is

@@ -103,7 +103,7 @@ def compare(
     tell, dataset = _once(say), datasets.find(config.dataset)
     folder = fetch(config.dataset, report=tell)
     splits = make_splits(dataset, folder, config.folds)
-    with only_one(config.out):
+    with only_one(config):
         write_identity(config)
         comparison = Comparison(config, dataset, folder, splits)
         finished = comparison.go_on(report, tell, stop or threading.Event(), on_start)
@@ -134,22 +134,26 @@ def refuse_unusable(config: CompareConfig) -> None:
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(config: CompareConfig) -> Iterator[None]:
     """Keep other comparisons out of the folder.
 
     Raises
     ------
     OutputExistsError
-        If another one is at work in it.
+        If another one is at work in it, or has been since the configuration was looked at.
+    OutputError
+        If the folder cannot be written to.
     """
 
     def refuse() -> None:
         raise OutputExistsError(
-            f"{folder}: expected no other comparison at work there, found one",
+            f"{config.out}: expected no other comparison at work there, found one",
             hint="let that one end, or name another folder with --out",
         )
 
-    with locks.exclusive(folder / "compare.lock", waiting=refuse):
+    lock = config.out / "compare.lock"
+    with files.parent_made(lock), locks.exclusive(lock, waiting=refuse):
+        refuse_taken(config)
         yield
 
 
@@ -206,6 +210,7 @@ class Comparison:
         self.write_table()
         for number, run in enumerate(self.runs, start=1):
             if run in self.scores:
+                files.remove(self.config.out / run.name / STATE)  # of a run killed just before that
                 continue
             report(Stage(run.name, number, len(self.runs), "train"))
             trained = self.train_run(run, report, say, stop, on_start)

@@ -12,6 +12,7 @@
     │   └── ChecksumError                   something was delivered, but not what is known
     ├── CheckpointError(ValueError)         weights or training state that cannot be used
     ├── OutputExistsError(FileExistsError)  the output exists and may not be replaced
+    ├── OutputError(OSError)                an output that cannot be written: full disk, no permission
     ├── ResumeError(ValueError)             an interrupted run that cannot be gone on with
     ├── DeviceError(RuntimeError)           the asked-for device is not there
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
@@ -21,10 +22,24 @@ Each kind also inherits the builtin that a Python user would catch. A message re
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
 """The package that each optional dependency of the project comes down to."""
+
+_MENDS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or name another place"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "name a place that you may write to"
+    ),
+    **dict.fromkeys(
+        (errno.ENOENT, errno.ESTALE), "look whether somebody has removed or renamed the folder"
+    ),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is in the way: name another place"),
+    errno.ENAMETOOLONG: "give a shorter name",
+}
+"""What mends an output that cannot be written, by what the system says."""
 
 
 class SfsegError(Exception):
@@ -97,6 +112,20 @@ class CheckpointError(SfsegError, ValueError):
 
 class OutputExistsError(SfsegError, FileExistsError):
     """The output exists and may not be replaced."""
+
+
+class OutputError(SfsegError, OSError):
+    """An output cannot be written: the disk is full or fails, or the place is not to be used."""
+
+    @classmethod
+    def of(cls, path: object, error: OSError) -> "OutputError":
+        """Build the error for a `path` from what the system said."""
+        found = cls(
+            f"{path}: expected to write it, found: {error.strerror}",
+            hint=_MENDS.get(error.errno or 0, "look whether the disk is sound, or name another"),
+        )
+        found.errno = error.errno
+        return found
 
 
 class ResumeError(SfsegError, ValueError):

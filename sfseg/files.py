@@ -13,10 +13,16 @@ from pathlib import Path
 
 import platformdirs
 
-from sfseg.errors import OutputExistsError
+from sfseg.errors import OutputError, OutputExistsError, SfsegError
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """Files one of which every Zarr store has, of version 3 or 2."""
+
+_NAME_BYTES = 255
+"""Of a name in a folder; file systems that take less say so when it is written."""
+
+_LONGEST_SUFFIX = ".part.manifest.part"
+"""Of what is written beside an output while it is made."""
 
 
 def cache_folder() -> Path:
@@ -30,8 +36,39 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name}.{suffix}")
 
 
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in the words of sfseg why a path cannot be written.
+
+    Parameters
+    ----------
+    path : Path
+        What the block writes, or the folder that it writes to.
+
+    Raises
+    ------
+    OutputError
+        For an OSError of the block about the path, what lies beside or in it, or a folder above; or
+        one that names no file. Others, and those that are told already, are raised as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, SfsegError) or error.errno is None or not _concerns(error, path):
+            raise
+        raise OutputError.of(path, error) from error
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about a path."""
+    named = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return not named or any(
+        name.startswith(str(path)) or path.is_relative_to(name) for name in named
+    )
+
+
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output path that is taken.
+    """Refuse an output path that is taken, or whose name leaves no room for ``.part`` and the like.
 
     A name that ends in .zarr is that of a Zarr store, which is a folder; any other that of a file.
 
@@ -40,7 +77,22 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     OutputExistsError
         If `path` exists and `overwrite` is False; or if it is a folder, unless the folder and the
         name are those of a Zarr store.
+    OutputError
+        If the name is too long, or the system cannot tell whether the path is taken.
     """
+    most = _NAME_BYTES - len(_LONGEST_SUFFIX)
+    if (length := len(os.fsencode(path.name))) > most:
+        raise OutputError(
+            f"{path}: expected a name of at most {most} bytes, found {length}",
+            hint=f"give a shorter name: while it is made, names as <name>{_LONGEST_SUFFIX} are "
+            "written beside it",
+        )
+    with told(path):
+        _refuse_taken(path, overwrite=overwrite)
+
+
+def _refuse_taken(path: Path, *, overwrite: bool) -> None:
+    """Refuse a path that is taken."""
     is_store = path.suffix.lower() == ".zarr"
     if path.is_dir() and not is_store:
         raise OutputExistsError(
@@ -157,16 +209,20 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     OutputExistsError
         If the path is taken and may not be replaced.
+    OutputError
+        If it cannot be written.
     """
     refuse_existing(path, overwrite=overwrite)
     part = beside(path, "part")
-    with parent_made(path):
+    with told(path), parent_made(path):
+        remove(part)  # of a run that was killed
         try:
             yield part
             sync_tree(part)
             publish(part, path, overwrite=overwrite)  # something may have come in the meantime
         except BaseException:
-            remove(part)
+            with contextlib.suppress(OSError):  # the error that is under way tells more
+                remove(part)
             raise
 
 

@@ -1,12 +1,13 @@
 """What becomes what: inputs and outputs of a prediction, decided before any work."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
-from sfseg.files import refuse_existing
+from sfseg.files import refuse_existing, told
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
 OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
@@ -49,6 +50,8 @@ def plan_jobs(
         If several inputs would go to one file, or two to the same name.
     OutputExistsError
         If an output exists, or is one of the inputs.
+    OutputError
+        If the name of an output is too long.
     StackError
         If a source matches no file.
     """
@@ -58,11 +61,11 @@ def plan_jobs(
         _refuse_folder(out)
         paths = [path for source in sources for path in io.list_files(source)]
         jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
-    inputs = {io.container(path).resolve() for source in sources for path in io.list_files(source)}
+    inputs = {_real(io.container(path)) for source in sources for path in io.list_files(source)}
     inputs |= {store for path in inputs for store in path.parents if store.suffix == ".zarr"}
     seen: dict[Path, Job] = {}
     for job in jobs:
-        if job.output.resolve() in inputs:
+        if _real(job.output) in inputs:
             raise OutputExistsError(
                 f"{job.output}: expected an output that is not an input, found the same file",
                 hint="give -o another name; inputs are never overwritten",
@@ -77,9 +80,16 @@ def plan_jobs(
     return jobs
 
 
+def _real(path: Path) -> Path:
+    """Follow all links as far as they lead; unlike `Path.resolve`, also into a circle."""
+    return Path(os.path.realpath(path))
+
+
 def _refuse_folder(out: Path) -> None:
     """Refuse an output that is no TIFF and cannot be meant for a folder."""
-    if out.is_file():
+    with told(out):
+        is_file = out.is_file()
+    if is_file:
         raise OutputExistsError(
             f"{out}: expected a name ending in .tif or .zarr, or a folder, found a file",
             hint="give -o another name",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sfseg.files import told
+
 if sys.platform == "win32":
     import msvcrt
     import time
@@ -46,12 +48,19 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         The lock file. It is there while the block runs.
     waiting : callable
         Is called once if another process is in the block.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         while True:
-            file = stack.enter_context(path.open("ab"))
-            if not _try_lock(file):
+            with told(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(_open(path))
+                is_free = _try_lock(file)
+            if not is_free:
                 waiting()
                 _wait_for_lock(file)
             if _is_at(path, file):
@@ -64,6 +73,16 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             _unlink(path)
 
 
+def _open(path: Path) -> BinaryIO:
+    """Open a lock file; one that a killed run of another user has left may be for reading only."""
+    try:
+        return path.open("ab")
+    except OSError:
+        if not path.exists():
+            raise
+        return path.open("rb")
+
+
 def _is_at(path: Path, file: BinaryIO) -> bool:
     """Whether the locked file is still the one at `path`: its last holder has removed it."""
     try:
@@ -73,5 +92,6 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 
 
 def _unlink(path: Path) -> None:
-    with contextlib.suppress(PermissionError):  # Windows keeps a file that somebody waits for
+    # Windows keeps a file that somebody waits for, and a folder one that another user owns.
+    with contextlib.suppress(OSError):
         path.unlink()

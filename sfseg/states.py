@@ -5,7 +5,7 @@ import dataclasses
 import json
 import shutil
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sfseg import files
-from sfseg.checkpoints import SCHEMA, last_line, read_tensors
-from sfseg.errors import CheckpointError, NonFiniteError
+from sfseg.checkpoints import SCHEMA
+from sfseg.errors import CheckpointError, NonFiniteError, OutputError
+from sfseg.tensors import last_line, read_tensors
 from sfseg.underway import differences
 
 
@@ -100,7 +101,8 @@ class State:
         CheckpointError
             If they differ; names each value that does.
         """
-        if lines := differences(self.facts["config"], now):
+        config = self.facts.get("config")
+        if lines := differences(config if isinstance(config, dict) else {}, now):
             longer = any(line.startswith("  recipe.epochs:") for line in lines)
             raise CheckpointError(
                 f"{self.path}: expected what the training was started with, found other "
@@ -122,13 +124,11 @@ class State:
         for name, tensor in self.tensors.items():
             role, _, rest = name.partition(".")
             parts.setdefault(role, {})[rest] = tensor
-        moments: dict[int, dict[str, Tensor]] = {}
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         try:
-            for name, tensor in parts.pop("optimizer", {}).items():
-                index, _, key = name.partition(".")
-                moments.setdefault(int(index), {})[key] = _laid_like(weights[int(index)], tensor)
+            moments = _read_moments(parts.pop("optimizer", {}), weights)
             for role, network in networks.items():
+                _require_types(parts[role], network.state_dict())
                 network.load_state_dict(parts[role])
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -140,9 +140,35 @@ class State:
             ) from error
 
 
+def _read_moments(
+    tensors: Mapping[str, Tensor], weights: Sequence[Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """Sort an optimiser's moments by weight; ValueError or LookupError if they do not fit."""
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        moments.setdefault(int(index), {})[key] = _laid_like(weights[int(index)], tensor)
+    if moments and moments.keys() != set(range(len(weights))):
+        raise ValueError(f"the moments of {len(moments)} of {len(weights)} weights")
+    if len({frozenset(of_one) for of_one in moments.values()}) > 1:
+        raise ValueError("moments of some kinds of some weights only")
+    return moments
+
+
 def _laid_like(weight: Tensor, moment: Tensor) -> Tensor:
     """Lay a moment out in memory as its weight is: a fused optimiser takes that for granted."""
-    return torch.empty_like(weight).copy_(moment) if moment.shape == weight.shape else moment
+    if moment.ndim == 0:
+        return moment  # a count of steps
+    if moment.shape != weight.shape:
+        raise ValueError(f"a moment of shape {tuple(moment.shape)}, not {tuple(weight.shape)}")
+    return torch.empty_like(weight).copy_(moment)
+
+
+def _require_types(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of other types, which loading would convert in silence."""
+    for name, tensor in expected.items():
+        if tensors[name].dtype != tensor.dtype:
+            raise ValueError(f"{name} of {tensors[name].dtype}, not {tensor.dtype}")
 
 
 def save_state(
@@ -168,7 +194,7 @@ def save_state(
     ------
     NonFiniteError
         If a tensor holds NaN or infinity: nothing good comes of such a state.
-    OSError
+    OutputError
         If the disk is full or fails. The state that was there stays.
     """
     tensors = {
@@ -181,10 +207,25 @@ def save_state(
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"sfseg": json.dumps({**facts, "schema": SCHEMA}, allow_nan=False)}
     try:
-        with files.atomic_path(path, overwrite=True) as part:
-            save_file(tensors, part, metadata)  # not by way of `bytes`: a state may be a gigabyte
+        _write(path, tensors, metadata)
     except (SafetensorError, OSError) as error:
         raise _told_with_room(path, tensors.values(), error) from error
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write from where the tensors lie: a state may be a gigabyte, and `bytes` of it two more.
+
+    In a folder of its own, for safetensors writes to a name that it makes up beside the given one.
+    """
+    staging = files.beside(path, "part")
+    files.remove(staging)
+    staging.mkdir(parents=True)
+    try:
+        save_file(tensors, staging / path.name, metadata)
+        files.sync(staging / path.name)
+        files.publish(staging / path.name, path, overwrite=True)
+    finally:
+        files.remove(staging)
 
 
 def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -198,14 +239,16 @@ def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def _told_with_room(
     path: Path, tensors: Collection[Tensor], error: SafetensorError | OSError
-) -> OSError:
+) -> OutputError:
     """Say of a failed write how much room it needs, and that nothing is lost."""
     needed = sum(tensor.nbytes for tensor in tensors) / 1e6
     free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0
     kept = "the state before it is kept, --resume goes on from there" if path.exists() else ""
-    return OSError(
+    cause = error.__cause__ if isinstance(error, OutputError) else error
+    return OutputError(
         f"{path}: expected to write a state of {needed:.0f} MB ({free:.0f} MB are free), found: "
-        f"{last_line(error)}\nhint: make room or mend the disk" + f"; {kept}" * bool(kept)
+        f"{last_line(cause or error)}",
+        hint="make room or mend the disk" + f"; {kept}" * bool(kept),
     )
 
 

@@ -102,8 +102,10 @@ def train(
         If the dataset cannot be fetched.
     StackError, ShapeMismatchError
         If a file is not what it should be.
+    OutputError
+        If a file cannot be written. The state before it is kept.
     OSError
-        If a file cannot be read or written.
+        If a file cannot be read.
 
     Notes
     -----
@@ -116,7 +118,7 @@ def train(
     folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
     data = teach(load_training_data(config, folder, say=say), config, folder, say=say)
     device = own_device(devices.pick_device(config.device))
-    with only_one(config.out), meeting(device) as world:
+    with only_one(config), meeting(device) as world:
         trainer = Trainer(config, data, world)
         for change in trainer.load_state() if config.resume else []:
             say(f"warning: the last bits may differ from an uninterrupted training:{change}")
@@ -135,14 +137,19 @@ def train(
 
 
 @contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def only_one(config: TrainConfig) -> Iterator[None]:
     """Keep other trainings out of a training's folder, and clear away what a killed one left.
 
     Raises
     ------
     OutputExistsError
-        If another one is at work in it.
+        If another one is at work in it, or has been since the configuration was looked at.
+    CheckpointError
+        If there is nothing to resume any more.
+    OutputError
+        If the folder cannot be written to.
     """
+    folder = config.out
 
     def refuse() -> None:
         raise OutputExistsError(
@@ -153,9 +160,12 @@ def only_one(folder: Path) -> Iterator[None]:
     if not launch.is_first():
         yield
         return
-    with locks.exclusive(folder / "training.lock", waiting=refuse):
+    lock = folder / "training.lock"
+    with files.parent_made(lock), locks.exclusive(lock, waiting=refuse):
+        refuse_taken(config)
         for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG):
-            files.remove(files.beside(folder / name, "part"))
+            with files.told(folder / name):
+                files.remove(files.beside(folder / name, "part"))
         yield
 
 
@@ -237,7 +247,7 @@ def refuse_unusable(config: TrainConfig) -> None:
 
     Raises
     ------
-    DeviceError, OptionError, UnknownNameError, OutputExistsError, CheckpointError
+    DeviceError, OptionError, UnknownNameError, OutputExistsError, CheckpointError, OutputError
         As `train` does.
     """
     devices.pick_device(config.device)
@@ -265,7 +275,22 @@ def refuse_unusable(config: TrainConfig) -> None:
     if config.arch not in models.ARCHITECTURES:
         raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
     require_origin(config)
-    if config.out.is_file():
+    refuse_taken(config)
+
+
+def refuse_taken(config: TrainConfig) -> None:
+    """Refuse a folder that holds a training, or none where one is to be gone on with.
+
+    Raises
+    ------
+    OutputExistsError, CheckpointError
+        As `train` does.
+    OutputError
+        If the system cannot tell what is there.
+    """
+    with files.told(config.out):
+        is_file = config.out.is_file()
+    if is_file:
         raise OutputExistsError(
             f"{config.out}: expected a folder for the training, found a file",
             hint="--out names another folder",

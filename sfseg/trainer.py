@@ -17,7 +17,7 @@ from sfseg import checkpoints, devices, metrics, models, states
 from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, World, own_device
 from sfseg.engines.eager import torch_engine
-from sfseg.errors import NonFiniteError
+from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.learning import (
     average_weights,
     learning_rate,
@@ -401,11 +401,27 @@ class Trainer:
         """
         state = states.read_state(self.config.out / STATE)
         state.refuse_other(self.fingerprint)
-        progress = state.facts["progress"]
+        progress = _read_progress(state)
         with self.last_step.changing():
             state.restore({"network": self.network, "average": self.average}, self.optimizer)
-            history = [EpochRecord(**record) for record in progress.pop("history")]
-            self.progress = Progress(**progress, history=history)
-        self.first_step = self.progress.step
-        self.saved = (self.progress.step, len(history))
+            self.progress = progress
+        self.first_step = progress.step
+        self.saved = (progress.step, len(progress.history))
         return differences(state.facts.get("circumstances", {}), self.circumstances)
+
+
+def _read_progress(state: states.State) -> Progress:
+    """Read how far a training was, out of its state."""
+    try:
+        raw = state.facts["progress"]
+        history = [EpochRecord(**record) for record in raw["history"]]
+        progress = Progress(**{**raw, "history": history})
+        values = [progress.step, progress.seconds, *progress.losses]
+        values += [v for record in history for v in dataclasses.astuple(record) if v is not None]
+        sum(values)  # a text among them is a TypeError
+    except (TypeError, LookupError) as error:
+        raise CheckpointError(
+            f"{state.path}: expected how far the training was, found {error}",
+            hint="leave --resume out to start from zero",
+        ) from error
+    return progress

@@ -13,6 +13,7 @@ last line that was cut short counts for nothing.
 """
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -246,12 +247,13 @@ def underway(
     ResumeError
         If the interrupted run was of another identity, or its manifest is damaged. All is left as
         it was.
-    OSError
-        If the disk is full or fails.
+    OutputError
+        If the disk is full or fails, or the place may not be written to.
     """
     work = Underway(path, identity)
     lock = files.beside(path, "part.lock")
-    with files.parent_made(path), exclusive(lock, waiting=lambda: _refuse_second(path)):
+    waiting = functools.partial(_refuse_second, path)
+    with files.told(path), files.parent_made(path), exclusive(lock, waiting=waiting):
         work._begin(resume=resume, overwrite=overwrite)
         try:
             if work.fresh:

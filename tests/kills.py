@@ -67,7 +67,7 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        times = sorted(self.seconds)
+        times = sorted(self.seconds) or [0.0]
         return (
             f"{self.kills} kills, the states of steps {sorted(self.steps)}, {self.half_written} "
             f"in the midst of writing; {self.identical} of {self.trainings} trainings identical; "
@@ -94,7 +94,7 @@ def start(arguments: Sequence[str], log: Path) -> tuple[int, int]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     torch.set_num_threads(1)
-    train.SAVING_SHARE = 1.0
+    train.SAVING_SHARE = 1e9  # after every step
     sys.argv = ["sfseg", "train", *arguments]
     try:
         cli.main()

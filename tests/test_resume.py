@@ -211,7 +211,8 @@ def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
 
 @pytest.mark.slow
 def test_a_training_killed_three_times_ends_like_an_uninterrupted_one():
-    command = [sys.executable, "-m", "tests.kills", "--kills", "3", "--seed", "1"]
+    own = ("--sections", "1-2", "--epochs", "1", "--patch", "32", "--batch-size", "2")
+    command = [sys.executable, "-m", "tests.kills", "--kills", "3", "--seed", "1", "--", *own]
     root = Path(__file__).parents[1]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

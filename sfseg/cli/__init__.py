@@ -1,6 +1,8 @@
 """The command line: parse, call, print. The only user of Typer and Rich."""
 
+import io
 import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -49,5 +51,7 @@ for command in (fetch, train, predict, score, compare, bench):
 
 def main() -> None:
     """Run the command line; the entry point of the ``sfseg`` script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path may hold any bytes
     signal.signal(signal.SIGTERM, exit_on_terminate)
     app()

@@ -152,11 +152,13 @@ def predict(
                 give(result.job.output)
     if as_json:
         give(json.dumps([as_dict(result) for result in results], indent=2))
-    failed = sum(isinstance(result, verb.Failure) for result in results)
-    done = len(results) - failed
-    if failed:
+    failures = [result for result in results if isinstance(result, verb.Failure)]
+    done = len(results) - len(failures)
+    if failures:
         if len(results) > 1:
-            say(f"{done} done, {failed} failed")
+            say(f"{done} done, {len(failures)} failed")
+            for failure in failures:
+                say(f"  {failure.job.source}: {reason_of(failure)}")
         raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_ERROR)
 
 
@@ -227,6 +229,12 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
             f"warning: {result.interior_share:.1%} of it is predicted as interior: "
             "is the input an EM image with dark membranes?"
         )
+
+
+def reason_of(failure: "Failure") -> str:
+    """Say in a line why an input could not be predicted."""
+    text = str(failure.error).partition("\nhint: ")[0]
+    return " ".join(text.removeprefix(f"{failure.job.source}: ").split())
 
 
 def same_scale(one: VoxelSize, other: VoxelSize) -> bool:

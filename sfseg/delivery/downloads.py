@@ -15,6 +15,7 @@ import requests
 import urllib3
 
 from sfseg import __version__
+from sfseg.delivery.watch import Watch
 from sfseg.errors import FetchError
 
 Progress = Callable[[str, int, int | None], None]
@@ -27,6 +28,7 @@ _HEADERS = {
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _REDIRECTS = 5
 _CHUNK_BYTES = 1 << 17
+_DIGITS = 18  # of a length in bytes
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class Patience:
     connect_s : float
         For a connection.
     stall_s : float
-        For the next byte; and the time after which the slowest tolerated rate counts.
+        For the next byte; and how long a download may be slower than the slowest.
     slowest_bytes_s : float
-        A download that is slower than this has stalled, too.
+        The slowest tolerated rate.
     pauses_s : tuple of float
         Before each further attempt, where a failure may be a passing one.
     """
@@ -92,22 +94,25 @@ def download(
 
 
 def shown(url: str) -> str:
-    """Return an address as it may be shown, without a password or a token in it."""
+    """Return an address as it may be shown, without a password, a token or a terminal's codes."""
     parts = _split(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    text = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise FetchError(f"{url}: expected an address, found {error}") from error
+        raise FetchError(f"{url!r}: expected an address, found {error}") from error
 
 
 def _refuse_open_wire(url: str, *, local: bool) -> None:
     """Refuse an address that is not https, nor, where that is allowed, on this machine."""
     parts = _split(url)
-    safe = parts.scheme == "https" or (local and parts.hostname in _LOOPBACK)
+    # Of a host before a backslash some say that it is the user's name, others connect to it.
+    is_plain = url.isprintable() and not set(url) & set("\\ ")
+    safe = parts.scheme == "https" or (local and parts.hostname in _LOOPBACK and is_plain)
     if not safe or parts.scheme not in ("https", "http"):
         raise FetchError(
             f"{shown(url)}: expected an https address, found {parts.scheme or 'none'}",
@@ -117,36 +122,55 @@ def _refuse_open_wire(url: str, *, local: bool) -> None:
 
 def _attempt(url: str, path: Path, limit: int, progress: Progress, patience: Patience) -> None:
     """Try once, and say in our words what went wrong."""
+    watch = Watch(patience.stall_s, patience.slowest_bytes_s)
     try:
         with (
-            requests.Session() as session,
-            _follow(session, url, patience) as response,
+            watch,
+            watch.session() as session,
+            _follow(session, url, patience, watch) as response,
             path.open("wb") as out,
         ):
-            _copy(response, out, limit, lambda *bytes_: progress(path.name, *bytes_), patience)
-    except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-        raise FetchError(f"{shown(url)}: expected an answer in time, found none") from error
-    except requests.exceptions.SSLError as error:
+            _copy(response, out, limit, lambda *bytes_: progress(path.name, *bytes_), watch)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        _require_uncut(url, watch, error)
+        raise _in_our_words(shown(url), error) from error
+    _require_uncut(url, watch)
+
+
+def _require_uncut(url: str, watch: Watch, error: Exception | None = None) -> None:
+    if watch.has_cut:
         raise FetchError(
-            f"{shown(url)}: expected a valid certificate, found {_reason(error)}"
+            f"{shown(url)}: expected a file in time, found {watch.received:,} bytes and little more"
         ) from error
-    except (requests.ConnectionError, urllib3.exceptions.HTTPError) as error:
-        raise _PassingError(f"{shown(url)}: expected an answer, found {_reason(error)}") from error
-    except (requests.RequestException, ValueError) as error:  # also of a redirect to nonsense
-        raise FetchError(f"{shown(url)}: expected an address, found {_reason(error)}") from error
+
+
+def _in_our_words(name: str, error: Exception) -> FetchError:
+    """Turn an error of a download into one of ours; a kind of its own if it may pass."""
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return FetchError(f"{name}: expected an answer in time, found none")
+    if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
+        return FetchError(f"{name}: expected a valid certificate, found {_reason(error)}")
+    if isinstance(error, requests.ConnectionError | urllib3.exceptions.HTTPError):
+        return _PassingError(f"{name}: expected an answer, found {_reason(error)}")
+    return FetchError(f"{name}: expected an address, found {_reason(error)}")  # of a redirect, too
 
 
 def _reason(error: BaseException) -> str:
     """Return the text of the first cause; requests and urllib3 wrap it up to five times."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error)
+    text = str(error) or type(error).__name__
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])
 
 
-def _follow(session: requests.Session, url: str, patience: Patience) -> requests.Response:
+def _follow(
+    session: requests.Session, url: str, patience: Patience, watch: Watch
+) -> requests.Response:
     """Request the file, and follow redirects as long as they are safe."""
     start = url
     for _ in range(_REDIRECTS + 1):
+        watch.restart()
+        session.trust_env = _split(url).scheme == "https"  # no proxy for what is on this machine
         response = session.get(
             url,
             stream=True,
@@ -168,24 +192,21 @@ def _copy(
     out: BinaryIO,
     limit: int,
     progress: Callable[[int, int | None], None],
-    patience: Patience,
+    watch: Watch,
 ) -> None:
     """Copy the body of an answer to a file, no more of it than it may have."""
     name, total = shown(response.url), _announced_bytes(response)
     if total is not None and total > limit:
         raise FetchError(f"{name}: expected at most {limit:,} bytes, found {total:,} announced")
-    received, start = 0, time.monotonic()
+    watch.restart()
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
-        received += len(chunk)
-        if received > limit:
+        watch.received += len(chunk)
+        if watch.received > limit:
             raise FetchError(f"{name}: expected at most {limit:,} bytes, found more")
-        elapsed = time.monotonic() - start
-        if elapsed > patience.stall_s and received < elapsed * patience.slowest_bytes_s:
-            raise FetchError(f"{name}: expected more than {received:,} bytes in {elapsed:.0f} s")
         out.write(chunk)
-        progress(received, total)
-    if total is not None and received != total:
-        raise _PassingError(f"{name}: expected {total:,} bytes, found {received:,}")
+        progress(watch.received, total)
+    if total is not None and watch.received != total and not watch.has_cut:
+        raise _PassingError(f"{name}: expected {total:,} bytes, found {watch.received:,}")
 
 
 def _announced_bytes(response: requests.Response) -> int | None:
@@ -195,4 +216,8 @@ def _announced_bytes(response: requests.Response) -> int | None:
         kind = _PassingError if status >= 500 or status == 429 else FetchError
         raise kind(f"{shown(response.url)}: expected a file, found status {status}")
     length = response.headers.get("content-length", "")
+    if len(length) > _DIGITS:
+        raise FetchError(
+            f"{shown(response.url)}: expected a length, found {len(length)} characters"
+        )
     return int(length) if length.isascii() and length.isdecimal() else None

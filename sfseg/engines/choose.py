@@ -1,5 +1,6 @@
 """Make the engine that is asked for; choose its arithmetic by trying, and remember the choice."""
 
+import contextlib
 import hashlib
 import json
 import platform
@@ -20,6 +21,7 @@ from sfseg.engines.eager import torch_engine
 from sfseg.engines.engine import Engine
 from sfseg.engines.inductor import compiled_engine
 from sfseg.engines.vino import openvino_engine
+from sfseg.locks import exclusive
 from sfseg.normalise import GreyLevels
 from sfseg.rates import measure
 from sfseg.terms import Normalised
@@ -176,9 +178,10 @@ def _recall(memory: Path | None) -> dict[str, Choice]:
 
 def _remember(memory: Path, key: str, choice: Choice) -> None:
     """Add a choice; a cache that cannot be written costs a new trial, not the prediction."""
-    known = {**_recall(memory), key: choice}
-    text = json.dumps({key: vars(choice) for key, choice in known.items()}, indent=1)
-    try:
+    with (
+        contextlib.suppress(OSError),
+        exclusive(files.beside(memory, "lock"), waiting=lambda: None),
+    ):
+        known = {**_recall(memory), key: choice}
+        text = json.dumps({key: vars(choice) for key, choice in known.items()}, indent=1)
         files.write_text(memory, text, overwrite=True)
-    except OSError:
-        return

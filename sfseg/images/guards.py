@@ -1,7 +1,9 @@
 """What stands between a broken or hostile file and the libraries that read it."""
 
 import contextlib
+import os
 import struct
+import zlib
 from collections.abc import Iterator
 
 from sfseg.errors import SfsegError, StackError
@@ -10,6 +12,7 @@ _FOREIGN = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BufferError,
     EOFError,
     LookupError,
     MemoryError,
@@ -19,14 +22,18 @@ _FOREIGN = (
     TypeError,
     ValueError,
     struct.error,
+    zlib.error,
 )
-"""What tifffile, imagecodecs, Pillow and HDF5 raise when bytes are not what they should be."""
+"""What the libraries that decode images raise when bytes are not what they should be."""
+
+_TRUST = "SFSEG_TRUST_INPUT"
+"""The environment variable that lifts the limits; what is seen to be damaged stays refused."""
 
 _MAX_RATIO = 10_000
 """Most decoded bytes for one encoded: deflate reaches 1032, zstd on real images far less."""
 
 _MAX_SEGMENT_BYTES = 2**30
-_SMALL_BYTES = 2**26
+SMALL_BYTES = 2**26
 """An image under 64 MiB is no bomb, however well it is compressed: a constant one may be."""
 
 
@@ -75,16 +82,33 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
     StackError
         If the ratio is over 10,000 for more than 64 MiB, or a segment is over 1 GiB.
     """
-    hint = "store it with smaller strips, tiles or chunks, or uncompressed, if you trust it"
-    if decoded_bytes > max(_SMALL_BYTES, _MAX_RATIO * encoded_bytes):
-        raise StackError(
-            f"{what}: expected at most {_MAX_RATIO} decoded bytes for one in the file, "
-            f"found {decoded_bytes} for {encoded_bytes}",
-            hint=hint,
+    if decoded_bytes > max(SMALL_BYTES, _MAX_RATIO * encoded_bytes):
+        refuse_untrusted(
+            what,
+            f"at most {_MAX_RATIO} decoded bytes for one in the file",
+            f"{decoded_bytes} for {encoded_bytes}",
         )
     if segment_bytes > _MAX_SEGMENT_BYTES:
+        refuse_untrusted(
+            what, "strips, tiles or chunks of at most 1 GiB", f"{segment_bytes} bytes in one"
+        )
+
+
+def refuse_untrusted(what: str, expected: str, found: str) -> None:
+    """Refuse what may fill the memory or take hours, unless the person trusts it.
+
+    Parameters
+    ----------
+    what, expected, found : str
+        For the message.
+
+    Raises
+    ------
+    StackError
+        Unless the environment variable ``SFSEG_TRUST_INPUT`` is 1.
+    """
+    if os.environ.get(_TRUST) != "1":
         raise StackError(
-            f"{what}: expected strips, tiles or chunks of at most 1 GiB, "
-            f"found {segment_bytes} bytes",
-            hint=hint,
+            f"{what}: expected {expected}, found {found}",
+            hint=f"set {_TRUST}=1 if you know where it comes from and that it fits in memory",
         )

@@ -14,13 +14,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from sfseg.errors import StackError
-from sfseg.images.guards import refuse_bomb
+from sfseg.images.guards import refuse_bomb, refuse_untrusted
 
-_JPEG = 7
+JPEG = 7
 _COMPRESSIONS = {
     1: "none",
     5: "LZW",
-    _JPEG: "JPEG",
+    JPEG: "JPEG",
     8: "deflate",
     32773: "PackBits",
     32946: "deflate",
@@ -32,17 +32,40 @@ _PIXEL_TAGS = frozenset(
 )
 """Tags that decide what the pixels are; tifffile leaves out a tag that it cannot read."""
 
+_DESCRIPTION = 270  # the one of these that writers, tifffile too, list twice
+
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
+"""Size of a value of each type of tags; TIFF 6.0, page 15, and BigTIFF."""
+
 _MAX_TAGS = 4096
+_MAX_PAGES = 50_000
+"""More are no sections of an organ, and take longer to check than a person waits."""
+
+_MAX_SHARING = 4
+"""How often tags may use the same bytes of a file; a reader reads them each time."""
+
 CUT_SHORT = "copy or download the file again; it may be cut short"
 _RESAVE = "open it in Fiji and save it as TIFF"
 
 
 class Directory(NamedTuple):
-    """A page in the chain of pages: where its list of tags lies in the file, and the tags."""
+    """A page in the chain of pages.
+
+    Attributes
+    ----------
+    start, end : int
+        Where its list of tags lies in the file.
+    tags : tuple of int
+        The tags in it.
+    value_bytes : int
+        Size of the list and of all values in the file that it points to.
+    """
 
     start: int
     end: int
-    tags: frozenset[int]
+    tags: tuple[int, ...]
+    value_bytes: int
 
 
 def walk(path: Path, name: str) -> list[Directory]:
@@ -63,9 +86,11 @@ def walk(path: Path, name: str) -> list[Directory]:
     Raises
     ------
     StackError
-        If the chain leaves the file, comes back to itself, or holds no page.
+        If the chain leaves the file, comes back to itself, holds no page or more than any stack,
+        or more tags than the file has room for.
     """
     pages: dict[int, Directory] = {}
+    file_bytes, tags_bytes = path.stat().st_size, 0
     with path.open("rb") as file:
         header = file.read(16).ljust(16, b"\0")
         order = "<" if header.startswith(b"II") else ">"
@@ -73,13 +98,16 @@ def walk(path: Path, name: str) -> list[Directory]:
         offset = _unpack(order + "Q", header[8:]) if big else _unpack(order + "I", header[4:8])
         while offset and offset not in pages:
             try:
-                pages[offset], offset = _directory(file, offset, order, big=big)
+                page, following = _directory(file, offset, order, file_bytes, big=big)
             except (struct.error, ValueError, OverflowError, OSError) as error:
                 raise StackError(
                     f"{name}: expected page {len(pages) + 1} at byte {offset}, "
-                    f"found none in a file of {path.stat().st_size} bytes",
+                    f"found none in a file of {file_bytes} bytes",
                     hint=CUT_SHORT,
                 ) from error
+            pages[offset], offset = page, following
+            tags_bytes += page.value_bytes
+            _refuse_many(name, len(pages), tags_bytes, file_bytes)
     if offset or not pages:
         raise StackError(
             f"{name}: expected a chain of pages with an end, "
@@ -89,17 +117,35 @@ def walk(path: Path, name: str) -> list[Directory]:
     return list(pages.values())
 
 
-def _directory(file: BinaryIO, offset: int, order: str, *, big: bool) -> tuple[Directory, int]:
+def _refuse_many(name: str, pages: int, tags_bytes: int, file_bytes: int) -> None:
+    """Refuse what would take hours to check: too many pages, or tags that share their bytes."""
+    if pages > _MAX_PAGES:
+        refuse_untrusted(name, f"at most {_MAX_PAGES} pages", "more")
+    if tags_bytes > _MAX_SHARING * file_bytes:
+        raise StackError(
+            f"{name}: expected tags beside each other, found {tags_bytes} bytes of them "
+            f"up to page {pages} in a file of {file_bytes} bytes",
+            hint=CUT_SHORT,
+        )
+
+
+def _directory(
+    file: BinaryIO, offset: int, order: str, file_bytes: int, *, big: bool
+) -> tuple[Directory, int]:
     """Read the page at `offset`, and where the next page is; 0 after the last."""
-    count_format, entry_bytes, next_format = ("Q", 20, "Q") if big else ("H", 12, "I")
+    count_format, entry_format, next_format = ("Q", "HHQ8x", "Q") if big else ("H", "HHI4x", "I")
     file.seek(offset)
     count = _unpack(order + count_format, file.read(struct.calcsize(count_format)))
     if not 0 < count <= _MAX_TAGS:
         raise ValueError(f"a page of {count} tags")
-    entries = file.read(count * entry_bytes)
+    entries = file.read(count * struct.calcsize(order + entry_format))
     following = _unpack(order + next_format, file.read(struct.calcsize(next_format)))
-    codes = struct.iter_unpack(f"{order}H{entry_bytes - 2}x", entries)
-    return Directory(offset, file.tell(), frozenset(code for (code,) in codes)), following
+    tags = list(struct.iter_unpack(order + entry_format, entries))
+    sizes = (number * _TYPE_BYTES.get(kind, 0) for _, kind, number in tags)
+    # what is larger than the file is never read
+    value_bytes = len(entries) + sum(size for size in sizes if size <= file_bytes)
+    codes = tuple(code for code, _, _ in tags)
+    return Directory(offset, file.tell(), codes, value_bytes), following
 
 
 def _unpack(layout: str, data: bytes) -> int:
@@ -117,14 +163,14 @@ def is_raw(page: tifffile.TiffPage) -> bool:
     )
 
 
-def check(page: tifffile.TiffPage, tags: frozenset[int], file_bytes: int, what: str) -> None:
+def check(page: tifffile.TiffPage, tags: tuple[int, ...], file_bytes: int, what: str) -> None:
     """Check that a page's pixels can be read, are all in the file, and fit in memory.
 
     Parameters
     ----------
     page : tifffile.TiffPage
         The page as tifffile understood it.
-    tags : frozenset of int
+    tags : tuple of int
         The tags that it lists.
     file_bytes : int
         Size of the file.
@@ -136,10 +182,15 @@ def check(page: tifffile.TiffPage, tags: frozenset[int], file_bytes: int, what: 
     StackError
         If they cannot, are not, or do not.
     """
-    lost = (tags & _PIXEL_TAGS) - set(page.tags.keys())
+    lost = _PIXEL_TAGS.intersection(tags).difference(page.tags.keys())
     if lost:
         raise StackError(
             f"{what}: expected readable tags, found tag {min(lost)} damaged", hint=CUT_SHORT
+        )
+    twice = {code for code in _PIXEL_TAGS - {_DESCRIPTION} if tags.count(code) > 1}
+    if twice:
+        raise StackError(
+            f"{what}: expected each tag once, found tag {min(twice)} again", hint=_RESAVE
         )
     if page.compression not in _COMPRESSIONS:
         raise StackError(
@@ -244,41 +295,3 @@ def refuse_overlap(name: str, parts: NDArray[np.int64]) -> None:
             f"found two that overlap at byte {ordered[bad[0] + 1, 0]}",
             hint=CUT_SHORT,
         )
-
-
-def check_jpeg(page: tifffile.TiffPage, data: bytes, what: str) -> None:
-    """Check a JPEG strip or tile, which says once more how large it is.
-
-    Parameters
-    ----------
-    page : tifffile.TiffPage
-        Its page; nothing is done if that is not compressed as JPEG.
-    data : bytes
-        The strip or tile.
-    what : str
-        The file and page, for messages.
-
-    Raises
-    ------
-    StackError
-        If it has no end, or is larger than the page declares: the decoder would fill up the
-        missing part with grey, or the memory.
-    """
-    if page.compression != _JPEG:
-        return
-    height, width = page.chunks[:2]
-    rows, columns = _jpeg_size(data)
-    if rows > height or columns > width or b"\xff\xd9" not in data[-16:]:
-        raise StackError(
-            f"{what}: expected whole JPEG strips or tiles of {height}x{width}, "
-            f"found one of {rows}x{columns} in {len(data)} bytes",
-            hint=CUT_SHORT,
-        )
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Read rows and columns from the frame header of a JPEG stream; ITU T.81, B.2.2."""
-    at = 2
-    while not (0xC0 <= data[at + 1] <= 0xCF and data[at + 1] not in (0xC4, 0xC8, 0xCC)):
-        at += 2 + _unpack(">H", data[at + 2 : at + 4])
-    return _unpack(">H", data[at + 5 : at + 7]), _unpack(">H", data[at + 7 : at + 9])

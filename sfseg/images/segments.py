@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
-from sfseg.images import pages
+from sfseg.errors import StackError
+from sfseg.images import jpeg, pages
 from sfseg.terms import AnyArray
 
 Box = tuple[slice, ...]
@@ -111,22 +112,43 @@ class SegmentReader:
             self._decoded[key] = self._decode_segment(page, part.segment)
             self._decoded_bytes += self._decoded[key].nbytes
         segment = self._decoded[key]
-        if any(n < needed.stop for n, needed in zip(segment.shape, part.inside, strict=True)):
-            raise ValueError(f"{segment.shape[1:]} pixels in segment {part.segment}")
+        few = any(n < needed.stop for n, needed in zip(segment.shape, part.inside, strict=True))
+        if few or segment.dtype != page.dtype:
+            raise ValueError(f"{segment.shape} of {segment.dtype} in segment {part.segment}")
         return segment[part.inside]
 
     def _decode_segment(self, page: tifffile.TiffPage, index: int) -> AnyArray:
         """Read and decode a segment."""
         self._file.seek(page.dataoffsets[index])
         data = self._file.read(page.databytecounts[index])
-        pages.check_jpeg(page, data, f"{self._name}: page {page.index + 1}")
         tables = {"jpegtables": page.jpegtables} if page.jpegtables else {}
-        return np.asarray(page.decode(data, index, **tables)[0])[None]
+
+        def decode(data: bytes) -> AnyArray:
+            return np.asarray(page.decode(data, index, **tables)[0])[None]
+
+        if page.compression != pages.JPEG:
+            return decode(data)
+        what = f"{self._name}: page {page.index + 1}"
+        _refuse_larger(page, jpeg.frame(data, what), what)
+        pixels = decode(data)
+        jpeg.require_whole(data, pixels, decode, what)
+        return pixels
 
     def _make_room(self, size_bytes: int) -> None:
         """Forget the oldest segments until one more fits; alone it may be as large as it is."""
         while self._decoded and self._decoded_bytes + size_bytes > _CACHE_BYTES:
             self._decoded_bytes -= self._decoded.pop(next(iter(self._decoded))).nbytes
+
+
+def _refuse_larger(page: tifffile.TiffPage, frame: jpeg.Frame, what: str) -> None:
+    """Refuse a JPEG strip or tile that says itself that it is larger than its page does."""
+    height, width = page.chunks[:2]
+    if frame.rows > height or frame.columns > width:
+        raise StackError(
+            f"{what}: expected JPEG strips or tiles of {height}x{width}, "
+            f"found one of {frame.rows}x{frame.columns}",
+            hint=pages.CUT_SHORT,
+        )
 
 
 def _segment_shape(page: tifffile.TiffPage) -> tuple[int, ...]:

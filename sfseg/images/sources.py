@@ -1,19 +1,17 @@
 """One image file as an array, whatever its kind."""
 
-import math
 from pathlib import Path
 from typing import Any, Protocol
 
-import imageio.v3 as imageio
 import numpy as np
 
 from sfseg.errors import StackError
-from sfseg.images.guards import refuse_bomb, wrapped
+from sfseg.images import pictures
 from sfseg.images.tiff import TiffSource
 from sfseg.terms import AnyArray, VoxelSize
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_PICTURE = (b"\x89PNG", b"\xff\xd8\xff")
+_PICTURE = (pictures.PNG, pictures.JPEG)
 _HDF5 = b"\x89HDF"
 
 
@@ -65,19 +63,19 @@ def open_file(path: Path, name: str) -> Source:
     """
     require_file(path, name)
     with path.open("rb") as file:
-        magic = file.read(4)
+        magic = file.read(8)
     if magic.startswith(_TIFF):
         return TiffSource(path, name)
     if magic.startswith(_PICTURE):
-        return PictureSource(path, name)
-    if magic == _HDF5:
+        return pictures.PictureSource(path, name)
+    if magic.startswith(_HDF5):
         raise StackError(
             f"{name}: expected the path of a dataset in it, found only an HDF5 file",
             hint=f"write it like {name}:/volumes/raw",
         )
     raise StackError(
         f"{name}: expected a TIFF, PNG, JPEG or HDF5 file, "
-        f"found {'an empty file' if not magic else f'one that begins with {magic!r}'}",
+        f"found {'an empty file' if not magic else f'one that begins with {magic[:4]!r}'}",
         hint="give an image file, or save it as TIFF first",
     )
 
@@ -90,31 +88,3 @@ def require_file(path: Path, name: str) -> None:
             f"found {'something else' if path.exists() else 'nothing there'}",
             hint="check the spelling and the current folder",
         )
-
-
-class PictureSource:
-    """A PNG or JPEG file, which can only be decoded as a whole; see `Source`."""
-
-    voxel_size_nm: VoxelSize | None = None
-
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
-        self._pixels: AnyArray | None = None
-        with wrapped(name):
-            found = imageio.improps(path, plugin="pillow")
-        self.shape, self.dtype = tuple(found.shape), np.dtype(found.dtype)
-        self.letters = "YX" if len(self.shape) == 2 else "YXS"
-        decoded_bytes = math.prod(self.shape) * self.dtype.itemsize
-        encoded_bytes = path.stat().st_size
-        refuse_bomb(name, decoded_bytes=decoded_bytes, encoded_bytes=encoded_bytes, segment_bytes=0)
-
-    def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read the whole picture, once, and give a part; see `Source`."""
-        if self._pixels is None:
-            with wrapped(self._name):
-                self._pixels = np.asarray(imageio.imread(self._path, plugin="pillow"))
-        return self._pixels[part].copy()
-
-    def close(self) -> None:
-        """Forget the pixels; the file is open only while it is read."""
-        self._pixels = None

@@ -3,7 +3,7 @@
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,6 @@ _MAX_SAMPLES = 4
 _LISTED = 10
 _LETTERS = {"time": "T", "channel": "C"}
 """The types of axes that tell what an axis is, whatever its name."""
-
-_METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
-_CODECS = frozenset(
-    {"blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd", "bytes", "sharding_indexed"}
-    | {"adler32", "crc32", "crc32c", "fletcher32", "jenkins_lookup3", "transpose"}
-    | {"astype", "bitround", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle"}
-)
-"""Codecs that make numbers of bytes; Zarr has others, and ``pickle`` runs what it finds."""
 
 
 class ZarrSource:
@@ -113,14 +105,16 @@ class ZarrSource:
 
     def _node(self, zarr: Any, inside: str) -> Any:
         """Open a group or an array."""
+        from sfseg.images.zarr_store import METADATA, GuardedStore
+
         folder = self._folder(inside)
-        if not any((folder / mark).is_file() for mark in _METADATA):
+        if not any((folder / mark).is_file() for mark in METADATA):
             raise StackError(
                 f"{self._name}: expected an array or a group, found no metadata of Zarr "
                 f"in {folder}",
                 hint="check the path; copy the store again if it should be there",
             )
-        return zarr.open(zarr.storage.LocalStore(folder, read_only=True), mode="r")
+        return zarr.open(GuardedStore(folder, self._store, self._name), mode="r")
 
     def _check(self, array: Any, folder: Path) -> None:
         """Refuse an array that is not there, runs code, or has chunks that fill the memory."""
@@ -129,13 +123,7 @@ class ZarrSource:
                 f"{self._name}: expected an array in {folder}, found a group",
                 hint="check the program that wrote the store",
             )
-        strange = set(_codecs(array.metadata.to_dict())) - _CODECS
-        if strange:
-            raise StackError(
-                f"{self._name}: expected chunks stored in a way known to be safe, "
-                f"found the codec {min(strange)}",
-                hint="store it with blosc, zstd or gzip",
-            )
+        array.store.require_safe(array)
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
         refuse_bomb(self._name, decoded_bytes=0, encoded_bytes=0, segment_bytes=chunk_bytes)
         if not _holds_chunks(folder):
@@ -153,19 +141,11 @@ class ZarrSource:
         """Do nothing: chunks are open only while they are read."""
 
 
-def _codecs(metadata: Any) -> Iterator[str]:
-    """List the codecs that an array's metadata name, those within others too."""
-    keys = ("compressor", "filters", "codecs", "index_codecs")
-    for key in keys if isinstance(metadata, Mapping) else ():
-        found = metadata.get(key) or ()
-        for codec in [found] if isinstance(found, Mapping) else found:
-            yield str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")
-            yield from _codecs(codec.get("configuration"))
-
-
 def _holds_chunks(folder: Path) -> bool:
     """Tell whether there is a chunk, whatever its name."""
-    return any(set(names) - set(_METADATA) for _, _, names in os.walk(folder))
+    from sfseg.images.zarr_store import METADATA
+
+    return any(set(names) - set(METADATA) for _, _, names in os.walk(folder))
 
 
 def _contents(group: Any, zarr: Any) -> str:

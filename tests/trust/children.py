@@ -1,0 +1,107 @@
+"""Run the command line in a child that has everything imported already.
+
+The child is forked and has one thread: importing torch takes seconds, forking does not.
+"""
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sfseg import cli
+
+BUG = 70
+"""Exit code of a child that ends with an error that no one expects."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: its exit code, negative for a signal, and what it has said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def error(self) -> str:
+        """The error that it tells of; empty if it does not."""
+        return self.stderr[self.stderr.find("error: ") :] if "error: " in self.stderr else ""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it failed, or some of its work did, with a sentence and a hint."""
+        words = ("expected", "found", "\nhint: ")
+        said = all(word in self.error for word in words) and "Traceback" not in self.stderr
+        return self.code in (1, 3) and said
+
+
+class Child:
+    """A child that runs a function, in a folder for what it says.
+
+    Parameters
+    ----------
+    function : callable
+        Is called in the child. What it patches stays in the child.
+    """
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._said = tempfile.TemporaryDirectory()
+        self._streams = [Path(self._said.name) / name for name in ("stdout", "stderr")]
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if not self.pid:
+            self._live(function)
+
+    def _live(self, function: Callable[[], object]) -> None:
+        """Run the function and end the process, whatever comes of it."""
+        code = BUG
+        try:
+            for number, path in enumerate(self._streams, start=1):
+                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+            sys.stdout.reconfigure(errors="strict")  # type: ignore[union-attr]
+            torch.set_num_threads(1)
+            function()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        except BaseException:  # noqa: BLE001 - it is told, and the code says that it is a bug
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        said = [path.read_bytes() if path.exists() else b"" for path in self._streams]
+        self._said.cleanup()
+        return Ended(code, *(text.decode("utf-8", "backslashreplace") for text in said))
+
+
+def sfseg(*arguments: object, before: Sequence[Callable[[], object]] = ()) -> Child:
+    """Start a child that calls some functions, and then is the command with these arguments."""
+
+    def run() -> None:
+        for prepare in before:
+            prepare()
+        sys.argv = ["sfseg", *map(str, arguments)]
+        cli.main()
+
+    return Child(run)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """Read a file, or all the files of a folder, by their names in it."""
+    paths = [inner for inner in sorted(path.rglob("*")) if inner.is_file()] or [path]
+    return {str(inner.relative_to(path)): inner.read_bytes() for inner in paths if inner.is_file()}
+
+
+def names(folder: Path) -> set[str]:
+    """Name what lies in a folder; a missing one is empty."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -1,0 +1,131 @@
+"""A small world: a network of a thousand weights, a stack of three sections, a dataset of both."""
+
+import contextlib
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+
+import rich.progress  # noqa: F401 - what the command imports late
+from typer.testing import CliRunner
+
+from sfseg import checkpoints, cli, datasets, fetch, models, plots, predict, prediction, train  # noqa: F401
+from sfseg.catalogue import DataFile, Dataset, Part
+from sfseg.images import zarr_out
+from sfseg.io import write_stack
+from sfseg.models.blocks import Conv, Deconv, Output
+from sfseg.models.skeleton import EncoderDecoder, concatenate
+from sfseg.terms import Shape
+from sfseg.tissue import make_tissue
+
+CPU = ("--device", "cpu", "--precision", "float32")
+
+
+class Small(EncoderDecoder):
+    """As deep as the real ones, but of 4 channels; its halo is 80 px."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
+            bridge=Conv(4, 4),
+            deconv=[Deconv(4, 4) for _ in range(4)],
+            up=[Conv(8, 4) for _ in range(4)],
+            output=Output(4),
+            join=concatenate,
+        )
+
+
+class World:
+    """A folder with ``volume.tif``, ``labels.tif``, ``small.safetensors`` and ``toy.zip``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to make them.
+    shape : tuple of int
+        Of the stack.
+    """
+
+    def __init__(self, folder: Path, shape: Shape = (3, 90, 90)) -> None:
+        CliRunner().invoke(cli.app, ["predict", "--help"])  # imports what each child would
+        folder.mkdir(parents=True)
+        self.volume, self.labels = folder / "volume.tif", folder / "labels.tif"
+        self.weights, self.archive = folder / "small.safetensors", folder / "toy.zip"
+        files = []
+        for path, stack in zip((self.volume, self.labels), make_tissue(shape, seed=3), strict=True):
+            write_stack(path, stack, shape, stack.dtype)
+            digest = hashlib.sha256(stack.tobytes()).hexdigest()
+            files.append(DataFile(path.name, path.stat().st_size, shape, pixels=digest))
+        self.dataset = _toy(*files)
+        with zipfile.ZipFile(self.archive, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in (self.volume, self.labels):
+                archive.write(path, path.name)
+        with self.patched():
+            header = checkpoints.Header(arch="small", recipe="default")
+            checkpoints.save_weights(self.weights, models.build("small", seed=4).eval(), header)
+
+    @contextlib.contextmanager
+    def patched(self) -> Iterator[None]:
+        """Let sfseg know the network and the dataset, and save as often as it can."""
+        with contextlib.ExitStack() as stack:
+            for owner, name, value in (
+                (models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small}),
+                (datasets, "DATASETS", {**datasets.DATASETS, "toy": self.dataset}),
+                (plots, "write_curves", _write_plainly),
+                (prediction, "FLUSH_S", 0),
+                (train, "SAVING_SHARE", 1e9),
+                (zarr_out, "_CHUNK_PX", 16),
+                (zarr_out, "_SHARD_BYTES", 2**12),
+                (zarr_out, "_SMALLEST_PX", 64),
+            ):
+                stack.enter_context(mock.patch.object(owner, name, value))
+            yield
+
+    @property
+    def enter(self) -> Callable[[], None]:
+        """A function that makes a process live in this world to its end."""
+
+        def enter() -> None:
+            self._entered = self.patched()  # kept: it is left when nobody knows it
+            self._entered.__enter__()
+
+        return enter
+
+    def predict(self, out: Path, *own: object) -> tuple[object, ...]:
+        """Spell the command that predicts the stack."""
+        return ("predict", self.volume, "-o", out, "--model", self.weights, "--tile", 112, *CPU, *own)
+
+    def train(self, out: Path, *own: object) -> tuple[object, ...]:
+        """Spell the command that trains the network in a few steps."""
+        data = ("--images", self.volume, "--labels", self.labels, "--sections", "1-2")
+        short = ("--epochs", 2, "--patch", 32, "--batch-size", 8, "--save-every", 0)
+        return ("train", "--arch", "small", "--out", out, *data, *short, *CPU, *own)
+
+    def fetch(self, to: Path, source: object = None) -> tuple[object, ...]:
+        """Spell the command that fetches the dataset from the archive, or another source."""
+        return ("fetch", "toy", "--to", to, "--from", self.archive if source is None else source)
+
+
+def _toy(volume: DataFile, labels: DataFile) -> Dataset:
+    return Dataset(
+        name="toy",
+        title="A toy",
+        citation="Nobody 2024",
+        dois=(),
+        licence="free",
+        voxel_size_nm=None,
+        label_kind="interior",
+        files=(volume, labels),
+        sources=(),
+        train=(Part(volume.name, labels.name, "1-2"),),
+        test=(Part(volume.name, labels.name, "3"),),
+        split="ours",
+    )
+
+
+def _write_plainly(path: Path, _history: object) -> None:
+    """Stand for the curves, which take longer than the training."""
+    from sfseg import files
+
+    files.write_bytes(path, b"curves", overwrite=True)
