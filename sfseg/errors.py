@@ -12,7 +12,7 @@
     │   └── ChecksumError                   something was delivered, but not what is known
     ├── CheckpointError(ValueError)         weights or training state that cannot be used
     ├── OutputExistsError(FileExistsError)  the output exists and may not be replaced
-    ├── OutputError(OSError)                an output that cannot be written: full disk, no permission
+    ├── OutputError(OSError)                an output that cannot be written: the disk is full
     ├── ResumeError(ValueError)             an interrupted run that cannot be gone on with
     ├── DeviceError(RuntimeError)           the asked-for device is not there
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
@@ -30,9 +30,7 @@ EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
 
 _MENDS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or name another place"),
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS), "name a place that you may write to"
-    ),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "name a place that you may write to"),
     **dict.fromkeys(
         (errno.ENOENT, errno.ESTALE), "look whether somebody has removed or renamed the folder"
     ),

@@ -132,7 +132,11 @@ def sync_tree(path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a file, or a folder and all that is in it; none is fine too."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            error.filename = str(path)  # of what is in it only the last name is told
+            raise
     else:
         path.unlink(missing_ok=True)
 
@@ -142,7 +146,8 @@ def parent_made(path: Path) -> Iterator[None]:
     """Make the folder of `path`; when the block raises, remove what was made and is empty."""
     new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # something may have come into it

@@ -1,5 +1,6 @@
 """What is written: interior probability turned into the pixels of the output, piece by piece."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from skimage.measure import label
 
 from sfseg.config import PredictConfig
+from sfseg.errors import NonFiniteError
 from sfseg.io import Canvas
 from sfseg.normalise import bands
 from sfseg.pieces import Piece
@@ -80,7 +82,13 @@ class Writer:
             A piece that is on the canvas now.
         facts : dict
             What is to be remembered of it.
+
+        Raises
+        ------
+        NonFiniteError
+            If the network has said NaN.
         """
+        facts = _facts(piece, probability)
         rows, columns = piece.tile.write
         # In bands: a tile is large, and its pixels pass through float64.
         for part in bands(lengths(piece.tile.write)):
@@ -88,7 +96,7 @@ class Writer:
             self._canvas.put(
                 piece.section, there, columns, convert(probability[part], self._config)
             )
-        yield piece.number, _facts(piece, probability)
+        yield piece.number, facts
 
 
 class SegmentWriter:
@@ -117,8 +125,8 @@ class SegmentWriter:
 
     def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
         """Take a piece; see `Writer.put`. The pieces of a section come one after the other."""
-        self._mask[piece.tile.write] = convert(probability, self._config)
         self._pieces[piece.number] = _facts(piece, probability)
+        self._mask[piece.tile.write] = convert(probability, self._config)
         self._covered_px += probability.size
         if self._covered_px == self._mask.size:
             self._finish(piece.section)
@@ -136,4 +144,9 @@ class SegmentWriter:
 
 def _facts(piece: Piece, probability: Probability) -> Facts:
     interior = float(probability.sum(dtype=np.float64))
+    if not math.isfinite(interior):
+        raise NonFiniteError(
+            f"section {piece.section + 1}: expected probabilities from the network, found NaN",
+            hint="predict with --precision float32, or with other weights",
+        )
     return {"interior": interior, "blank": float(piece.levels.blank)}

@@ -12,7 +12,7 @@ from sfseg.devices import is_out_of_memory
 from sfseg.errors import DeviceError, OptionError, ResumeError, SfsegError
 from sfseg.jobs import STACK_SUFFIXES, Job, plan_jobs
 from sfseg.prediction import Model, PieceRecord, Prediction, PredictResult, Report, Tell
-from sfseg.underway import Underway, is_underway, underway
+from sfseg.underway import Underway, clear_lock, is_underway, underway
 
 __all__ = [
     "Failure",
@@ -153,6 +153,7 @@ def predict_file(
             weights_sha256=model.weights_sha256,
         )
         if config.resume and (found := _finished_before(job.output, identity, config)):
+            clear_lock(job.output)
             return _result_of_record(job, stack, found)
         work: Underway | None = None
         try:

@@ -101,13 +101,13 @@ class TensorFile:
         Raises
         ------
         CheckpointError
-            If one holds NaN or infinity, or cannot be read.
+            If one holds NaN, infinity or a variance below 0, or cannot be read.
         """
         tensors = {}
         try:
             with safe_open(self.path, framework="pt") as file:
                 for name in self.shapes:
-                    tensors[name] = _require_finite(self.path, name, file.get_tensor(name))
+                    tensors[name] = _require_possible(self.path, name, file.get_tensor(name))
         except SafetensorError as error:
             _refuse(self.path, f"something else: {last_line(error)}")
         return tensors
@@ -256,19 +256,21 @@ def _own_header(path: Path, metadata: object) -> dict[str, Any]:
         ) from error
 
 
-def _require_finite(path: Path, name: str, tensor: Tensor) -> Tensor:
+def _require_possible(path: Path, name: str, tensor: Tensor) -> Tensor:
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise CheckpointError(
             f"{path}: expected finite weights, found NaN or infinity in {name}",
             hint="train again with --precision float32, or a lower --learning-rate",
         )
+    if name.endswith("running_var") and bool((tensor < 0).any()):
+        raise CheckpointError(
+            f"{path}: expected variances from 0 up, found one below in {name}", hint=_OURS
+        )
     return tensor
 
 
 def _refuse(path: Path, found: str) -> NoReturn:
-    raise CheckpointError(
-        f"{path}: expected a sound safetensors file, found {found}", hint=_OURS
-    )
+    raise CheckpointError(f"{path}: expected a sound safetensors file, found {found}", hint=_OURS)
 
 
 def _refuse_start(path: Path, start: bytes, length: int, last: bytes) -> NoReturn:

@@ -207,6 +207,17 @@ def is_underway(path: Path) -> bool:
     return files.beside(path, "part.manifest").exists()
 
 
+def clear_lock(path: Path) -> None:
+    """Remove the lock of a run that was killed when all else was done."""
+    lock = files.beside(path, "part.lock")
+    if lock.exists():
+        with (
+            contextlib.suppress(OSError),  # a run that is at work keeps it
+            exclusive(lock, waiting=functools.partial(_refuse_second, path)),
+        ):
+            pass
+
+
 def record_path(path: Path) -> Path:
     """Name the record that lies beside an output."""
     return files.beside(path, "json")

@@ -1,7 +1,10 @@
 """A host of files on this machine that can be as bad as one likes."""
 
+import contextlib
+import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -34,6 +37,26 @@ def redirect(url: str) -> Answer:
         request.send_header("Location", url)
         request.send_header("Content-Length", "0")
         request.end_headers()
+
+    return answer
+
+
+def raw(*parts: bytes) -> Answer:
+    """Answer with these bytes, whatever they are, and hang up."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(b"".join(parts))
+
+    return answer
+
+
+def endless(head: bytes, again: bytes, pause_s: float = 0) -> Answer:
+    """Answer with a beginning, and then with the same again and again."""
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.wfile.write(head)
+        while not request.server.ended.wait(pause_s):
+            request.wfile.write(again)
 
     return answer
 
@@ -91,6 +114,24 @@ class Host(ThreadingHTTPServer):
 
     def handle_error(self, *_: object) -> None:
         """Say nothing of a client that went away: some of them should."""
+
+
+@contextlib.contextmanager
+def in_a_child(*hosts: Host) -> Iterator[None]:
+    """Let hosts serve in a process of their own, so that this one has no threads and can fork."""
+    child = os.fork()
+    if not child:
+        for host in hosts:
+            threading.Thread(target=host.serve_forever, args=(0.01,), daemon=True).start()
+        while True:
+            signal.pause()
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        for host in hosts:
+            host.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,16 +1,17 @@
+import contextlib
 import json
 import math
-import pickle
 import struct
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from sfseg import checkpoints, models, states
 from sfseg.checkpoints import Header, load_weights, save_weights
 from sfseg.errors import CheckpointError, UnknownNameError
+from tests.trust.small import World
+from tests.trust.weights import ANY, WEIGHTS, mutated
 
 
 @pytest.fixture
@@ -56,103 +57,139 @@ def test_an_unknown_model_lists_the_shipped_ones():
         load_weights("sfnet-isbi2013")
 
 
-def bad_pickle(path):
-    path.write_bytes(pickle.dumps({"weight": 1}))
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("weights") / "world")
 
 
-def bad_truncated(path):
-    path.write_bytes(path.read_bytes()[:-100])
+def load_bad(what, world, path):
+    (ANY | WEIGHTS)[what](path, world.weights.read_bytes())
+    with world.patched():
+        return load_weights(str(path))
 
 
-def bad_empty(path):
-    path.write_bytes(b"")
+@pytest.mark.parametrize("what", ANY | WEIGHTS)
+def test_a_file_is_refused_as_weights_that(what, world, tmp_path):
+    with pytest.raises((CheckpointError, UnknownNameError), match=r"expected [\s\S]*found"):
+        load_bad(what, world, tmp_path / "w.safetensors")
+    assert not (tmp_path / "w.safetensors.ran").exists()
 
 
-def bad_header_length(path):
-    path.write_bytes(struct.pack("<Q", 2**40) + path.read_bytes()[8:])
-
-
-def bad_foreign(path):
-    save_file({"x": torch.zeros(2)}, path)
-
-
-def bad_nan(path):
-    tensors, _ = checkpoints.read_tensors(path)
-    tensors["output.bias"][0] = float("nan")
-    rewrite(path, tensors=tensors)
-
-
-def bad_keys(path):
-    tensors, _ = checkpoints.read_tensors(path)
-    del tensors["output.bias"]
-    rewrite(path, tensors=tensors)
-
-
-def bad_shapes(path):
-    tensors, _ = checkpoints.read_tensors(path)
-    tensors["output.bias"] = torch.zeros(7)
-    rewrite(path, tensors=tensors)
-
-
-def bad_arch(path):
-    _, header = checkpoints.read_tensors(path)
-    rewrite(path, header=header | {"arch": "vgg"})
-
-
-def bad_schema(path):
-    _, header = checkpoints.read_tensors(path)
-    rewrite(path, header=header | {"schema": 99})
-
-
-def bad_field(path):
-    _, header = checkpoints.read_tensors(path)
-    rewrite(path, header=header | {"colour": "red"})
-
-
-def bad_normalisation(path):
-    _, header = checkpoints.read_tensors(path)
-    rewrite(path, header=header | {"normalisation": "tile"})
+def test_a_mutated_header_is_refused_or_says_something_else(world, tmp_path):
+    whole, path = world.weights.read_bytes(), tmp_path / "w.safetensors"
+    for number in range(1000):
+        path.write_bytes(mutated(whole, number))
+        with world.patched(), contextlib.suppress(CheckpointError):
+            load_weights(str(path))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "found"),
+    ("what", "said"),
     [
-        (bad_pickle, "pickled"),
-        (bad_truncated, "expected a safetensors file"),
-        (bad_empty, "expected a safetensors file"),
-        (bad_header_length, "expected a safetensors file"),
-        (bad_foreign, "no header"),
-        (bad_nan, "NaN or infinity in output.bias"),
-        (bad_keys, "output.bias"),
-        (bad_shapes, "expected the tensors of sfnet"),
-        (bad_arch, "vgg"),
-        (bad_schema, "schema 1, found 99"),
-        (bad_field, "colour"),
-        (bad_normalisation, "tile"),
+        ("is a pickle of protocol 0", "found a pickle\nhint: nothing is ever unpickled"),
+        ("is a pickle of protocol 4", "found a pickle\nhint: nothing is ever unpickled"),
+        ("was written by torch.save", "found a zip archive, as torch.save writes it"),
+        ("was written by torch.save of old", "found a pickle"),
+        ("is a numpy array of objects", "found a numpy array"),
+        ("is a pickle packed by zlib", "found something packed by zlib, as joblib writes it"),
+        ("is empty", "found next to nothing"),
+        ("is cut at 100% of its header and tensors -1 bytes", "bytes of tensors instead of"),
+        ("has a header of 100 MB and a byte", "found a header of 100,000,001 bytes"),
+        ("has tensors that overlap", "found tensors that overlap"),
+        ("has a hole between tensors", "found tensors that leave a hole"),
+        ("has NaN in it", "found NaN or infinity in "),
+        ("has tensors of another shape", "expected the tensors of small, found others: "),
+        ("has 20,000 tensors", "found 20,000 tensors in it"),
+        ("has a tensor twice", "a key twice in one object"),
+        ("has a header of brackets within brackets", "brackets nested too deep"),
+        ("has no texts", "found no header of it"),
+        ("is of an unknown architecture", "'vgg'"),
+        ("is of a schema of the future", "schema 1, found 99\nhint: upgrade sfseg"),
+        ("has a field too many", "'colour'"),
+        ("is normalised in another way", "'tile'"),
+        ("is a folder", "found a folder without weights.safetensors"),
+        ("is a pipe", "found a pipe or a device"),
     ],
 )
-def test_unusable_weights_are_refused_saying_why(weights, spoil, found):
-    spoil(weights)
-    with pytest.raises(CheckpointError, match=found):
+def test_it_is_said_why_a_file_is_refused_that(what, said, world, tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        load_bad(what, world, tmp_path / "w.safetensors")
+    assert said in str(caught.value)
+
+
+def test_a_variance_below_zero_is_refused(weights):
+    tensors, _ = checkpoints.read_tensors(weights)
+    name = next(name for name in tensors if name.endswith("running_var"))
+    rewrite(weights, tensors=tensors | {name: -tensors[name]})
+    with pytest.raises(CheckpointError, match=f"found one below in {name}"):
         load_weights(str(weights))
 
 
-@pytest.mark.parametrize("spoil", ["weights", "truncated", "role", "moment"])
-def test_an_unusable_state_is_refused(network, tmp_path, spoil):
+def test_a_pickle_can_be_converted_as_the_hint_says(network, tmp_path):
+    """By who trusts it."""
+    torch.save(network.state_dict(), tmp_path / "w.pt")
+    other = models.build("sfnet", seed=5)
+    other.load_state_dict(torch.load(tmp_path / "w.pt", weights_only=True))
+    save_weights(tmp_path / "w.safetensors", other, Header(arch="sfnet", recipe="default"))
+    loaded, _ = load_weights(str(tmp_path / "w.safetensors"))
+    assert torch.equal(loaded.output.bias, network.output.bias)
+
+
+@pytest.fixture
+def learner():
+    """A network of a few weights and its optimiser, after a step."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
     optimizer = torch.optim.Adam(network.parameters())
+    network(torch.randn(2, 1, 5, 5)).sum().backward()
+    optimizer.step()
+    return network, optimizer
+
+
+BAD_STATES = {
+    "truncated": lambda path, _: path.write_bytes(path.read_bytes()[:-50]),
+    "of another role": lambda path, tensors: rewrite(
+        path, tensors={f"other.{name}": tensor for name, tensor in tensors.items()}
+    ),
+    "with a tensor too few": lambda path, tensors: rewrite(
+        path, tensors={n: t for n, t in tensors.items() if n != "network.0.bias"}
+    ),
+    "with whole numbers": lambda path, tensors: rewrite(
+        path, tensors=tensors | {"network.0.bias": torch.zeros(2, dtype=torch.int64)}
+    ),
+    "with a moment of nothing": lambda path, tensors: rewrite(
+        path, tensors=tensors | {"optimizer.x.exp_avg": torch.zeros(1)}
+    ),
+    "with a moment too many": lambda path, tensors: rewrite(
+        path, tensors=tensors | {"optimizer.9.exp_avg": torch.zeros(1)}
+    ),
+    "with a moment too few": lambda path, tensors: rewrite(
+        path, tensors={n: t for n, t in tensors.items() if n != "optimizer.1.exp_avg"}
+    ),
+    "with moments of some weights": lambda path, tensors: rewrite(
+        path, tensors={n: t for n, t in tensors.items() if not n.startswith("optimizer.1.")}
+    ),
+    "with a moment of another shape": lambda path, tensors: rewrite(
+        path, tensors=tensors | {"optimizer.0.exp_avg": torch.zeros(7)}
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_STATES)
+def test_a_state_is_refused(what, learner, tmp_path):
+    network, optimizer = learner
     path = tmp_path / "state.safetensors"
-    states.save_state(path, {"network": network}, optimizer, {"step": 1})
-    tensors, _ = checkpoints.read_tensors(path)
-    if spoil == "weights":
-        save_weights(path, network, Header(arch="sfnet", recipe="default"))
-    elif spoil == "truncated":
-        path.write_bytes(path.read_bytes()[:-50])
-    elif spoil == "role":
-        rewrite(path, tensors={f"other.{name}": tensor for name, tensor in tensors.items()})
-    else:
-        rewrite(path, tensors=tensors | {"optimizer.x.exp_avg": torch.zeros(1)})
+    states.save_state(path, {"network": network.state_dict()}, optimizer, {"step": 1})
+    BAD_STATES[what](path, checkpoints.read_tensors(path)[0])
     with pytest.raises(CheckpointError, match="expected"):
-        states.load_state(path, {"network": network}, optimizer)
+        states.read_state(path).restore({"network": network}, optimizer)
+
+
+def test_weights_are_no_state(weights):
+    with pytest.raises(CheckpointError, match="expected the state of this network"):
+        states.read_state(weights).restore(
+            {"network": models.build("sfnet")},
+            torch.optim.Adam(models.build("sfnet").parameters()),
+        )
 
 
 def test_an_unknown_length_of_the_voxels_comes_back_as_such(network, tmp_path):

@@ -1,7 +1,8 @@
+import threading
 import time
 
 import pytest
-from localhost import Host, deliver, deliver_without_length, hang_up, redirect
+from localhost import Host, deliver, deliver_without_length, endless, hang_up, redirect
 
 from sfseg.delivery.downloads import Patience, download, shown
 from sfseg.errors import FetchError
@@ -137,3 +138,35 @@ def test_a_password_in_an_address_is_never_shown(host, tmp_path):
     with pytest.raises(FetchError) as caught:
         get(url, tmp_path / "a")
     assert "secret" not in str(caught.value)
+
+
+def test_what_comes_with_a_redirect_is_not_read(host, tmp_path):
+    host.serve("a", endless(b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n", bytes(1 << 16)))
+    host.serve("b", deliver(BODY))
+    assert get(host.url + "a", tmp_path / "a") == BODY
+
+
+def test_an_address_that_two_parsers_read_differently_is_refused(host, tmp_path):
+    host.serve("a", redirect("http://example.org\\@127.0.0.1/a"))  # example.org, says urllib3
+    with pytest.raises(FetchError, match="expected an https address"):
+        get(host.url + "a", tmp_path / "a")
+
+
+def test_codes_for_the_terminal_are_not_shown(host, tmp_path):
+    host.serve("a", redirect("http://\x1b]0;evil\x07/a"))
+    with pytest.raises(FetchError) as caught:
+        get(host.url + "a", tmp_path / "a")
+    assert caught.value.message.isprintable()
+
+
+def test_no_proxy_is_asked_for_what_is_on_this_machine(host, tmp_path, monkeypatch):
+    host.serve("a", deliver(BODY))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert get(host.url + "a", tmp_path / "a") == BODY
+
+
+def test_a_download_leaves_no_thread(host, tmp_path):
+    host.serve("a", deliver(BODY))
+    get(host.url + "a", tmp_path / "a")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("watch")]

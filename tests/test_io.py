@@ -1,6 +1,5 @@
 """The door to image files: what goes in comes out, and what is broken stays out."""
 
-import contextlib
 import hashlib
 import logging
 import math
@@ -586,12 +585,14 @@ def test_what_is_no_image_is_refused(tmp_path):
     assert "found something else" in refused("/dev/null")
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_a_picture_cut_short_is_refused(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "found"), [("a.png", "expected readable pixels"), ("a.jpg", "found no end")]
+)
+def test_a_picture_cut_short_is_refused(tmp_path, name, found):
     imageio.imwrite(tmp_path / name, noise((64, 64)))
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
-    assert "expected readable pixels" in refused(tmp_path / name)
+    assert found in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -684,7 +685,7 @@ def test_jpeg_pixels_are_whole_and_as_large_as_their_page(tmp_path):
     data = path.read_bytes()
     ((_, start, count),) = pages_of(path)
     path.write_bytes(data[: start + count - 40] + bytes(40) + data[start + count :])
-    assert "expected whole JPEG strips or tiles of 64x64" in refused(path)
+    assert "expected whole JPEG pixels, found no end" in refused(path)
     frame = data.index(struct.pack(">HH", 64, 64), start)
     path.write_bytes(data[:frame] + struct.pack(">HH", 65500, 65500) + data[frame + 4 :])
     assert "found one of 65500x65500" in refused(path)
@@ -782,30 +783,6 @@ def test_the_library_stays_quiet_and_lets_others_listen(tmp_path, caplog):
     )
     run = subprocess.run([sys.executable, "-c", code, path], capture_output=True, check=True)
     assert run.stderr == b""
-
-
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    kind=st.sampled_from(["plain", "imagej", "ome", "zlib", "tiled"]),
-    places=st.lists(
-        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4
-    ),
-)
-def test_a_damaged_tiff_is_read_or_refused_and_nothing_else(tmp_path, kind, places):
-    options = {"imagej": {"imagej": True}, "ome": {"ome": True}, "zlib": {"compression": "zlib"}}
-    path, pixels = tmp_path / "a.tif", np.zeros((3, 4, 4), np.uint8)
-    tile = {"tile": (16, 16)} if kind == "tiled" else {}
-    metadata = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
-    tifffile.imwrite(path, pixels, **metadata, **options.get(kind, {}), **tile)
-    np.testing.assert_array_equal(read(path), pixels)
-    data = bytearray(path.read_bytes())
-    for place, value in places:
-        data[int(place * len(data))] = value
-    path.write_bytes(data)
-    with contextlib.suppress(StackError):
-        assert read(path).size
 
 
 # --- labels and finite pixels

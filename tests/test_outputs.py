@@ -7,6 +7,7 @@ from skimage.measure import label
 
 from sfseg import normalise
 from sfseg.config import PredictConfig
+from sfseg.errors import NonFiniteError
 from sfseg.normalise import GreyLevels
 from sfseg.outputs import SegmentWriter, Writer, convert, output_dtype
 from sfseg.pieces import Piece
@@ -133,3 +134,16 @@ def test_segments_go_on_where_the_finished_sections_ended(rng):
     finished = dict(put_all(SegmentWriter(canvas, config, {}), probability, pieces[:done]))
     put_all(SegmentWriter(canvas, config, finished), probability, pieces[done:])
     np.testing.assert_array_equal(canvas.pixels, expected_segments(probability))
+
+
+@pytest.mark.parametrize("writer", [Writer, SegmentWriter])
+def test_a_network_that_says_nan_writes_nothing(writer):
+    canvas = Memory((1, 16, 16), np.float32 if writer is Writer else np.int32)
+    config = PredictConfig(output="probability" if writer is Writer else "segments")
+    own = () if writer is Writer else ({},)
+    (piece,) = pieces_of((1, 16, 16))
+    said = np.full((16, 16), 0.5, np.float32)
+    said[3, 4] = np.nan
+    with pytest.raises(NonFiniteError, match="section 1: expected probabilities"):
+        list(writer(canvas, config, *own).put(piece, said))
+    assert (canvas.pixels == 99).all()

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import imageio.v3 as imageio
@@ -18,7 +16,14 @@ from sfseg.checkpoints import Header
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.engines import Choice, Engine
 from sfseg.engines.eager import torch_engine
-from sfseg.errors import NonFiniteError, OptionError, OutputExistsError, ResumeError, StackError
+from sfseg.errors import (
+    NonFiniteError,
+    OptionError,
+    OutputError,
+    OutputExistsError,
+    ResumeError,
+    StackError,
+)
 from sfseg.images.canvas import Canvas
 from sfseg.io import hash_input, open_stack, write_stack
 from sfseg.jobs import Job, plan_jobs
@@ -328,6 +333,13 @@ def test_resuming_what_is_finished_does_nothing_and_says_so(small, tmp_path):
     assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
+def test_the_lock_of_a_run_killed_when_all_was_done_is_removed(small, tmp_path):
+    run(small, tmp_path / "out.tif")
+    (tmp_path / "out.tif.part.lock").touch()
+    assert run(small, tmp_path / "out.tif", resume=True).resumed == 3
+    assert names(tmp_path) == ["out.tif", "out.tif.json"]
+
+
 def test_resuming_what_is_finished_otherwise_is_refused(small, tmp_path):
     out = tmp_path / "out.tif"
     run(small, out)
@@ -483,71 +495,6 @@ def test_an_engine_that_fails_keeps_what_is_done(small, tmp_path):
     assert result.resumed > 0
 
 
-KILLED = """
-import os, random, signal, sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from sfseg import prediction
-from test_predict import MODEL, grey, run
-from dataclasses import replace
-
-def slow(batch):
-    time.sleep(0.05)
-    return grey(batch)
-
-prediction.FLUSH_S = 0.03
-model = replace(MODEL, engine=replace(MODEL.engine, run=slow))
-source, out, options = Path(sys.argv[2]), Path(sys.argv[3]), eval(sys.argv[4])
-kills, rng = 0, random.Random(int(sys.argv[5]))
-while not out.exists():
-    child = os.fork()
-    if child == 0:
-        try:
-            run(source, out, model, resume=True, **options)
-        except BaseException as error:
-            print(repr(error), flush=True)
-            os._exit(1)
-        os._exit(0)
-    if kills < 12:
-        time.sleep(rng.uniform(0.01, 0.25))
-        os.kill(child, signal.SIGKILL)
-        kills += 1
-    _, status = os.waitpid(child, 0)
-    assert status in (0, signal.SIGKILL), status
-print(kills)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_run_that_is_killed_again_and_again_ends_in_the_same_bytes(
-    small, tmp_path, seed, request
-):
-    name, options = OUTPUTS[seed]
-    if name.endswith(".zarr"):
-        pytest.importorskip("zarr")
-    options = options | TILED
-    run(small, tmp_path / "whole" / name, **options)
-    out = tmp_path / "killed" / name
-    out.parent.mkdir()
-    arguments = [request.path.parent, small, out, repr(options), seed]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", KILLED, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert int(done.stdout) >= 3
-    assert content(out) == content(tmp_path / "whole" / name)
-    left = names(out.parent, "*")
-    assert set(left) <= {name, f"{name}.json", f"{name}.part.manifest", f"{name}.part.lock"}
-    assert run(small, out, resume=True, **options).resumed == 12
-    assert names(out.parent, "*") == [name, f"{name}.json"]
-
-
 # --- many inputs, and what becomes what
 
 
@@ -571,6 +518,13 @@ def test_the_input_is_never_the_output_even_with_overwrite(volume):
     with pytest.raises(OutputExistsError, match="not an input"):
         plan_jobs([str(volume)], volume, resume=True)
     assert volume.read_bytes() == before
+
+
+def test_an_output_behind_a_link_to_itself_is_refused(volume, tmp_path):
+    (tmp_path / "loop.tif").symlink_to("loop.tif")
+    (job,) = plan_jobs([str(volume)], tmp_path / "loop.tif" / "out.tif")
+    with pytest.raises(OutputError, match=r"out\.tif.*: expected to write it"):
+        predict_file(job, MODEL, PredictConfig())
 
 
 def test_a_folder_as_output_takes_each_file_under_its_name(tissue_files, tmp_path):

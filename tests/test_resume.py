@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,16 +208,6 @@ def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
     require_same_end(whole, config.out)
 
 
-@pytest.mark.slow
-def test_a_training_killed_three_times_ends_like_an_uninterrupted_one():
-    own = ("--sections", "1-2", "--epochs", "1", "--patch", "32", "--batch-size", "2")
-    command = [sys.executable, "-m", "tests.kills", "--kills", "3", "--seed", "1", "--", *own]
-    root = Path(__file__).parents[1]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "3 kills" in result.stdout
-
-
 # --- what cannot go on
 
 
@@ -293,6 +282,19 @@ def test_a_second_training_in_the_same_folder_is_refused(config):
         pytest.raises(OutputExistsError, match="another"),
     ):
         train(config)
+
+
+def test_a_training_that_came_while_the_data_were_read_is_kept(config, monkeypatch):
+    def read_while_another_trains(*arguments, **options):
+        config.out.mkdir()
+        (config.out / STATE).write_text("theirs")
+        return load_training_data(*arguments, **options)
+
+    load_training_data = verb.load_training_data
+    monkeypatch.setattr(verb, "load_training_data", read_while_another_trains)
+    with pytest.raises(OutputExistsError, match="found state"):
+        train(config)
+    assert [path.read_text() for path in config.out.iterdir()] == ["theirs"]
 
 
 def test_what_a_killed_training_has_half_written_is_cleared_away(config, whole):

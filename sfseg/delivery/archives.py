@@ -24,13 +24,7 @@ _DAMAGES = (
 )
 _END = struct.Struct("<4s4H2LH")  # of an archive: mark, disks, entries, directory, comment
 _LOCAL = struct.Struct("<4s5H3L2H")  # before a member; fields as in the directory
-_DESCRIPTORS: tuple[int, ...] = (
-    0,
-    12,
-    16,
-    20,
-    24,
-)  # sizes of what may follow a member that was streamed
+_DESCRIPTORS = (0, 12, 16, 20, 24)  # sizes of what may follow a member that was streamed
 _NO_GAP = _DESCRIPTORS[:1]
 _STREAMED, _TOLD_ELSEWHERE = 8, 2**32 - 1
 
@@ -59,17 +53,20 @@ def extract(archive: Path, files: Sequence[DataFile], folder: Path) -> None:
                 raise FetchError(f"{archive.name}: expected an honest archive, found {complaint}")
             for file in files:
                 for member in _members_of(file, members, archive.name):
-                    target = folder / file.name
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    with opened.open(member) as packed, target.open("wb") as out:
-                        shutil.copyfileobj(packed, out)
-                        if out.tell() != member.file_size:
-                            raise FetchError(
-                                f"{archive.name}: expected {member.file_size:,} bytes of "
-                                f"{file.name}, found {out.tell():,}"
-                            )
+                    _unpack(opened, member, folder / file.name)
     except _DAMAGES as error:
         raise FetchError(f"{archive.name}: expected a whole zip archive, found {error}") from error
+
+
+def _unpack(opened: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> None:
+    """Write a member, which `zipfile` compares with its checksum, to a file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with opened.open(member) as packed, target.open("wb") as out:
+        shutil.copyfileobj(packed, out)
+        if out.tell() != member.file_size:
+            raise zipfile.BadZipFile(
+                f"{out.tell():,} bytes of {member.orig_filename!r} instead of {member.file_size:,}"
+            )
 
 
 def _members_of(

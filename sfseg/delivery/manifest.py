@@ -6,7 +6,7 @@ It makes the difference between "exists" and "arrived whole", and costs no readi
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sfseg.catalogue import Dataset
 from sfseg.delivery.checks import sha256
@@ -55,9 +55,18 @@ def read(folder: Path) -> tuple[FileRecord, ...]:
     """Read the record of a dataset's folder; empty if it has none, or not a sound one."""
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        return tuple(FileRecord(**entry) for entry in content["files"])
-    except (FileNotFoundError, ValueError, TypeError, LookupError):
+        records = tuple(FileRecord(**entry) for entry in content["files"])
+    except (FileNotFoundError, ValueError, TypeError, LookupError, RecursionError):
         return ()
+    return records if all(_is_sound(entry) for entry in records) else ()
+
+
+def _is_sound(entry: FileRecord) -> bool:
+    """Whether a record speaks of a file within the dataset's folder."""
+    name: object = entry.name
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    return not (PurePath(name).is_absolute() or ".." in PurePath(name).parts)
 
 
 def is_whole(folder: Path, dataset: Dataset) -> bool:

@@ -43,16 +43,17 @@ def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
     Raises
     ------
     FetchError
-        If it is a path and nothing is there.
+        If it is a path and neither a file nor a folder is there.
     """
     if isinstance(text, str) and "://" in text:
         if text.partition("?")[0].lower().endswith(".zip"):
             return Source(text, "archive")
         return Source(text if len(dataset.files) == 1 else text.rstrip("/") + "/")
     path = Path(text)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
+        found = "a pipe or a device" if path.exists() else "nothing"
         raise FetchError(
-            f"{path}: expected a file, a folder or an https address, found nothing",
+            f"{path}: expected a file, a folder or an https address, found {found}",
             hint="look for a slip in the path",
         )
     return path

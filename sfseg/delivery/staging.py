@@ -50,15 +50,21 @@ def fill(
         If no source has what is required; its kind `ChecksumError` if one has something else.
     StackError, OptionError
         See `sfseg.delivery.checks.check_parts`.
+    OutputError
+        If the disk is full or fails, or the place may not be written to.
     """
-    with exclusive(
-        beside(folder, "lock"),
-        waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),
+    with (
+        files.told(folder),
+        exclusive(
+            beside(folder, "lock"),
+            waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),
+        ),
     ):
         staging = beside(folder, "part")
-        shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
         if manifest.is_whole(folder, dataset):
+            shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
             return
+        files.remove(staging)
         good, scratch = staging / "good", staging / "scratch"
         good.mkdir(parents=True)
         scratch.mkdir()
@@ -132,6 +138,11 @@ def _admit(file: DataFile, candidates: Sequence[Path], target: Path) -> list[Sfs
     failures: list[SfsegError] = []
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in candidates:
+        if (size := path.stat().st_size) > file.limit_bytes:
+            failures.append(
+                FetchError(f"{path}: expected at most {file.limit_bytes:,} bytes, found {size:,}")
+            )
+            continue
         shutil.copyfile(path, target)
         try:
             check_file(file, target)

@@ -9,6 +9,7 @@ import zlib
 
 import imagecodecs
 
+from sfseg.errors import StackError
 from sfseg.images.guards import SMALL_BYTES, refuse_untrusted
 
 COMPRESSORS = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
@@ -39,19 +40,32 @@ def refuse_bomb_chunk(what: str, compressor: str, data: bytes, chunk_bytes: int)
     Raises
     ------
     StackError
-        If it unpacks to more than 64 MiB and eight times its pixels.
+        If it unpacks to more than 64 MiB and eight times its pixels, or is cut short.
     IndexError, RuntimeError, struct.error, zlib.error
         If it is damaged.
     """
     most = max(SMALL_BYTES, 8 * chunk_bytes)
-    if compressor in ("blosc", "lz4"):
-        size = int(struct.unpack_from("<I", data, 4 if compressor == "blosc" else 0)[0])
+    if compressor == "blosc":
+        size = _blosc_bytes(what, data)
+    elif compressor == "lz4":
+        (size,) = struct.unpack_from("<I", data)
     elif compressor == "zstd":
         size = _zstd_bytes(data, most)
     else:
         size = deflate_bytes(data, most) if len(data) * _DEFLATE_RATIO > most else 0
     if size > most:
         refuse_untrusted(what, f"chunks that unpack to at most {most} bytes", "one with more")
+
+
+def _blosc_bytes(what: str, data: bytes) -> int:
+    """Read the size that a chunk of Blosc declares; it believes its own length, beyond the end."""
+    size, _, stored = struct.unpack_from("<4xIII", data)
+    if stored > len(data):
+        raise StackError(
+            f"{what}: expected a chunk of {stored} bytes, found {len(data)}",
+            hint="copy or download the store again; it may be damaged",
+        )
+    return int(size)
 
 
 def _zstd_bytes(data: bytes, most: int) -> int:

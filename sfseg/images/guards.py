@@ -29,7 +29,7 @@ _FOREIGN = (
 _TRUST = "SFSEG_TRUST_INPUT"
 """The environment variable that lifts the limits; what is seen to be damaged stays refused."""
 
-_MAX_RATIO = 10_000
+MAX_RATIO = 10_000
 """Most decoded bytes for one encoded: deflate reaches 1032, zstd on real images far less."""
 
 _MAX_SEGMENT_BYTES = 2**30
@@ -82,10 +82,10 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
     StackError
         If the ratio is over 10,000 for more than 64 MiB, or a segment is over 1 GiB.
     """
-    if decoded_bytes > max(SMALL_BYTES, _MAX_RATIO * encoded_bytes):
+    if decoded_bytes > max(SMALL_BYTES, MAX_RATIO * encoded_bytes):
         refuse_untrusted(
             what,
-            f"at most {_MAX_RATIO} decoded bytes for one in the file",
+            f"at most {MAX_RATIO} decoded bytes for one in the file",
             f"{decoded_bytes} for {encoded_bytes}",
         )
     if segment_bytes > _MAX_SEGMENT_BYTES:

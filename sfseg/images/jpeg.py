@@ -1,4 +1,4 @@
-"""Check JPEG data, whose decoders fill up with grey what is missing, without a word."""
+"""Decode JPEG data, whose decoders fill up with grey what is missing, without a word."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -79,39 +79,40 @@ def _markers(data: bytes) -> Iterator[tuple[int, int]]:
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
-def require_whole(
-    data: bytes, pixels: AnyArray, decode: Callable[[bytes], AnyArray], what: str
-) -> None:
-    """Refuse pixels some of which the decoder made up.
+def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyArray:
+    """Decode a picture, strip or tile, all of whose pixels are in it.
 
     Parameters
     ----------
     data : bytes
         The encoded pixels.
-    pixels : ndarray
-        The same, decoded.
     decode : callable
         What decodes them.
     what : str
         The file and page, for messages.
 
+    Returns
+    -------
+    ndarray
+        The pixels.
+
     Raises
     ------
     StackError
-        If the data end before the last pixel.
+        If the data end before the last pixel; and what `decode` raises.
 
     Notes
     -----
     Bytes between the last pixel and the end are passed over. So nonsense put there changes
     nothing, unless pixels are missing. With arithmetic coding, which is rare, it may.
     """
-    found = frame(data, what)
-    if found.coding not in _SOF_HUFFMAN:
-        return
-    filled = decode(data[: found.end] + _FILLING + data[found.end :])
-    if not np.array_equal(pixels, filled):
-        raise StackError(
-            f"{what}: expected JPEG pixels for {found.rows}x{found.columns}, "
-            f"found too few in {len(data)} bytes",
-            hint=_HINT,
-        )
+    found, pixels = frame(data, what), decode(data)
+    if found.coding in _SOF_HUFFMAN:
+        filled = decode(data[: found.end] + _FILLING + data[found.end :])
+        if not np.array_equal(pixels, filled):
+            raise StackError(
+                f"{what}: expected JPEG pixels for {found.rows}x{found.columns}, "
+                f"found too few in {len(data)} bytes",
+                hint=_HINT,
+            )
+    return pixels

@@ -85,9 +85,9 @@ class PictureSource:
                 data = self._path.read_bytes()
                 if data.startswith(PNG):
                     _require_sums(data, self._name)
-                pixels = _decode(data)
-                if data.startswith(JPEG):
-                    jpeg.require_whole(data, pixels, _decode, self._name)
+                    pixels = _decode(data)
+                else:
+                    pixels = jpeg.decoded(data, _decode, self._name)
             if (pixels.shape, pixels.dtype) != (self.shape, self.dtype):
                 raise StackError(
                     f"{self._name}: expected {self.shape} of {self.dtype} as when it was opened, "

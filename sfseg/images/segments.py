@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from sfseg.errors import StackError
-from sfseg.images import jpeg, pages
+from sfseg.images import chain, jpeg, lzw, pages
 from sfseg.terms import AnyArray
 
 Box = tuple[slice, ...]
@@ -126,13 +126,13 @@ class SegmentReader:
         def decode(data: bytes) -> AnyArray:
             return np.asarray(page.decode(data, index, **tables)[0])[None]
 
-        if page.compression != pages.JPEG:
-            return decode(data)
         what = f"{self._name}: page {page.index + 1}"
-        _refuse_larger(page, jpeg.frame(data, what), what)
-        pixels = decode(data)
-        jpeg.require_whole(data, pixels, decode, what)
-        return pixels
+        if page.compression == pages.LZW:
+            return lzw.decoded(data, decode, what)
+        if page.compression == pages.JPEG:
+            _refuse_larger(page, jpeg.frame(data, what), what)
+            return jpeg.decoded(data, decode, what)
+        return decode(data)
 
     def _make_room(self, size_bytes: int) -> None:
         """Forget the oldest segments until one more fits; alone it may be as large as it is."""
@@ -147,7 +147,7 @@ def _refuse_larger(page: tifffile.TiffPage, frame: jpeg.Frame, what: str) -> Non
         raise StackError(
             f"{what}: expected JPEG strips or tiles of {height}x{width}, "
             f"found one of {frame.rows}x{frame.columns}",
-            hint=pages.CUT_SHORT,
+            hint=chain.CUT_SHORT,
         )
 
 

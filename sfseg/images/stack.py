@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from sfseg.errors import StackError
 from sfseg.terms import AnyArray, Shape, VoxelSize
 
 
@@ -88,15 +89,26 @@ class Stack:
             return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
 
     def read(self, sections: Sequence[int] | None = None) -> AnyArray:
-        """Read sections, all by default, into memory; raises what `window` raises.
+        """Read sections, all by default, into memory.
 
         Returns
         -------
         ndarray of `dtype`, shape (Z, Y, X)
             Z is the number of sections read.
+
+        Raises
+        ------
+        StackError
+            If they do not fit in memory; and what `window` raises.
         """
         indices = range(len(self)) if sections is None else sections
-        pixels = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        try:
+            pixels = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        except MemoryError as error:
+            raise StackError(
+                f"{self.name}: expected sections that fit in memory, found {self.describe()}",
+                hint="check what the file says of its size; or take fewer sections",
+            ) from error
         for position, index in enumerate(indices):
             pixels[position] = self.section(index)
         return pixels

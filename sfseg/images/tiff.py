@@ -7,7 +7,7 @@ import numpy as np
 import tifffile
 
 from sfseg.errors import StackError
-from sfseg.images import metadata, pages
+from sfseg.images import chain, metadata, pages
 from sfseg.images.guards import wrapped
 from sfseg.images.segments import Box, SegmentReader
 from sfseg.terms import AnyArray
@@ -35,7 +35,7 @@ class TiffSource:
         # tifffile logs what it stumbles over; where nobody listens, this keeps it off stderr
         logging.getLogger("tifffile").addHandler(_QUIET)
         self._name = name
-        directories = pages.walk(path, name)
+        directories = chain.walk(path, name)
         self._offsets = [directory.start for directory in directories]
         with wrapped(name):
             self._file = tifffile.TiffFile(path, is_lsm=False, is_ndpi=False, is_scanimage=False)
@@ -48,7 +48,7 @@ class TiffSource:
             self.close()
             raise
 
-    def _check(self, path: Path, directories: list[pages.Directory]) -> None:
+    def _check(self, path: Path, directories: list[chain.Directory]) -> None:
         """Read what the file declares, and check that it is all there."""
         file_bytes = path.stat().st_size
         first = self._page(0)
@@ -63,7 +63,7 @@ class TiffSource:
                     hint="save the sections alone, without thumbnails or other images",
                 )
             spans.append(pages.spans(page, directory))
-        pages.refuse_overlap(self._name, np.concatenate(spans))
+        chain.refuse_overlap(self._name, np.concatenate(spans))
         self._declared = metadata.declared(
             first, len(directories), file_name=path.name, name=self._name
         )
@@ -88,7 +88,7 @@ class TiffSource:
             there = len(self._offsets)
         raise StackError(
             f"{self._name}: expected {frames} images as its header says, found {there}",
-            hint=pages.CUT_SHORT,
+            hint=chain.CUT_SHORT,
         )
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.images import voxels
-from sfseg.images.guards import refuse_bomb, wrapped
+from sfseg.images.guards import MAX_RATIO, refuse_bomb, wrapped
 from sfseg.terms import AnyArray, VoxelSize
 
 _MAX_SAMPLES = 4
@@ -26,7 +26,8 @@ class ZarrSource:
     Of an OME-Zarr image, 0.4 or 0.5, the first multiscale is read in full resolution, with its
     axes and its voxel size. For other arrays the rule is that of HDF5: two dimensions are (Y, X)
     and three are (Z, Y, X), unless the last is so short that it may be samples. A chunk that the
-    store does not hold is the array's fill value, as Zarr has it; but one has to be there.
+    store does not hold is the array's fill value, as Zarr has it; but one has to be there, and more
+    of a large array.
 
     Parameters
     ----------
@@ -125,12 +126,19 @@ class ZarrSource:
             )
         array.store.require_safe(array)
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
-        refuse_bomb(self._name, decoded_bytes=0, encoded_bytes=0, segment_bytes=chunk_bytes)
-        if not _holds_chunks(folder):
+        pixels_bytes = math.prod(array.shape) * array.dtype.itemsize
+        stored_bytes = _stored_bytes(folder, pixels_bytes)
+        if not stored_bytes:
             raise StackError(
                 f"{self._name}: expected pixels, found an array without one chunk in the store",
                 hint="copy or download the store again",
             )
+        refuse_bomb(
+            self._name,
+            decoded_bytes=pixels_bytes,
+            encoded_bytes=stored_bytes,
+            segment_bytes=chunk_bytes,
+        )
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
         """Read a part of the array; see `sfseg.images.sources.Source`."""
@@ -141,11 +149,17 @@ class ZarrSource:
         """Do nothing: chunks are open only while they are read."""
 
 
-def _holds_chunks(folder: Path) -> bool:
-    """Tell whether there is a chunk, whatever its name."""
+def _stored_bytes(folder: Path, enough: int) -> int:
+    """Add up the chunks, whatever their names; of many, no more than are enough."""
     from sfseg.images.zarr_store import METADATA
 
-    return any(set(names) - set(METADATA) for _, _, names in os.walk(folder))
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in set(names) - set(METADATA):
+            total += os.lstat(Path(parent) / name).st_size
+            if total * MAX_RATIO >= enough:
+                return total
+    return total
 
 
 def _contents(group: Any, zarr: Any) -> str:

@@ -289,11 +289,17 @@ def watch(places: Path, cache: Path) -> None:
         if event not in CHANGES or (event == "open" and not (arguments[2] or 0) & os.O_ACCMODE):
             return
         for path in arguments[: CHANGES[event]]:
-            full = str(Path(os.fsdecode(path)).absolute()) if isinstance(path, str | bytes) else ""
+            full = spelled_out(path, arguments[-1]) if isinstance(path, str | bytes) else ""
             if not full.startswith(ours) and full not in harmless:
-                os.write(descriptor, f"{event} {path}\n".encode())
+                os.write(descriptor, f"{event} {full}\n".encode())
 
     sys.addaudithook(note)
+
+
+def spelled_out(path: str | bytes, folder: object) -> str:
+    """Return the whole of a path, which may be told from an open folder."""
+    start = Path("/proc/self/fd", str(folder)) if isinstance(folder, int) and folder > 2 else Path()
+    return str((start.resolve() if start.exists() else Path().absolute()) / os.fsdecode(path))
 
 
 def try_archive(world: World, folder: Path, data: bytes) -> str:

@@ -6,7 +6,6 @@ the same command finishes afterwards, to the same bytes.
 
 import dataclasses
 import itertools
-import json
 import os
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ import numpy as np
 from sfseg.checkpoints import WEIGHTS_NAME, read_tensors
 from sfseg.trainer import STATE
 from tests.trust.children import Ended, content, names, sfseg
-from tests.trust.faults import FAULTS, NEVER, Event, Faults, read_events, unsafe
+from tests.trust.faults import FAULTS, Event, Faults, read_events, unsafe
 from tests.trust.rows import Row
 from tests.trust.small import World
 

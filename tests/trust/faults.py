@@ -123,10 +123,8 @@ class Faults:
         full = self._full(path, options)
         if not self._is_ours(full):
             return int(call())
-        changes = flags & (os.O_CREAT | os.O_TRUNC) and not (
-            os.path.exists(full) and not flags & os.O_TRUNC
-        )
-        if changes:
+        creates = flags & os.O_CREAT and not Path(full).exists()
+        if creates or flags & os.O_TRUNC:
             descriptor = self._call("open", lambda: Event("open", _inode(full), full), call)
         else:
             descriptor = call()
@@ -140,9 +138,8 @@ class Faults:
     def _full(self, path: Any, options: dict[str, Any]) -> str:
         """Spell a path out; one that is given from an open folder is told by its name alone."""
         if options.get("dir_fd") is not None:
-            folder = self._open.get(options["dir_fd"], "")
-            return os.path.join(folder, os.fsdecode(path))
-        return os.path.abspath(os.fsdecode(path))
+            return str(Path(self._open.get(options["dir_fd"], "")) / os.fsdecode(path))
+        return os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - `resolve` follows links
 
     def _is_ours(self, path: str) -> bool:
         return path == self.root or path.startswith(self.root + os.sep)
@@ -178,19 +175,20 @@ def _danger(path: Path, events: list[Event], root: Path) -> str:
     ours = path.stat().st_ino
     if all(event.inode != ours for event in events):
         return ""
-    written = [n for n, e in enumerate(events) if e.inode == ours and e.call in BY_FILE]
-    flushed = [n for n in written if events[n].call == "fsync"]
-    if not flushed or flushed[-1] < max(n for n in written):
+    calls = [(n, e.call) for n, e in enumerate(events) if e.inode == ours and e.call in BY_FILE]
+    written = max((n for n, call in calls if call != "fsync"), default=-1)
+    flushed = next((n for n, call in calls if call == "fsync" and n > written), None)
+    if flushed is None:
         return "is not flushed after the last write"
-    holders = [place for place in (path, *path.parents) if place.is_relative_to(root)]
+    places = {str(place) for place in (path, *path.parents) if place.is_relative_to(root)}
     named = [
         n
-        for n, e in enumerate(events)
-        if e.call in ("replace", "rename") and e.inode in {h.stat().st_ino for h in holders}
+        for n, event in enumerate(events)
+        if n > written and event.new in places and (event.new != str(path) or event.inode == ours)
     ]
     if not named:
         return "is written under its final name"
-    if flushed[0] > named[0]:
+    if flushed > named[0]:
         return "is flushed after it got its name"
     folder = Path(events[named[-1]].new).parent.stat().st_ino
     after = [e for e in events[named[-1] :] if e.call == "fsync" and e.inode == folder]

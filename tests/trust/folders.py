@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,34 @@ NAMES = (
     os.fsdecode(b"not \xff utf-8"),
     "n" * 232,
 )
-"""Names of inputs, and with another ending of outputs, that are right or refused clearly."""
+"""Names of inputs and outputs that are right or refused clearly."""
+
+LONG = "n" * 200
+REFUSED = (
+    ("the input itself", "{volume}", "--overwrite"),
+    ("the input by a detour", "{volume.parent}/../world/volume.tif", "--overwrite"),
+    ("a link to the input", "{place}/link.tif", "--overwrite"),
+    ("the folder of the input", "{volume.parent}", "--overwrite"),
+    ("a file as a folder", "{place}/file/map.tif"),
+    ("a file as a deep folder", "{place}/file/a/b/map.tif"),
+    ("a folder as a file", "{place}/folder.tif", "--overwrite"),
+    ("a file that is there", "{place}/file"),
+    ("a picture", "{place}/map.png"),
+    ("a name that leaves no room for .part", f"{{place}}/{LONG}{'n' * 40}.tif"),
+    ("a name that no file system takes", f"{{place}}/{LONG}{LONG}.tif"),
+    ("a folder whose name no file system takes", f"{{place}}/{LONG}{LONG}/map.tif"),
+    ("a path that no system takes", f"{{place}}/{f'{LONG}/' * 25}map.tif"),
+    ("a link to itself", "{place}/loop.tif/map.tif"),
+    ("a device as a folder", "/dev/null/map.tif"),
+    ("the kernel", "/proc/map.tif"),
+)
+"""What is refused: why, the output, and options."""
+
+MADE = (
+    ("a folder that is missing", "{place}/new/and newer/map.tif"),
+    ("a path with detours", "{place}/./new//../map.tif"),
+)
+"""What is right: why, and the output."""
 
 
 def spoilt(volume: Path) -> dict[str, Callable[[Path], object]]:
@@ -86,7 +113,7 @@ class Folders:
 
     def predict(self, source: object, out: object, *own: object) -> Ended:
         """Predict another input."""
-        command = list(self.world.predict(Path("."), *own))
+        command = list(self.world.predict(Path(), *own))
         command[1], command[3] = source, out
         if str(source).startswith("-"):
             command = [command[0], *command[2:], "--", source]
@@ -99,92 +126,80 @@ class Folders:
             said = f"exit code {ended.code}, stdout {ended.stdout[-200:]!r}"
             self.failures.append(f"{name!r}: {said}, stderr {ended.stderr[-600:]!r}")
 
-    def twenty(self, seed: int, case: int) -> None:
+    def twenty(self, seed: int, form: str) -> None:
         """Predict a folder of twenty files of which three are bad."""
-        rng = np.random.default_rng([seed, case])
+        rng = np.random.default_rng(seed)
         ways = spoilt(self.world.volume)
-        kinds = rng.permutation(list(ways))[:BAD]
-        bad = {f"{n:02}.tif": str(kind) for n, kind in zip(rng.permutation(FILES), kinds)}  # noqa: B905
-        place = self.folder / f"twenty{case}"
-        (place / "in").mkdir(parents=True)
-        for number in range(FILES):
-            path = place / "in" / f"{number:02}.tif"
+        places = [f"{number:02}.tif" for number in rng.permutation(FILES)[:BAD]]
+        bad = dict(zip(places, map(str, rng.permutation(list(ways))), strict=False))
+        given, out = self.folder / "in", self.folder / "out"
+        given.mkdir()
+        for path in (given / f"{number:02}.tif" for number in range(FILES)):
             if path.name in bad:
                 ways[bad[path.name]](path)
             else:
                 shutil.copyfile(self.world.volume, path)
-        for form in ("paths", "json"):
-            out = place / form
-            ended = self.predict(place / "in", out, *["--json"] * (form == "json"))
-            good = {f"{n:02}.tif" for n in range(FILES)} - bad.keys()
-            made = {name for name in names(out) if not name.endswith(".json")}
-            right = ended.code == 3 and made == good and len(names(out)) == 2 * len(good)
-            right &= all(content(out / name) == self.map for name in good)
-            right &= f"{FILES - BAD} done, {BAD} failed" in ended.stderr
-            summary = ended.stderr.rpartition(" failed")[2]
-            right &= all(_is_named(place / "in" / name, summary) for name in bad)
-            right &= "Traceback" not in ended.stderr
-            told = _told_as_json(ended) if form == "json" else bad.keys()
-            self.check(f"seed {seed}, case {case}, {form}, bad: {bad}", right and told == bad.keys(), ended)
+        ended = self.predict(given, out, *["--json"] * (form == "json"))
+        good = {path.name for path in given.iterdir()} - bad.keys()
+        right = ended.code == 3 and names(out) == good | {f"{name}.json" for name in good}
+        right &= all(content(out / name) == self.map for name in good)
+        right &= f"{FILES - BAD} done, {BAD} failed" in ended.stderr
+        right &= all(_is_named(given / name, ended.stderr.rpartition(" failed")[2]) for name in bad)
+        right &= form != "json" or _told_as_json(ended) == bad.keys()
+        self.check(f"{form}, bad: {bad}", right and "Traceback" not in ended.stderr, ended)
 
-    def named(self, name: str) -> None:
-        """Predict a file of an unusual name, to a file of that name and to a folder of it."""
-        place = self.folder / "named"
-        (place / "in").mkdir(parents=True)
-        source = place / "in" / f"{name}.tif"
+    def named(self, name: str, kind: str) -> None:
+        """Predict a file of an unusual name, to a file of that name or to a folder of it."""
+        (self.folder / "in").mkdir()
+        source, out = self.folder / "in" / f"{name}.tif", self.folder / "out" / f"{name}{kind}"
         shutil.copyfile(self.world.volume, source)
-        for out in (place / "out" / f"{name}.tif", place / name, place / "out" / f"{name}.zarr"):
-            ended = self.predict(source, out)
-            made = out / source.name if out.suffix not in (".tif", ".zarr") else out
-            if ended.code:
-                right = ended.is_told and not made.exists()
-            else:
-                right = ended.stdout == f"{made}\n".encode("utf-8", "surrogateescape").decode(
-                    "utf-8", "backslashreplace"
-                )
-                right &= made.suffix == ".zarr" or content(made) == self.map
-            self.check(f"name {name!r} -> {out.name!r}", right, ended)
-        shutil.rmtree(place)
+        ended = self.predict(source, out)
+        made = out if kind else out / source.name
+        if ended.code:
+            right = ended.is_told and not made.exists()
+        else:
+            said = f"{made}\n".encode("utf-8", "surrogateescape")
+            right = ended.stdout == said.decode("utf-8", "backslashreplace")
+            right &= made.is_dir() if kind == ".zarr" else content(made) == self.map
+        self.check(f"{name!r} to a {kind or 'folder'}", right, ended)
 
-    def places(self) -> None:
-        """Name outputs where nothing can or may be written."""
-        volume, place = self.world.volume, self.folder / "places"
+    def refused(self, name: str, out: str, *own: str) -> None:
+        """Name an output where nothing can or may be written."""
+        volume, place = self.world.volume, self.folder / "place"
         place.mkdir()
         (place / "file").write_text("precious")
         (place / "folder.tif").mkdir()
         (place / "loop.tif").symlink_to("loop.tif")
         (place / "link.tif").symlink_to(volume)
-        before = volume.read_bytes()
-        refused: Sequence[tuple[str, object, tuple[str, ...]]] = (
-            ("the input itself", volume, ("--overwrite",)),
-            ("the input by a detour", volume.parent / ".." / volume.parent.name / volume.name, ("--overwrite",)),
-            ("a link to the input", place / "link.tif", ("--overwrite",)),
-            ("the folder of the input", volume.parent, ("--overwrite",)),
-            ("a file as a folder", place / "file" / "map.tif", ()),
-            ("a file as a deep folder", place / "file" / "a" / "b" / "map.tif", ()),
-            ("a folder as a file", place / "folder.tif", ("--overwrite",)),
-            ("a file that is there", place / "file", ()),
-            ("a picture", place / "map.png", ()),
-            ("a name that is too long", place / ("n" * 240 + ".tif"), ()),
-            ("a name that no file system takes", place / ("n" * 300 + ".tif"), ()),
-            ("a folder whose name is too long", place / ("n" * 300) / "map.tif", ()),
-            ("a path that is too long", place.joinpath(*["n" * 200] * 25, "map.tif"), ()),
-            ("a link to itself", place / "loop.tif" / "map.tif", ()),
-            ("a device", "/dev/null/map.tif", ()),
-            ("the kernel", "/proc/map.tif", ()),
-        )
-        for name, out, own in refused:
-            source = volume if name != "the folder of the input" else volume.parent
-            ended = self.predict(source, out, *own)
-            right = ended.code in (1, 2) and "expected" in ended.error and "hint:" in ended.error
-            right &= "Traceback" not in ended.stderr and volume.read_bytes() == before
-            right &= names(place) == {"file", "folder.tif", "loop.tif", "link.tif"}
-            self.check(name, right and (place / "file").read_text() == "precious", ended)
-        deep = place / "new" / "and newer" / "map.tif"
-        ended = self.predict(volume, deep)
-        self.check("a folder that is missing", ended.code == 0 and content(deep) == self.map, ended)
-        ended = self.predict(volume, f"{place}/./new//../map.tif")
-        self.check("a path with detours", content(place / "map.tif") == self.map, ended)
+        before, there = content(volume), names(place)
+        ended = self.predict(volume, out.format(volume=volume, place=place), *own)
+        right = ended.code in (1, 2) and "expected" in ended.error and "\nhint: " in ended.error
+        right &= "Traceback" not in ended.stderr and content(volume) == before
+        right &= names(place) == there and (place / "file").read_text() == "precious"
+        self.check(name, right, ended)
+
+    def made(self, name: str, out: str) -> None:
+        """Name an output where there is nothing yet, in a roundabout way."""
+        (self.folder / "place").mkdir()
+        path = Path(out.format(place=self.folder / "place"))
+        ended = self.predict(self.world.volume, path)
+        self.check(name, ended.code == 0 and content(path) == self.map, ended)
+
+    def cases(self, seed: int) -> list[Callable[[], None]]:
+        """Name every case there is, the folders of twenty first."""
+        forms = [functools.partial(self.twenty, seed, form) for form in ("paths", "json")]
+        named = [
+            functools.partial(self.named, name, kind)
+            for name in NAMES
+            for kind in (".tif", "", ".zarr")
+        ]
+        refused = [functools.partial(self.refused, name, *rest) for name, *rest in REFUSED]
+        return [*forms, *named, *refused, *(functools.partial(self.made, *rest) for rest in MADE)]
+
+    def clear(self) -> None:
+        """Remove what a case has made."""
+        for name in ("in", "out", "place"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
 
 
 def _is_named(path: Path, summary: str) -> bool:
@@ -202,15 +217,17 @@ def _told_as_json(ended: Ended) -> set[str]:
 
 
 def run(count: int, seed: int) -> Row:
-    """Try so many folders of twenty files, and every unusual name and place."""
+    """Try every case, or the folders of twenty and so many others, drawn by the seed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(os.path.realpath(name))
         folders = Folders(World(folder / "world"), folder)
-        for case in range(count):
-            folders.twenty(seed, case)
-        for unusual in NAMES:
-            folders.named(unusual)
-        folders.places()
+        cases = folders.cases(seed)
+        if count:
+            order = np.random.default_rng(seed).permutation(len(cases) - 2)[: max(count - 2, 0)]
+            cases = cases[:2] + [cases[2 + int(index)] for index in order]
+        for case in cases:
+            case()
+            folders.clear()
     held = folders.tried - len(folders.failures)
     name = f"folders of {FILES} files with {BAD} bad ones; unusual names and places of outputs"
     return Row(name, held, folders.tried, failures=folders.failures)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.trust.children import Ended, content, names, sfseg
+from tests.trust.children import Child, Ended, content, names, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World
 
@@ -49,7 +49,7 @@ class Prediction:
             raise RuntimeError(ended.stderr)
         self.whole = content(folder / "whole" / name)
 
-    def _start(self, place: Path, *own: str):
+    def _start(self, place: Path, *own: str) -> Child:
         command = self.world.predict(place / self.name, *self.options, *own)
         return sfseg(*command, before=[self.world.enter])
 

@@ -94,7 +94,18 @@ class World:
 
     def predict(self, out: Path, *own: object) -> tuple[object, ...]:
         """Spell the command that predicts the stack."""
-        return ("predict", self.volume, "-o", out, "--model", self.weights, "--tile", 112, *CPU, *own)
+        return (
+            "predict",
+            self.volume,
+            "-o",
+            out,
+            "--model",
+            self.weights,
+            "--tile",
+            112,
+            *CPU,
+            *own,
+        )
 
     def train(self, out: Path, *own: object) -> tuple[object, ...]:
         """Spell the command that trains the network in a few steps."""

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pickle
+import random
 import resource
 import signal
 import socket
@@ -158,9 +159,9 @@ def retyped(kind: str, size: int) -> Maker:
     return with_header(change)
 
 
-def many(_: bytes) -> bytes:
+def empty_tensors(count: int) -> Maker:
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
-    return assemble({f"{n}": empty for n in range(100_000)}, b"")
+    return bytes_of(lambda _: assemble({f"{n}": empty for n in range(count)}, b""))
 
 
 def doubled(name: str) -> Callable[[bytes], bytes]:
@@ -297,7 +298,8 @@ ANY: dict[str, Maker] = {
         f"has weights of type {kind}": retyped(kind, size)
         for kind, size in {"F64": 8, "BOOL": 1, "U8": 1, "F8_E4M3": 1, "C64": 8, "Q9": 4}.items()
     },
-    "has 100,000 tensors": bytes_of(many),
+    "has 20,000 tensors": empty_tensors(20_000),
+    "has 100,000 tensors": empty_tensors(100_000),
     "has 100,000 texts": with_header(
         lambda h: h["__metadata__"].update({f"{n}": "" for n in range(100_000)}) or h | {"x": {}}
     ),
@@ -374,6 +376,24 @@ STATES: dict[str, Maker] = {
 """What the state of a training may not be."""
 
 
+def mutated(whole: bytes, seed: int) -> bytes:
+    """Change a header in a few places: letters, and what is put in or left out."""
+    rng, data = random.Random(seed), bytearray(whole)
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for _ in range(rng.randint(1, 4)):
+        at, way = rng.randrange(8, start), rng.random()
+        if way < 0.5:
+            data[at] = rng.choice(b'0123456789{}[]",:-.eaN \\')
+        elif way < 0.75:
+            del data[at : at + rng.randint(1, 8)]
+        else:
+            data[at:at] = rng.choice(
+                [b"1e9", b"[[", b'"\\u0000"', b"null", b"-", b"9" * 20, b"true"]
+            )
+    length = start - 8 + len(data) - len(whole)
+    return length.to_bytes(8, "little") + bytes(data[8:])
+
+
 def require_refusal(load: Callable[[], object]) -> None:
     """Call what must refuse, and print how long that took and how much memory, in JSON."""
     signal.alarm(HANGS_S)
@@ -412,7 +432,7 @@ class Corpus:
         self.state = (folder / "run" / STATE).read_bytes()
         with self.world.patched():  # what is imported at the first use is not to be measured
             checkpoints.load_weights(str(self.world.weights))
-            states.read_state(folder / "run" / STATE)
+            self._restore(folder / "run" / STATE)
 
     def try_weights(self, what: str, index: int) -> tuple[str, dict[str, float]]:
         """Let bad weights be loaded, and a command name them; tell what is wrong, and the cost."""
@@ -445,14 +465,17 @@ class Corpus:
 
         def load() -> None:
             self.world.enter()
-            state, network = states.read_state(path), models.build("small")
-            optimizer = torch.optim.AdamW(network.parameters())
-            state.restore({"network": network, "average": network}, optimizer)
+            require_refusal(lambda: self._restore(path))
 
-        loaded = Child(lambda: require_refusal(load)).end() if what in ANY else None
+        loaded = Child(load).end() if what in ANY else None
         command = self.world.train(place, "--resume")
         said = sfseg(*command, before=[self.world.enter, hang_limit]).end()
         return self._judge(path, loaded, said), json.loads(loaded.stdout if loaded else "{}")
+
+    def _restore(self, path: Path) -> None:
+        state, network = states.read_state(path), models.build("small")
+        optimizer = torch.optim.AdamW(network.parameters())
+        state.restore({"network": network, "average": network}, optimizer)
 
     def _judge(self, path: Path, loaded: Ended | None, said: Ended) -> str:
         if path.with_name(f"{path.name}.ran").exists():
