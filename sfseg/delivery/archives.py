@@ -24,7 +24,13 @@ _DAMAGES = (
 )
 _END = struct.Struct("<4s4H2LH")  # of an archive: mark, disks, entries, directory, comment
 _LOCAL = struct.Struct("<4s5H3L2H")  # before a member; fields as in the directory
-_DESCRIPTORS = (0, 12, 16, 20, 24)  # sizes of what may follow a member that was streamed
+_DESCRIPTORS: tuple[int, ...] = (
+    0,
+    12,
+    16,
+    20,
+    24,
+)  # sizes of what may follow a member that was streamed
 _NO_GAP = _DESCRIPTORS[:1]
 _STREAMED, _TOLD_ELSEWHERE = 8, 2**32 - 1
 
