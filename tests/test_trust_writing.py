@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-SAMPLES = {"disks": 10, "crowds": 2, "predictions": 3, "trainings": 1, "signals": 1, "folders": 12}
+SAMPLES = {"disks": 8, "crowds": 2, "predictions": 3, "trainings": 1, "signals": 1, "folders": 6}
 CODE = """
 import dataclasses, importlib, json, sys
 for name, count in json.loads(sys.argv[1]).items():

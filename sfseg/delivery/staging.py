@@ -55,6 +55,7 @@ def fill(
     """
     with (
         files.told(folder),
+        files.parent_made(folder),
         exclusive(
             beside(folder, "lock"),
             waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),

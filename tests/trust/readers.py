@@ -35,6 +35,9 @@ from tests.trust.tiffs import require_windows
 
 SHAPE = (3, 22, 27)
 _M_PERTURB = -6
+_MOST_SECTIONS = 500
+"""A Zarr array may declare far more than it holds; the rest is its fill value, and takes time."""
+
 _ORDINARY: dict[str, Any] = {"chunks": (1, 16, 16)}
 
 PICTURES: dict[str, dict[str, Any]] = {
@@ -171,10 +174,11 @@ def check(index: int, folder: Path, seed: int) -> str:
     axes = "YXS" if "colours" in kind else None
     try:
         with _rubbish(0x5A), open_stack(source, axes=axes) as stack:
-            pixels = stack.read()
+            shape, some = stack.shape, range(min(len(stack), _MOST_SECTIONS))
+            pixels = stack.read(some)
             require_windows(stack, pixels, draw)
         with _rubbish(0xA5), open_stack(source, axes=axes) as stack:
-            np.testing.assert_array_equal(stack.read(), pixels)
+            np.testing.assert_array_equal(stack.read(some), pixels)
     except (StackError, OptionError) as error:  # of options: axes that fit the shape no more
         if not changed:
             raise
@@ -182,7 +186,7 @@ def check(index: int, folder: Path, seed: int) -> str:
         return "refused"
     finally:
         assert sorted(folder.rglob("*")) == before
-    _require_right(kind, pixels, source, changed=changed)
+    _require_right(kind, pixels, shape, source, changed=changed)
     return "read"
 
 
@@ -199,14 +203,16 @@ def _rubbish(value: int) -> Iterator[None]:
             perturb(_M_PERTURB, 0)
 
 
-def _require_right(kind: str, pixels: np.ndarray, source: str, *, changed: bool) -> None:
+def _require_right(
+    kind: str, pixels: np.ndarray, shape: tuple[int, ...], source: str, *, changed: bool
+) -> None:
     """Compare what was read with what the file declares, and with what went in."""
     if kind in PICTURES:
         with Image.open(source) as picture:
-            assert pixels.shape == (1, picture.height, picture.width)
+            assert shape == (1, picture.height, picture.width)
     elif kind in DATASETS:
         with h5py.File(source.split(":/", maxsplit=1)[0]) as file:
-            assert pixels.shape == file["volumes/raw"].shape
+            assert shape == file["volumes/raw"].shape
     expected = noise(kind)
     if "colours" in kind:
         expected = np.rint(expected.mean(axis=-1)).astype("u1")
