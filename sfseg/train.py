@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,22 +189,20 @@ def result_of(trainer: Trainer) -> TrainResult:
 def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
     """Take the steps and finish the epochs that are left; whatever happens, no step is lost."""
     saving = Saving(trainer)
-    with ThreadPoolExecutor(1) as reader:
-        pending = reader.submit(trainer.batch, trainer.progress.step)
-        try:
-            # Asked first: all processes must ask alike often.
-            while not trainer.world.any(stop.is_set()) and not trainer.is_finished:
-                if trainer.ends_epoch:
-                    saving.save_if_due(at_end=True)  # there are never weights without a state
-                    if record := trainer.finish_epoch(stop.is_set):
-                        report(record)
-                else:
-                    images, targets = pending.result()
-                    pending = reader.submit(trainer.batch, trainer.progress.step + 1)
-                    report(trainer.take_step(images, targets))
-                    saving.save_if_due(at_end=False)
-        finally:
-            saving.save()
+    try:
+        # Asked first: all processes must ask alike often.
+        while not trainer.world.any(stop.is_set()) and not trainer.is_finished:
+            if trainer.ends_epoch:
+                saving.save_if_due(at_end=True)  # there are never weights without a state
+                if record := trainer.finish_epoch(stop.is_set):
+                    report(record)
+            else:
+                # Not by another thread meanwhile: it would take a core from the threads of the
+                # step, which wait for each other, and cost more than it saves.
+                report(trainer.take_step(*trainer.batch(trainer.progress.step)))
+                saving.save_if_due(at_end=False)
+    finally:
+        saving.save()
 
 
 class Saving:

@@ -144,7 +144,7 @@ class Trainer:
             data.lessons,
             config.recipe,
             seed=config.seed,
-            # Elsewhere the CPU makes them meanwhile; MPS has no bicubic sampling.
+            # Elsewhere the CPU makes them; MPS has no bicubic sampling.
             device=self.device if self.device.type == "cuda" else CPU,
             rank=world.rank,
             processes=world.size,

@@ -68,7 +68,7 @@ class TrainingRow:
     times_plain : float
         Seconds of plain over these.
     percent_waiting : float
-        Share of the time that lies between steps, mostly for want of a batch.
+        Share of the time that lies between steps, mostly to make the next batch.
     """
 
     arch: str
