@@ -16,9 +16,6 @@ from sfseg.terms import (
     format_sections,
 )
 
-_SAME_SCALE = 1.5
-"""Pixels that differ by less look alike to a network whose augmentation scales them anyway."""
-
 _MEANINGS: dict[LabelKind, str] = {
     "interior": "0 = membrane, other = inside a cell",
     "membrane": "0 = inside a cell, other = membrane",
@@ -179,10 +176,3 @@ def _doubt_scales(pairs: Sequence[PairFacts]) -> Iterator[str]:
                 " resample one of them, or train on one scale at a time"
             )
             return
-
-
-def same_scale(one: VoxelSize, other: VoxelSize) -> bool:
-    """Tell whether the pixels of two stacks differ by less than half in Y and X."""
-    return all(
-        1 / _SAME_SCALE < a / b < _SAME_SCALE for a, b in zip(one[1:], other[1:], strict=True)
-    )

@@ -6,11 +6,10 @@ from typing import Any
 from torch import nn
 
 from sfseg import io, models
-from sfseg.census import same_scale
 from sfseg.checkpoints import WEIGHTS_NAME, Header, find_weights, load_header, load_weights
 from sfseg.config import TrainConfig
 from sfseg.errors import OptionError
-from sfseg.terms import VoxelSize
+from sfseg.terms import VoxelSize, same_scale
 
 
 def start_network(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:

@@ -122,3 +122,14 @@ def format_sections(indices: Sequence[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+_SAME_SCALE = 1.5
+"""Pixels that differ by less look alike to a network whose augmentation scales them anyway."""
+
+
+def same_scale(one: VoxelSize, other: VoxelSize) -> bool:
+    """Tell whether the pixels of two stacks differ by less than half in Y and X."""
+    return all(
+        1 / _SAME_SCALE < a / b < _SAME_SCALE for a, b in zip(one[1:], other[1:], strict=True)
+    )

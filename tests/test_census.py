@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sfseg.census import count_pair, describe_labels, find_doubts, same_scale
+from sfseg.census import count_pair, describe_labels, find_doubts
+from sfseg.terms import same_scale
 
 
 def pair(tissue, *, name="a", voxel=(50, 4, 4), image=None, marks=None):

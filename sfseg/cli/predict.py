@@ -18,7 +18,7 @@ from sfseg.cli.console import (
 )
 from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
-from sfseg.terms import VoxelSize, voxel_as_json
+from sfseg.terms import same_scale, voxel_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,11 +235,6 @@ def reason_of(failure: "Failure") -> str:
     """Say in a line why an input could not be predicted."""
     text = str(failure.error).partition("\nhint: ")[0]
     return " ".join(text.removeprefix(f"{failure.job.source}: ").split())
-
-
-def same_scale(one: VoxelSize, other: VoxelSize) -> bool:
-    """Tell whether the pixels of two stacks differ by less than half in Y and X."""
-    return all(2 / 3 < a / b < 3 / 2 for a, b in zip(one[1:], other[1:], strict=True))
 
 
 def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
