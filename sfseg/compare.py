@@ -22,7 +22,7 @@ from sfseg.comparison.results import RunScore, read_score, write_score
 from sfseg.comparison.runs import Run, Stage, training_of
 from sfseg.comparison.table import Table
 from sfseg.config import CompareConfig, PredictConfig
-from sfseg.errors import OptionError, OutputExistsError, UnknownNameError
+from sfseg.errors import OptionError, OutputExistsError
 from sfseg.fetch import fetch
 from sfseg.jobs import Job
 from sfseg.predict import Model, predict_file
@@ -121,8 +121,7 @@ def refuse_unusable(config: CompareConfig) -> None:
     datasets.find(config.dataset)
     devices.pick_device(config.device)
     for arch in config.archs:
-        if arch not in models.ARCHITECTURES:
-            raise UnknownNameError.of("architecture", arch, models.ARCHITECTURES)
+        models.require(arch)
     if config.compile:
         devices.require_compiler("leave --compile out")
     if launch.processes() > 1:

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, prod
+from typing import Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from sfseg.augment import orient, unorient
 from sfseg.config import Averaging
-from sfseg.devices import is_out_of_memory
+from sfseg.devices import available_bytes, is_out_of_memory
+from sfseg.engines.eager import torch_engine
 from sfseg.models import STRIDE
 from sfseg.normalise import GreyLevels, resize
 from sfseg.terms import AnyArray, Normalised, Probability
-from sfseg.tiles import Box, Cutter, Tile, lengths
+from sfseg.tiles import Box, Cutter, Tile, halo_px, lengths
 
 ORIENTATIONS = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
 """Of `sfseg.augment.orient`: none is mirrored, each axis is, all quarter turns as well."""
@@ -66,6 +69,37 @@ class Predictor:
         self.limit_px = limit_px
         self.batch = batch
         self.tell = tell
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        input_px: int | None,
+        tta: Averaging = "none",
+    ) -> Self:
+        """Make a network ready for sections in memory, by PyTorch alone, beside other work.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            In evaluation mode or not; it is left as it is.
+        device, dtype : torch.device, torch.dtype
+            Where it runs, and in what arithmetic.
+        input_px, tta
+            As of the class.
+
+        Returns
+        -------
+        Predictor
+            Its tiles take at most half of the memory that is there now.
+        """
+        engine = torch_engine(network, device, dtype)
+        limit_px = available_bytes(device) // 2 // engine.bytes_per_px
+        halo = halo_px(network, STRIDE)
+        return cls(engine, halo, input_px=input_px, tta=tta, limit_px=limit_px)
 
     def __call__(self, section: AnyArray) -> Probability:
         """Predict one section that is in memory.

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from sfseg import datasets, devices, io, models
+from sfseg import datasets, devices, io
 from sfseg.checkpoints import load_weights
 from sfseg.config import TrainConfig
-from sfseg.engines.eager import torch_engine
 from sfseg.errors import OptionError
 from sfseg.predictor import Predictor
 from sfseg.sections import Section, TrainingData
 from sfseg.terms import AnyArray, Probability
-from sfseg.tiles import halo_px
 
 Predict = Callable[[AnyArray], Probability]
 
@@ -112,14 +110,8 @@ def make_teacher(spec: str, config: TrainConfig) -> Predict:
     """
     network, header = load_weights(spec)
     device = devices.pick_device(config.device)
-    engine = torch_engine(network, device, devices.pick_dtype(config.precision, device))
-    predict = Predictor(
-        engine,
-        halo_px(network, models.STRIDE),
-        input_px=header.input_px,
-        tta="d4",
-        limit_px=devices.available_bytes(device) // 2 // engine.bytes_per_px,
-    )
+    dtype = devices.pick_dtype(config.precision, device)
+    predict = Predictor.of(network, device, dtype, input_px=header.input_px, tta="d4")
     recipe = header.training.get("recipe", {})
     return lambda image: posterior(predict(image), recipe)
 

@@ -15,7 +15,7 @@ from sfseg import __version__, datasets, devices, files, launch, locks, models, 
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.distributed import meeting, own_device
-from sfseg.errors import CheckpointError, OptionError, OutputExistsError, UnknownNameError
+from sfseg.errors import CheckpointError, OptionError, OutputExistsError
 from sfseg.fetch import fetch
 from sfseg.sections import load_training_data
 from sfseg.start import doubt_origin, require_origin
@@ -269,8 +269,7 @@ def refuse_unusable(config: TrainConfig) -> None:
                 f"compile: expected one process, found {launch.processes()}",
                 hint="leave --compile out",
             )
-    if config.arch not in models.ARCHITECTURES:
-        raise UnknownNameError.of("architecture", config.arch, models.ARCHITECTURES)
+    models.require(config.arch)
     require_origin(config)
     refuse_taken(config)
 

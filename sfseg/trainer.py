@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sfseg import checkpoints, devices, metrics, models, states
+from sfseg import checkpoints, devices, metrics, states
 from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, World, own_device
-from sfseg.engines.eager import torch_engine
 from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.learning import (
     average_weights,
@@ -29,7 +28,6 @@ from sfseg.predictor import Predictor
 from sfseg.samples import CPU, Patches
 from sfseg.sections import TrainingData
 from sfseg.start import identify_weights, start_network
-from sfseg.tiles import halo_px
 from sfseg.underway import differences
 
 STATE = f"state{checkpoints.SUFFIX}"
@@ -323,14 +321,7 @@ class Trainer:
             return {}
         devices.give_back_memory()  # else it would count as taken below
         input_px = self.config.recipe.input_px
-        engine = torch_engine(self.average, self.device, self.dtype)
-        half = devices.available_bytes(self.device) // 2
-        predict = Predictor(
-            engine,
-            halo_px(self.average, models.STRIDE),
-            input_px=input_px,
-            limit_px=half // engine.bytes_per_px,
-        )
+        predict = Predictor.of(self.average, self.device, self.dtype, input_px=input_px)
         predicted = []
         for section in self.data.validation:
             if stopped():

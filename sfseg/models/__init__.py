@@ -23,6 +23,18 @@ ARCHITECTURES: Mapping[str, type[nn.Module]] = MappingProxyType(
 )
 
 
+def require(arch: str) -> None:
+    """Refuse a name that is none of an architecture.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such architecture.
+    """
+    if arch not in ARCHITECTURES:
+        raise UnknownNameError.of("architecture", arch, ARCHITECTURES)
+
+
 def build(arch: str, *, seed: int = 0) -> nn.Module:
     """Build a network with the weights that the seed draws.
 
@@ -43,8 +55,7 @@ def build(arch: str, *, seed: int = 0) -> nn.Module:
     UnknownNameError
         If there is no such architecture.
     """
-    if arch not in ARCHITECTURES:
-        raise UnknownNameError.of("architecture", arch, ARCHITECTURES)
+    require(arch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ARCHITECTURES[arch]()
