@@ -11,6 +11,7 @@ The house, from the roof down; imports point down only::
                     predict, and compare the four before it
     comparison/     protocol, results, table and picture of a comparison
     trainer         a training under way: steps, epochs, validation, state
+      progress        how far it is: its steps and epochs
       learning        loss, optimiser, learning rate, average of the weights
       samples         the patches of an epoch                 augment    what is done to a patch
       distributed     several processes that train one network

@@ -26,9 +26,10 @@ from sfseg.errors import OptionError, OutputExistsError
 from sfseg.fetch import fetch
 from sfseg.jobs import Job
 from sfseg.predict import Model, predict_file
+from sfseg.progress import EpochRecord, StepRecord
 from sfseg.score import score_files
 from sfseg.train import Save, TrainResult, train
-from sfseg.trainer import STATE, EpochRecord, StepRecord
+from sfseg.trainer import STATE
 
 MAP_NAME = "map.tif"
 

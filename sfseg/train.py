@@ -17,10 +17,11 @@ from sfseg.config import TrainConfig
 from sfseg.distributed import meeting, own_device
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError
 from sfseg.fetch import fetch
+from sfseg.progress import EpochRecord, StepRecord
 from sfseg.sections import load_training_data
 from sfseg.start import doubt_origin, require_origin
 from sfseg.teaching import teach
-from sfseg.trainer import STATE, EpochRecord, StepRecord, Trainer
+from sfseg.trainer import STATE, Trainer
 
 
 @dataclass(frozen=True)

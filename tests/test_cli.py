@@ -476,6 +476,14 @@ def test_paths_with_spaces_brackets_and_other_letters_work(volume, tmp_path):
     )
 
 
+def test_a_name_gives_no_commands_to_the_terminal(tmp_path):
+    said = fails(
+        "predict", tmp_path / "a\x1b]0;mine\x07\r\x9b2J\u202e.tif", "-o", tmp_path / "x", *FAST
+    )
+    assert r"a\x1b]0;mine\x07\r\x9b2J\u202e.tif" in said
+    assert not {c for c in said if ord(c) < 32} - {"\n"}
+
+
 # --- score
 
 

@@ -42,10 +42,11 @@ from sfseg.io import write_stack
 from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.predict import predict
+from sfseg.progress import StepRecord
 from sfseg.recipes import DEFAULT, RECIPES, THESIS, THESIS_PIRIFORM
 from sfseg.score import score_files
 from sfseg.tissue import make_tissue
-from sfseg.trainer import STATE, StepRecord
+from sfseg.trainer import STATE
 
 QUICK = dataclasses.replace(
     DEFAULT, name="quick", patch_px=32, visits=1, batch_size=2, epochs=2, ema_decay=0.0

@@ -19,13 +19,14 @@ from sfseg.bench.races import Report
 from sfseg.config import BenchConfig, EngineName, TrainConfig
 from sfseg.models import build
 from sfseg.models.cost import count_flop
+from sfseg.progress import StepRecord
 from sfseg.rates import Arithmetic, Rates, measure, precisions
 from sfseg.recipes import DEFAULT, Recipe
 from sfseg.samples import Patches
 from sfseg.sections import Section, TrainingData
 from sfseg.tissue import make_tissue
 from sfseg.train import run
-from sfseg.trainer import StepRecord, Trainer
+from sfseg.trainer import Trainer
 
 PASSES = 3
 """A step computes three times what a forward pass does: the gradients of weights and of inputs."""

@@ -15,7 +15,7 @@ from sfseg.recipes import Recipe, find_recipe
 if TYPE_CHECKING:
     from sfseg.comparison.results import RunScore
     from sfseg.comparison.runs import Stage
-    from sfseg.trainer import EpochRecord, StepRecord
+    from sfseg.progress import EpochRecord, StepRecord
 
 DEFAULTS = CompareConfig(out=Path("runs"))
 
@@ -132,7 +132,7 @@ def reporter(
     """Show steps on the bar and print a line for each run."""
     from sfseg.comparison.results import RunScore
     from sfseg.comparison.runs import Stage
-    from sfseg.trainer import StepRecord
+    from sfseg.progress import StepRecord
 
     where = ""
 

@@ -1,6 +1,7 @@
 """What every command shares: messages on stderr, errors to exit codes, progress on a terminal."""
 
 import contextlib
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ EXIT_USAGE = 2
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
+
+_COMMANDS_TO_TERMINALS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters other than tab and newline, and those that turn the direction of a line."""
 
 
 class Commands(TyperGroup):
@@ -41,15 +45,21 @@ def say(message: str) -> None:
         _write(message)
 
 
+def harmless(text: str) -> str:
+    """Write out what a terminal would obey: a file's name, or its insides, may hold anything."""
+    return _COMMANDS_TO_TERMINALS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def _write(message: str) -> None:
     # Not typer.echo: it goes past the stream that Rich puts in place to print above a bar.
-    sys.stderr.write(f"{message}\n")
+    sys.stderr.write(f"{harmless(message)}\n")
 
 
 def give(product: object) -> None:
     """Print the product, or a part of it, to stdout."""
     if is_first():
-        sys.stdout.write(f"{product}\n")
+        text = str(product)  # for a program as it is: a path must lead to its file
+        sys.stdout.write(f"{harmless(text) if sys.stdout.isatty() else text}\n")
         sys.stdout.flush()
 
 
@@ -98,7 +108,9 @@ class _Bar:
         self, done: int, total: int | None, note: str, seconds_left: float | None = None
     ) -> None:
         left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
-        self._bar.update(self._task, completed=done, total=total, description=note, left=left)
+        self._bar.update(
+            self._task, completed=done, total=total, description=harmless(note), left=left
+        )
 
 
 def format_time(seconds: float) -> str:

@@ -18,7 +18,7 @@ from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.terms import LabelKind
 
 if TYPE_CHECKING:
-    from sfseg.trainer import EpochRecord, StepRecord
+    from sfseg.progress import EpochRecord, StepRecord
 
 DEFAULTS = TrainConfig(out=Path("runs"))
 
@@ -198,7 +198,7 @@ def describe_run(config: TrainConfig) -> str:
 
 def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
     """Show steps on the bar and print a line for each epoch."""
-    from sfseg.trainer import EpochRecord
+    from sfseg.progress import EpochRecord
 
     def report(record: "StepRecord | EpochRecord") -> None:
         if isinstance(record, EpochRecord):
