@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfseg.cli.console import give, say
+from sfseg.cli.options import DeviceOption
 from sfseg.config import BenchConfig
 from sfseg.terms import describe_shape
 
@@ -33,7 +34,7 @@ def bench(
     repeats: Annotated[
         int, typer.Option(help="Passes to take the median of; fewer of slow ones.")
     ] = DEFAULTS.repeats,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = DEFAULTS.device,
+    device: DeviceOption = DEFAULTS.device,
     train: Annotated[
         bool, typer.Option("--train", help="Measure training steps instead of predictions.")
     ] = False,

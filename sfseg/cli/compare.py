@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfseg.cli.console import Progress, format_time, give, progress, say
+from sfseg.cli.options import CompileOption, DeviceOption, TrainingPrecisionOption
 from sfseg.cli.stop import Stop, command_to_resume
 from sfseg.cli.train import describe_step
-from sfseg.config import CompareConfig, Precision
+from sfseg.config import CompareConfig
 from sfseg.recipes import Recipe, find_recipe
 
 if TYPE_CHECKING:
@@ -43,15 +44,9 @@ def compare(
             "part, and leave the test alone. [default: test on the dataset's test sections]"
         ),
     ] = DEFAULTS.folds,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
-    ] = DEFAULTS.device,
-    precision: Annotated[
-        Precision, typer.Option(help="Arithmetic; auto is bf16 where the hardware has it.")
-    ] = DEFAULTS.precision,
-    compile_: Annotated[
-        bool, typer.Option("--compile", help="Train faster after a minute; needs a C++ compiler.")
-    ] = False,
+    device: DeviceOption = DEFAULTS.device,
+    precision: TrainingPrecisionOption = DEFAULTS.precision,
+    compile_: CompileOption = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/compare-RECIPE-DATA]")
     ] = None,

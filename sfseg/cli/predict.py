@@ -16,6 +16,7 @@ from sfseg.cli.console import (
     say,
     say_error,
 )
+from sfseg.cli.options import AxesOption, DeviceOption
 from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
 from sfseg.terms import same_scale, voxel_as_json
@@ -45,9 +46,7 @@ def predict(
     model: Annotated[
         str, typer.Option(help="Name of shipped weights, a weights file, or a run's folder.")
     ] = DEFAULTS.model,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
-    ] = DEFAULTS.device,
+    device: DeviceOption = DEFAULTS.device,
     engine: Annotated[
         EngineChoice,
         typer.Option(help="What runs the network; auto is torch."),
@@ -85,9 +84,7 @@ def predict(
             min=1, help="GiB that may be taken. [default: three quarters of what is available]"
         ),
     ] = DEFAULTS.memory_gib,
-    axes: Annotated[
-        str | None, typer.Option(help="Axes of inputs whose metadata are silent, as in ZYX.")
-    ] = DEFAULTS.axes,
+    axes: AxesOption = DEFAULTS.axes,
     multiscale: Annotated[
         bool, typer.Option("--multiscale", help="Write a pyramid; for a .zarr.")
     ] = False,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfseg.cli.console import give, say
+from sfseg.cli.options import AxesOption
 from sfseg.terms import describe_shape
 
 if TYPE_CHECKING:
@@ -26,9 +27,7 @@ def score(
     invert_labels: Annotated[
         bool, typer.Option("--invert-labels", help="The labels are high on membranes: turn them.")
     ] = False,
-    axes: Annotated[
-        str | None, typer.Option(help="Axes of files whose metadata are silent, as in ZYX.")
-    ] = None,
+    axes: AxesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score a prediction against labels, exactly as the ISBI 2012 challenge does.

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sfseg.cli.console import Progress, format_time, give, progress, say
+from sfseg.cli.options import AxesOption, CompileOption, DeviceOption, TrainingPrecisionOption
 from sfseg.cli.stop import Stop, describe_stop
 from sfseg.config import (
     DEFAULT_DATASET,
-    Precision,
     TrainConfig,
 )
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
@@ -64,9 +64,7 @@ def train(
         str | None,
         typer.Option(help="Sections held out of them, or none. [default: the recipe's share]"),
     ] = None,
-    axes: Annotated[
-        str | None, typer.Option(help="Axes of files whose metadata are silent, as in ZYX.")
-    ] = None,
+    axes: AxesOption = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -98,15 +96,9 @@ def train(
         Augmentation | None, typer.Option(help="[default: the recipe's]")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = DEFAULTS.seed,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:N or mps; never falls back in silence.")
-    ] = DEFAULTS.device,
-    precision: Annotated[
-        Precision, typer.Option(help="Arithmetic; auto is bf16 where the hardware has it.")
-    ] = DEFAULTS.precision,
-    compile_: Annotated[
-        bool, typer.Option("--compile", help="Faster steps after a minute; needs a C++ compiler.")
-    ] = False,
+    device: DeviceOption = DEFAULTS.device,
+    precision: TrainingPrecisionOption = DEFAULTS.precision,
+    compile_: CompileOption = False,
     half: Annotated[
         bool, typer.Option("--half", help="Store float16 kernels: half the file.")
     ] = False,
