@@ -24,6 +24,7 @@ The house, from the roof down; imports point down only::
       plots           training curves
     jobs            what becomes what in a prediction
     prediction      a prediction under way
+      ready           a network read from disk, and what runs it
       pieces          tiles of sections, read                 outputs    and written
       plans           tiles and memory, told before           records    what was done, told after
       pipeline        threads that read ahead and write behind

@@ -11,7 +11,8 @@ from sfseg.config import PredictConfig
 from sfseg.devices import is_out_of_memory
 from sfseg.errors import DeviceError, OptionError, ResumeError, SfsegError
 from sfseg.jobs import STACK_SUFFIXES, Job, plan_jobs
-from sfseg.prediction import Model, PieceRecord, Prediction, PredictResult, Report, Tell
+from sfseg.prediction import PieceRecord, Prediction, PredictResult, Report
+from sfseg.ready import Model, Tell
 from sfseg.underway import Underway, clear_lock, is_underway, underway
 
 __all__ = [

@@ -5,25 +5,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby, islice
 from math import prod
-from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-
-from sfseg import devices, engines, io, plans, records
-from sfseg.checkpoints import Header, find_weights, load_weights
-from sfseg.config import EngineName, PredictConfig
-from sfseg.engines import Choice, Engine
+from sfseg import io, plans, records
+from sfseg.config import PredictConfig
 from sfseg.jobs import Job
-from sfseg.models import STRIDE
 from sfseg.outputs import SegmentWriter, Writer, output_dtype
 from sfseg.pieces import Piece, read_pieces
 from sfseg.pipeline import WriteBehind, read_ahead
 from sfseg.plans import Plan
 from sfseg.predictor import Predictor
+from sfseg.ready import Model, Tell
 from sfseg.terms import Probability, Shape, VoxelSize
-from sfseg.tiles import Tile, halo_px
+from sfseg.tiles import Tile
 from sfseg.underway import Underway
 
 FLUSH_S = 5.0
@@ -92,84 +85,6 @@ class PredictResult:
 
 
 Report = Callable[[PieceRecord], None]
-Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A network that is loaded and made ready on a device.
-
-    Attributes
-    ----------
-    network : torch.nn.Module
-        With its weights.
-    header : Header
-        What the weights say of themselves.
-    engine : Engine
-        What runs it.
-    choice : Choice
-        Why that engine.
-    halo_px : int
-        Margin that a tile of the network needs.
-    weights_sha256 : str
-        Of the file of the weights.
-    """
-
-    network: nn.Module
-    header: Header
-    engine: Engine
-    choice: Choice
-    halo_px: int
-    weights_sha256: str
-
-    @classmethod
-    def of(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
-        """Load the weights and make them ready.
-
-        Parameters
-        ----------
-        config : PredictConfig
-            Model, device, engine and precision.
-        memory : Path, optional
-            File that remembers the choice of an engine; see `sfseg.engines.make_engine`.
-
-        Raises
-        ------
-        DeviceError, MissingExtraError, UnknownNameError, CheckpointError
-            If the device, the engine or the weights are not there or not usable.
-        """
-        device = devices.pick_device(config.device)
-        weights_sha256 = io.hash_input(find_weights(config.model))
-        network, header = load_weights(config.model)
-        devices.base_bytes()
-        engine, choice = engines.make_engine(
-            network, device, config.engine, config.precision, memory=memory
-        )
-        return cls(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256)
-
-    def _made(self, name: EngineName, dtype: torch.dtype, device: torch.device) -> Engine:
-        """Make another engine, or return the one that is there."""
-        there = self.engine
-        if (name, dtype, device) == (there.name, there.dtype, there.device):
-            return there
-        return engines.ENGINES[name](self.network, device, dtype)
-
-    def predictor(
-        self, config: PredictConfig, resolved: Mapping[str, Any], tell: Tell
-    ) -> tuple[Predictor, Engine]:
-        """Make the predictor of a run, with the engine that it was begun with."""
-        dtype = getattr(torch, resolved["dtype"])
-        engine = self._made(resolved["engine"], dtype, devices.pick_device(resolved["device"]))
-        predictor = Predictor(
-            engine,
-            self.halo_px,
-            input_px=self.header.input_px,
-            tta=config.tta,
-            tile_px=config.tile_px,
-            limit_px=resolved["limit_px"],
-            tell=tell,
-        )
-        return predictor, engine
 
 
 class Prediction:
