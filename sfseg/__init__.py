@@ -8,7 +8,7 @@ The house, from the roof down; imports point down only::
 
     cli/            parse, call, print: a file for each command
     fetch train predict score compare bench  the verbs; three call others: train calls fetch, bench
-                    predict, and compare the four before it
+                    predict and train, and compare the four before it
     comparison/     protocol, results, table and picture of a comparison
     trainer         a training under way: steps, epochs, validation, state
       progress        how far it is: its steps and epochs

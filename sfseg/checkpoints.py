@@ -8,19 +8,17 @@ from torch import nn
 
 from sfseg import models
 from sfseg.errors import CheckpointError, UnknownNameError
-from sfseg.headers import NORMALISATION, SCHEMA, WEIGHTS_NAME, Header, parse_header
-from sfseg.tensors import open_tensors, read_tensors, write_tensors
+from sfseg.headers import NORMALISATION, WEIGHTS_NAME, Header, parse_header
+from sfseg.tensors import open_tensors, write_tensors
 from sfseg.terms import voxel_as_json
 
 __all__ = [
     "NORMALISATION",
-    "SCHEMA",
     "WEIGHTS_NAME",
     "Header",
     "find_weights",
     "load_header",
     "load_weights",
-    "read_tensors",
     "save_weights",
     "write_tensors",
 ]

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sfseg import datasets, devices, files, launch, locks, models
+from sfseg import __version__, datasets, devices, files, launch, locks, models
 from sfseg.catalogue import Dataset
 from sfseg.comparison import layout, picture, table
 from sfseg.comparison.costs import cost_of
@@ -27,6 +27,7 @@ from sfseg.fetch import fetch
 from sfseg.jobs import Job
 from sfseg.predict import Model, predict_file
 from sfseg.progress import EpochRecord, StepRecord
+from sfseg.recipes import FINETUNE, STUDENT
 from sfseg.score import score_files
 from sfseg.train import Save, TrainResult, train
 from sfseg.trainer import STATE
@@ -129,6 +130,12 @@ def refuse_unusable(config: CompareConfig) -> None:
         raise OptionError(
             f"compare: expected one process, found {launch.processes()} of torchrun",
             hint="run it without torchrun; on several GPUs, with other --archs into another --out",
+        )
+    if config.recipe.is_a(FINETUNE) or config.recipe.is_a(STUDENT):
+        raise OptionError(
+            f"recipe {config.recipe.name}: expected one that learns from labels alone, found one "
+            "that needs other weights",
+            hint="--recipe default",
         )
     refuse_taken(config)
 
@@ -251,6 +258,7 @@ class Comparison:
             fold=run.split.fold,
             trained_on=model.header.data,
             tested_on=exam.sections,
+            version=__version__,
             epochs=config.epochs,
             training_s=trained.history[-1].seconds,
             prediction_s=predicted.seconds / len(exam.sections),

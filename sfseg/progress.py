@@ -111,6 +111,6 @@ class Progress:
         except (TypeError, LookupError) as error:
             raise CheckpointError(
                 f"{state.path}: expected how far the training was, found {error}",
-                hint="leave --resume out to start from zero",
+                hint="train anew into another --out",
             ) from error
         return progress

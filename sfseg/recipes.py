@@ -93,6 +93,10 @@ class Recipe:
                 hint="--patch 256",
             )
 
+    def is_a(self, recipe: "Recipe") -> bool:
+        """Whether this is that recipe, or it with some changes."""
+        return self.name.partition(",")[0] == recipe.name
+
 
 THESIS = Recipe(
     name="thesis",

@@ -96,8 +96,9 @@ class Patches:
             for pair, rng in zip(pairs, draws, strict=True)
         ]
         if self._recipe.augmentation == "eightfold":
+            visits = self._recipe.visits
             pairs = [
-                augment.orient(pair, sample % self._recipe.visits % 8)
+                augment.orient(pair, (epoch * visits + sample % visits) % 8)
                 for pair, sample in zip(pairs, samples, strict=True)
             ]
         batch = torch.stack(pairs)

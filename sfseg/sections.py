@@ -1,7 +1,7 @@
 """Training data: sections in memory, what trains and what is held out."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from sfseg.config import TrainConfig
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.pairs import pair_files
 from sfseg.splits import number_through, split_sections
-from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections
+from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections, parse_sections
 
 Say = Callable[[str], None]
 
@@ -133,7 +133,7 @@ def load_training_data(
         say(str(facts))
         sections |= found
         pairs.append(facts)
-    for doubt in find_doubts(pairs, kind):
+    for doubt in [*find_doubts(pairs, kind), *_doubt_protocol(config, parts, counts, used)]:
         say(f"warning: {doubt}")
     described = f"sections {format_sections(training)}" + (
         f" (validation {format_sections(held)})" if held else ""
@@ -165,6 +165,24 @@ def _parts(
         for part in dataset.train
     )
     return parts, dataset.label_kind, dataset.voxel_size_nm
+
+
+def _doubt_protocol(
+    config: TrainConfig, parts: Sequence[datasets.Part], counts: Sequence[int], used: set[int]
+) -> Iterator[str]:
+    """Say which sections of a dataset's test are trained on or choose the epoch."""
+    if config.dataset_name is None:
+        return
+    for test in datasets.find(config.dataset_name).test:
+        for part, whole in zip(parts, number_through(counts), strict=True):
+            if Path(part.images).name == Path(test.images).name:
+                named = parse_sections(test.sections, len(whole)) if test.sections else None
+                tested = {*whole} if named is None else {whole[i] for i in named}
+                if seen := sorted(tested & used):
+                    yield (
+                        f"sections {format_sections(seen)} are the test of {config.dataset_name}: "
+                        "these weights cannot be judged by them any more"
+                    )
 
 
 def _name(config: TrainConfig, parts: Sequence[datasets.Part]) -> str:

@@ -80,21 +80,32 @@ def require_origin(config: TrainConfig) -> Header | None:
     return header
 
 
-def doubt_origin(config: TrainConfig, voxel_size_nm: VoxelSize | None) -> Iterator[str]:
-    """Say what does not fit between the weights to start from and what is trained.
+def doubt_origin(
+    config: TrainConfig, voxel_size_nm: VoxelSize | None, *, is_validated: bool
+) -> Iterator[str]:
+    """Say what does not fit between the weights that are begun with and what is trained.
 
     Parameters
     ----------
     config : TrainConfig
-        Whose ``init`` and recipe are looked at.
+        Whose ``init``, teachers and recipe are looked at.
     voxel_size_nm : tuple of float or None
         (z, y, x) of the training data.
+    is_validated : bool
+        Whether sections are held out.
 
     Yields
     ------
     str
         A sentence each.
     """
+    for spec in (*([config.init] if config.init else []), *config.teachers):
+        data = load_header(spec).data
+        if is_validated and config.dataset_name and data.startswith(f"{config.dataset_name}:"):
+            yield (
+                f"{spec} has learnt from {data}: sections held out here that are among them say "
+                "nothing of new ones"
+            )
     header = require_origin(config)
     if header is None:
         return

@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sfseg import files
-from sfseg.checkpoints import SCHEMA
 from sfseg.errors import CheckpointError, NonFiniteError, OutputError
 from sfseg.tensors import last_line, read_tensors
 from sfseg.underway import differences
+
+SCHEMA = 1
 
 
 class LastStep:

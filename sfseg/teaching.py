@@ -10,6 +10,7 @@ import numpy as np
 from sfseg import datasets, devices, io
 from sfseg.checkpoints import load_weights
 from sfseg.config import TrainConfig
+from sfseg.distributed import own_device
 from sfseg.errors import OptionError
 from sfseg.predictor import Predictor
 from sfseg.sections import Section, TrainingData
@@ -109,7 +110,7 @@ def make_teacher(spec: str, config: TrainConfig) -> Predict:
         If there are no such weights.
     """
     network, header = load_weights(spec)
-    device = devices.pick_device(config.device)
+    device = own_device(devices.pick_device(config.device))
     dtype = devices.pick_dtype(config.precision, device)
     predict = Predictor.of(network, device, dtype, input_px=header.input_px, tta="d4")
     recipe = header.training.get("recipe", {})

@@ -15,9 +15,10 @@ from sfseg import __version__, datasets, devices, files, launch, locks, models, 
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.distributed import meeting, own_device
-from sfseg.errors import CheckpointError, OptionError, OutputExistsError
+from sfseg.errors import CheckpointError, OptionError, OutputExistsError, SfsegError
 from sfseg.fetch import fetch
 from sfseg.progress import EpochRecord, StepRecord
+from sfseg.recipes import STUDENT
 from sfseg.sections import load_training_data
 from sfseg.start import doubt_origin, require_origin
 from sfseg.teaching import teach
@@ -129,7 +130,7 @@ def train(
             write_config(trainer)
         size, share = data.pixels / 1e6, data.interior_share
         say(f"training on {data.description}, {size:.1f} megapixels, {share:.0%} inside cells")
-        for doubt in doubt_origin(config, data.voxel_size_nm):
+        for doubt in doubt_origin(config, data.voxel_size_nm, is_validated=bool(data.validation)):
             say(f"warning: {doubt}")
         on_start(trainer.save_state)
         run(trainer, report, stop or threading.Event())
@@ -202,8 +203,13 @@ def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
                 # step, which wait for each other, and cost more than it saves.
                 report(trainer.take_step(*trainer.batch(trainer.progress.step)))
                 saving.save_if_due(at_end=False)
-    finally:
-        saving.save()
+    except BaseException as error:
+        try:
+            saving.save()
+        except (SfsegError, OSError) as unsaved:  # what broke the training is told first
+            error.add_note(f"nor could its state be saved: {unsaved}")
+        raise
+    saving.save()
 
 
 class Saving:
@@ -271,6 +277,11 @@ def refuse_unusable(config: TrainConfig) -> None:
                 hint="leave --compile out",
             )
     models.require(config.arch)
+    if config.recipe.is_a(STUDENT) and not config.teachers:
+        raise OptionError(
+            f"recipe {config.recipe.name}: expected teachers, found none",
+            hint="--teacher names weights; --recipe default learns from labels alone",
+        )
     require_origin(config)
     refuse_taken(config)
 
@@ -302,7 +313,7 @@ def refuse_taken(config: TrainConfig) -> None:
     if config.resume and STATE not in found:
         raise CheckpointError(
             f"{config.out}: expected an unfinished training, found no {STATE}",
-            hint="leave --resume out to start from zero",
+            hint="--out names another folder" if found else "leave --resume out to start from zero",
         )
 
 

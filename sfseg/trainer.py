@@ -110,6 +110,7 @@ class Trainer:
             "init": self.origin,
             "teachers": self.teachers,
             "seed": self.config.seed,
+            "half": self.config.half,
             "precision": str(self.dtype),
             "compile": self.config.compile,
             "processes": self.world.size,

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg import checkpoints, models, states
+from sfseg import checkpoints, headers, models, states
 from sfseg.checkpoints import Header, load_weights, save_weights
 from sfseg.errors import CheckpointError, UnknownNameError
+from sfseg.tensors import read_tensors
 from tests.trust.small import World
 from tests.trust.weights import ANY, WEIGHTS, mutated
 
@@ -28,7 +29,7 @@ def weights(network, tmp_path):
 
 def rewrite(path, *, header=None, tensors=None):
     """Replace parts of a weights file, as a careless or hostile writer would."""
-    old_tensors, old_header = checkpoints.read_tensors(path)
+    old_tensors, old_header = read_tensors(path)
     checkpoints.write_tensors(path, tensors or old_tensors, header or old_header)
 
 
@@ -118,7 +119,7 @@ def test_it_is_said_why_a_file_is_refused_that(what, said, world, tmp_path):
 
 
 def test_a_variance_below_zero_is_refused(weights):
-    tensors, _ = checkpoints.read_tensors(weights)
+    tensors, _ = read_tensors(weights)
     name = next(name for name in tensors if name.endswith("running_var"))
     rewrite(weights, tensors=tensors | {name: -tensors[name]})
     with pytest.raises(CheckpointError, match=f"found one below in {name}"):
@@ -179,7 +180,7 @@ def test_a_state_is_refused(what, learner, tmp_path):
     network, optimizer = learner
     path = tmp_path / "state.safetensors"
     states.save_state(path, {"network": network.state_dict()}, optimizer, {"step": 1})
-    BAD_STATES[what](path, checkpoints.read_tensors(path)[0])
+    BAD_STATES[what](path, read_tensors(path)[0])
     with pytest.raises(CheckpointError, match="expected"):
         states.read_state(path).restore({"network": network}, optimizer)
 
@@ -207,7 +208,7 @@ def test_every_shipped_model_has_a_card_and_loads():
     for path in shipped:
         network, header = load_weights(path.stem)
         assert models.count_parameters(network) > 0
-        assert header.schema == checkpoints.SCHEMA
+        assert header.schema == headers.SCHEMA
         assert path.with_suffix(".md").is_file()
 
 

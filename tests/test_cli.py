@@ -16,10 +16,10 @@ import torch
 from typer.testing import CliRunner
 
 from sfseg import __version__
-from sfseg.checkpoints import read_tensors
 from sfseg.cli import app
 from sfseg.cli.train import default_folder
 from sfseg.io import write_stack
+from sfseg.tensors import read_tensors
 
 
 def sfseg(*arguments):

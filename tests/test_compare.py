@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from sfseg import compare as verb
 from sfseg import datasets, models, plots
-from sfseg.checkpoints import load_weights, read_tensors
+from sfseg.checkpoints import load_weights
 from sfseg.cli import app
 from sfseg.cli.compare import default_folder, pick_recipe
 from sfseg.compare import compare
@@ -43,8 +43,9 @@ from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.predict import predict
 from sfseg.progress import StepRecord
-from sfseg.recipes import DEFAULT, RECIPES, THESIS, THESIS_PIRIFORM
+from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PIRIFORM
 from sfseg.score import score_files
+from sfseg.tensors import read_tensors
 from sfseg.tissue import make_tissue
 from sfseg.trainer import STATE
 
@@ -368,6 +369,15 @@ def test_a_folder_with_a_comparison_is_not_overwritten(config):
         compare(config)
 
 
+def test_trainings_of_others_in_the_folder_are_left_alone(config):
+    theirs = config.out / "narrow-seed0" / "weights.safetensors"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    with pytest.raises(OutputExistsError, match="narrow-seed0"):
+        compare(config)
+    assert theirs.read_bytes() == b"theirs"
+
+
 def test_going_on_with_other_options_says_which(config):
     StopAt(1, 1).compare(config)
     recipe = dataclasses.replace(QUICK, learning_rate=0.5)
@@ -418,6 +428,14 @@ def test_several_processes_are_refused(config, monkeypatch):
         compare(config)
 
 
+@pytest.mark.parametrize(
+    "recipe", [FINETUNE, dataclasses.replace(STUDENT, name="student, changed")]
+)
+def test_recipes_that_need_other_weights_are_refused(config, recipe):
+    with pytest.raises(OptionError, match="labels alone"):
+        compare(dataclasses.replace(config, recipe=recipe))
+
+
 def test_an_unknown_architecture_or_dataset_is_refused(config):
     with pytest.raises(UnknownNameError, match="widest"):
         compare(dataclasses.replace(config, archs=("wide", "widest")))
@@ -441,7 +459,7 @@ def test_numbers_that_make_no_comparison_are_refused(name, value):
 def made_table(config):
     """Make a table of invented scores."""
     found = dict.fromkeys(("v_rand", "v_info", "dice", "jaccard", "membrane_dice"), 0.5)
-    run = RunScore("sfnet", 0, None, "", (25,), 1, 60.0, 0.1, "cpu", "cpu", found)
+    run = RunScore("sfnet", 0, None, "", (25,), "1", 1, 60.0, 0.1, "cpu", "cpu", found)
     run = dataclasses.replace(run, scores={**found, "dice_best": 0.8})
     return make_table(config, "", {"sfnet": Cost(1_612_385, 10**11, (512, 512))}, [run])
 

@@ -17,13 +17,13 @@ import torch
 from torch import distributed, nn
 
 from sfseg import devices, models, trainer
-from sfseg.checkpoints import read_tensors
 from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, SharedBatchNorm, meeting, own_device, with_shared_statistics
 from sfseg.errors import CheckpointError, DeviceError, OptionError
 from sfseg.launch import is_first, place_on_machine, processes
 from sfseg.recipes import DEFAULT
 from sfseg.sections import Section, TrainingData
+from sfseg.tensors import read_tensors
 from sfseg.tissue import make_tissue
 from sfseg.train import train
 

@@ -14,14 +14,15 @@ import torch
 
 from sfseg import checkpoints, learning, locks, models, states, trainer
 from sfseg import train as verb
-from sfseg.checkpoints import WEIGHTS_NAME, read_tensors
+from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.cli import stop as cli_stop
 from sfseg.config import TrainConfig
-from sfseg.errors import CheckpointError, NonFiniteError, OutputExistsError
+from sfseg.errors import CheckpointError, NonFiniteError, OutputError, OutputExistsError
 from sfseg.io import write_stack
 from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.recipes import DEFAULT
+from sfseg.tensors import read_tensors
 from sfseg.tissue import make_tissue
 from sfseg.train import Saving, StepRecord, train
 from sfseg.trainer import STATE, Trainer
@@ -228,6 +229,21 @@ def test_a_loss_that_is_no_number_keeps_the_state_of_the_step_before(config, dat
     assert go_on(config).finished  # it was a fluke
 
 
+def test_what_broke_a_training_is_told_before_what_kept_its_state_from_being_saved(
+    config, monkeypatch
+):
+    def fails(*_):
+        raise OutputError("state.safetensors: expected room on the disk, found none")
+
+    monkeypatch.setattr(trainer, "loss_of", lambda *args: learning.loss_of(*args) * np.nan)
+    monkeypatch.setattr(trainer.Trainer, "save_state", fails)
+    with pytest.raises(NonFiniteError, match="step 1: ") as error:
+        train(config)
+    assert error.value.__notes__ == [
+        "nor could its state be saved: state.safetensors: expected room on the disk, found none"
+    ]
+
+
 def test_resuming_without_a_state_is_refused(config):
     with pytest.raises(CheckpointError, match="found no state"):
         go_on(config)
@@ -238,9 +254,19 @@ def test_resuming_with_another_configuration_says_all_that_differs(config):
     before = (config.out / STATE).read_bytes()
     recipe = dataclasses.replace(TINY, epochs=3, loss="mse")
     with pytest.raises(CheckpointError) as error:
-        go_on(dataclasses.replace(config, seed=1, recipe=recipe, arch="unet", validation="2"))
+        go_on(
+            dataclasses.replace(
+                config, seed=1, recipe=recipe, arch="unet", validation="2", half=True
+            )
+        )
     text = str(error.value)
-    for line in ('arch: "small" -> "unet"', "seed: 0 -> 1", "recipe.epochs: 2 -> 3", "data: "):
+    for line in (
+        'arch: "small" -> "unet"',
+        "seed: 0 -> 1",
+        "half: false -> true",
+        "recipe.epochs: 2 -> 3",
+        "data: ",
+    ):
         assert f"\n  {line}" in text
     assert '\n  recipe.loss: "bce" -> "mse"' in text
     assert "the learning rate of every step follows from the epochs" in text
@@ -501,9 +527,11 @@ def test_the_command_to_go_on_is_the_one_that_runs_with_resume(monkeypatch, argv
     assert cli_stop.command_to_resume() == words
 
 
-def test_under_torchrun_the_command_to_go_on_starts_as_many_processes(monkeypatch):
+@pytest.mark.parametrize(("nodes", "words"), [("1", ""), ("3", "--nnodes 3 ")])
+def test_under_torchrun_the_command_to_go_on_starts_as_many_processes(monkeypatch, nodes, words):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("GROUP_WORLD_SIZE", nodes)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(sys, "argv", ["/x/sfseg/__main__.py", "train", "--seed", "3"])
-    expected = "torchrun --nproc-per-node 2 -m sfseg train --seed 3 --resume"
+    expected = f"torchrun {words}--nproc-per-node 2 -m sfseg train --seed 3 --resume"
     assert cli_stop.command_to_resume() == expected

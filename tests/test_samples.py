@@ -47,6 +47,14 @@ def test_the_thesis_sees_each_section_in_each_of_its_eight_orientations(tissue):
     assert len({view.numpy().tobytes() for view in views}) == 8
 
 
+def test_fewer_visits_see_all_eight_orientations_in_so_many_epochs(tissue):
+    image = tissue[0][0]
+    recipe = dataclasses.replace(THESIS, input_px=32, visits=2)
+    patches = Patches([Section(image, tissue[1][0])], recipe, seed=0)
+    views = torch.cat([patches.batch(epoch, 0)[0] for epoch in range(4)])
+    assert len({view.numpy().tobytes() for view in views}) == 8
+
+
 def test_processes_together_see_what_one_would_see(sections):
     alone = Patches(sections, dataclasses.replace(SMALL, batch_size=6), seed=4)
     together = [Patches(sections, SMALL, seed=4, rank=rank, processes=2) for rank in range(2)]

@@ -6,6 +6,7 @@ import pytest
 
 from sfseg.config import TrainConfig
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
+from sfseg.fetch import fetch
 from sfseg.io import write_stack
 from sfseg.recipes import DEFAULT, THESIS
 from sfseg.sections import Section, TrainingData, load_training_data
@@ -223,3 +224,16 @@ def test_a_training_takes_stacks_of_several_sizes_and_judges_itself_by_them(seve
     options = {"recipe": recipe, "validation": "1,5,7", "precision": "float32"}
     result = train(dataclasses.replace(own(several, "im", "lab", **options), out=several / "run"))
     assert 0 < result.history[0].v_rand < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [({}, None), ({"sections": "1-12"}, "10-12"), ({"validation": "1,11"}, "11")],
+)
+def test_sections_of_the_test_are_never_used_in_silence(tmp_path, options, seen):
+    folder = fetch("tissue", to=tmp_path)
+    said = []
+    load_training_data(config(dataset="tissue", **options), folder, say=said.append)
+    warned = [line for line in said if "are the test of tissue" in line]
+    assert warned == [line for line in warned if f"sections {seen} are" in line]
+    assert len(warned) == (seen is not None)

@@ -10,7 +10,7 @@ from sfseg.config import TrainConfig
 from sfseg.errors import CheckpointError, NonFiniteError, OptionError, UnknownNameError
 from sfseg.io import write_stack
 from sfseg.learning import loss_of
-from sfseg.recipes import DEFAULT
+from sfseg.recipes import DEFAULT, STUDENT
 from sfseg.sections import load_training_data
 from sfseg.teaching import mark, posterior, teach
 from sfseg.train import train
@@ -129,6 +129,12 @@ def test_a_student_does_not_go_on_with_another_teacher(config, teacher):
 def test_a_teacher_without_sections_to_mark_is_refused(config):
     with pytest.raises(OptionError, match="--unlabelled"):
         train(dataclasses.replace(config, unlabelled=None))
+
+
+def test_a_student_without_a_teacher_is_refused(config):
+    alone = dataclasses.replace(config, recipe=STUDENT, teachers=(), unlabelled=None)
+    with pytest.raises(OptionError, match="--teacher"):
+        train(alone)
 
 
 def test_sections_without_a_teacher_are_refused(config):

@@ -83,20 +83,28 @@ def compare(
     )
     verb.refuse_unusable(config)
     say(describe_comparison(config))
-    stop, way_on = Stop(), f"stopped; to go on: {command_to_resume()}"
+    stop = Stop()
     try:
         with stop.listening(), progress("comparing") as bar:
             result = verb.compare(
                 config, report=reporter(bar, stop), say=say, stop=stop.event, on_start=stop.arm
             )
     except SystemExit:  # a signal in the midst of a test
-        say(way_on)
+        say_stopped(config)
         raise
     if not result.finished:
-        say(way_on)
+        say_stopped(config)
         raise typer.Exit(stop.exit_code)
     say(f"{config.out}: table.md, table.json, table.png")
     give((config.out / ("table.json" if as_json else "table.md")).read_text().rstrip("\n"))
+
+
+def say_stopped(config: CompareConfig) -> None:
+    """Say the command that goes on, if there is anything to go on with."""
+    from sfseg.comparison.identity import IDENTITY_NAME
+
+    begun = (config.out / IDENTITY_NAME).is_file()
+    say(f"stopped; to go on: {command_to_resume()}" if begun else "stopped")
 
 
 def pick_recipe(name: str, dataset: str) -> Recipe:

@@ -65,7 +65,7 @@ def give(product: object) -> None:
 
 def say_error(error: SfsegError | OSError) -> None:
     """Print an error as plain text: Rich would read "[uint8]" as markup."""
-    _write(f"error: {error}")
+    _write("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
 
 
 @contextlib.contextmanager

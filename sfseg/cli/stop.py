@@ -132,5 +132,7 @@ def command_to_resume() -> str:
     name = Path(sys.argv[0])
     program = [name.name] if name.name != "__main__.py" else ["python", "-m", "sfseg"]
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        program = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "sfseg"]
+        nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
+        program = ["torchrun", *["--nnodes", nodes] * (nodes != "1")]
+        program += ["--nproc-per-node", processes, "-m", "sfseg"]
     return shlex.join([*program, *words])

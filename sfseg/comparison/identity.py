@@ -38,6 +38,12 @@ def refuse_taken(config: CompareConfig) -> None:
             f"{config.out}: expected no comparison there yet, found {IDENTITY_NAME}",
             hint="the same command with --resume goes on with it, --out names another folder",
         )
+    other = next(config.out.glob("*-seed[0-9]*"), None)
+    if not path.is_file() and other is not None:
+        raise OutputExistsError(
+            f"{config.out}: expected no trainings there yet, found {other.name}",
+            hint="--out names another folder",
+        )
     if config.resume:
         _refuse_another(path, identity(config))
 

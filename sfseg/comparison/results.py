@@ -29,6 +29,8 @@ class RunScore:
         Data and sections, as its weights say.
     tested_on : tuple of int
         Numbers of the sections, from 1.
+    version : str
+        Of sfseg.
     epochs : int
         Of its training.
     training_s : float
@@ -46,6 +48,7 @@ class RunScore:
     fold: int | None
     trained_on: str
     tested_on: tuple[int, ...]
+    version: str
     epochs: int
     training_s: float
     prediction_s: float

@@ -182,9 +182,9 @@ def _notes(config: CompareConfig, rows: Sequence[Row], runs: Sequence[RunScore])
     if config.folds:
         over += f" x {config.folds} folds"
     rows_px, columns_px = rows[0].cost.side_px
-    trained_with, predicted_with = (
+    trained_with, predicted_with, versions = (
         "; ".join(sorted({getattr(run, name) for run in runs}))
-        for name in ("trained_with", "predicted_with")
+        for name in ("trained_with", "predicted_with", "version")
     )
     notes = [
         f"Mean ± standard deviation (n - 1, none for a single run) over {over}.",
@@ -192,7 +192,7 @@ def _notes(config: CompareConfig, rows: Sequence[Row], runs: Sequence[RunScore])
         "... 1 over the tested sections; Dice, Jaccard and membrane Dice are at threshold 0.5.",
         f"GFLOP: of one section as the network sees it, {rows_px}x{columns_px}, 2 operations for "
         "each multiply-add. Seconds a section: prediction from file to file.",
-        f"Trained on {trained_with}; predicted on {predicted_with}; sfseg {__version__}.",
+        f"Trained on {trained_with}; predicted on {predicted_with}; sfseg {versions}.",
     ]
     return notes + [thesis.NOTE] * any(row.thesis for row in rows)
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sfseg.checkpoints import WEIGHTS_NAME, read_tensors
+from sfseg.checkpoints import WEIGHTS_NAME
+from sfseg.tensors import read_tensors
 from sfseg.trainer import STATE
 from tests.trust.children import Ended, content, names, sfseg
 from tests.trust.faults import FAULTS, Event, Faults, read_events, unsafe

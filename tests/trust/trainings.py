@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from sfseg.checkpoints import WEIGHTS_NAME, read_tensors
+from sfseg.checkpoints import WEIGHTS_NAME
+from sfseg.tensors import read_tensors
 from sfseg.trainer import STATE
 from tests.trust.children import Child, Ended, sfseg
 from tests.trust.rows import Row
