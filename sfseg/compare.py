@@ -22,7 +22,7 @@ from sfseg.comparison.results import RunScore, read_score, write_score
 from sfseg.comparison.runs import Run, Stage, training_of
 from sfseg.comparison.table import Table
 from sfseg.config import CompareConfig, PredictConfig
-from sfseg.errors import OptionError, OutputExistsError
+from sfseg.errors import NonFiniteError, OptionError, OutputExistsError
 from sfseg.fetch import fetch
 from sfseg.jobs import Job
 from sfseg.predict import Model, predict_file
@@ -213,20 +213,34 @@ class Comparison:
         return table.make_table(self.config, self.protocol, self.costs, finished)
 
     def go_on(self, report: Report, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
-        """Do the runs that are left; tell whether all are done."""
+        """Do the runs that are left; tell whether all are done.
+
+        Raises
+        ------
+        NonFiniteError
+            If a run diverged; the others are done first.
+        """
         self.write_table()
+        diverged: NonFiniteError | None = None
         for number, run in enumerate(self.runs, start=1):
             if run in self.scores:
                 files.remove(self.config.out / run.name / STATE)  # of a run killed just before that
                 continue
             report(Stage(run.name, number, len(self.runs), "train"))
-            trained = self.train_run(run, report, say, stop, on_start)
+            try:
+                trained = self.train_run(run, report, say, stop, on_start)
+            except NonFiniteError as error:
+                say(f"warning: {run.name}: {error.message}")
+                diverged = error
+                continue
             if not trained.finished or stop.is_set():
                 return False
             report(Stage(run.name, number, len(self.runs), "test"))
             self.scores[run] = self.score_run(run, trained)
             report(self.scores[run])
             self.write_table()
+        if diverged:
+            raise diverged
         return True
 
     def train_run(

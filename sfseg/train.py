@@ -303,7 +303,10 @@ def refuse_taken(config: TrainConfig) -> None:
             f"{config.out}: expected a folder for the training, found a file",
             hint="--out names another folder",
         )
-    found = [name for name in (STATE, WEIGHTS_NAME) if (config.out / name).exists()]
+    names = (STATE, WEIGHTS_NAME, HISTORY, CURVES)
+    found = [name for name in names if (config.out / name).exists()]
+    if not found and not _is_config(config.out / CONFIG):
+        found = [CONFIG]
     if found and not config.resume:
         raise OutputExistsError(
             f"{config.out}: expected no training there yet, found {found[0]}",
@@ -315,6 +318,17 @@ def refuse_taken(config: TrainConfig) -> None:
             f"{config.out}: expected an unfinished training, found no {STATE}",
             hint="--out names another folder" if found else "leave --resume out to start from zero",
         )
+
+
+def _is_config(path: Path) -> bool:
+    """Whether a configuration is that of a training killed before its first state, or none."""
+    with files.told(path):
+        if not path.exists():
+            return True
+        try:
+            return {"asked", "resolved"} <= json.loads(path.read_bytes()).keys()
+        except (ValueError, AttributeError):
+            return False
 
 
 def write_config(trainer: Trainer) -> None:

@@ -32,6 +32,7 @@ from sfseg.datasets import DataFile, Part
 from sfseg.errors import (
     CheckpointError,
     FetchError,
+    NonFiniteError,
     OptionError,
     OutputExistsError,
     ResumeError,
@@ -337,6 +338,23 @@ def test_a_run_that_was_broken_off_while_it_was_scored_is_not_trained_again(conf
     assert rest.compare(resumed(config)).finished
     assert rest.trained[0] == "narrow-seed0"
     assert rest.steps == 1 * 4
+
+
+def test_a_run_that_diverges_does_not_keep_the_others_from_being_done(config, monkeypatch):
+    real = verb.train
+
+    def train(options, **given):
+        if options.out.name == "wide-seed0":
+            raise NonFiniteError("step 3: expected a finite loss, found nan")
+        return real(options, **given)
+
+    monkeypatch.setattr(verb, "train", train)
+    said = []
+    with pytest.raises(NonFiniteError, match="step 3"):
+        compare(config, say=said.append)
+    assert "warning: wide-seed0: step 3: expected a finite loss, found nan" in said
+    table = json.loads((config.out / "table.json").read_text())
+    assert table["finished_runs"] == table["planned_runs"] - 1
 
 
 def test_a_run_that_left_no_state_begins_anew(config):

@@ -67,6 +67,19 @@ def test_a_folder_with_a_training_is_not_overwritten(config):
         train(config)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("history.csv", "a,b"), ("curves.png", ""), ("config.json", "{}"), ("config.json", "[")],
+)
+def test_files_that_no_training_has_written_are_not_overwritten(config, name, text):
+    config.out.mkdir()
+    (config.out / name).write_text(text)
+    with pytest.raises(OutputExistsError, match=name):
+        train(config)
+    assert [path.name for path in config.out.iterdir()] == [name]
+    assert (config.out / name).read_text() == text
+
+
 def test_a_missing_device_is_refused_before_any_work(config):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
