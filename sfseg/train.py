@@ -326,7 +326,7 @@ def _is_config(path: Path) -> bool:
         if not path.exists():
             return True
         try:
-            return {"asked", "resolved"} <= json.loads(path.read_bytes()).keys()
+            return bool({"asked", "resolved"} <= json.loads(path.read_bytes()).keys())
         except (ValueError, AttributeError):
             return False
 

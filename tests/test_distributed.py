@@ -155,7 +155,7 @@ def training(folder, out, *more):
 def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissue_folder, tmp_path):
     out = tmp_path / "run"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start(*torchrun, *training(tissue_folder, out, "--epochs", "40", "--save-every", "0"))
+    process = start(*torchrun, *training(tissue_folder, out, "--epochs", "12", "--save-every", "0"))
     deadline = time.monotonic() + 60
     while not (out / trainer.STATE).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -166,17 +166,25 @@ def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissu
     assert "torchrun --nproc-per-node 2 -m sfseg train" in said
     state = read_tensors(out / trainer.STATE)[1]
     assert f"stopped after step {state['progress']['step']};" in said
-    assert 0 < state["progress"]["step"] < 160
+    assert 0 < state["progress"]["step"] < 48
 
     alone = TrainConfig(
         out=out,
-        recipe=dataclasses.replace(DEFAULT, patch_px=32, batch_size=2, epochs=40),
+        recipe=dataclasses.replace(DEFAULT, patch_px=32, batch_size=2, epochs=12),
         images=str(tissue_folder / "volume.tif"),
         labels=str(tissue_folder / "labels.tif"),
         resume=True,
     )
     with pytest.raises(CheckpointError, match="processes: 2 -> 1"):
         train(alone)
+
+    again = start(
+        *torchrun, *training(tissue_folder, out, "--epochs", "12", "--save-every", "0", "--resume")
+    )
+    printed, said = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert printed == f"{out}/weights.safetensors\n"
+    assert read_tensors(out / trainer.STATE)[1]["progress"]["step"] == 48
 
 
 @pytest.fixture

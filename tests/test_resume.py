@@ -209,6 +209,18 @@ def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
     require_same_end(whole, config.out)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_on_the_gpu_a_stopped_training_goes_on(config, whole, precision):
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    ours = dataclasses.replace(config, device="cuda", precision=precision)
+    assert step_of(train(ours, **stop_after(3)).weights.parent) == 3
+    losses = [record.loss for record in go_on(ours).history]
+    on_cpu = [r["loss"] for r in read_tensors(whole / STATE)[1]["progress"]["history"]]
+    assert losses == pytest.approx(on_cpu, rel=0.05)  # noise is drawn on the device
+
+
 # --- what cannot go on
 
 
