@@ -63,7 +63,10 @@ def _concerns(error: OSError, path: Path) -> bool:
     """Whether an error is about a path."""
     named = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return not named or any(
-        name.startswith(str(path)) or path.is_relative_to(name) for name in named
+        Path(name).is_relative_to(path)
+        or name.startswith(f"{path}.")  # what comes and goes beside it
+        or path.is_relative_to(name)
+        for name in named
     )
 
 

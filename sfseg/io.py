@@ -18,7 +18,7 @@ from sfseg.errors import NonFiniteError, ShapeMismatchError, StackError, Unknown
 from sfseg.images.axes import settle
 from sfseg.images.canvas import Canvas
 from sfseg.images.folders import is_many, is_store, list_files
-from sfseg.images.hashes import hash_file, hash_files, hash_text
+from sfseg.images.hashes import hash_file, hash_files, hash_store, hash_text
 from sfseg.images.hdf5 import Hdf5Source
 from sfseg.images.labels import interior
 from sfseg.images.sources import Source, open_file, require_file
@@ -224,19 +224,17 @@ def hash_input(source: str | Path) -> str:
     Raises
     ------
     StackError
-        If there is nothing to read.
+        If there is nothing to read, or a file of a store is a link to one elsewhere.
     """
     path = Path(source)
     if is_many(path):
-        return hash_files((member.name, member) for member in list_files(source))
+        members = list_files(source)
+        for member in members:
+            require_file(member, str(member))
+        return hash_files((member.name, member) for member in members)
     file, inside = _address(source)
     if is_store(file):
-        found = sorted(
-            (member.relative_to(file).as_posix(), member)
-            for member in file.rglob("*")
-            if member.is_file()
-        )
-        return hash_text(f"{hash_files(found)} {inside.strip('/')}")
+        return hash_text(f"{hash_store(file, str(source))} {inside.strip('/')}")
     require_file(file, str(source))
     content = hash_file(file)
     return hash_text(f"{content} {inside.strip('/')}") if inside else content

@@ -8,6 +8,8 @@ from pathlib import Path
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.files import refuse_existing, told
+from sfseg.records import read_record
+from sfseg.underway import places, record_path
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
 OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
@@ -49,7 +51,8 @@ def plan_jobs(
     OptionError
         If several inputs would go to one file, or two to the same name.
     OutputExistsError
-        If an output exists, or is one of the inputs.
+        If an output exists, or what is no record of sfseg's has the name of one; or if an output,
+        or what comes and goes beside it while it is made, is one of the inputs or holds one.
     OutputError
         If the name of an output is too long.
     StackError
@@ -61,16 +64,14 @@ def plan_jobs(
         _refuse_folder(out)
         paths = [path for source in sources for path in io.list_files(source)]
         jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
-    inputs = {_real(io.container(path)) for source in sources for path in io.list_files(source)}
-    inputs |= {store for path in inputs for store in path.parents if store.suffix == ".zarr"}
+    found = [io.container(path) for source in sources for path in io.list_files(source)]
+    inputs = {entry for path in found for entry in _entries(path)}
+    inputs |= {folder for entry in inputs for folder in entry.parents}
     seen: dict[Path, Job] = {}
     for job in jobs:
-        if _real(job.output) in inputs:
-            raise OutputExistsError(
-                f"{job.output}: expected an output that is not an input, found the same file",
-                hint="give -o another name; inputs are never overwritten",
-            )
+        _refuse_inputs(job.output, inputs)
         refuse_existing(job.output, overwrite=overwrite or resume)
+        refuse_foreign_record(job.output, overwrite=overwrite)
         other = seen.setdefault(job.output, job)
         if other is not job:
             raise OptionError(
@@ -80,9 +81,37 @@ def plan_jobs(
     return jobs
 
 
-def _real(path: Path) -> Path:
-    """Follow all links as far as they lead; unlike `Path.resolve`, also into a circle."""
-    return Path(os.path.realpath(path))
+def refuse_foreign_record(output: Path, *, overwrite: bool) -> None:
+    """Refuse a name for the record beside an output that is taken by something else.
+
+    Raises
+    ------
+    OutputExistsError
+        If it is a folder; or a file that is no record of sfseg's, unless that may be replaced.
+    OutputError
+        If the name is too long, or the system cannot tell whether it is taken.
+    """
+    if read_record(output) is None:
+        refuse_existing(record_path(output), overwrite=overwrite)
+
+
+def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
+    """Refuse an output whose making would write to, replace or remove an input."""
+    entry, target = _entries(output)
+    if taken := inputs.intersection([target, *places(entry)]):
+        raise OutputExistsError(
+            f"{output}: expected an output that is not an input, nor made over one, "
+            f"found one at {min(taken)}",
+            hint="give -o another name; inputs are never overwritten",
+        )
+
+
+def _entries(path: Path) -> tuple[Path, Path]:
+    """Name a file by where its name stands, and by where a link of that name leads.
+
+    Links are followed as far as they lead; unlike by `Path.resolve`, also into a circle.
+    """
+    return Path(os.path.realpath(path.parent)) / path.name, Path(os.path.realpath(path))
 
 
 def _refuse_folder(out: Path) -> None:

@@ -1,5 +1,6 @@
 """Predict the membranes of a stack, or of many, from file to file."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from sfseg import io, plans, records
 from sfseg.config import PredictConfig
 from sfseg.devices import is_out_of_memory
 from sfseg.errors import DeviceError, OptionError, ResumeError, SfsegError
-from sfseg.jobs import STACK_SUFFIXES, Job, plan_jobs
+from sfseg.jobs import STACK_SUFFIXES, Job, plan_jobs, refuse_foreign_record
 from sfseg.prediction import PieceRecord, Prediction, PredictResult, Report
 from sfseg.ready import Model, Tell
 from sfseg.underway import Underway, clear_lock, is_underway, underway
@@ -136,7 +137,8 @@ def predict_file(
     NonFiniteError
         If it holds NaN or infinity.
     OutputExistsError
-        If the output exists and ``config.overwrite`` is False.
+        If the output exists, or what is no record has the name of its record, and
+        ``config.overwrite`` is False.
     ResumeError
         If ``config.resume`` is True and what is there came from another input, other weights or
         other options.
@@ -144,15 +146,19 @@ def predict_file(
         If a file cannot be read or written. What is done is kept for ``config.resume``.
     """
     started = time.monotonic()
-    with io.open_stack(job.source, axes=config.axes) as stack:
-        identity = records.identity(
-            job.source,
-            stack,
-            config,
-            model.engine,
-            limit_px=plans.limit_px(model.engine, stack, config, model.halo_px),
-            weights_sha256=model.weights_sha256,
-        )
+    refuse_foreign_record(job.output, overwrite=config.overwrite)
+    with _naming(job.source):
+        opened = io.open_stack(job.source, axes=config.axes)
+    with opened as stack:
+        with _naming(job.source):
+            identity = records.identity(
+                job.source,
+                stack,
+                config,
+                model.engine,
+                limit_px=plans.limit_px(model.engine, stack, config, model.halo_px),
+                weights_sha256=model.weights_sha256,
+            )
         if config.resume and (found := _finished_before(job.output, identity, config)):
             clear_lock(job.output)
             return _result_of_record(job, stack, found)
@@ -169,6 +175,16 @@ def predict_file(
                 tell(f"{job.output}: what is done is kept: the same command with --resume goes on")
             raise
         return result
+
+
+@contextlib.contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Name the input in an error of the system that names no file: a read that fails does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or source
+        raise
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:

@@ -26,6 +26,8 @@ from sfseg.locks import exclusive
 
 SCHEMA = 1
 
+_PART, _MANIFEST, _LOCK, _RECORD = "part", "part.manifest", "part.lock", "json"
+
 _START_ANEW = "run without --resume to start anew"
 
 
@@ -51,13 +53,13 @@ class Underway:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self.part = files.beside(path, "part")
+        self.part = files.beside(path, _PART)
         self.fresh, self.complete, self.kept = True, False, False
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.finished: dict[int, dict[str, Any]] = {}
         self.record = ""
         self._path = path
-        self._manifest = files.beside(path, "part.manifest")
+        self._manifest = files.beside(path, _MANIFEST)
         self._end = 0  # of the sound lines of the manifest, in bytes
         self._whole: int | None = None
         self._marked: list[str] = []
@@ -204,12 +206,12 @@ class Underway:
 
 def is_underway(path: Path) -> bool:
     """Tell whether a run that makes a path was interrupted, or is at work."""
-    return files.beside(path, "part.manifest").exists()
+    return files.beside(path, _MANIFEST).exists()
 
 
 def clear_lock(path: Path) -> None:
     """Remove the lock of a run that was killed when all else was done."""
-    lock = files.beside(path, "part.lock")
+    lock = files.beside(path, _LOCK)
     if lock.exists():
         with (
             contextlib.suppress(OSError),  # a run that is at work keeps it
@@ -220,7 +222,14 @@ def clear_lock(path: Path) -> None:
 
 def record_path(path: Path) -> Path:
     """Name the record that lies beside an output."""
-    return files.beside(path, "json")
+    return files.beside(path, _RECORD)
+
+
+def places(path: Path) -> list[Path]:
+    """Name an output, and all that a run which makes it writes, replaces or removes beside it."""
+    made = [path, files.beside(path, _MANIFEST), record_path(path)]
+    passing = [files.beside(each, suffix) for each in made for suffix in ("part", "part.old")]
+    return [*made, *passing, files.beside(path, _LOCK)]
 
 
 @contextlib.contextmanager
@@ -262,7 +271,7 @@ def underway(
         If the disk is full or fails, or the place may not be written to.
     """
     work = Underway(path, identity)
-    lock = files.beside(path, "part.lock")
+    lock = files.beside(path, _LOCK)
     waiting = functools.partial(_refuse_second, path)
     with files.told(path), files.parent_made(path), exclusive(lock, waiting=waiting):
         work._begin(resume=resume, overwrite=overwrite)

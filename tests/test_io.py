@@ -1,6 +1,7 @@
 """The door to image files: what goes in comes out, and what is broken stays out."""
 
 import hashlib
+import json
 import logging
 import math
 import struct
@@ -14,7 +15,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sfseg import io
@@ -27,6 +28,7 @@ from sfseg.errors import (
     StackError,
     UnknownNameError,
 )
+from sfseg.images import voxels
 from sfseg.images.write import fits_imagej
 
 ISBI = Path(__file__).parents[2] / "shared" / "data" / "ISBI-2012-challenge"
@@ -129,6 +131,34 @@ def test_pages_written_one_at_a_time_are_sections(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.tif"), pixels)
 
 
+def described(path, pixels, description):
+    """A TIFF of a page for each section whose first page has a description."""
+    with tifffile.TiffWriter(path) as writer:
+        for section in pixels:
+            options = {"description": description, "metadata": None}
+            writer.write(section, photometric="minisblack", **options)
+            description = None
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("lengths", [[-1, -1], [-2, -2], [0, 4], [-4, -1, 1]])
+def test_lengths_that_no_array_has_leave_the_pages_sections(tmp_path, count, lengths):
+    pixels = noise((count, 5, 6))
+    told = json.dumps({"shape": [*lengths, 5, 6]})
+    np.testing.assert_array_equal(read(described(tmp_path / "a.tif", pixels, told)), pixels)
+
+
+def test_axes_may_be_a_list_of_letters_and_nothing_else(tmp_path):
+    path, pixels = tmp_path / "a.tif", noise((2, 3, 5, 6))
+    options = {"metadata": {"axes": [*"TZYX"]}, "photometric": "minisblack"}
+    tifffile.imwrite(path, pixels, **options)
+    assert "found an array of 2x3x5x6 (TZYX)" in refused(path)
+    for axes in ([1, 2, 3, 4], True, 7, [None] * 4, [["T"], "Z", "Y", "X"]):
+        told = json.dumps({"shape": pixels.shape, "axes": axes})
+        assert "TypeError" in refused(described(path, pixels.reshape(6, 5, 6), told))
+
+
 @pytest.mark.parametrize(
     ("stored", "found"),
     [
@@ -211,6 +241,33 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path):
     assert read(tmp_path / "a [1] ü*.png").shape == (1, 5, 6)
 
 
+@pytest.mark.parametrize("pattern", ["", "s*/x.tif", "s*/x.*", "**/x.tif"])
+@pytest.mark.parametrize("target", ["nowhere.tif", "x.tif"])  # to nothing, and to itself
+def test_a_link_to_nothing_is_a_section_that_is_missing(tmp_path, pattern, target):
+    for number in range(3):
+        (tmp_path / f"s{number}").mkdir()
+        tifffile.imwrite(tmp_path / f"s{number}" / "x.tif", noise((5, 6), seed=number))
+        (tmp_path / f"s{number}.tif").symlink_to(f"s{number}/x.tif")
+    source = f"{tmp_path}/{pattern}"
+    assert read(source).shape == (3, 5, 6)
+    (tmp_path / "s1" / "x.tif").unlink()
+    (tmp_path / "s1" / "x.tif").symlink_to(target)
+    missing = tmp_path / ("s1/x.tif" if pattern else "s1.tif")
+    assert io.list_files(source)[1] == missing
+    assert f"{missing}: expected an image file or a folder of them, found a link to no" in refused(
+        source
+    )
+    with pytest.raises(StackError, match="found a link to nothing"):
+        io.hash_input(source)
+
+
+def test_links_to_folders_are_no_sections(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "b.tif").symlink_to("folder")
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 6)))
+    assert io.list_files(tmp_path) == io.list_files(f"{tmp_path}/*") == [tmp_path / "a.tif"]
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
 def test_a_single_picture_is_one_section(tmp_path, suffix):
     imageio.imwrite(tmp_path / f"a.{suffix}", np.full((16, 24), 99, np.uint8))
@@ -260,6 +317,16 @@ def test_a_dataset_in_an_hdf5_file_is_read_with_its_voxel_size(tmp_path):
     with io.open_stack(f"{tmp_path}/a.h5:ids") as stack:
         assert stack.dtype == np.dtype("uint64")
         np.testing.assert_array_equal(stack.read(), pixels)
+
+
+def test_a_chunk_that_was_never_written_is_the_fill_value(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    pixels = noise((3, 8, 8))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        raw = file.create_dataset("raw", pixels.shape, "u1", chunks=(1, 8, 8), fillvalue=7)
+        raw[0], raw[2] = pixels[0], pixels[2]
+    pixels[1] = 7
+    np.testing.assert_array_equal(read(f"{tmp_path}/a.h5:/raw"), pixels)
 
 
 def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
@@ -477,6 +544,32 @@ def test_resolution_tags_tell_rows_and_columns(tmp_path, unit, nm):
 def test_the_defaults_of_photo_software_are_no_voxel_size(tmp_path, value, unit):
     options = {"resolution": (value, value), "resolutionunit": unit}
     tifffile.imwrite(tmp_path / "a.tif", noise((2, 5, 6)), photometric="minisblack", **options)
+    with io.open_stack(tmp_path / "a.tif") as stack:
+        assert stack.voxel_size_nm is None
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    lengths=st.tuples(*[st.floats(allow_infinity=False) | st.floats(1e-15, 1e5)] * 3),
+    dtype=st.sampled_from(["uint8", "int32"]),
+)
+@example(lengths=(50.0, 1e-14, 1e-14), dtype="uint8")
+@example(lengths=(50.0, 1e-3, 1e-3), dtype="int32")
+def test_whatever_counts_as_a_voxel_size_can_be_written(tmp_path, lengths, dtype):
+    voxel, path = voxels.checked(*lengths), tmp_path / "a.tif"
+    options = {"voxel_size_nm": voxel, "overwrite": True}
+    io.write_stack(path, noise((2, 5, 6), dtype), (2, 5, 6), dtype, **options)
+    with io.open_stack(path) as stack:
+        assert (stack.voxel_size_nm is None) == (voxel is None)
+        if voxel is not None:
+            assert stack.voxel_size_nm[1:] == pytest.approx(voxel[1:], rel=1e-3)
+
+
+def test_pixels_finer_than_any_microscope_s_are_no_voxel_size(tmp_path):
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 1e-14, "PhysicalSizeY": 1e-14}
+    tifffile.imwrite(tmp_path / "a.tif", noise((2, 5, 6)), ome=True, metadata=metadata)
     with io.open_stack(tmp_path / "a.tif") as stack:
         assert stack.voxel_size_nm is None
 
@@ -761,13 +854,23 @@ def test_ome_planes_are_read_from_the_pages_that_hold_them(tmp_path):
     pixels = noise((3, 5, 6))
     xml = (
         '<OME><Image><Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="6" SizeY="5" SizeC="1" '
-        'SizeZ="3" SizeT="1"><TiffData IFD="0" FirstZ="2"/><TiffData IFD="1" FirstZ="0"/>'
-        '<TiffData IFD="2" FirstZ="1"/></Pixels></Image></OME>'
+        'SizeZ="3" SizeT="1">{}</Pixels></Image></OME>'
     )
-    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        for section in pixels:
-            writer.write(section, photometric="minisblack", description=xml, metadata=None)
-    np.testing.assert_array_equal(read(tmp_path / "a.tif"), pixels[[1, 2, 0]])
+    for elements, order in (
+        ('<TiffData IFD="0" FirstZ="2"/><TiffData IFD="1"/><TiffData IFD="2" FirstZ="1"/>', "120"),
+        ('<TiffData FirstZ="2"/><TiffData IFD="1" PlaneCount="2"/>', "120"),
+        ("<TiffData/>", "012"),
+        ("<TiffData/><TiffData/>", None),  # a plane is told twice, which takes long for many
+        ("<TiffData/>" * 5000, None),
+        ('<TiffData/><TiffData IFD="0"/>', None),
+        ('<TiffData FirstZ="1"/>', None),
+        ("", None),
+    ):
+        path = described(tmp_path / "a.tif", pixels, xml.format(elements))
+        if order is None:
+            assert "with one page for each plane, found others" in refused(path)
+        else:
+            np.testing.assert_array_equal(read(path), pixels[[int(page) for page in order]])
 
 
 def test_the_library_stays_quiet_and_lets_others_listen(tmp_path, caplog):

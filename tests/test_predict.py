@@ -1,7 +1,9 @@
 """Prediction from file to file: what is written, and what a stop, a kill or an error leaves."""
 
 import contextlib
+import errno
 import json
+import os
 from dataclasses import replace
 
 import imageio.v3 as imageio
@@ -10,8 +12,9 @@ import pytest
 import tifffile
 import torch
 from skimage.measure import label
+from typer.testing import CliRunner
 
-from sfseg import plans, prediction
+from sfseg import cli, plans, prediction
 from sfseg.checkpoints import Header
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.engines import Choice, Engine
@@ -24,13 +27,17 @@ from sfseg.errors import (
     ResumeError,
     StackError,
 )
+from sfseg.files import remove
 from sfseg.images.canvas import Canvas
+from sfseg.images.guards import wrapped
+from sfseg.images.segments import SegmentReader
 from sfseg.io import hash_input, open_stack, write_stack
 from sfseg.jobs import Job, plan_jobs
 from sfseg.models import STRIDE
 from sfseg.predict import Failure, Model, PredictResult, predict, predict_file, predict_files
 from sfseg.predictor import Predictor
 from sfseg.tiles import halo_px
+from sfseg.underway import places
 
 CPU, F32, BF16 = torch.device("cpu"), torch.float32, torch.bfloat16
 
@@ -495,6 +502,86 @@ def test_an_engine_that_fails_keeps_what_is_done(small, tmp_path):
     assert result.resumed > 0
 
 
+SYSTEM = ("EIO", "ESTALE", "ETIMEDOUT", "ENOMEM", "EMFILE")
+
+
+def fails_at(monkeypatch, call, error):
+    """Let one call that reads pixels fail."""
+    real, calls = SegmentReader.read, []
+
+    def read(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == call:
+            raise error
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(SegmentReader, "read", read)
+
+
+@pytest.mark.parametrize("name", [*SYSTEM, "MemoryError"])
+def test_a_read_that_the_system_fails_keeps_what_is_done(small, tmp_path, monkeypatch, name):
+    run(small, tmp_path / "whole.tif", **TILED)
+    out, told, number = tmp_path / "out.tif", [], getattr(errno, name, errno.ENOMEM)
+    error = OSError(number, os.strerror(number)) if name in SYSTEM else MemoryError()
+    with monkeypatch.context() as patch:
+        fails_at(patch, 3, error)
+        with pytest.raises(OSError, match=r"small\.tif: page \d") as caught:
+            run(small, out, tell=told.append, **TILED)
+    assert (caught.value.errno, isinstance(caught.value, StackError)) == (number, False)
+    assert told == [f"{out}: what is done is kept: the same command with --resume goes on"]
+    assert run(small, out, resume=True, **TILED).resumed > 0
+    assert content(out) == content(tmp_path / "whole.tif")
+
+
+DAMAGED = (
+    OSError("broken data stream"),
+    OSError(errno.EINVAL, "invalid"),
+    ValueError(),
+    EOFError(),
+)
+
+
+@pytest.mark.parametrize("error", DAMAGED, ids=repr)
+def test_a_read_that_the_file_fails_is_told_of_the_file_and_leaves_nothing(
+    small, tmp_path, monkeypatch, error
+):
+    fails_at(monkeypatch, 3, error)
+    with pytest.raises(StackError, match=r"small\.tif: page 3: expected readable pixels"):
+        run(small, tmp_path / "out.tif", **TILED)
+    assert names(tmp_path) == []
+
+
+def test_an_error_that_names_its_file_keeps_that_name():
+    with pytest.raises(OSError, match=r"'a\.zarr/c/0'$"), wrapped("a.zarr"):
+        raise OSError(errno.EIO, "failed", "a.zarr/c/0")
+
+
+def test_a_read_that_fails_does_not_stop_the_other_stacks(small, volume, tmp_path, monkeypatch):
+    fails_at(monkeypatch, 2, OSError(errno.EIO, os.strerror(errno.EIO)))
+    jobs = plan_jobs([str(small), str(volume)], tmp_path / "maps")
+    failure, result = predict_files(jobs, MODEL, PredictConfig())
+    assert str(small) in str(failure.error)
+    assert isinstance(result, PredictResult)
+
+
+def test_the_command_tells_of_a_read_that_fails_in_a_sentence(volume, tmp_path, monkeypatch):
+    fails_at(monkeypatch, 2, OSError(errno.EIO, "Input/output error"))
+    command = ["predict", str(volume), "-o", str(tmp_path / "out.tif"), "--precision", "float32"]
+    result = CliRunner().invoke(cli.app, command)
+    assert result.exit_code == 1
+    assert f"error: [Errno {errno.EIO}] Input/output error: '{volume}: page 2'\n" in result.stderr
+
+
+def test_an_input_that_cannot_be_hashed_is_named(small, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("hashlib.file_digest", fail)
+    with pytest.raises(OSError, match=r"small\.tif"):
+        run(small, tmp_path / "out.tif")
+    assert names(tmp_path) == []
+
+
 # --- many inputs, and what becomes what
 
 
@@ -518,6 +605,61 @@ def test_the_input_is_never_the_output_even_with_overwrite(volume):
     with pytest.raises(OutputExistsError, match="not an input"):
         plan_jobs([str(volume)], volume, resume=True)
     assert volume.read_bytes() == before
+
+
+@pytest.mark.parametrize("output", ["map.tif", "map.zarr"])
+def test_an_input_is_never_what_comes_and_goes_beside_the_output(volume, tmp_path, output):
+    for place in places(tmp_path / output):
+        for make in (place.symlink_to, place.hardlink_to, lambda _, at=place: at.mkdir()):
+            make(volume)
+            source = place
+            if place.is_dir():
+                source = place / "1.tif"
+                source.hardlink_to(volume)
+            for options in ({}, {"overwrite": True}, {"resume": True}):
+                with pytest.raises(OutputExistsError, match="never overwritten"):
+                    plan_jobs([str(source)], tmp_path / output, **options)
+            remove(place)
+
+
+def test_an_input_beside_the_output_that_is_none_of_that_is_fine(volume, tmp_path):
+    for name in ("map.tif.parts", "map.tif.old", "map.part", "other.tif.part", "map.json"):
+        (tmp_path / name).hardlink_to(volume)
+        assert plan_jobs([str(tmp_path / name)], tmp_path / "map.tif")
+
+
+def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
+    out, record = tmp_path / "out.tif", tmp_path / "out.tif.json"
+    for text in ("precious", "{}", '{"schema": 1}', ""):
+        record.write_text(text)
+        for resume in (False, True):
+            with pytest.raises(OutputExistsError, match=r"out\.tif\.json: .*\nhint: .*--overwrite"):
+                plan_jobs([str(small)], out, resume=resume)
+            with pytest.raises(OutputExistsError, match=r"out\.tif\.json"):
+                run(small, out, resume=resume)
+        assert record.read_text() == text
+    assert names(tmp_path) == ["out.tif.json"]
+    assert plan_jobs([str(small)], out, overwrite=True)
+    run(small, out, overwrite=True)
+    assert json.loads(record.read_text())["pieces"] == 3
+
+
+def test_a_folder_with_the_name_of_the_record_is_refused_before_any_work(small, tmp_path):
+    (tmp_path / "out.tif.json").mkdir()
+    with pytest.raises(OutputExistsError, match="found a folder"):
+        plan_jobs([str(small)], tmp_path / "out.tif", overwrite=True)
+
+
+def test_the_record_of_an_output_that_is_gone_is_replaced(small, tmp_path):
+    run(small, tmp_path / "out.tif")
+    (tmp_path / "out.tif").unlink()
+    assert plan_jobs([str(small)], tmp_path / "out.tif")
+    assert run(small, tmp_path / "out.tif").resumed == 0
+
+
+def test_a_name_that_leaves_no_room_for_the_record_is_refused_before_any_work(small, tmp_path):
+    with pytest.raises(OutputError, match="shorter name"):
+        plan_jobs([str(small)], tmp_path / f"{'n' * 232}.tif")
 
 
 def test_an_output_behind_a_link_to_itself_is_refused(volume, tmp_path):

@@ -2,9 +2,11 @@
 
 import functools
 import io
+import json
 import os
 import struct
 import threading
+import time
 import zlib
 
 import h5py
@@ -19,7 +21,7 @@ from PIL import Image
 from sfseg.errors import StackError
 from sfseg.images import chain, jpeg
 from sfseg.io import open_stack
-from tests.trust import cases, readers, reference, tiffs
+from tests.trust import cases, formats, readers, reference, tiffs
 from tests.trust.tiffs import pack, tags
 
 noise = np.random.default_rng(0).integers(0, 200, (32, 32)).astype("u1")
@@ -43,14 +45,16 @@ def refused(source, **options):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the workers are forked")
-@pytest.mark.parametrize(("row", "count"), [(tiffs, 300), (readers, 120)])
-def test_a_mutated_file_is_read_right_or_refused(row, count):
+@pytest.mark.parametrize(("row", "count"), [(tiffs, 300), (readers, 120), (formats, 60)])
+def test_a_file_is_read_right_or_refused(row, count):
     found = row.run(count, seed=1)
     assert found.failures == []
     assert found.held == found.tried == count
 
 
-def test_a_broken_promise_is_told_with_what_repeats_it():
+def test_a_broken_promise_is_told_with_what_repeats_it(monkeypatch):
+    monkeypatch.setattr(cases, "WAITS_S", 0.5)
+
     def check(index, _folder):
         if index == 1:
             os.kill(os.getpid(), 9)
@@ -58,13 +62,16 @@ def test_a_broken_promise_is_told_with_what_repeats_it():
             raise KeyError("lost")
         if index == 3:
             threading.Thread(target=threading.Event().wait, daemon=True).start()
+        if index == 4:
+            time.sleep(0.6)
         return "read"
 
-    found = cases.row("some", check, 5, 7)
-    assert (found.held, found.tried) == (2, 5)
+    found = cases.row("some", check, 6, 7)
+    assert (found.held, found.tried) == (2, 6)
     assert found.failures[0] == "seed 7, case 1: the process ended with -9"
     assert found.failures[1].startswith("seed 7, case 2: KeyError: 'lost'")
     assert found.failures[2].startswith("seed 7, case 3: left open")
+    assert "0.6 s by the clock" in found.failures[3]
 
 
 def test_the_second_reader_reads_what_tifffile_wrote():
@@ -267,6 +274,25 @@ def test_a_png_bomb_is_refused(tmp_path):
     assert "found 3600000000 for" in refused(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(("depth", "colour", "bytes_of_one"), [(8, 0, 1), (16, 0, 2), (8, 6, 4)])
+def test_a_picture_over_1_gib_is_refused_for_it_is_decoded_whole(
+    tmp_path, depth, colour, bytes_of_one
+):
+    side = 2**15 // int(bytes_of_one**0.5)
+    filling = (b"tEXt", bytes(2**30 // 10_000 + 2000))  # so that it is no bomb by its ratio
+    (tmp_path / "a.png").write_bytes(
+        png(2**30 // bytes_of_one // side, side, depth, colour, b"", filling)
+    )
+    axes = "YXS" if colour else None
+    with open_stack(tmp_path / "a.png", axes=axes) as stack:
+        assert stack.shape[1] == side
+    (tmp_path / "a.png").write_bytes(
+        png(2**30 // bytes_of_one // side + 1, side, depth, colour, b"", filling)
+    )
+    found = "expected strips, tiles, chunks or pictures of at most 1 GiB"
+    assert found in refused(tmp_path / "a.png", axes=axes)
+
+
 def test_a_png_with_one_wrong_bit_is_refused(tmp_path):
     data = png(8, 2, 8, 0, bytes(range(18)))
     (tmp_path / "a.png").write_bytes(data)
@@ -440,6 +466,92 @@ def test_what_is_unpacked_twice_is_refused(tmp_path):
     twice = [zarr.codecs.GzipCodec(), zarr.codecs.ZstdCodec()]
     store(tmp_path / "a.zarr", compressors=twice)
     assert "found the codec gzip in zstd" in refused(tmp_path / "a.zarr")
+
+
+def filtered(path, data, filters, *, compressor=None, **changed):
+    """An array of format 2 of one chunk, whose bytes are given."""
+    told = {"zarr_format": 2, "shape": [32, 32], "chunks": [32, 32], "dtype": "|u1", "order": "C"}
+    told |= {"compressor": compressor, "fill_value": 0, "filters": filters}
+    path.mkdir()
+    (path / ".zarray").write_text(json.dumps(told | changed))
+    (path / "0.0").write_bytes(data)
+    return path
+
+
+HUGE = "|S4000000"
+FILTERS = {
+    "texts": [{"id": "astype", "encode_dtype": "|u1", "decode_dtype": HUGE}],
+    "texts of sums": [{"id": "delta", "dtype": HUGE, "astype": "|u1"}],
+    "records": [{"id": "delta", "dtype": "(1000,)f8", "astype": "|u1"}],
+    "complex numbers": [{"id": "astype", "encode_dtype": "|u1", "decode_dtype": "<c16"}],
+    "an array of each": [
+        {"id": "fixedscaleoffset", "scale": [[1]] * 1000, "offset": 0, "dtype": "|u1"}
+    ],
+    "another array": [
+        {"id": "fixedscaleoffset", "scale": 1, "offset": [[1]] * 1000, "dtype": "|u1"}
+    ],
+    "eight times eight": [{"id": "astype", "encode_dtype": "|u1", "decode_dtype": "<f8"}] * 2,
+    "bits of bits": [{"id": "packbits"}] * 2,
+}
+
+
+@pytest.mark.parametrize("what", FILTERS)
+@pytest.mark.parametrize("compressor", [None, {"id": "zlib", "level": 1}])
+def test_filters_that_make_much_of_little_are_refused(tmp_path, what, compressor):
+    data = bytes(16) if compressor is None else zlib.compress(bytes(16))
+    path = filtered(tmp_path / "a.zarr", data, FILTERS[what], compressor=compressor)
+    assert "found filters that make more than 8 bytes of one, or no numbers" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        [numcodecs.AsType("<f8", "|u1"), numcodecs.BitRound(9)],
+        [numcodecs.FixedScaleOffset(0, 0.5, "<f8", "<u2"), numcodecs.Delta("<u2")],
+        [numcodecs.Delta("|u1", "<i2"), numcodecs.Shuffle(2)],
+    ],
+)
+def test_filters_of_numbers_are_undone(tmp_path, filters):
+    dtype = np.dtype(getattr(filters[0], "dtype", "|u1"))
+    pixels = data = noise.astype(dtype) * 2
+    for each in filters:
+        data = each.encode(data)
+    told = [each.get_config() for each in filters]
+    packed = zlib.compress(bytes(np.ascontiguousarray(data).view("u1")))
+    path = tmp_path / "a.zarr"
+    filtered(path, packed, told, compressor={"id": "zlib", "level": 1}, dtype=dtype.str)
+    np.testing.assert_array_equal(read(path)[0], pixels)
+
+
+def test_what_is_unpacked_is_what_lies_in_the_file(tmp_path):
+    # else a small size is read there, and another one unpacked
+    bomb = b"\0\0\x10\x10" + bytes(100)
+    assert struct.unpack("<I", bomb[:4])[0] > 2**28
+    hidden = bytes(numcodecs.Delta("u1").encode(np.frombuffer(bomb, "u1")))
+    delta = {"id": "delta", "dtype": "|u1"}
+    path = filtered(tmp_path / "a.zarr", hidden, [{"id": "lz4"}, delta])
+    assert "found the codec delta after lz4" in refused(path)
+    path = filtered(
+        tmp_path / "b.zarr", bytes(8) + bomb, [{"id": "lz4"}, {"id": "crc32c", "location": "start"}]
+    )
+    assert "found the codec crc32c after lz4" in refused(path)
+    whole = bytes(numcodecs.CRC32C().encode(numcodecs.LZ4().encode(noise)))
+    path = filtered(tmp_path / "c.zarr", whole, [{"id": "lz4"}, numcodecs.CRC32C().get_config()])
+    np.testing.assert_array_equal(read(path)[0], noise)
+
+
+@pytest.mark.parametrize("place", ["codecs", "index_codecs"])
+def test_an_index_that_is_not_at_the_end_of_the_file_is_refused(tmp_path, place):
+    store(tmp_path / "a.zarr", chunks=(16, 16), shards=(32, 32))
+    told = json.loads((tmp_path / "a.zarr" / "zarr.json").read_text())
+    if place == "codecs":
+        told["codecs"].append({"name": "crc32c"})
+    else:
+        moved = {"name": "numcodecs.crc32c", "configuration": {"location": "start"}}
+        told["codecs"][0]["configuration"]["index_codecs"][1] = moved
+    (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(told))
+    found = "codec crc32c after sharding" if place == "codecs" else "with a plain index"
+    assert found in refused(tmp_path / "a.zarr")
 
 
 def test_a_huge_array_with_little_in_the_store_is_refused(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 
 from sfseg import files
 from sfseg.errors import OutputExistsError, ResumeError, SfsegError, StackError
-from sfseg.underway import underway
+from sfseg.underway import places, underway
 
 IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]}, "tta": False}
 
@@ -87,6 +87,25 @@ def test_an_output_appears_whole_and_nothing_else_stays(path):
     make(path, IDENTITY)
     assert is_made(path)
     assert names(path.parent) == [path.name]
+
+
+def test_all_that_comes_and_goes_beside_an_output_is_named(path, monkeypatch):
+    def spy(*arguments):
+        used.add(beside(*arguments))
+        return beside(*arguments)
+
+    used, beside = set(), files.beside
+    monkeypatch.setattr(files, "beside", spy)
+    for _ in range(2):  # to replace one takes more names
+        with underway(path, IDENTITY, overwrite=True) as work:
+            if path.suffix == ".zarr":
+                work.part.mkdir()
+                (work.part / "zarr.json").write_bytes(b"{}")
+            else:
+                work.part.touch()
+            work.record = "{}"
+    monkeypatch.undo()
+    assert used == set(places(path)) - {path}
 
 
 def test_a_stopped_run_goes_on_with_the_pieces_that_were_marked(out):

@@ -226,7 +226,7 @@ def test_a_chunk_over_1_gib_is_refused(tmp_path, version):
     else:
         found["chunk_grid"]["configuration"]["chunk_shape"] = [1024, 1024, 1025]
     file.write_text(json.dumps(found))
-    assert "expected strips, tiles or chunks of at most 1 GiB" in refused(f"{path}:/s0")
+    assert "expected strips, tiles, chunks or pictures of at most 1 GiB" in refused(f"{path}:/s0")
 
 
 class Touch:
@@ -324,6 +324,18 @@ def test_the_hash_of_a_store_is_that_of_its_files_and_of_the_array_named(tmp_pat
     chunk = next(file for file in sorted(path.rglob("*")) if file.is_file() and file.name[0] == "0")
     chunk.write_bytes(b"other")
     assert io.hash_input(path) not in hashes
+
+
+def test_the_hash_of_a_store_follows_no_link_out_of_it(tmp_path, version):
+    path = write(tmp_path / "a.zarr", noise(), version, name="a")
+    (path / "again").symlink_to(next(file for file in path.rglob("*") if file.is_file()))
+    (path / "folder").symlink_to(tmp_path, target_is_directory=True)
+    (path / "nothing").symlink_to("nowhere")
+    io.hash_input(path)
+    (tmp_path / "secret").write_text("secret")
+    (path / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(StackError, match=f"found {path / 'link'} elsewhere"):
+        io.hash_input(path)
 
 
 def test_without_zarr_the_extra_is_named(tmp_path, version, monkeypatch):

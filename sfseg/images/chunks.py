@@ -35,7 +35,7 @@ def refuse_bomb_chunk(what: str, compressor: str, data: bytes, chunk_bytes: int)
     data : bytes
         The chunk as it is stored.
     chunk_bytes : int
-        Size of its pixels; filters may widen them eightfold.
+        Size of its pixels; stored, they may be eight times as large.
 
     Raises
     ------

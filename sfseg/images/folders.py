@@ -20,8 +20,9 @@ def list_files(source: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The images of a folder or of a pattern; else the source itself, be it there or not. The
-        folder of a Zarr store is one source.
+        The images of a folder or of a pattern, links to nothing among them: a section may be
+        missing, but not in silence. Else the source itself, be it there or not. The folder of a
+        Zarr store is one source.
 
     Raises
     ------
@@ -32,7 +33,7 @@ def list_files(source: str | Path) -> list[Path]:
     if not is_many(path):
         return [path]
     found = _in_folder(path) if path.is_dir() else _matching(path, name)
-    files = sorted((member for member in found if member.is_file()), key=_natural)
+    files = sorted((member for member in found if not member.is_dir()), key=_natural)
     if not files:
         raise StackError(
             f"{name}: expected images, found none",
@@ -45,7 +46,7 @@ def is_many(path: Path) -> bool:
     """Tell whether it is a folder of images, or the pattern of names that is no name itself."""
     if path.is_dir():
         return not is_store(path)
-    return not path.exists() and any(c in str(path) for c in "*?[")
+    return not path.exists() and _is_pattern(str(path))
 
 
 def is_store(path: Path) -> bool:
@@ -66,13 +67,23 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _matching(pattern: Path, name: str) -> list[Path]:
     """List the files that match a pattern."""
+    top, wanted = Path(pattern.anchor), pattern.relative_to(pattern.anchor)
     try:
-        return list(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+        if _is_pattern(wanted.name):
+            return list(top.glob(str(wanted)))
+        # glob leaves out a link to nothing where the name is all there
+        named = [folder / wanted.name for folder in top.glob(str(wanted.parent))]
+        return [path for path in named if path.exists() or path.is_symlink()]
     except ValueError as error:
         raise StackError(
             f"{name}: expected a pattern of file names, found none: {error}",
             hint="write it like raw/*.png",
         ) from error
+
+
+def _is_pattern(text: str) -> bool:
+    """Tell whether a text has what stands for several others."""
+    return any(c in text for c in "*?[")
 
 
 def _natural(path: Path) -> tuple[list[str | int], str, str]:

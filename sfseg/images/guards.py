@@ -1,10 +1,13 @@
 """What stands between a broken or hostile file and the libraries that read it."""
 
 import contextlib
+import errno
 import os
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeGuard
 
 from sfseg.errors import SfsegError, StackError
 
@@ -15,7 +18,6 @@ _FOREIGN = (
     BufferError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,  # what ElementTree raises for bad XML
@@ -25,6 +27,18 @@ _FOREIGN = (
     zlib.error,
 )
 """What the libraries that decode images raise when bytes are not what they should be."""
+
+_PASSING = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("EIO", "EREMOTEIO", "ESTALE", "ETIMEDOUT", "EINTR", "EAGAIN", "EBUSY", "EDEADLK"),
+        *("ENOMEM", "ENOBUFS", "EMFILE", "ENFILE", "ENOLCK", "ENODEV"),
+        *("ENOTCONN", "ECONNABORTED", "ECONNREFUSED", "ECONNRESET", "ESHUTDOWN"),
+        *("ENETDOWN", "ENETUNREACH", "ENETRESET", "EHOSTDOWN", "EHOSTUNREACH"),
+    )
+    if hasattr(errno, name)  # Windows has fewer
+)
+"""What the system says when it cannot read just now: a disk, a network or memory fails, no file."""
 
 _TRUST = "SFSEG_TRUST_INPUT"
 """The environment variable that lifts the limits; what is seen to be damaged stays refused."""
@@ -49,20 +63,32 @@ def wrapped(what: str) -> Iterator[None]:
     Raises
     ------
     StackError
-        For a foreign error in the block.
+        For a foreign error in the block, unless the file may be good.
     PermissionError
-        As it is: the file may be good.
+        As it is.
+    OSError
+        Where it is the system that fails, a disk, a network, or memory; it names the file.
     """
     try:
         yield
     except (SfsegError, PermissionError):
         raise
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), what) from error
     except _FOREIGN as error:
+        if is_passing(error):
+            error.filename = error.filename or what  # a read that fails names no file
+            raise
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         raise StackError(
             f"{what}: expected readable pixels, found {reason:.200}",
             hint="copy or download the file again; it may be damaged",
         ) from error
+
+
+def is_passing(error: BaseException) -> TypeGuard[OSError]:
+    """Tell whether it is the system that cannot read just now, and the file may be good."""
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_bytes: int) -> None:
@@ -75,7 +101,7 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
     decoded_bytes, encoded_bytes : int
         Size of the pixels in memory and in the file.
     segment_bytes : int
-        Decoded size of the largest strip, tile or chunk.
+        Decoded size of what is decoded at once: the largest strip, tile or chunk, or a picture.
 
     Raises
     ------
@@ -90,7 +116,33 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
         )
     if segment_bytes > _MAX_SEGMENT_BYTES:
         refuse_untrusted(
-            what, "strips, tiles or chunks of at most 1 GiB", f"{segment_bytes} bytes in one"
+            what,
+            "strips, tiles, chunks or pictures of at most 1 GiB",
+            f"{segment_bytes} bytes in one",
+        )
+
+
+def require_member(what: str, path: Path, store: Path) -> None:
+    """Refuse what is in the folder of a store and no file of it, but a pipe or a link out of it.
+
+    Parameters
+    ----------
+    what : str
+        The store, for the message.
+    path : Path
+        What is there.
+    store : Path
+        The folder.
+
+    Raises
+    ------
+    StackError
+        If it is no file, or one elsewhere.
+    """
+    if not path.is_file() or not path.resolve().is_relative_to(store.resolve()):
+        raise StackError(
+            f"{what}: expected all pixels in this store, found {path} elsewhere",
+            hint="copy the array into one store",
         )
 
 

@@ -29,7 +29,8 @@ class Hdf5Source:
 
     Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field, unless the last
     is so short that it may be samples. The voxel size is the attribute ``resolution`` (z, y, x in
-    nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik).
+    nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik). A chunk that was never written
+    is the dataset's fill value, as HDF5 has it; but one has to be there.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ class Hdf5Source:
         try:
             with wrapped(name):
                 self._open(dataset)
-        except StackError:
+        except BaseException:
             self.close()
             raise
 

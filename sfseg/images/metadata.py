@@ -103,10 +103,11 @@ def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
     shape = tuple(int(n) for n in meta["shape"][:_MAX_DIMENSIONS])
     size = math.prod(page.shape)
     leading = max((i for i in range(len(shape)) if math.prod(shape[i:]) == size), default=0)
-    letters = meta.get("axes") or "Q" * leading + page.axes
+    letters = "".join(meta.get("axes") or "Q" * leading + page.axes)  # may be a list of letters
     same = [n for n in shape[leading:] if n > 1] == [n for n in page.shape if n > 1]
     # one description for each of many arrays, written one after the other: they are sections
-    if len(letters) != len(shape) or math.prod(shape) < size * count or leading == 0 or not same:
+    sections = leading > 0 and min(shape) > 0 and math.prod(shape) >= size * count
+    if not sections or not same or len(letters) != len(shape):
         return _plain(page, count)
     return Declared(letters, shape, leading, _resolution(page))
 
@@ -202,22 +203,24 @@ def _ome_pages(
 ) -> tuple[int, ...]:
     """Read which page holds each plane; letters and lengths are those of the planes' array."""
     count = math.prod(lengths)
-    pages = [-1] * count
+    found: list[tuple[int, int]] = []
     for data in pixels.iterfind("{*}TiffData"):
         plane = 0
         for axis, length in zip(letters, lengths, strict=True):
             plane = plane * length + int(data.get(f"First{axis}", 0))
         page = int(data.get("IFD", 0))
         run = int(data.get("PlaneCount", 1 if "IFD" in data.attrib else count))
-        for i in range(min(run, count)):
-            if 0 <= plane + i < count:
-                pages[plane + i] = page + i
-    if sorted(pages) != list(range(count)):
+        planes = range(max(plane, 0), min(plane + run, count))
+        found += ((each, page + each - plane) for each in planes)
+        if len(found) > count:  # a plane is told twice; a million elements could tell all of them
+            break
+    pages = tuple(page for _, page in sorted(found))
+    if not sorted(plane for plane, _ in found) == sorted(pages) == list(range(count)):
         raise StackError(
             f"{name}: expected OME metadata with one page for each plane, found others",
             hint="open it in Fiji and save it again",
         )
-    return tuple(pages)
+    return pages
 
 
 def _ratios(page: tifffile.TiffPage) -> tuple[voxels.Ratio, voxels.Ratio]:

@@ -57,11 +57,12 @@ class PictureSource:
         self.shape = self.shape[:2] if samples == 1 else self.shape
         self.letters = "YXS"[: len(self.shape)]
         self.dtype: np.dtype[Any] = np.dtype(kind)
+        size_bytes = math.prod(self.shape) * self.dtype.itemsize
         refuse_bomb(
             name,
-            decoded_bytes=math.prod(self.shape) * self.dtype.itemsize,
+            decoded_bytes=size_bytes,
             encoded_bytes=path.stat().st_size,
-            segment_bytes=0,
+            segment_bytes=size_bytes,
         )
 
     def _check(self, picture: PngImageFile | JpegImageFile) -> None:

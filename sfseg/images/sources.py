@@ -83,8 +83,9 @@ def open_file(path: Path, name: str) -> Source:
 def require_file(path: Path, name: str) -> None:
     """Refuse what is no file; parameters and errors as of `open_file`."""
     if not path.is_file():
+        nothing = "a link to nothing" if path.is_symlink() else "nothing there"
         raise StackError(
             f"{name}: expected an image file or a folder of them, "
-            f"found {'something else' if path.exists() else 'nothing there'}",
+            f"found {'something else' if path.exists() else nothing}",
             hint="check the spelling and the current folder",
         )

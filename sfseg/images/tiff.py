@@ -44,7 +44,7 @@ class TiffSource:
         try:
             with wrapped(name):
                 self._check(path, directories)
-        except StackError:
+        except BaseException:
             self.close()
             raise
 

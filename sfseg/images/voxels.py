@@ -31,8 +31,11 @@ _NM_PER_UNIT = {
     "in": 2.54e7,
 }
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
-_MAX_PIXEL_NM = 1e4
-"""No microscope's pixel is wider than 10 um: photo software's 72 dpi, a scanner's 1200, are not."""
+_MIN_PIXEL_NM, _MAX_PIXEL_NM = 5e-3, 1e4
+"""No microscope's pixel is wider than 10 um: photo software's 72 dpi, a scanner's 1200, are not.
+
+Nor is one finer than a twentieth of an atom; a TIFF's tags end at 0.0023 nm, 2^32 pixels in a cm.
+"""
 
 Ratio = tuple[float, float] | None
 """Pixels per unit as in a resolution tag: numerator, denominator."""
@@ -71,10 +74,10 @@ def checked(z: float, y: float, x: float) -> VoxelSize | None:
     Returns
     -------
     tuple of float or None
-        nm along (z, y, x), z NaN where it is not told. None unless y and x are told and at most
-        10 um: larger ones are the defaults of photo software.
+        nm along (z, y, x), z NaN where it is not told. None unless y and x are told, at least
+        0.005 nm and at most 10 um: larger ones are the defaults of photo software.
     """
-    if not (0 < y <= _MAX_PIXEL_NM and 0 < x <= _MAX_PIXEL_NM):
+    if not all(_MIN_PIXEL_NM <= length <= _MAX_PIXEL_NM for length in (y, x)):
         return None
     return (abs(z) if math.isfinite(z) and z != 0 else math.nan), y, x
 

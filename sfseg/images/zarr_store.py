@@ -4,7 +4,6 @@ This module needs zarr, an extra; it is imported where a store is read and nowhe
 """
 
 import math
-import stat
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,18 +14,11 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from sfseg.errors import StackError
+from sfseg.images import codecs
 from sfseg.images.chunks import COMPRESSORS, refuse_bomb_chunk
-from sfseg.images.guards import SMALL_BYTES
+from sfseg.images.guards import SMALL_BYTES, require_member
 
 METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
-_SHARDING = "sharding_indexed"
-_CODECS = COMPRESSORS | {_SHARDING, "bytes", "crc32c", "transpose"}
-_CODECS |= {"astype", "bitround", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle"}
-"""Codecs that make numbers of bytes; Zarr has others, and ``pickle`` runs what it finds.
-
-Of bz2 and lzma nobody can tell how much memory they take.
-"""
-
 _ENTRY = struct.Struct("<QQ")
 _LEFT_OUT = 2**64 - 1
 _INDEX_CODECS = (["bytes"], ["bytes", "crc32c"])
@@ -93,32 +85,20 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
             If its chunks are stored in a way not known to be safe.
         """
         metadata: Mapping[str, Any] = array.metadata.to_dict()
-        codecs = [*(metadata.get("filters") or ()), metadata.get("compressor")]
-        found = metadata.get("codecs") or [codec for codec in codecs if codec]
-        self._require_known(found)
-        if _SHARDING in map(_name, found):
-            inner = next(each for each in found if _name(each) == _SHARDING)["configuration"]
+        of_format_2 = [*(metadata.get("filters") or ()), metadata.get("compressor")]
+        found = metadata.get("codecs") or [codec for codec in of_format_2 if codec]
+        widening = codecs.widening(self._name, found)
+        if found and codecs.name(found[-1]) == codecs.SHARDING:
+            inner = found[-1]["configuration"]
             found = inner["codecs"]
-            self._require_known(found, nested=True)
+            widening *= codecs.widening(self._name, found, nested=True)
             self._shards = self._shards_of(array, inner)
-        self._chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
-        self._compressor = next((n for n in map(_name, found) if n in COMPRESSORS), None)
-
-    def _require_known(self, codecs: list[Any], *, nested: bool = False) -> None:
-        """Refuse unknown codecs, and those that unpack what was unpacked."""
-        names = [_name(codec) for codec in codecs]
-        strange = set(names) - _CODECS
-        unpacking = [name for name in names if name in COMPRESSORS | {_SHARDING}]
-        if strange or len(unpacking) > 1 or (nested and _SHARDING in names):
-            raise StackError(
-                f"{self._name}: expected chunks stored in a way known to be safe, "
-                f"found the codec {min(strange) if strange else ' in '.join(unpacking)}",
-                hint="store it with blosc, zstd or gzip",
-            )
+        self._chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize // widening
+        self._compressor = next((n for n in map(codecs.name, found) if n in COMPRESSORS), None)
 
     def _shards_of(self, array: Any, configuration: Mapping[str, Any]) -> _Shards:
         """Read how chunks lie in files; refuse an index of another kind, or one without end."""
-        names = [_name(codec) for codec in configuration["index_codecs"]]
+        names = [str(codec["name"]) for codec in configuration["index_codecs"]]
         place = configuration["index_location"]
         shards = _Shards(
             math.prod(array.shards) // math.prod(array.chunks),
@@ -145,17 +125,9 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
 
     def _is_inside(self, path: Path) -> bool:
         """Tell whether there is such a file; refuse one that is elsewhere, or a pipe."""
-        try:
-            mode = path.stat().st_mode
-        except OSError:
+        if path.is_dir() or not path.exists():
             return False
-        if stat.S_ISDIR(mode):
-            return False
-        if not stat.S_ISREG(mode) or not path.resolve().is_relative_to(self._within):
-            raise StackError(
-                f"{self._name}: expected all pixels in this store, found {path} elsewhere",
-                hint="copy the array into one store",
-            )
+        require_member(self._name, path, self._within)
         return True
 
     def _chunks(self, data: bytes, request: Any) -> list[bytes]:
@@ -165,8 +137,3 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         if request is None:
             return self._shards.parted(data)
         return [] if self._shards.is_index(request) else [data]
-
-
-def _name(codec: Mapping[str, Any]) -> str:
-    """Give the name of a codec of either format."""
-    return str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")

@@ -13,6 +13,7 @@ ROWS = {
     "trainings": 50,
     "signals": 20,
     "predictions": 200,
+    "formats": 0,
     "tiffs": 10_000,
     "readers": 2_000,
     "disks": 0,

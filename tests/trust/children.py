@@ -72,9 +72,11 @@ class Child:
             code = int(error.code or 0)
         except BaseException:  # noqa: BLE001 - it is told, and the code says that it is a bug
             traceback.print_exc()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # a signal may come even now, and what is above is the parent's
+            os._exit(code)
 
     def end(self) -> Ended:
         """Wait for its end."""

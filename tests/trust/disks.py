@@ -6,6 +6,7 @@ the same command finishes afterwards, to the same bytes.
 
 import dataclasses
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -15,17 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from sfseg.checkpoints import WEIGHTS_NAME
+from sfseg.errors import SfsegError
 from sfseg.tensors import read_tensors
 from sfseg.trainer import STATE
 from tests.trust.children import Ended, content, names, sfseg
 from tests.trust.faults import FAULTS, Event, Faults, read_events, unsafe
 from tests.trust.rows import Row
 from tests.trust.small import World
+from tests.trust.trainings import after_each_step
 
 Arguments = tuple[object, ...]
 
 TIMED = ("history.csv", "config.json")
 """Files that tell of the time that it took, or of the command."""
+
+INTERRUPTED = 130
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,50 +43,107 @@ class Command:
         What it is called in a report.
     out : str
         What it makes, in the folder that is watched.
-    before : callable
-        Gives the command that makes what is there before, or nothing.
     run : callable
         Gives the command, from the path of what it makes.
     again : callable
         Gives the command that goes on after a failure.
-    beside : tuple of str
-        What it leaves beside `out`, the last of them the record of what is done.
+    before : callable
+        Makes what is there before, by that path.
+    is_intact : callable
+        Whether what was there before is there still, or what is made in its place; from the folder
+        that is watched, as it is, as it was before, and as it is when all is done.
     """
 
     name: str
     out: str
-    before: Callable[[Path], Arguments]
     run: Callable[[Path], Arguments]
     again: Callable[[Path], Arguments]
-    beside: tuple[str, ...] = ()
+    before: Callable[[Path], object]
+    is_intact: Callable[[Path, Path, Path], bool]
 
 
 def commands(world: World) -> list[Command]:
     """Spell every command that writes."""
 
-    def nothing(_: Path) -> Arguments:
-        return ()
+    def do(arguments: Arguments, *before: Callable[[], object], code: int = 0) -> None:
+        ended = sfseg(*arguments, before=[world.enter, *before]).end()
+        if ended.code != code:
+            raise RuntimeError(f"{arguments}: {ended}")
+
+    def nothing(_: Path) -> None:
+        pass
 
     def predicting(name: str, out: str, *own: object) -> Command:
         return Command(
             name,
             out,
-            lambda path: world.predict(path, "--tta", "flips", *own),
             lambda path: world.predict(path, *own, "--overwrite"),
             lambda path: world.predict(path, *own, "--overwrite", "--resume"),
-            (f"{out}.json", f"{out}.part", f"{out}.part.manifest"),
+            lambda path: do(world.predict(path, "--tta", "flips", *own)),
+            lambda *places: _has_map(out, *places),
         )
+
+    def train_on(path: Path) -> Arguments:
+        return world.train(path, "--resume")
 
     def train_again(path: Path) -> Arguments:
         return world.train(path, *["--resume"] * (path / STATE).exists())
+
+    def begin_training(path: Path) -> None:
+        do(world.train(path), after_each_step(_interrupt), code=INTERRUPTED)
+
+    def begin_data(path: Path) -> None:
+        do(world.fetch(path))
+        (path / "toy").rename(path / "other")
+        (path / "toy").mkdir()
+        shutil.copyfile(world.volume, path / "toy" / world.volume.name)
+        (path / "toy" / "notes.txt").write_text("mine")
 
     return [
         predicting("predict to TIFF", "map.tif"),
         predicting("predict segments", "map.tif", "--output", "segments"),
         predicting("predict to Zarr", "map.zarr", "--dtype", "uint8", "--multiscale"),
-        Command("train", "run", nothing, world.train, train_again),
-        Command("fetch", "data", nothing, world.fetch, world.fetch),
+        Command("train", "run", world.train, train_again, nothing, _has_training),
+        Command("train on", "run", train_on, train_on, begin_training, _has_training),
+        Command("fetch", "data", world.fetch, world.fetch, nothing, _has_data),
+        Command("fetch beside others", "data", world.fetch, world.fetch, begin_data, _has_data),
     ]
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def _has_map(out: str, place: Path, before: Path, whole: Path) -> bool:
+    """Whether there is the old map or the new one, whole, and a record."""
+    json.loads((place / f"{out}.json").read_text())
+    found = place / out
+    if not found.exists():  # a store that is being replaced has another name for a moment
+        found = place / f"{out}.part.old"
+    return content(found) in [content(folder / out) for folder in (before, whole)]
+
+
+def _has_training(place: Path, before: Path, _: Path) -> bool:
+    """Whether the state is of no earlier step than it was, and the weights are whole, if any."""
+    out = place / "run"
+    if (out / WEIGHTS_NAME).exists():
+        read_tensors(out / WEIGHTS_NAME)
+    return _step(out) >= _step(before / "run")
+
+
+def _step(run: Path) -> int:
+    """Read a state through, and say which step it is of; -1 = there is none."""
+    if not (run / STATE).exists():
+        return -1
+    _, facts = read_tensors(run / STATE)
+    return int(facts["progress"]["step"])
+
+
+def _has_data(place: Path, before: Path, whole: Path) -> bool:
+    """Whether each file is there that was, as it was, and of the new ones none but whole ones."""
+    found, old, new = (content(folder / "data") for folder in (place, before, whole))
+    final = {name: data for name, data in found.items() if not name.startswith("toy.")}
+    return old.items() <= final.items() <= new.items()
 
 
 class Disk:
@@ -99,8 +161,10 @@ class Disk:
 
     def __init__(self, world: World, command: Command, folder: Path) -> None:
         self.world, self.command, self.folder = world, command, folder
-        self.before = self._begin(folder / "before")
-        whole = self._begin(folder / "whole")
+        self.before, whole = folder / "before", folder / "whole"
+        for place in (self.before, whole):
+            place.mkdir(parents=True)
+            command.before(place / command.out)
         notes = folder / "events.json"
         ended = self._sfseg(command.run(whole / command.out), Faults(whole).report(notes))
         if ended.code:
@@ -108,15 +172,6 @@ class Disk:
         self.whole, self.names = whole, names(whole)
         self.events: list[Event] = read_events(notes)
         self.unsafe = unsafe(self.events, whole)
-
-    def _begin(self, place: Path) -> Path:
-        """Make a folder as it is before the command."""
-        place.mkdir(parents=True)
-        if first := self.command.before(place / self.command.out):
-            ended = self._sfseg(first)
-            if ended.code:
-                raise RuntimeError(f"{self.command.name}: {ended}")
-        return place
 
     def _sfseg(self, arguments: Arguments, *before: Callable[[], object]) -> Ended:
         return sfseg(*arguments, before=[self.world.enter, *before]).end()
@@ -145,13 +200,11 @@ class Disk:
         return ""
 
     def _is_intact(self, place: Path) -> bool:
-        """Whether what is under the final name is the old or the new, whole, or for now nothing."""
-        out, command = place / self.command.out, self.command
-        if not command.beside:
-            return all(_is_readable(path) for path in (out / STATE, out / WEIGHTS_NAME))
-        if not out.exists():  # a store that is being replaced has another name for a moment
-            out = place / f"{command.out}.part.old"
-        return content(out) in [content(f / command.out) for f in (self.before, self.whole)]
+        """Whether what was there before is not lost, nor anything under its final name damaged."""
+        try:
+            return self.command.is_intact(place, self.before, self.whole)
+        except (SfsegError, OSError, ValueError):  # what cannot be read is not whole
+            return False
 
     def _judge_end(self, place: Path, first: Ended, ended: Ended) -> str:
         """Say what is wrong after it has gone on; after a success there may be nothing to do."""
@@ -162,10 +215,6 @@ class Disk:
         if difference := _difference(place / self.command.out, self.whole / self.command.out):
             return f"{difference} differs after exit codes {first.code} and {ended.code}"
         return ""
-
-
-def _is_readable(path: Path) -> bool:
-    return not path.exists() or bool(read_tensors(path))
 
 
 def _difference(one: Path, other: Path) -> str:

@@ -19,6 +19,7 @@ from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.terms import Shape
 from sfseg.tissue import make_tissue
 
+SHAPE: Shape = (3, 90, 90)
 CPU = ("--device", "cpu", "--precision", "float32")
 
 
@@ -47,16 +48,12 @@ class World:
         Of the stack.
     """
 
-    def __init__(self, folder: Path, shape: Shape = (3, 90, 90)) -> None:
+    def __init__(self, folder: Path, shape: Shape = SHAPE) -> None:
         CliRunner().invoke(cli.app, ["predict", "--help"])  # imports what each child would
         folder.mkdir(parents=True)
         self.volume, self.labels = folder / "volume.tif", folder / "labels.tif"
         self.weights, self.archive = folder / "small.safetensors", folder / "toy.zip"
-        files = []
-        for path, stack in zip((self.volume, self.labels), make_tissue(shape, seed=3), strict=True):
-            write_stack(path, stack, shape, stack.dtype)
-            digest = hashlib.sha256(stack.tobytes()).hexdigest()
-            files.append(DataFile(path.name, path.stat().st_size, shape, pixels=digest))
+        files = write_toy(folder, shape)
         self.dataset = _toy(*files)
         with zipfile.ZipFile(self.archive, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in (self.volume, self.labels):
@@ -116,6 +113,16 @@ class World:
     def fetch(self, to: Path, source: object = None) -> tuple[object, ...]:
         """Spell the command that fetches the dataset from the archive, or another source."""
         return ("fetch", "toy", "--to", to, "--from", self.archive if source is None else source)
+
+
+def write_toy(folder: Path, shape: Shape = SHAPE) -> list[DataFile]:
+    """Write ``volume.tif`` and ``labels.tif``, the same bytes each time, and tell what they are."""
+    files = []
+    for name, stack in zip(("volume.tif", "labels.tif"), make_tissue(shape, seed=3), strict=True):
+        write_stack(folder / name, stack, shape, stack.dtype)
+        digest = hashlib.sha256(stack.tobytes()).hexdigest()
+        files.append(DataFile(name, (folder / name).stat().st_size, shape, pixels=digest))
+    return files
 
 
 def _toy(volume: DataFile, labels: DataFile) -> Dataset:

@@ -12,10 +12,11 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from unittest import mock
 
 import numpy as np
 import torch
@@ -23,13 +24,16 @@ from safetensors import safe_open
 
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.tensors import read_tensors
-from sfseg.trainer import STATE
-from tests.trust.children import Child, Ended, sfseg
+from sfseg.trainer import STATE, Trainer
+from tests.trust.children import Child, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World
 
 ARCHS = ("small",) * 4 + ("sfnet",)
 MOST_STOPS = 3
+MOST_MISSES = 20
+"""Signals that come too late, one after the other, before one has to stop a training."""
+
 WITHIN_S = 10
 """So soon a cluster kills after SIGTERM."""
 
@@ -83,43 +87,97 @@ class Training:
         if ended.code:
             raise RuntimeError(ended.stderr)
 
-    def _start(self, out: Path) -> Child:
+    def _start(self, out: Path, *before: Callable[[], object]) -> Child:
         resume = ["--resume"] * (out / STATE).exists()
-        return sfseg(*self.world.train(out, *self.own, *resume), before=[self.world.enter])
+        command = self.world.train(out, *self.own, *resume)
+        return sfseg(*command, before=[self.world.enter, *before])
 
-    def _stop(self, out: Path, number: signal.Signals, delay_s: float, tally: Tally) -> Ended:
-        """Let it run for a while, and signal it."""
-        child = self._start(out)
+    def _stop(
+        self, out: Path, number: signal.Signals, delay_s: float, tally: Tally
+    ) -> tuple[bool, str]:
+        """Let it run for a while, and signal it; return whether that stopped it, and what is wrong.
+
+        After SIGTERM all steps have to be saved that were done before it.
+        """
+        notes, done = out.with_name("steps"), max(0, saved_step(out))
+        notes.write_bytes(b"")
+        child = self._start(out, after_each_step(lambda: _append(notes)))
+        if number != signal.SIGKILL:
+            wait_until_caught(child.pid, number)
         time.sleep(delay_s)
+        done += notes.stat().st_size
         os.kill(child.pid, number)
         signalled = time.monotonic()
         ended = child.end()
-        if ended.code:
-            tally.seconds.append(time.monotonic() - signalled)
-            tally.steps.append(saved_step(out))
-            tally.half_written += any(out.glob("*.part*"))
-        return ended
+        took = time.monotonic() - signalled
+        if not ended.code:
+            return False, ""
+        saved = saved_step(out)
+        tally.seconds.append(took)
+        tally.steps.append(saved)
+        tally.half_written += any(out.glob("*.part*"))
+        if number == signal.SIGKILL:
+            wrong = ended.code != -number
+        else:
+            wrong = ended.code != 128 + number or max(0, saved) < done or took > WITHIN_S
+        said = f"exit code {ended.code} after {took:.1f} s, step {saved} saved of {done} done"
+        return True, f"{ended.stderr[-400:]}{said}" * wrong
 
     def try_case(self, rng: np.random.Generator, number: signal.Signals, tally: Tally) -> str:
         """Stop it one to three times, let it end, and say what is wrong; nothing if nothing is."""
         out = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
-        wanted, stops = int(rng.integers(1, MOST_STOPS + 1)), 0
+        wanted, stops, misses = int(rng.integers(1, MOST_STOPS + 1)), 0, 0
         while stops < wanted:
-            ended = self._stop(out, number, rng.uniform(0, self.longest_s), tally)
-            if ended.code in (-signal.SIGKILL, -number, 128 + number):
+            stopped, wrong = self._stop(out, number, rng.uniform(0, self.longest_s), tally)
+            if wrong:
+                return wrong
+            if stopped:
                 stops += 1
                 self.longest_s *= 1.05
-            elif ended.code:
-                return f"exit code {ended.code}: {ended.stderr}"
             else:  # it was too quick: once more, if it was not stopped before
                 self.longest_s *= 0.9
+                misses += 1
                 if stops:
                     break
+                if misses == MOST_MISSES:
+                    return f"exit code 0 after each of {misses} signals"
                 shutil.rmtree(out)
         ended = self._start(out).end()
         wrong = ended.stderr if ended.code else ", ".join(differences(self.whole, out))
         shutil.rmtree(out.parent)
         return wrong
+
+
+def after_each_step(call: Callable[[], object]) -> Callable[[], None]:
+    """Give a function that lets a process call something whenever it has finished a step."""
+
+    def patch() -> None:
+        take_step = Trainer.take_step
+
+        def take(*arguments: object) -> object:
+            record = take_step(*arguments)
+            call()
+            return record
+
+        mock.patch.object(Trainer, "take_step", take).start()
+
+    return patch
+
+
+def _append(path: Path) -> None:
+    """Make a file a byte longer, by one call."""
+    with path.open("ab", buffering=0) as file:
+        file.write(b".")
+
+
+def wait_until_caught(pid: int, number: signal.Signals) -> None:
+    """Wait until a process has a handler for a signal, or has ended."""
+    status, mask = Path(f"/proc/{pid}/status"), 1 << number - 1
+    while True:
+        said = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+        if said["State"].startswith("Z") or int(said["SigCgt"], 16) & mask:
+            return
+        time.sleep(0.001)
 
 
 def saved_step(out: Path) -> int:
@@ -157,8 +215,6 @@ def stop_and_resume(
         for case in range(count):
             training = make(*kinds[case % len(kinds)])
             wrong = training.try_case(np.random.default_rng([seed, case]), number, tally)
-            if not wrong and number != signal.SIGKILL and max(tally.seconds) > WITHIN_S:
-                wrong = f"took {tally.seconds.pop():.1f} s to end"
             failures += [f"seed {seed}, case {case}: {wrong[-600:]}"] * bool(wrong)
     return Row(name, count - len(failures), count, str(tally), failures)
 
