@@ -68,6 +68,24 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def set_mode(network: nn.Module, average: nn.Module, recipe: Recipe, step: int, steps: int) -> None:
+    """Let a network learn; from the first frozen step on, with the statistics of the average."""
+    network.train()
+    first = steps - round(recipe.frozen_share * steps)
+    if step < first:
+        return
+    for ours, averaged in zip(_normalisations(network), _normalisations(average), strict=True):
+        if step == first:
+            for buffer, wanted in zip(ours.buffers(), averaged.buffers(), strict=True):
+                buffer.copy_(wanted)
+        ours.eval()
+
+
+def _normalisations(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@torch.no_grad()
 def average_weights(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Move an exponential average of the weights one step on.
 

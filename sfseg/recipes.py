@@ -55,6 +55,9 @@ class Recipe:
         rotation, scale, elastic warp and intensity.
     ema_decay : float
         Weights are averaged over about 1 / (1 - decay) steps; 0 = the last ones as they are.
+    frozen_share : float
+        Share of the steps, the last ones, in which batch normalisation no longer takes the
+        statistics of the batch but the averaged ones, as prediction does.
     validation_share : float
         Share of the training sections held out for validation where none are named.
     """
@@ -74,6 +77,7 @@ class Recipe:
     schedule: Literal["constant", "one_cycle"]
     augmentation: Augmentation
     ema_decay: float
+    frozen_share: float
     validation_share: float
 
     def __post_init__(self) -> None:
@@ -114,6 +118,7 @@ THESIS = Recipe(
     schedule="constant",
     augmentation="eightfold",
     ema_decay=0.0,
+    frozen_share=0.0,
     validation_share=0.0,
 )
 """Section 4.1 of the thesis to the letter: all training sections, the weights of the last step.
@@ -140,6 +145,7 @@ DEFAULT = Recipe(
     schedule="one_cycle",
     augmentation="full",
     ema_decay=0.99,
+    frozen_share=0.0,
     validation_share=0.125,
 )
 """Ours: native resolution, patches, stronger augmentation, and weights that stay calibrated.

@@ -22,6 +22,7 @@ from sfseg.learning import (
     loss_of,
     make_optimizer,
     pixel_weights,
+    set_mode,
 )
 from sfseg.predictor import Predictor
 from sfseg.progress import SCORES, EpochRecord, Progress, StepRecord
@@ -144,7 +145,7 @@ class Trainer:
         rate = learning_rate(recipe, progress.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.network.train()
+        set_mode(self.network, self.average, recipe, progress.step, self.steps)
         images = images.to(self.device, memory_format=torch.channels_last)
         with devices.autocast(self.device, self.dtype):
             logits = self.forward(images)

@@ -209,6 +209,28 @@ def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
     require_same_end(whole, config.out)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_frozen_statistics_are_those_averaged_before_and_resume_to_the_bit(config, tmp_path, steps):
+    frozen = dataclasses.replace(config, recipe=dataclasses.replace(TINY, frozen_share=0.5))
+    train(dataclasses.replace(frozen, out=tmp_path / "whole"))
+    train(frozen, **stop_after(steps))
+    averaged = statistics(frozen.out, "average")
+    assert go_on(frozen).finished
+    require_same_end(tmp_path / "whole", frozen.out)
+    if steps >= 2:  # of four
+        for whose in ("network", "average"):
+            found = statistics(frozen.out, whose)
+            assert all(torch.equal(found[name], tensor) for name, tensor in averaged.items())
+
+
+def statistics(out, whose):
+    """Read the statistics of the batch normalisation out of a state."""
+    tensors = read_tensors(out / STATE)[0]
+    start = f"{whose}."
+    found = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+    return {name: tensor for name, tensor in found.items() if "running_" in name}
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_on_the_gpu_a_stopped_training_goes_on(config, whole, precision):
