@@ -784,6 +784,19 @@ def test_jpeg_pixels_are_whole_and_as_large_as_their_page(tmp_path):
     assert "found one of 65500x65500" in refused(path)
 
 
+def test_strips_whose_lengths_are_not_told_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((8, 8), np.uint8), byteorder="<", metadata=None)
+    told, other = struct.pack("<HH", 279, 4), struct.pack("<HH", 65000, 4)
+    data = path.read_bytes()
+    if told not in data:
+        told, other = struct.pack("<HH", 279, 3), struct.pack("<HH", 65000, 3)
+    assert data.count(told) == 1
+    path.write_bytes(data.replace(told, other))
+    with pytest.raises(StackError, match="expected 1 strips or tiles, found 0"):
+        io.open_stack(path)
+
+
 def test_strips_that_share_bytes_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, noise((2, 20, 20)), photometric="minisblack", byteorder="<")

@@ -102,10 +102,15 @@ def _check_segments(page: tifffile.TiffPage, file_bytes: int, what: str) -> None
     """Check the strips or tiles of a page against the file and against the pixels declared."""
     segments, segment_bytes = _segments(page)
     offsets, counts = page.dataoffsets, page.databytecounts
-    listed = [page.tags[code].count for code in (273, 279, 324, 325) if code in page.tags]
-    if not len(offsets) == len(counts) == segments or set(listed) != {segments}:
+    # Both must be told: where the lengths are not, tifffile guesses them.
+    listed = [
+        {page.tags[code].count for code in codes if code in page.tags}
+        for codes in ((273, 324), (279, 325))
+    ]
+    if not len(offsets) == len(counts) == segments or any(told != {segments} for told in listed):
+        found = min(max(told, default=0) for told in listed)
         raise StackError(
-            f"{what}: expected {segments} strips or tiles, found {max(listed, default=0)}",
+            f"{what}: expected {segments} strips or tiles, found {found}",
             hint=CUT_SHORT,
         )
     if min(offsets) < 8 or min(counts) < 1:
