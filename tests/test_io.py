@@ -789,8 +789,6 @@ def test_strips_whose_lengths_are_not_told_are_refused(tmp_path):
     tifffile.imwrite(path, np.ones((8, 8), np.uint8), byteorder="<", metadata=None)
     told, other = struct.pack("<HH", 279, 4), struct.pack("<HH", 65000, 4)
     data = path.read_bytes()
-    if told not in data:
-        told, other = struct.pack("<HH", 279, 3), struct.pack("<HH", 65000, 3)
     assert data.count(told) == 1
     path.write_bytes(data.replace(told, other))
     with pytest.raises(StackError, match="expected 1 strips or tiles, found 0"):
