@@ -13,8 +13,8 @@ from sfseg.census import PairFacts, count_pair, describe_labels, find_doubts
 from sfseg.config import TrainConfig
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.pairs import pair_files
-from sfseg.splits import number_through, split_sections
-from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections, parse_sections
+from sfseg.splits import number_through, pick, split_sections
+from sfseg.terms import AnyArray, LabelKind, VoxelSize, format_sections
 
 Say = Callable[[str], None]
 
@@ -175,14 +175,13 @@ def _doubt_protocol(
         return
     for test in datasets.find(config.dataset_name).test:
         for part, whole in zip(parts, number_through(counts), strict=True):
-            if Path(part.images).name == Path(test.images).name:
-                named = parse_sections(test.sections, len(whole)) if test.sections else None
-                tested = {*whole} if named is None else {whole[i] for i in named}
-                if seen := sorted(tested & used):
-                    yield (
-                        f"sections {format_sections(seen)} are the test of {config.dataset_name}: "
-                        "these weights cannot be judged by them any more"
-                    )
+            if Path(part.images).name != Path(test.images).name:
+                continue
+            if seen := sorted(used.intersection(pick(whole, test.sections))):
+                yield (
+                    f"sections {format_sections(seen)} are the test of {config.dataset_name}: "
+                    "these weights cannot be judged by them any more"
+                )
 
 
 def _name(config: TrainConfig, parts: Sequence[datasets.Part]) -> str:

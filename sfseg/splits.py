@@ -71,10 +71,12 @@ def _choose(
     if config.sections:
         named = parse_sections(config.sections, sum(counts))
         return [tuple(i for i in named if i in whole) for whole in number_through(counts)]
-    return [
-        tuple(whole[i] for i in parse_sections(text, len(whole))) if text else tuple(whole)
-        for whole, text in zip(number_through(counts), standard, strict=True)
-    ]
+    return [pick(whole, text) for whole, text in zip(number_through(counts), standard, strict=True)]
+
+
+def pick(whole: range, text: str | None) -> tuple[int, ...]:
+    """Pick the sections of one stack that a text names, numbered from 1 in it; None = all."""
+    return tuple(whole[i] for i in parse_sections(text, len(whole))) if text else tuple(whole)
 
 
 def number_through(counts: Sequence[int]) -> Iterator[range]:
