@@ -4,9 +4,8 @@ Every run is a folder of `sfseg train` with its score beside the weights, so tha
 was interrupted goes on where it was.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,7 +21,7 @@ from sfseg.comparison.results import RunScore, read_score, write_score
 from sfseg.comparison.runs import Run, Stage, training_of
 from sfseg.comparison.table import Table
 from sfseg.config import CompareConfig, PredictConfig
-from sfseg.errors import NonFiniteError, OptionError, OutputExistsError
+from sfseg.errors import NonFiniteError, OptionError
 from sfseg.fetch import fetch
 from sfseg.jobs import Job
 from sfseg.predict import Model, predict_file
@@ -95,7 +94,8 @@ def compare(
     Raises
     ------
     OutputExistsError
-        If the folder holds a comparison and ``config.resume`` is False.
+        If the folder holds a comparison and ``config.resume`` is False, or another one is at work
+        in it.
     CheckpointError, ResumeError
         If there is nothing to resume, or it was begun with other options: it says which.
     SfsegError, OSError
@@ -105,7 +105,8 @@ def compare(
     tell, dataset = _once(say), datasets.find(config.dataset)
     folder = fetch(config.dataset, report=tell)
     splits = make_splits(dataset, folder, config.folds)
-    with only_one(config):
+    with locks.only_one(config.out / "compare.lock", "comparison"):
+        refuse_taken(config)  # another may have begun since it was looked at first
         write_identity(config)
         comparison = Comparison(config, dataset, folder, splits)
         finished = comparison.go_on(report, tell, stop or threading.Event(), on_start)
@@ -138,30 +139,6 @@ def refuse_unusable(config: CompareConfig) -> None:
             hint="--recipe default",
         )
     refuse_taken(config)
-
-
-@contextlib.contextmanager
-def only_one(config: CompareConfig) -> Iterator[None]:
-    """Keep other comparisons out of the folder.
-
-    Raises
-    ------
-    OutputExistsError
-        If another one is at work in it, or has been since the configuration was looked at.
-    OutputError
-        If the folder cannot be written to.
-    """
-
-    def refuse() -> None:
-        raise OutputExistsError(
-            f"{config.out}: expected no other comparison at work there, found one",
-            hint="let that one end, or name another folder with --out",
-        )
-
-    lock = config.out / "compare.lock"
-    with files.parent_made(lock), locks.exclusive(lock, waiting=refuse):
-        refuse_taken(config)
-        yield
 
 
 def _once(say: Say) -> Say:

@@ -114,6 +114,24 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuse a file where a folder is to be.
+
+    Raises
+    ------
+    OutputExistsError
+        If `folder` is a file.
+    OutputError
+        If the system cannot tell.
+    """
+    with told(folder):
+        is_file = folder.is_file()
+    if is_file:
+        raise OutputExistsError(
+            f"{folder}: expected a folder, found a file", hint="--out names another folder"
+        )
+
+
 def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
     if os.name == "nt" and path.is_dir():

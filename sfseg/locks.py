@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sfseg.files import told
+from sfseg.errors import OutputExistsError
+from sfseg.files import parent_made, told
 
 if sys.platform == "win32":
     import msvcrt
@@ -71,6 +72,35 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             if sys.platform == "win32":  # keeps a file that is open
                 stack.close()
             _unlink(path)
+
+
+@contextlib.contextmanager
+def only_one(lock: Path, work: str) -> Iterator[None]:
+    """Keep others from the same work in a folder, which is made.
+
+    Parameters
+    ----------
+    lock : Path
+        The lock file, in the folder.
+    work : str
+        What is done there, to be told: "training".
+
+    Raises
+    ------
+    OutputExistsError
+        If another process is at that work there.
+    OutputError
+        If the folder cannot be written to.
+    """
+
+    def refuse() -> None:
+        raise OutputExistsError(
+            f"{lock.parent}: expected no other {work} at work there, found one",
+            hint="let that one end, or name another folder with --out",
+        )
+
+    with parent_made(lock), exclusive(lock, waiting=refuse):
+        yield
 
 
 def _open(path: Path) -> BinaryIO:

@@ -150,23 +150,14 @@ def only_one(config: TrainConfig) -> Iterator[None]:
     OutputError
         If the folder cannot be written to.
     """
-    folder = config.out
-
-    def refuse() -> None:
-        raise OutputExistsError(
-            f"{folder}: expected no other training at work there, found one",
-            hint="let that one end, or name another folder with --out",
-        )
-
     if not launch.is_first():
         yield
         return
-    lock = folder / "training.lock"
-    with files.parent_made(lock), locks.exclusive(lock, waiting=refuse):
+    with locks.only_one(config.out / "training.lock", "training"):
         refuse_taken(config)
-        for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG):
-            with files.told(folder / name):
-                files.remove(files.beside(folder / name, "part"))
+        for path in (config.out / name for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG)):
+            with files.told(path):
+                files.remove(files.beside(path, "part"))
         yield
 
 
@@ -296,13 +287,7 @@ def refuse_taken(config: TrainConfig) -> None:
     OutputError
         If the system cannot tell what is there.
     """
-    with files.told(config.out):
-        is_file = config.out.is_file()
-    if is_file:
-        raise OutputExistsError(
-            f"{config.out}: expected a folder for the training, found a file",
-            hint="--out names another folder",
-        )
+    files.refuse_file(config.out)
     names = (STATE, WEIGHTS_NAME, HISTORY, CURVES)
     found = [name for name in names if (config.out / name).exists()]
     if not found and not _is_config(config.out / CONFIG):

@@ -27,11 +27,7 @@ def refuse_taken(config: CompareConfig) -> None:
     DeviceError
         If the device is not there.
     """
-    if config.out.is_file():
-        raise OutputExistsError(
-            f"{config.out}: expected a folder for the comparison, found a file",
-            hint="--out names another folder",
-        )
+    files.refuse_file(config.out)
     path = config.out / IDENTITY_NAME
     if path.is_file() and not config.resume:
         raise OutputExistsError(
