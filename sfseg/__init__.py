@@ -10,6 +10,7 @@ The house, from the roof down; imports point down only::
     fetch train predict score compare bench  the verbs; three call others: train calls fetch, bench
                     predict and train, and compare the four before it
     comparison/     protocol, results, table and picture of a comparison
+    saving          when a training is made durable
     trainer         a training under way: steps, epochs, validation, state
       progress        how far it is: its steps and epochs
       learning        loss, optimiser, learning rate, average of the weights

@@ -14,10 +14,15 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
     Notes
     -----
-    ``one_cycle`` rises linearly over the first tenth and falls to zero as half a cosine.
+    ``one_cycle`` rises linearly over the first tenth and falls to zero as half a cosine;
+    ``two_cycles`` does so in either half (warm restart: Loshchilov and Hutter 2017,
+    arXiv:1608.03983).
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
+    if recipe.schedule == "two_cycles":
+        first = -(-steps // 2)
+        step, steps = (step, first) if step < first else (step - first, steps - first)
     rise = max(steps // 10, 1)
     if step < rise:
         return recipe.learning_rate * (step + 1) / rise
@@ -47,7 +52,7 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     Parameters
     ----------
     recipe : Recipe
-        Which loss, membrane weight and smoothing.
+        Which loss, membrane weight, smoothing and adjustment.
     logits : Tensor of float32, shape (B, 1, Y, X)
         What the network said.
     targets : Tensor of float32, shape (B, 1, Y, X)
@@ -57,8 +62,14 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     -------
     Tensor of float32, shape ()
         Mean over the pixels, weighted by `pixel_weights`; 0 for no pixels.
+
+    Notes
+    -----
+    Membranes that weigh more move the probability of 0.5 into the interior; `logit_adjustment`
+    moves it back (Menon et al. 2021, arXiv:2007.07314).
     """
     weights = pixel_weights(recipe, targets)
+    logits = logits - recipe.logit_adjustment
     targets = targets * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
     if recipe.loss == "mse":
         losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def posterior(said: Probability, recipe: Mapping[str, Any]) -> Probability:
     said : ndarray of float32, shape (Y, X)
         What the network says, in [0, 1].
     recipe : mapping
-        With ``label_smoothing`` s and ``membrane_weight`` w; without them nothing is undone.
+        With ``label_smoothing`` s, ``membrane_weight`` w and ``logit_adjustment`` a; without them
+        nothing is undone.
 
     Returns
     -------
@@ -134,9 +136,11 @@ def posterior(said: Probability, recipe: Mapping[str, Any]) -> Probability:
 
     Notes
     -----
-    The loss is least at q (1 - 2 s) + s, where q = p / (p + w (1 - p)) and p is the probability.
+    The loss is least at q (1 - 2 s) + s, where q = p / (p + w (1 - p)) and p is the probability;
+    what the network says has odds exp(a) times as high.
     """
     smoothing, weight = recipe.get("label_smoothing", 0.0), recipe.get("membrane_weight", 1.0)
-    straight = ((said - smoothing) / (1 - 2 * smoothing)).clip(0, 1)
+    seen = said / (said + exp(recipe.get("logit_adjustment", 0.0)) * (1 - said))
+    straight = ((seen - smoothing) / (1 - 2 * smoothing)).clip(0, 1)
     inside: Probability = weight * straight / (weight * straight + 1 - straight)
     return inside.astype(np.float32)

@@ -1,17 +1,14 @@
 """Train a network: read the data, take the steps, write weights, history and curves."""
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfseg import __version__, datasets, devices, files, launch, locks, models, plots
+from sfseg import __version__, datasets, devices, files, launch, locks, models
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.config import TrainConfig
 from sfseg.distributed import meeting, own_device
@@ -19,6 +16,7 @@ from sfseg.errors import CheckpointError, OptionError, OutputExistsError, SfsegE
 from sfseg.fetch import fetch
 from sfseg.progress import EpochRecord, StepRecord
 from sfseg.recipes import STUDENT
+from sfseg.saving import CURVES, HISTORY, Saving
 from sfseg.sections import load_training_data
 from sfseg.start import doubt_origin, require_origin
 from sfseg.teaching import teach
@@ -51,10 +49,7 @@ class TrainResult:
 Report = Callable[[StepRecord | EpochRecord], None]
 Save = Callable[[], int]
 
-HISTORY, CURVES, CONFIG = "history.csv", "curves.png", "config.json"
-
-SAVING_SHARE = 0.05
-"""States take no more than this share of the time, however large they are and short the epochs."""
+CONFIG = "config.json"
 
 
 def train(
@@ -203,40 +198,6 @@ def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
     saving.save()
 
 
-class Saving:
-    """Makes a training durable now and then: at the end of each epoch and every so many seconds.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        Whose state, history and curves are written.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self._saved = time.monotonic()
-        self._took = 0.0
-        self._epochs = -1
-
-    def save_if_due(self, *, at_end: bool) -> None:
-        """Save, if that is due after a step or `at_end` of an epoch, and not too often."""
-        waited = time.monotonic() - self._saved
-        is_due = at_end or waited > self._trainer.config.save_every_s
-        if is_due and waited * SAVING_SHARE >= self._took:
-            self.save()
-
-    def save(self) -> None:
-        """Save what is not saved yet."""
-        started = time.monotonic()
-        self._trainer.save_state()
-        history = self._trainer.progress.history
-        if self._trainer.world.is_first and len(history) != self._epochs:
-            write_history(self._trainer.config.out, history)
-            self._epochs = len(history)
-        self._saved = time.monotonic()
-        self._took = self._saved - started
-
-
 def refuse_unusable(config: TrainConfig) -> None:
     """Refuse, before any work, what cannot succeed.
 
@@ -324,14 +285,3 @@ def write_config(trainer: Trainer) -> None:
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
     )
     files.write_text(trainer.config.out / CONFIG, text + "\n", overwrite=True)
-
-
-def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:
-    """Write ``history.csv`` and ``curves.png``."""
-    text = io.StringIO()
-    names = [field.name for field in dataclasses.fields(EpochRecord)]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(dataclasses.asdict(record) for record in history)
-    files.write_text(folder / HISTORY, text.getvalue(), overwrite=True)
-    plots.write_curves(folder / CURVES, [dataclasses.asdict(r) for r in history])

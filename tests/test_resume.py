@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg import checkpoints, learning, locks, models, states, trainer
+from sfseg import checkpoints, learning, locks, models, saving, states, trainer
 from sfseg import train as verb
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.cli import stop as cli_stop
@@ -22,9 +22,10 @@ from sfseg.io import write_stack
 from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.recipes import DEFAULT
+from sfseg.saving import Saving
 from sfseg.tensors import read_tensors
 from sfseg.tissue import make_tissue
-from sfseg.train import Saving, StepRecord, train
+from sfseg.train import StepRecord, train
 from sfseg.trainer import STATE, Trainer
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=2, epochs=2)
@@ -49,7 +50,7 @@ def _small_and_plain():
     """Train a small network, and draw no curves: they take longer than the training."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small})
-        patched.setattr(verb.plots, "write_curves", lambda path, _: path.touch())
+        patched.setattr(saving.plots, "write_curves", lambda path, _: path.touch())
         yield
 
 
@@ -156,7 +157,7 @@ def test_a_training_stopped_after_any_step_ends_like_an_uninterrupted_one(config
         (3, trainer, "loss_of", False, 2),  # in the midst of the third step
         (1, Trainer, "validate", False, 2),
         (1, checkpoints, "save_weights", True, 2),  # weights written, epoch not noted down
-        (1, verb, "write_history", False, 2),
+        (1, saving, "write_history", False, 2),
     ],
 )
 def test_an_interrupt_anywhere_loses_no_finished_step(
@@ -453,20 +454,20 @@ class Clock:
 def test_states_are_saved_each_epoch_unless_that_takes_too_long(monkeypatch, cost, epoch_s, saves):
     clock = Clock(cost)
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
-    saving = Saving(clock)
+    timer = Saving(clock)
     for _ in range(100):
         clock.now += epoch_s
-        saving.save_if_due(at_end=True)
+        timer.save_if_due(at_end=True)
     assert clock.saves == pytest.approx(saves, abs=1)
 
 
 def test_states_are_saved_within_long_epochs(monkeypatch):
     clock = Clock(0)
     monkeypatch.setattr(time, "monotonic", lambda: clock.now)
-    saving = Saving(clock)
+    timer = Saving(clock)
     for _ in range(1000):
         clock.now += 1
-        saving.save_if_due(at_end=False)
+        timer.save_if_due(at_end=False)
     assert clock.saves == pytest.approx(10, abs=1)
 
 

@@ -11,7 +11,7 @@ from sfseg import checkpoints
 from sfseg.config import TrainConfig
 from sfseg.errors import DeviceError, OptionError, OutputExistsError
 from sfseg.learning import average_weights, learning_rate, loss_of
-from sfseg.recipes import DEFAULT, THESIS
+from sfseg.recipes import DEFAULT, FINETUNE, THESIS
 from sfseg.train import EpochRecord, StepRecord, train
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=2, epochs=3)
@@ -118,13 +118,23 @@ def test_the_thesis_recipe_is_the_one_of_section_4_1():
     assert all(learning_rate(THESIS, step, 100) == 1e-4 for step in range(100))
 
 
-def test_the_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
-    rates = [learning_rate(DEFAULT, step, 200) for step in range(200)]
+def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
+    rates = [learning_rate(FINETUNE, step, 200) for step in range(200)]
     peak = int(np.argmax(rates))
-    assert rates[peak] == pytest.approx(DEFAULT.learning_rate)
+    assert rates[peak] == pytest.approx(FINETUNE.learning_rate)
     assert (np.diff(rates[: peak + 1]) > 0).all()
     assert (np.diff(rates[peak:]) <= 0).all()
     assert rates[-1] < 1e-3 * rates[peak]
+
+
+@pytest.mark.parametrize("steps", [200, 201, 5, 2, 1])
+def test_two_cycles_are_one_cycle_in_each_half(steps):
+    one = dataclasses.replace(DEFAULT, schedule="one_cycle")
+    first = (steps + 1) // 2
+    halves = [(step, first) for step in range(first)]
+    halves += [(step, steps - first) for step in range(steps - first)]
+    wanted = [learning_rate(one, step, of) for step, of in halves]
+    assert [learning_rate(DEFAULT, step, steps) for step in range(steps)] == wanted
 
 
 def test_a_membrane_pixel_weighs_what_the_recipe_says():
@@ -140,6 +150,16 @@ def test_smoothed_targets_have_their_least_loss_where_the_recipe_says():
     probabilities = torch.linspace(0.5, 0.99, 50)
     losses = [loss_of(recipe, torch.logit(p).view(1, 1, 1, 1), targets) for p in probabilities]
     assert probabilities[int(torch.stack(losses).argmin())].item() == pytest.approx(0.9)
+
+
+def test_the_adjustment_moves_the_logits_of_the_least_loss_and_not_the_loss():
+    as_is = dataclasses.replace(DEFAULT, logit_adjustment=0.0)
+    moved = dataclasses.replace(DEFAULT, logit_adjustment=0.4)
+    targets = torch.rand(2, 1, 8, 8)
+    logits = torch.randn(2, 1, 8, 8)
+    assert loss_of(moved, logits + 0.4, targets).item() == pytest.approx(
+        loss_of(as_is, logits, targets).item(), rel=1e-6
+    )
 
 
 def test_the_average_follows_the_weights_and_forgets_the_start():
