@@ -69,7 +69,7 @@ def train(
         str | None,
         typer.Option(
             help="Start from weights: a shipped name, a file, or a training's folder. The recipe "
-            "is then finetune: a quarter of the epochs and of the learning rate. Lower "
+            "is then finetune: six epochs, a quarter of the learning rate. Lower "
             "--learning-rate further where the first epochs are worse than the start."
         ),
     ] = None,
