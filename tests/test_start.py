@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -188,9 +189,12 @@ def test_a_training_notes_where_it_started_and_resumes_from_nowhere_else(own, tm
 
 @pytest.mark.slow
 def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero(tmp_path):
-    """On tissue that neither has seen; sections 1-3 are held out. V_Rand rises by about 0.04."""
+    """On noisy tissue that neither has seen; sections 1-3 are held out. V_Rand rises by 0.19."""
     volume, labels = (str(tmp_path / f"{name}.tif") for name in ("volume", "labels"))
-    for path, stack in zip((volume, labels), make_tissue((6, 256, 256), seed=7), strict=True):
+    images, truth = make_tissue((6, 256, 256), seed=7)
+    noise = np.random.default_rng(7).normal(0, 40, images.shape)
+    noisy = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
+    for path, stack in ((volume, noisy), (labels, truth)):
         write_stack(Path(path), stack, stack.shape, stack.dtype)
     predict(volume, tmp_path / "map.tif")
     shipped = score_files(tmp_path / "map.tif", labels, sections="1-3").scores
@@ -204,5 +208,5 @@ def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero
     )
     (tuned,) = train(config).history
     (zero,) = train(dataclasses.replace(config, out=tmp_path / "zero", init=None)).history
-    assert tuned.v_rand > shipped.v_rand + 0.01
+    assert tuned.v_rand > shipped.v_rand + 0.05
     assert shipped.v_rand > zero.v_rand
