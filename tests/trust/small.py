@@ -10,7 +10,18 @@ from unittest import mock
 import rich.progress  # noqa: F401 - what the command imports late
 from typer.testing import CliRunner
 
-from sfseg import checkpoints, cli, datasets, fetch, models, plots, predict, prediction, train  # noqa: F401
+from sfseg import (  # noqa: F401
+    checkpoints,
+    cli,
+    datasets,
+    fetch,
+    models,
+    plots,
+    predict,
+    prediction,
+    saving,
+    train,
+)
 from sfseg.catalogue import DataFile, Dataset, Part
 from sfseg.images import zarr_out
 from sfseg.io import write_stack
@@ -71,7 +82,7 @@ class World:
                 (datasets, "DATASETS", {**datasets.DATASETS, "toy": self.dataset}),
                 (plots, "write_curves", _write_plainly),
                 (prediction, "FLUSH_S", 0),
-                (train, "SAVING_SHARE", 1e9),
+                (saving, "SAVING_SHARE", 1e9),
                 (zarr_out, "_CHUNK_PX", 16),
                 (zarr_out, "_SHARD_BYTES", 2**12),
                 (zarr_out, "_SMALLEST_PX", 64),
