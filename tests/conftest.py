@@ -1,6 +1,7 @@
 """Fixtures: tissue from a seed, tiny networks, and a guard against the network."""
 
 import shutil
+import signal
 import socket
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.tissue import make_tissue
 
 SHARED = Path(__file__).parents[2] / "shared"
+# A shell that runs the tests in the background has them ignore Ctrl-C, which some of them send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
