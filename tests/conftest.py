@@ -15,10 +15,10 @@ from sfseg.models.skeleton import EncoderDecoder, concatenate
 from sfseg.tissue import make_tissue
 
 SHARED = Path(__file__).parents[2] / "shared"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
 # A shell that runs the tests in the background has them ignore Ctrl-C, which some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 def settle(network):
