@@ -1,8 +1,9 @@
 """Augmentation of training patches, a whole batch at a time on the device where it will be used.
 
 A *pair* is float32 (2, Y, X), the normalised image stacked on its labels, so that both are moved
-alike. What is done to a patch is drawn first, as a `Change`, from a generator of its own, so that
-it does not matter in which batch or process the patch ends up.
+alike; or (3, Y, X), with the numbers of the cells as the third. What is done to a patch is drawn
+first, as a `Change`, from a generator of its own, so that it does not matter in which batch or
+process the patch ends up.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from torch.nn import functional
 
 ELASTIC_SPACING_PX = 32
 """Distance of the points that are displaced at random; between them the warp is smooth."""
+
+INTERPOLATION = ("bicubic", "bilinear", "nearest")
+"""Of the image, of its labels, and of the numbers of the cells."""
 
 NO_BLUR_PX = 1e-3
 """A Gaussian this narrow has a weight of 1 in the middle and of 0 elsewhere."""
@@ -141,8 +145,9 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
 
     Parameters
     ----------
-    pairs : sequence of Tensor of float32, shape (2, Y, X)
-        Image and labels, of any sizes, on one device; beyond their border they are reflected.
+    pairs : sequence of Tensor of float32, shape (2, Y, X) or (3, Y, X)
+        Image, labels and cells, of any sizes, on one device; beyond their border they are
+        reflected.
     changes : sequence of Change
         One for each.
     patch_px : int
@@ -150,11 +155,11 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
 
     Returns
     -------
-    Tensor of float32, shape (B, 2, patch_px, patch_px)
-        The images interpolated bicubically, the labels bilinearly and in [0, 1].
+    Tensor of float32, shape (B, 2, patch_px, patch_px) or (B, 3, patch_px, patch_px)
+        Interpolated as `INTERPOLATION` says, the labels in [0, 1].
     """
     grids = _warp_grids([pair.shape for pair in pairs], changes, patch_px, pairs[0].device)
-    images, labels = (
+    images, labels, *cells = (
         # One by one: sections may differ in size, and are not copied.
         torch.cat(
             [
@@ -168,9 +173,9 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
                 for pair, grid in zip(pairs, grids, strict=True)
             ]
         )
-        for channel, mode in enumerate(("bicubic", "bilinear"))
+        for channel, mode in zip(range(pairs[0].shape[0]), INTERPOLATION, strict=False)
     )
-    return torch.cat([images, labels.clamp(0, 1)], dim=1)
+    return torch.cat([images, labels.clamp(0, 1), *cells], dim=1)
 
 
 def _warp_grids(

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sfseg.models.blocks import Output
+from sfseg.muon import Muon
 from sfseg.recipes import Recipe
 
 
@@ -29,16 +31,52 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.learning_rate * (1 + cos(pi * (step - rise) / max(steps - rise, 1))) / 2
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make the recipe's optimiser, which steps through all weights in one go where it can."""
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> torch.optim.Optimizer:
+    """Make the recipe's optimiser, which steps through all weights in one go where it can.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Placed where it will learn.
+    recipe : Recipe
+        Which optimiser, its rate and its decay.
+    dtype : torch.dtype
+        Arithmetic of its matrix products, if it has any.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+        Over all parameters of the network.
+    """
     weights = list(network.parameters())
+    if recipe.optimizer == "muon":
+        kernels = _inner_kernels(network)
+        inner = set(kernels)
+        return Muon(
+            kernels,
+            [weight for weight in weights if weight not in inner],
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            dtype=dtype if dtype == torch.bfloat16 else weights[0].dtype,
+        )
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return kind(
         weights,
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         fused=weights[0].device.type in ("cpu", "cuda"),
     )
+
+
+def _inner_kernels(network: nn.Module) -> list[Tensor]:
+    """List the kernels between the first and the last layer."""
+    return [
+        module.weight
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+        and module.in_channels > 1
+        and not isinstance(module, Output)
+    ]
 
 
 def pixel_weights(recipe: Recipe, targets: Tensor) -> Tensor:

@@ -47,8 +47,10 @@ class Recipe:
     logit_adjustment : float
         The loss sees logits lower by this than they are, so they come to stand higher by this: it
         moves what the network says at 0.5 and leaves alone what it learns.
-    optimizer : {'adam', 'adamw'}
-        Which optimiser.
+    affinity_weight : float
+        Weight of the loss on affinities beside the other, see `sfseg.affinities`; 0 = without.
+    optimizer : {'adam', 'adamw', 'muon'}
+        Which optimiser; see `sfseg.muon` for the last.
     learning_rate, weight_decay : float
         Its rate (the peak, where there is a schedule) and its decay.
     schedule : {'constant', 'one_cycle', 'two_cycles'}
@@ -75,7 +77,8 @@ class Recipe:
     membrane_weight: float
     label_smoothing: float
     logit_adjustment: float
-    optimizer: Literal["adam", "adamw"]
+    affinity_weight: float
+    optimizer: Literal["adam", "adamw", "muon"]
     learning_rate: float
     weight_decay: float
     schedule: Literal["constant", "one_cycle", "two_cycles"]
@@ -117,6 +120,7 @@ THESIS = Recipe(
     membrane_weight=1.0,
     label_smoothing=0.0,
     logit_adjustment=0.0,
+    affinity_weight=0.0,
     optimizer="adam",
     learning_rate=1e-4,
     weight_decay=0.0,
@@ -140,15 +144,16 @@ DEFAULT = Recipe(
     patch_px=256,
     visits=8,
     batch_size=4,
-    epochs=48,
+    epochs=24,
     loss="bce",
     membrane_weight=2.0,
     label_smoothing=0.05,
     logit_adjustment=0.4,
-    optimizer="adamw",
+    affinity_weight=1.0,
+    optimizer="muon",
     learning_rate=2e-3,
     weight_decay=0.01,
-    schedule="two_cycles",
+    schedule="one_cycle",
     augmentation="full",
     ema_decay=0.99,
     frozen_share=0.125,
@@ -162,12 +167,10 @@ weights averaged, which keeps the best threshold away from the edge. The adjustm
 interior and membranes part at 0.5. The last steps learn with the statistics that prediction uses.
 """
 
-FINETUNE = dataclasses.replace(
-    DEFAULT, name="finetune", epochs=6, learning_rate=5e-4, schedule="one_cycle"
-)
+FINETUNE = dataclasses.replace(DEFAULT, name="finetune", epochs=6, learning_rate=5e-4)
 """For weights that know membranes already: a single short cycle to a quarter of the rate."""
 
-STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=60)
+STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=30)
 """For sections with labels and others marked by teachers; as many steps as `DEFAULT`."""
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sfseg import augment
+from sfseg.affinities import number_cells
 from sfseg.normalise import resize, standardise
 from sfseg.recipes import Recipe
 from sfseg.sections import Section
@@ -46,7 +47,7 @@ class Patches:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self._pairs = [_to_pair(section, recipe.input_px).to(device) for section in sections]
+        self._pairs = [_to_pair(section, recipe).to(device) for section in sections]
         self._recipe = recipe
         self._seed = seed
         self._rank = rank
@@ -74,8 +75,9 @@ class Patches:
         images : Tensor of float32, shape (B, 1, P, P)
             Normalised grey values. B may be 0 where the last, smaller batch of an epoch has fewer
             patches than there are processes.
-        targets : Tensor of float32, shape (B, 1, P, P)
-            Interior probability, soft where a warped edge falls between pixels.
+        targets : Tensor of float32, shape (B, 1, P, P) or (B, 2, P, P)
+            Interior probability, soft where a warped edge falls between pixels; and, for a recipe
+            with affinities, the numbers of the cells.
         """
         order = np.random.default_rng((self._seed, epoch, 0)).permutation(self._samples)
         size = self._recipe.batch_size * self._processes
@@ -114,9 +116,11 @@ class Patches:
         return augment.change_intensity(batch[:, :1], changes), batch[:, 1:]
 
 
-def _to_pair(section: Section, input_px: int | None) -> Tensor:
-    """Stack the normalised image on its labels in [0, 1]: float32 (2, Y, X)."""
+def _to_pair(section: Section, recipe: Recipe) -> Tensor:
+    """Stack the normalised image on its labels in [0, 1] and its cells: float32 (2 or 3, Y, X)."""
     pair = np.stack([standardise(section.image), section.labels.astype(np.float32) / 255])
-    if input_px is not None:
-        pair = resize(pair, (input_px, input_px))
+    if recipe.input_px is not None:
+        pair = resize(pair, (recipe.input_px, recipe.input_px))
+    if recipe.affinity_weight:
+        pair = np.stack([*pair, number_cells(pair[1])])
     return torch.from_numpy(pair)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import shutil
 import threading
@@ -125,7 +126,7 @@ class State:
         for name, tensor in self.tensors.items():
             role, _, rest = name.partition(".")
             parts.setdefault(role, {})[rest] = tensor
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        weights = [group["params"] for group in optimizer.param_groups]
         try:
             moments = _read_moments(parts.pop("optimizer", {}), weights)
             for role, network in networks.items():
@@ -142,17 +143,21 @@ class State:
 
 
 def _read_moments(
-    tensors: Mapping[str, Tensor], weights: Sequence[Tensor]
+    tensors: Mapping[str, Tensor], groups: Sequence[Sequence[Tensor]]
 ) -> dict[int, dict[str, Tensor]]:
     """Sort an optimiser's moments by weight; ValueError or LookupError if they do not fit."""
+    weights = list(itertools.chain(*groups))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
         moments.setdefault(int(index), {})[key] = _laid_like(weights[int(index)], tensor)
     if moments and moments.keys() != set(range(len(weights))):
         raise ValueError(f"the moments of {len(moments)} of {len(weights)} weights")
-    if len({frozenset(of_one) for of_one in moments.values()}) > 1:
-        raise ValueError("moments of some kinds of some weights only")
+    in_order = iter(sorted(moments))
+    for group in groups:
+        kinds = {frozenset(moments[index]) for _, index in zip(group, in_order, strict=False)}
+        if len(kinds) > 1:
+            raise ValueError("moments of some kinds of some weights only")
     return moments
 
 

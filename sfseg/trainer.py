@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sfseg import checkpoints, devices, metrics, states
+from sfseg.affinities import WithAffinities, affinity_loss
 from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, World, own_device
 from sfseg.errors import NonFiniteError
@@ -24,6 +25,7 @@ from sfseg.learning import (
     pixel_weights,
     set_mode,
 )
+from sfseg.models.skeleton import EncoderDecoder
 from sfseg.predictor import Predictor
 from sfseg.progress import SCORES, EpochRecord, Progress, StepRecord
 from sfseg.samples import CPU, Patches
@@ -69,10 +71,14 @@ class Trainer:
         devices.place(self.network, self.device)
         self.average = copy.deepcopy(self.network)
         self.network = world.share(self.network)
-        self.optimizer = make_optimizer(self.network, config.recipe)
-        parallel = world.parallel(self.network)
+        self.learner = self.network
+        if config.recipe.affinity_weight:
+            self.learner = WithAffinities(cast("EncoderDecoder", self.network), seed=config.seed)
+            devices.place(self.learner, self.device)
+        self.optimizer = make_optimizer(self.learner, config.recipe, self.dtype)
+        parallel = world.parallel(self.learner)
         self.forward = devices.compiled(parallel) if config.compile else parallel
-        self.last_step = states.LastStep(self.network)
+        self.last_step = states.LastStep(self.learner)
         self.saved: tuple[int, int] | None = None
         self.progress = Progress()
         self.started = time.monotonic()
@@ -154,7 +160,7 @@ class Trainer:
         # Afterwards the processes hold the mean of their gradients; the sum is wanted.
         (part * self.world.size).backward()  # type: ignore[no-untyped-call]
         # An infinite bound clips nothing: only the norm is wanted.
-        clipped = nn.utils.clip_grad_norm_(self.network.parameters(), torch.inf)
+        clipped = nn.utils.clip_grad_norm_(self.learner.parameters(), torch.inf)
         # Fetched at once: a GPU stands still meanwhile.
         loss, norm = torch.stack([self.world.sum(part.detach()), clipped]).tolist()
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -173,12 +179,20 @@ class Trainer:
         return self._step_record(rate)
 
     def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Compute what this process's pixels add to the weighted mean over those of all."""
-        loss = loss_of(self.config.recipe, logits, targets)
-        if self.world.size == 1:
-            return loss
-        weight = pixel_weights(self.config.recipe, targets).sum()
-        return loss * (weight / self.world.sum(weight))
+        """Compute what this process's patches add to the mean over those of all."""
+        recipe, interior = self.config.recipe, targets[:, :1]
+        weight = pixel_weights(recipe, interior).sum()
+        loss = loss_of(recipe, logits[:, :1], interior) * self._share(weight)
+        if recipe.affinity_weight:
+            share = self._share(torch.full_like(weight, len(targets)))
+            loss = loss + recipe.affinity_weight * share * affinity_loss(
+                logits[:, 1:], targets[:, 1:]
+            )
+        return loss
+
+    def _share(self, weight: Tensor) -> Tensor | float:
+        """Tell this process's share of a weight that the processes have together."""
+        return weight / self.world.sum(weight) if self.world.size > 1 else 1.0
 
     def _step_record(self, rate: float) -> StepRecord:
         progress = self.progress
@@ -284,7 +298,7 @@ class Trainer:
             if is_whole and now != self.saved and self.world.is_first:
                 states.save_state(
                     self.config.out / STATE,
-                    {"network": self.last_step.tensors(), "average": self.average.state_dict()},
+                    {"learner": self.last_step.tensors(), "average": self.average.state_dict()},
                     self.optimizer,
                     {
                         "config": self.fingerprint,
@@ -312,7 +326,7 @@ class Trainer:
         state.refuse_other(self.fingerprint)
         progress = Progress.of(state)
         with self.last_step.changing():
-            state.restore({"network": self.network, "average": self.average}, self.optimizer)
+            state.restore({"learner": self.learner, "average": self.average}, self.optimizer)
             self.progress = progress
         self.first_step = progress.step
         self.saved = (progress.step, len(progress.history))

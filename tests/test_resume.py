@@ -219,7 +219,7 @@ def test_frozen_statistics_are_those_averaged_before_and_resume_to_the_bit(confi
     assert go_on(frozen).finished
     require_same_end(tmp_path / "whole", frozen.out)
     if steps >= 2:  # of four
-        for whose in ("network", "average"):
+        for whose in ("learner.network", "average"):
             found = statistics(frozen.out, whose)
             assert all(torch.equal(found[name], tensor) for name, tensor in averaged.items())
 

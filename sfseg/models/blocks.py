@@ -53,7 +53,7 @@ class Deconv(nn.ConvTranspose2d):
 
 
 class Output(nn.Conv2d):
-    """Map the channels to one logit of P(inside a cell); no normalisation, no activation."""
+    """Map the channels to logits, one of P(inside a cell); no normalisation, no activation."""
 
-    def __init__(self, channels_in: int) -> None:
-        super().__init__(channels_in, 1, 3, padding=1)
+    def __init__(self, channels_in: int, logits: int = 1) -> None:
+        super().__init__(channels_in, logits, 3, padding=1)

@@ -54,6 +54,11 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map sections (B, 1, Y, X), Y and X multiples of 16, to logits (B, 1, Y, X)."""
+        logits: Tensor = self.output(self.features(x))
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """Map sections (B, 1, Y, X) to what the output sees, (B, C, Y, X)."""
         skips = []
         for down in self.down:
             skip = down(x)  # (B, C, Y/n, X/n), n = 1, 2, 4, 8
@@ -62,5 +67,4 @@ class EncoderDecoder(nn.Module):
         x = self.bridge(x)  # (B, C, Y/16, X/16)
         for deconv, up, skip in zip(self.deconv, self.up, reversed(skips), strict=True):
             x = up(self.join(deconv(x), skip))  # (B, C, Y/n, X/n), n = 8, 4, 2, 1
-        logits: Tensor = self.output(x)  # (B, 1, Y, X)
-        return logits
+        return x

@@ -1,0 +1,115 @@
+"""Muon: for kernels, a step of the same size in every direction that the gradients agree on.
+
+Adam scales each number of a kernel by itself. A kernel is a matrix, though, and the gradient of
+one consists mostly of a few directions, so that the others are hardly learnt. Muon replaces the
+momentum by the nearest matrix whose singular values are all 1 (Jordan et al. 2024,
+kellerjordan.github.io/posts/muon).
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+MOMENTUM = 0.95
+
+RMS_OF_STEP = 0.6
+"""Root mean square of the numbers of a step at a learning rate of 1.
+
+Adam's is 0.2 to 0.4 (Liu et al. 2025, arXiv:2502.16982); so one rate does for both.
+"""
+
+QUINTIC = (3.4445, -4.7750, 2.0315)
+"""Of the Newton-Schulz iteration: five rounds bring every singular value from 0.01 on near 1."""
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for kernels, AdamW for all else.
+
+    Parameters
+    ----------
+    kernels : sequence of Tensor
+        Of convolutions, four dimensions each; those of the same shape are computed together.
+    others : sequence of Tensor
+        Biases, normalisations, and the first and the last layer.
+    lr, weight_decay : float
+        The learning rate, and the share of the weights that a step takes off at a rate of 1.
+    dtype : torch.dtype
+        Arithmetic of the iteration on `kernels`; bfloat16 is enough.
+    """
+
+    def __init__(
+        self,
+        kernels: Sequence[Tensor],
+        others: Sequence[Tensor],
+        *,
+        lr: float,
+        weight_decay: float,
+        dtype: torch.dtype,
+    ) -> None:
+        fused = others[0].device.type in ("cpu", "cuda")
+        self._adamw = torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay, fused=fused)
+        self._dtype = dtype
+        super().__init__(
+            [{"params": list(kernels)}, *self._adamw.param_groups],
+            {"lr": lr, "weight_decay": weight_decay},
+        )
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Take a step along the gradients that are there."""
+        kernels, others = self.param_groups
+        by_shape: dict[torch.Size, list[Tensor]] = {}
+        for kernel in kernels["params"]:
+            by_shape.setdefault(kernel.shape, []).append(kernel)
+        for alike in by_shape.values():
+            self._step_alike(alike, kernels["lr"], kernels["weight_decay"])
+        # Loading a state makes both of these anew.
+        self._adamw.state, self._adamw.param_groups = self.state, [others]
+        self._adamw.step()
+
+    def _step_alike(self, kernels: list[Tensor], lr: float, weight_decay: float) -> None:
+        """Step with kernels of one shape."""
+        gradients = [cast("Tensor", kernel.grad) for kernel in kernels]
+        for kernel in kernels:
+            if kernel not in self.state:
+                self.state[kernel]["momentum"] = torch.zeros_like(kernel)
+        momenta = [self.state[kernel]["momentum"] for kernel in kernels]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # as Nesterov looks ahead
+        matrices = torch.stack([step.flatten(1) for step in ahead])
+        steps = orthogonalise(matrices.to(self._dtype)).to(matrices)
+        # Of a matrix with all singular values 1, the root mean square is this.
+        rms = max(matrices.shape[1:]) ** -0.5
+        torch._foreach_mul_(kernels, 1 - lr * weight_decay)
+        torch._foreach_add_(
+            kernels,
+            [step.view(kernel.shape) for step, kernel in zip(steps, kernels, strict=True)],
+            alpha=-lr * RMS_OF_STEP / rms,
+        )
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Bring all singular values of matrices near 1; a matrix of zeros stays one.
+
+    Parameters
+    ----------
+    matrices : Tensor, shape (N, R, C)
+        In any arithmetic; those that are not square are computed with the shorter side first.
+
+    Returns
+    -------
+    Tensor, shape (N, R, C)
+        With singular values between about 0.7 and 1.2; those that were below a hundredth of the
+        norm are smaller.
+    """
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalise(matrices.mT).mT
+    a, b, c = QUINTIC
+    norms = torch.linalg.matrix_norm(matrices, keepdim=True)
+    matrices = matrices / norms.clamp(min=torch.finfo(matrices.dtype).tiny)
+    for _ in range(5):
+        squares = matrices @ matrices.mT
+        matrices = a * matrices + (b * squares + c * squares @ squares) @ matrices
+    return matrices
