@@ -14,6 +14,7 @@ The house, from the roof down; imports point down only::
     trainer         a training under way: steps, epochs, validation, state
       progress        how far it is: its steps and epochs
       learning        loss, optimiser, learning rate, average of the weights
+      affinities      which pixels share a cell, learnt too   muon       steps for kernels
       samples         the patches of an epoch                 augment    what is done to a patch
       distributed     several processes that train one network
       start           random weights, or those of another training
@@ -27,6 +28,7 @@ The house, from the roof down; imports point down only::
     prediction      a prediction under way
       ready           a network read from disk, and what runs it
       pieces          tiles of sections, read                 outputs    and written
+      gaps            closed in the membranes of a section
       plans           tiles and memory, told before           records    what was done, told after
       pipeline        threads that read ahead and write behind
     rates           how fast a machine is

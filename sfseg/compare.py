@@ -238,6 +238,7 @@ class Comparison:
             model=str(trained.weights),
             device=config.device,
             precision=config.precision,
+            close_gaps=config.close_gaps,
             overwrite=True,
         )
         model = Model.of(options)

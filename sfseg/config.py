@@ -119,6 +119,8 @@ class PredictConfig:
         Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees.
     tta : {'none', 'flips', 'd4'}
         One pass, or the mean over the four flips or all eight orientations.
+    close_gaps : bool
+        Close gaps in membranes, see `sfseg.gaps`, before anything is written.
     output : {'probability', 'binary', 'segments'}
         Interior probability; 255 where it exceeds the threshold; or numbered components of that.
     dtype : {'float32', 'uint16', 'uint8'}
@@ -144,6 +146,7 @@ class PredictConfig:
     engine: EngineChoice = "auto"
     precision: Precision = "auto"
     tta: Averaging = "none"
+    close_gaps: bool = False
     output: Output = "probability"
     dtype: OutputDtype = "float32"
     threshold: float = 0.5
@@ -161,6 +164,11 @@ class PredictConfig:
             raise OptionError(
                 f"tile: expected 1 pixel or more, found {self.tile_px}", hint="--tile 512"
             )
+
+    @property
+    def needs_sections(self) -> bool:
+        """Whether a section has to be whole in memory before it is written."""
+        return self.close_gaps or self.output == "segments"
 
 
 @dataclass(frozen=True)
@@ -255,6 +263,8 @@ class CompareConfig:
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : {'auto', 'float32', 'bf16'}
         Arithmetic of the convolutions, in training and in prediction.
+    close_gaps : bool
+        Close gaps in the predicted membranes before they are scored, as `PredictConfig` does.
     compile : bool
         Compile the networks for training.
     resume : bool
@@ -270,6 +280,7 @@ class CompareConfig:
     folds: int | None = None
     device: str = "auto"
     precision: Precision = "auto"
+    close_gaps: bool = False
     compile: bool = False
     resume: bool = False
 

@@ -9,6 +9,7 @@ from skimage.measure import label
 
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
+from sfseg.gaps import close_gaps
 from sfseg.io import Canvas
 from sfseg.normalise import bands
 from sfseg.pieces import Piece
@@ -99,17 +100,17 @@ class Writer:
         yield piece.number, facts
 
 
-class SegmentWriter:
-    """Puts the segments of a section on a canvas when its last piece has come.
+class SectionWriter:
+    """Puts a section on a canvas when its last piece has come: gaps closed, or as segments.
 
-    Takes memory for one whole section: its mask and its segments.
+    Takes memory for one whole section.
 
     Parameters
     ----------
     canvas : Canvas
-        Of the output, int32.
+        Of the output.
     config : PredictConfig
-        Whose threshold parts segments from border.
+        What to write.
     finished : mapping of int to dict
         The facts of pieces that an interrupted run has finished.
     """
@@ -119,27 +120,40 @@ class SegmentWriter:
     ) -> None:
         self._canvas, self._config = canvas, config
         self._numbered = max((int(facts["numbered"]) for facts in finished.values()), default=0)
-        self._mask = np.zeros(canvas.shape[1:], np.uint8)
+        # Only closing gaps needs the probability; a mask takes a quarter of the memory.
+        self._section = np.zeros(canvas.shape[1:], np.float32 if config.close_gaps else np.uint8)
         self._covered_px = 0
         self._pieces: dict[int, Facts] = {}
 
     def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
         """Take a piece; see `Writer.put`. The pieces of a section come one after the other."""
         self._pieces[piece.number] = _facts(piece, probability)
-        self._mask[piece.tile.write] = convert(probability, self._config)
+        is_mask = not self._config.close_gaps
+        self._section[piece.tile.write] = (
+            convert(probability, self._config) if is_mask else probability
+        )
         self._covered_px += probability.size
-        if self._covered_px == self._mask.size:
+        if self._covered_px == self._section.size:
             self._finish(piece.section)
             yield from ((n, {**f, "numbered": self._numbered}) for n, f in self._pieces.items())
             self._covered_px, self._pieces = 0, {}
 
     def _finish(self, section: int) -> None:
-        """Write the 4-connected components, numbered on from the section before; border is 0."""
-        segments = label(self._mask, connectivity=1)
+        """Write the section."""
+        pixels = self._section
+        if self._config.close_gaps:
+            pixels = convert(close_gaps(pixels), self._config)
+        if self._config.output == "segments":
+            pixels = self._number(pixels)
+        rows, columns = (slice(0, length) for length in pixels.shape)
+        self._canvas.put(section, rows, columns, pixels)
+
+    def _number(self, mask: AnyArray) -> AnyArray:
+        """Give 4-connected components numbers, on from the section before; border is 0."""
+        segments: AnyArray = label(mask, connectivity=1).astype(np.int32)
         segments[segments > 0] += self._numbered
         self._numbered = max(self._numbered, int(segments.max()))
-        rows, columns = (slice(0, length) for length in self._mask.shape)
-        self._canvas.put(section, rows, columns, segments.astype(np.int32))
+        return segments
 
 
 def _facts(piece: Piece, probability: Probability) -> Facts:

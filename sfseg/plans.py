@@ -18,6 +18,12 @@ BUFFERS_BYTES = 448 * 2**20
 SHARE = 0.75
 """Of the available memory that is taken unless the person says how much."""
 
+SEGMENTS_BYTES = 13
+"""For each pixel of a section: its mask, and its segments as numbered and as written."""
+
+GAPS_BYTES = 84
+"""For each pixel of a section: its probability, and what `sfseg.gaps` takes to close gaps."""
+
 MOST_BATCH = 8
 """Tiles at once on a GPU; more of them are not faster."""
 
@@ -32,7 +38,7 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) 
     stack : Stack
         The input.
     config : PredictConfig
-        Whose ``memory_gib``, ``tta`` and ``output`` count.
+        Whose ``memory_gib``, ``tta``, ``close_gaps`` and ``output`` count.
     halo_px : int
         Margin of a tile.
 
@@ -44,14 +50,16 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) 
     """
     # A window is read while another waits, and a result written while the next is computed.
     by_buffers = BUFFERS_BYTES // (2 * stack.dtype.itemsize + 4)
-    memory = _engine_bytes(engine, config) - _segments_bytes(stack, config)
+    memory = _engine_bytes(engine, config) - _section_bytes(stack, config)
     by_memory = memory // _bytes_per_px(engine, config)
     return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
 
 
-def _segments_bytes(stack: Stack, config: PredictConfig) -> int:
-    """Memory for the mask of a section and its segments, as numbered and as written."""
-    return 13 * prod(stack.shape[1:]) if config.output == "segments" else 0
+def _section_bytes(stack: Stack, config: PredictConfig) -> int:
+    """Memory for what needs a whole section: its gaps to be closed, or its segments."""
+    bytes_per_px = SEGMENTS_BYTES * (config.output == "segments")
+    bytes_per_px += GAPS_BYTES * config.close_gaps
+    return bytes_per_px * prod(stack.shape[1:])
 
 
 def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
@@ -120,7 +128,7 @@ class Plan:
         passing = (passing_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
         passing += 12 * window_px if input_px is not None else 0
         buffers = min((2 * stack.dtype.itemsize + 4) * window_px, BUFFERS_BYTES)
-        peak = base_bytes() + passing + buffers + _segments_bytes(stack, config)
+        peak = base_bytes() + passing + buffers + _section_bytes(stack, config)
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak)
 
     def __str__(self) -> str:

@@ -9,7 +9,7 @@ from math import prod
 from sfseg import io, plans, records
 from sfseg.config import PredictConfig
 from sfseg.jobs import Job
-from sfseg.outputs import SegmentWriter, Writer, output_dtype
+from sfseg.outputs import SectionWriter, Writer, output_dtype
 from sfseg.pieces import Piece, read_pieces
 from sfseg.pipeline import WriteBehind, read_ahead
 from sfseg.plans import Plan
@@ -130,7 +130,7 @@ class Prediction:
         self.predictor.batch = plans.batch_size(self.engine, self.tiles, config)
         self.plan = Plan.of(self.tiles, self.engine, stack, config, self.predictor.input_px)
         self.total = len(stack) * len(self.tiles)
-        if config.output == "segments":
+        if config.needs_sections:
             self._forget_parts_of_sections()
         self.before = len(work.finished)
         self._report, self._began = report, time.monotonic()
@@ -208,9 +208,9 @@ class Prediction:
             multiscale=self.config.multiscale,
         )
 
-    def _writer(self, canvas: io.Canvas) -> Writer | SegmentWriter:
-        if self.config.output == "segments":
-            return SegmentWriter(canvas, self.config, self.work.finished)
+    def _writer(self, canvas: io.Canvas) -> Writer | SectionWriter:
+        if self.config.needs_sections:
+            return SectionWriter(canvas, self.config, self.work.finished)
         return Writer(canvas, self.config)
 
     def _finished(self, canvas: io.Canvas, number: int, facts: Mapping[str, float]) -> None:
@@ -223,7 +223,7 @@ class Prediction:
         self._say()
 
     def _forget_parts_of_sections(self) -> None:
-        """Do a section anew unless all of it is done: its segments need all of its tiles."""
+        """Do a section anew unless all of it is done: it is written when it is whole."""
         tiles = len(self.tiles)
         for section in range(len(self.stack)):
             numbers = range(section * tiles, (section + 1) * tiles)

@@ -63,6 +63,7 @@ def identity(
         "tile_px": config.tile_px,
         "axes": config.axes,
         "multiscale": config.multiscale,
+        "close_gaps": config.close_gaps,
     }
     if config.output != "probability":
         options["threshold"] = config.threshold

@@ -533,10 +533,12 @@ def test_the_recipe_of_the_thesis_for_piriform_is_its_own():
 
 
 def test_folders_are_named_by_what_their_runs_have_in_common():
-    assert default_folder(THESIS, "isbi2012", 0.1, 4) == Path(
+    assert default_folder(THESIS, "isbi2012", 0.1, 4, close_gaps=False) == Path(
         "runs/compare-thesis-isbi2012-budget0.1-folds4"
     )
-    assert default_folder(DEFAULT, "vnc", 1.0, None) == Path("runs/compare-default-vnc")
+    name = "runs/compare-default-vnc"
+    assert default_folder(DEFAULT, "vnc", 1.0, None, close_gaps=False) == Path(name)
+    assert default_folder(DEFAULT, "vnc", 1.0, None, close_gaps=True) == Path(f"{name}-closed")
 
 
 # --- the command

@@ -9,7 +9,7 @@ from sfseg import normalise
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
 from sfseg.normalise import GreyLevels
-from sfseg.outputs import SegmentWriter, Writer, convert, output_dtype
+from sfseg.outputs import SectionWriter, Writer, convert, output_dtype
 from sfseg.pieces import Piece
 from sfseg.predictor import Predictor
 
@@ -118,7 +118,7 @@ def test_segments_are_put_when_the_section_is_whole_and_not_before(rng):
     probability = rng.random(shape, dtype=np.float32)
     probability[1] = 0  # a section without any
     canvas, pieces = Memory(shape, np.dtype("int32")), list(pieces_of(shape))
-    writer, count = SegmentWriter(canvas, config, {}), len(pieces) // 3
+    writer, count = SectionWriter(canvas, config, {}), len(pieces) // 3
     for piece in pieces:
         told = list(writer.put(piece, probability[piece.section][piece.tile.write]))
         is_last = (piece.number + 1) % count == 0
@@ -131,12 +131,12 @@ def test_segments_go_on_where_the_finished_sections_ended(rng):
     config, shape = PredictConfig(output="segments"), (3, 61, 70)
     probability, pieces = rng.random(shape, dtype=np.float32), list(pieces_of(shape))
     canvas, done = Memory(shape, np.dtype("int32")), 2 * len(pieces) // 3
-    finished = dict(put_all(SegmentWriter(canvas, config, {}), probability, pieces[:done]))
-    put_all(SegmentWriter(canvas, config, finished), probability, pieces[done:])
+    finished = dict(put_all(SectionWriter(canvas, config, {}), probability, pieces[:done]))
+    put_all(SectionWriter(canvas, config, finished), probability, pieces[done:])
     np.testing.assert_array_equal(canvas.pixels, expected_segments(probability))
 
 
-@pytest.mark.parametrize("writer", [Writer, SegmentWriter])
+@pytest.mark.parametrize("writer", [Writer, SectionWriter])
 def test_a_network_that_says_nan_writes_nothing(writer):
     canvas = Memory((1, 16, 16), np.float32 if writer is Writer else np.int32)
     config = PredictConfig(output="probability" if writer is Writer else "segments")

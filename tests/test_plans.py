@@ -105,6 +105,15 @@ def test_segments_take_memory_for_a_whole_section():
     assert more >= 1024 * 2048 * (1 + 4)
 
 
+def test_closing_gaps_takes_memory_for_a_whole_section_beside_its_segments():
+    stack = Stack((1, 1024, 2048))
+    closed = plan(stack, close_gaps=True).peak_bytes - plan(stack).peak_bytes
+    assert closed == 1024 * 2048 * plans.GAPS_BYTES
+    both = plan(stack, close_gaps=True, output="segments").peak_bytes - plan(stack).peak_bytes
+    assert both == closed + 1024 * 2048 * plans.SEGMENTS_BYTES
+    assert limit(close_gaps=True) == limit() - plans.GAPS_BYTES * 1000 * 2000 // 500
+
+
 def test_a_plan_within_its_memory_says_so():
     """The estimate agrees with the limit that it was made by."""
     stack = Stack((1, 8192, 8192))

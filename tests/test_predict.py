@@ -28,6 +28,7 @@ from sfseg.errors import (
     StackError,
 )
 from sfseg.files import remove
+from sfseg.gaps import close_gaps
 from sfseg.images.canvas import Canvas
 from sfseg.images.guards import wrapped
 from sfseg.images.segments import SegmentReader
@@ -146,12 +147,25 @@ def test_segments_are_the_components_of_each_section_numbered_through(volume, tm
         numbered += count
 
 
+def test_gaps_are_closed_in_each_whole_section(volume, tmp_path):
+    run(volume, tmp_path / "as_is.tif")
+    result = run(volume, tmp_path / "closed.tif", close_gaps=True, **TILED)
+    as_is, closed = (tifffile.imread(tmp_path / name) for name in ("as_is.tif", "closed.tif"))
+    np.testing.assert_array_equal(closed, np.stack([close_gaps(section) for section in as_is]))
+    assert not np.array_equal(closed, as_is)
+    assert result.interior_share == pytest.approx(as_is.mean(dtype=np.float64), rel=1e-9)
+    run(volume, tmp_path / "s.tif", close_gaps=True, output="segments", threshold=0.6)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "s.tif") > 0, closed > 0.6)
+
+
 KINDS = [
     {},
     {"dtype": "uint8"},
     {"dtype": "uint16", "tta": "flips"},
     {"output": "binary", "threshold": 0.4},
     {"output": "segments"},
+    {"close_gaps": True, "dtype": "uint8"},
+    {"close_gaps": True, "output": "segments"},
 ]
 
 
@@ -263,6 +277,7 @@ OUTPUTS = [
     ("out.tif", {"output": "segments"}),
     ("out.zarr", {"dtype": "uint8", "multiscale": True}),
     ("out.zarr", {"output": "segments"}),
+    ("out.tif", {"close_gaps": True}),
 ]
 
 
@@ -284,8 +299,9 @@ def test_a_run_stopped_at_any_piece_and_resumed_makes_the_same_bytes(
         assert any("--resume goes on" in sentence for sentence in told) == kept
         assert not out.exists()
         result = run(small, out, resume=True, **options)
-        # the segments of a section come from all of its four tiles
-        least = piece // 4 * 4 if options.get("output") == "segments" else min(piece, 1)
+        # a section that has to be whole comes from all of its four tiles
+        by_section = PredictConfig(**options).needs_sections
+        least = piece // 4 * 4 if by_section else min(piece, 1)
         assert result.resumed >= least
         assert result.pieces == 12
         assert content(out) == content(tmp_path / "whole" / name)

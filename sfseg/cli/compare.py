@@ -46,6 +46,9 @@ def compare(
     ] = DEFAULTS.folds,
     device: DeviceOption = DEFAULTS.device,
     precision: TrainingPrecisionOption = DEFAULTS.precision,
+    close_gaps: Annotated[
+        bool, typer.Option("--close-gaps", help="Predict with --close-gaps; the table says so.")
+    ] = False,
     compile_: CompileOption = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/compare-RECIPE-DATA]")
@@ -69,7 +72,7 @@ def compare(
 
     chosen = pick_recipe(recipe, dataset)
     config = CompareConfig(
-        out=out or default_folder(chosen, dataset, budget, folds),
+        out=out or default_folder(chosen, dataset, budget, folds, close_gaps=close_gaps),
         archs=tuple(name.strip() for name in archs.split(",") if name.strip()),
         recipe=chosen,
         dataset=dataset,
@@ -78,6 +81,7 @@ def compare(
         folds=folds,
         device=device,
         precision=precision,
+        close_gaps=close_gaps,
         compile=compile_,
         resume=resume,
     )
@@ -113,11 +117,14 @@ def pick_recipe(name: str, dataset: str) -> Recipe:
     return find_recipe("thesis-piriform" if is_other else name)
 
 
-def default_folder(recipe: Recipe, dataset: str, budget: float, folds: int | None) -> Path:
+def default_folder(
+    recipe: Recipe, dataset: str, budget: float, folds: int | None, *, close_gaps: bool
+) -> Path:
     """Name a comparison by all that its runs have in common."""
     name = f"compare-{recipe.name}-{dataset}"
     name += f"-budget{budget:g}" if budget != DEFAULTS.budget else ""
-    return Path("runs") / (name + (f"-folds{folds}" if folds else ""))
+    name += f"-folds{folds}" if folds else ""
+    return Path("runs") / (name + "-closed" * close_gaps)
 
 
 def describe_comparison(config: CompareConfig) -> str:

@@ -61,6 +61,14 @@ def predict(
             help="Average over 4 flips or all 8 orientations: better, and as many times slower."
         ),
     ] = DEFAULTS.tta,
+    close_gaps: Annotated[
+        bool,
+        typer.Option(
+            "--close-gaps",
+            help="Close gaps in membranes that go on to either side of them: fewer cells run into "
+            "one. Holds a whole section in memory.",
+        ),
+    ] = False,
     output: Annotated[
         Output, typer.Option(help="What to write: probability, binary (255/0) or segments (ids).")
     ] = DEFAULTS.output,
@@ -127,6 +135,7 @@ def predict(
         engine=engine,
         precision=precision,
         tta=tta,
+        close_gaps=close_gaps,
         output=output,
         dtype=dtype or DEFAULTS.dtype,
         threshold=DEFAULTS.threshold if threshold is None else threshold,

@@ -55,6 +55,7 @@ def identity(config: CompareConfig) -> dict[str, Any]:
         "device": str(device),
         "precision": devices.dtype_name(devices.pick_dtype(config.precision, device)),
         "compile": config.compile,
+        "close_gaps": config.close_gaps,
     }
 
 

@@ -194,6 +194,7 @@ def _notes(config: CompareConfig, rows: Sequence[Row], runs: Sequence[RunScore])
         "each multiply-add. Seconds a section: prediction from file to file.",
         f"Trained on {trained_with}; predicted on {predicted_with}; sfseg {versions}.",
     ]
+    notes += ["Gaps in the predicted membranes were closed (--close-gaps)."] * config.close_gaps
     return notes + [thesis.NOTE] * any(row.thesis for row in rows)
 
 
