@@ -16,15 +16,11 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
     Notes
     -----
-    ``one_cycle`` rises linearly over the first tenth and falls to zero as half a cosine;
-    ``two_cycles`` does so in either half (warm restart: Loshchilov and Hutter 2017,
-    arXiv:1608.03983).
+    ``one_cycle`` rises linearly over the first tenth and falls to zero as half a cosine (Smith and
+    Topin 2018, arXiv:1708.07120; Loshchilov and Hutter 2017, arXiv:1608.03983).
     """
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    if recipe.schedule == "two_cycles":
-        first = -(-steps // 2)
-        step, steps = (step, first) if step < first else (step - first, steps - first)
     rise = max(steps // 10, 1)
     if step < rise:
         return recipe.learning_rate * (step + 1) / rise

@@ -53,8 +53,8 @@ class Recipe:
         Which optimiser; see `sfseg.muon` for the last.
     learning_rate, weight_decay : float
         Its rate (the peak, where there is a schedule) and its decay.
-    schedule : {'constant', 'one_cycle', 'two_cycles'}
-        Constant rate; a rise over the first tenth and a cosine down to zero; or that in each half.
+    schedule : {'constant', 'one_cycle'}
+        Constant rate; or a rise over the first tenth and half a cosine down to zero.
     augmentation : {'none', 'eightfold', 'full'}
         Nothing; each of the eight orientations once in eight visits; or a random orientation with
         rotation, scale, elastic warp and intensity.
@@ -81,7 +81,7 @@ class Recipe:
     optimizer: Literal["adam", "adamw", "muon"]
     learning_rate: float
     weight_decay: float
-    schedule: Literal["constant", "one_cycle", "two_cycles"]
+    schedule: Literal["constant", "one_cycle"]
     augmentation: Augmentation
     ema_decay: float
     frozen_share: float

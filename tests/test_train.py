@@ -127,16 +127,6 @@ def test_one_cycle_rises_to_its_peak_and_falls_to_almost_nothing():
     assert rates[-1] < 1e-3 * rates[peak]
 
 
-@pytest.mark.parametrize("steps", [200, 201, 5, 2, 1])
-def test_two_cycles_are_one_cycle_in_each_half(steps):
-    one = dataclasses.replace(DEFAULT, schedule="one_cycle")
-    first = (steps + 1) // 2
-    halves = [(step, first) for step in range(first)]
-    halves += [(step, steps - first) for step in range(steps - first)]
-    wanted = [learning_rate(one, step, of) for step, of in halves]
-    assert [learning_rate(DEFAULT, step, steps) for step in range(steps)] == wanted
-
-
 def test_a_membrane_pixel_weighs_what_the_recipe_says():
     recipe = dataclasses.replace(DEFAULT, membrane_weight=3.0, label_smoothing=0.0, loss="mse")
     targets = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)

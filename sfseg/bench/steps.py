@@ -178,14 +178,15 @@ def _plain_step(
     arch: str, data: TrainingData, recipe: Recipe, device: torch.device
 ) -> Callable[[], float]:
     """Make the step of a user who has the network and nothing else."""
-    batch = Patches(data.training, recipe, seed=0).batch(0, 0)
-    images, targets = (part.contiguous().to(device) for part in batch)
+    images, targets = Patches(data.training, recipe, seed=0).batch(0, 0)
+    interior = targets[:, :1]  # the affinities are ours
+    images, interior = (part.contiguous().to(device) for part in (images, interior))
     network = build(arch).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters())
 
     def step() -> float:
         optimizer.zero_grad()
-        loss = functional.binary_cross_entropy_with_logits(network(images), targets)
+        loss = functional.binary_cross_entropy_with_logits(network(images), interior)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.item()
