@@ -46,8 +46,9 @@ class WithAffinities(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map sections (B, 1, Y, X) to logits (B, 1 + K, Y, X): inside a cell, and K offsets."""
         # One convolution for both: a second one would read the features again.
-        output, more = (dict(c.named_parameters()) for c in (self.network.output, self.affinities))
-        weight, bias = (torch.cat([output[name], more[name]]) for name in ("weight", "bias"))
+        parts = (self.network.output, self.affinities)
+        weight = torch.cat([part.weight for part in parts])
+        bias = torch.cat([part.bias for part in parts])
         return functional.conv2d(self.network.features(x), weight, bias, padding=1)
 
 

@@ -17,7 +17,8 @@ MOMENTUM = 0.95
 RMS_OF_STEP = 0.6
 """Root mean square of the numbers of a step at a learning rate of 1.
 
-Adam's is 0.2 to 0.4 (Liu et al. 2025, arXiv:2502.16982); so one rate does for both.
+Adam's is 0.2 to 0.4 (Liu et al. 2025, arXiv:2502.16982), so that one rate does for both. This is
+the first value that was tried, and not searched for.
 """
 
 QUINTIC = (3.4445, -4.7750, 2.0315)

@@ -55,5 +55,7 @@ class Deconv(nn.ConvTranspose2d):
 class Output(nn.Conv2d):
     """Map the channels to logits, one of P(inside a cell); no normalisation, no activation."""
 
+    bias: nn.Parameter
+
     def __init__(self, channels_in: int, logits: int = 1) -> None:
         super().__init__(channels_in, logits, 3, padding=1)
