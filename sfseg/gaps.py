@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, label
-from skimage.morphology import h_maxima
+from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed
 
 from sfseg.terms import Probability
@@ -26,7 +26,10 @@ SMOOTHING_PX = 1.0
 """Standard deviation of the Gaussian before basins are found."""
 
 SHALLOWEST = 0.1
-"""Depth of the valley between two summits, in probability, that makes basins of them."""
+"""Depth of the valley between two summits, in probability, that makes basins of them.
+
+So a wide gap that is hardly darker than the cells beside it stays open.
+"""
 
 
 def close_gaps(probability: Probability) -> Probability:
@@ -61,7 +64,9 @@ def close_gaps(probability: Probability) -> Probability:
 def _basins(probability: Probability) -> NDArray[np.int32]:
     """Give each pixel the number of its basin, from 0."""
     smooth = gaussian_filter(probability, SMOOTHING_PX)
-    summits, _ = label(h_maxima(smooth, SHALLOWEST))
+    # One plateau for each dome (extended maxima); of equal tops `h_maxima` would make two.
+    domes = local_maxima(reconstruction(smooth - SHALLOWEST, smooth), connectivity=2)
+    summits, _ = label(domes, np.ones((3, 3)))
     basins: NDArray[np.int32] = watershed(-smooth, summits)
     return basins - 1
 
@@ -111,8 +116,7 @@ def _join(pairs: Sequence[tuple[int, int]], borders: Sequence[_Border]) -> NDArr
     Returns
     -------
     ndarray of float64, shape (N,)
-        The mean at which what a border parted was joined, or that of an earlier join if it was
-        lower.
+        The mean at which what a border parted was joined.
     """
     heights = np.ones(len(pairs))
     around: defaultdict[int, dict[int, _Border]] = defaultdict(dict)
@@ -130,7 +134,7 @@ def _join(pairs: Sequence[tuple[int, int]], borders: Sequence[_Border]) -> NDArr
         minus_mean, _, a, b, border = heappop(queue)
         if around[a].get(b) is not border:
             continue  # one of them is part of another by now
-        height = min(height, -minus_mean)
+        height = min(height, -minus_mean)  # only rounding could make it rise
         heights[border.parts] = height
         if len(around[b]) > len(around[a]):
             a, b = b, a

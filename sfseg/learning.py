@@ -127,7 +127,8 @@ def set_mode(network: nn.Module, average: nn.Module, recipe: Recipe, step: int, 
 
 
 def _normalisations(network: nn.Module) -> list[nn.Module]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    kinds = (nn.BatchNorm2d, nn.SyncBatchNorm)  # the second on several GPUs
+    return [module for module in network.modules() if isinstance(module, kinds)]
 
 
 @torch.no_grad()

@@ -24,6 +24,9 @@ the first value that was tried, and not searched for.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 """Of the Newton-Schulz iteration: five rounds bring every singular value from 0.01 on near 1."""
 
+SMALLEST_NORM = 1e-12
+"""Of a matrix that is still brought near 1; the squares of smaller numbers would round to 0."""
+
 
 class Muon(torch.optim.Optimizer):
     """Muon for kernels, AdamW for all else.
@@ -92,7 +95,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
-    """Bring all singular values of matrices near 1; a matrix of zeros stays one.
+    """Bring all singular values of matrices near 1; a matrix of almost nothing stays one.
 
     Parameters
     ----------
@@ -109,7 +112,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
         return orthogonalise(matrices.mT).mT
     a, b, c = QUINTIC
     norms = torch.linalg.matrix_norm(matrices, keepdim=True)
-    matrices = matrices / norms.clamp(min=torch.finfo(matrices.dtype).tiny)
+    matrices = matrices / norms.clamp(min=SMALLEST_NORM)
     for _ in range(5):
         squares = matrices @ matrices.mT
         matrices = a * matrices + (b * squares + c * squares @ squares) @ matrices

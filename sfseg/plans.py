@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+import torch
+
 from sfseg.config import PredictConfig
 from sfseg.devices import available_bytes, base_bytes, used_bytes
 from sfseg.engines import Engine
+from sfseg.errors import DeviceError
 from sfseg.io import Stack
 from sfseg.predictor import ORIENTATIONS
 from sfseg.terms import Shape
@@ -21,7 +24,7 @@ SHARE = 0.75
 SEGMENTS_BYTES = 13
 """For each pixel of a section: its mask, and its segments as numbered and as written."""
 
-GAPS_BYTES = 84
+GAPS_BYTES = 100
 """For each pixel of a section: its probability, and what `sfseg.gaps` takes to close gaps."""
 
 MOST_BATCH = 8
@@ -47,10 +50,18 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) 
     int
         Pixels; at least those of a tile whose side is four halos, which computes each pixel four
         times: with less, a prediction would hardly end.
+
+    Raises
+    ------
+    DeviceError
+        If gaps are to be closed and a whole section does not fit.
     """
     # A window is read while another waits, and a result written while the next is computed.
     by_buffers = BUFFERS_BYTES // (2 * stack.dtype.itemsize + 4)
-    memory = _engine_bytes(engine, config) - _section_bytes(stack, config)
+    _require_section(engine, stack, config)
+    memory = _engine_bytes(engine, config)
+    if engine.device.type != "cuda":  # which has memory of its own
+        memory -= _section_bytes(stack, config)
     by_memory = memory // _bytes_per_px(engine, config)
     return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
 
@@ -60,6 +71,22 @@ def _section_bytes(stack: Stack, config: PredictConfig) -> int:
     bytes_per_px = SEGMENTS_BYTES * (config.output == "segments")
     bytes_per_px += GAPS_BYTES * config.close_gaps
     return bytes_per_px * prod(stack.shape[1:])
+
+
+def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> None:
+    """Refuse to close the gaps of sections that do not fit into memory."""
+    needed = base_bytes() + BUFFERS_BYTES + _section_bytes(stack, config)
+    if engine.device.type != "cuda":
+        needed += engine.fixed_bytes
+    allowed = available_bytes(torch.device("cpu")) + used_bytes()
+    if config.memory_gib is not None:
+        allowed = int(config.memory_gib * 2**30)
+    if config.close_gaps and needed > allowed:
+        raise DeviceError(
+            f"--close-gaps: expected {needed / 2**30:.1f} GiB of memory for a whole section of "
+            f"{stack.shape[1]}x{stack.shape[2]}, found {allowed / 2**30:.1f}",
+            hint="leave --close-gaps out, name more with --memory, or cut the sections in parts",
+        )
 
 
 def _engine_bytes(engine: Engine, config: PredictConfig) -> int:

@@ -63,8 +63,9 @@ def identity(
         "tile_px": config.tile_px,
         "axes": config.axes,
         "multiscale": config.multiscale,
-        "close_gaps": config.close_gaps,
     }
+    if config.close_gaps:
+        options["close_gaps"] = True
     if config.output != "probability":
         options["threshold"] = config.threshold
     return {

@@ -20,7 +20,7 @@ from sfseg.errors import CheckpointError, NonFiniteError, OutputError
 from sfseg.tensors import last_line, read_tensors
 from sfseg.underway import differences
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class LastStep:

@@ -254,9 +254,11 @@ def test_predict_takes_every_option(volume, tmp_path):
         *("predict", volume, "--out", tmp_path / "out.tif", "--model", "sfnet-isbi2012"),
         *("--device", "cpu", "--engine", "torch", "--precision", "bf16", "--tta", "d4"),
         *("--output", "probability", "--dtype", "uint8", "--tile", 64, "--memory", 4),
-        *("--axes", "ZYX", "--overwrite", "--json"),
+        *("--axes", "ZYX", "--close-gaps", "--overwrite", "--json"),
     )
     assert result.exit_code == 0, result.output
+    record = json.loads((tmp_path / "out.tif.json").read_text())
+    assert record["identity"]["options"]["close_gaps"] is True
     (facts,) = json.loads(result.stdout)
     assert facts["shape"] == [4, 128, 160]
     assert facts["voxel_size_nm"] == [50, 4, 4]

@@ -403,6 +403,16 @@ def test_going_on_with_other_options_says_which(config):
         compare(resumed(config, recipe=recipe))
     with pytest.raises(ResumeError, match=r"budget: 1\.0 -> 0\.5"):
         compare(resumed(config, budget=0.5))
+    with pytest.raises(ResumeError, match="close_gaps: False -> True"):
+        compare(resumed(config, close_gaps=True))
+
+
+def test_gaps_are_closed_in_what_is_scored_and_the_table_says_so(config):
+    few = dataclasses.replace(config, archs=("narrow",), seeds=1, close_gaps=True)
+    text = to_markdown(compare(few).table)
+    assert "--close-gaps" in text
+    record = json.loads((few.out / "narrow-seed0" / "map.tif.json").read_text())
+    assert record["identity"]["options"]["close_gaps"] is True
 
 
 def test_there_is_nothing_to_go_on_with_in_an_empty_folder(config):

@@ -21,6 +21,7 @@ from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, SharedBatchNorm, meeting, own_device, with_shared_statistics
 from sfseg.errors import CheckpointError, DeviceError, OptionError
 from sfseg.launch import is_first, place_on_machine, processes
+from sfseg.learning import set_mode
 from sfseg.recipes import DEFAULT
 from sfseg.sections import Section, TrainingData
 from sfseg.tensors import read_tensors
@@ -121,6 +122,17 @@ def test_in_float32_two_processes_are_as_near_to_the_exact_weights_as_one(alone,
     _, one = alone[torch.float32]
     _, two = found[1][0][str(torch.float32)]
     assert 0 < distance(two, exact) < 1.5 * distance(one, exact)
+
+
+def test_statistics_are_frozen_also_where_several_gpus_share_them():
+    network, average = models.build("sfnet", seed=0), models.build("sfnet", seed=0)
+    nn.init.constant_(average.bridge[0][1].running_mean, 3.0)
+    network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # what `World.share` does there
+    for step in (88, 89):  # the last eighth begins
+        set_mode(network, average, DEFAULT, step, steps=100)
+    assert torch.equal(network.bridge[0][1].running_mean, average.bridge[0][1].running_mean)
+    assert not network.bridge[0][1].training
+    assert network.bridge.training
 
 
 @pytest.mark.parametrize(("dtype", "off"), [(DTYPES[0], 1e-3), (DTYPES[1], 1e-6)])

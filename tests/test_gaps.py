@@ -13,32 +13,45 @@ def cells(probability, threshold=0.5):
     return label(probability > threshold, connectivity=1).max()
 
 
-def two_cells(*, gap_px, gap=0.9):
+def two_cells(*, gap_px, gap):
     """Draw two cells of 40x20 pixels, parted by a membrane with a gap in the middle."""
     probability = np.full((40, 43), 0.95, np.float32)
     probability[:, 20:23] = 0.05
+    probability[:, 23:] -= 0.02  # exact ties would make them basins whatever lies between
     start = 20 - gap_px // 2
     probability[start : start + gap_px, 20:23] = gap
     return probability
 
 
-@pytest.mark.parametrize("gap_px", [1, 3, 6])
-def test_a_gap_in_a_long_membrane_is_closed(gap_px):
-    probability = two_cells(gap_px=gap_px)
+@pytest.mark.parametrize(("gap_px", "gap"), [(1, 0.9), (3, 0.9), (6, 0.8)])
+def test_a_gap_in_a_long_membrane_is_closed(gap_px, gap):
+    probability = two_cells(gap_px=gap_px, gap=gap)
     assert cells(probability) == 1
     assert cells(close_gaps(probability)) == 2
 
 
 def test_a_border_is_lowered_to_its_mean_and_no_further():
-    probability = two_cells(gap_px=10, gap=0.85)
-    mean = (10 * 0.85 + 30 * 0.05) / 40
+    probability = two_cells(gap_px=10, gap=0.75)
+    mean = (10 * 0.75 + 30 * 0.05) / 40
     closed = close_gaps(probability)
     assert cells(closed, mean - 0.05) == 1  # the border is not quite straight
     assert cells(closed, mean + 0.05) == 2
 
 
 def test_a_membrane_that_is_mostly_gap_stays_open():
-    assert cells(close_gaps(two_cells(gap_px=30))) == 1
+    assert cells(close_gaps(two_cells(gap_px=32, gap=0.75))) == 1
+
+
+def test_a_wide_gap_that_is_hardly_darker_than_the_cells_stays_open():
+    probability = two_cells(gap_px=12, gap=0.9)
+    np.testing.assert_array_equal(close_gaps(probability), probability)
+
+
+def test_a_cell_of_one_value_is_one_basin_also_around_a_dark_place_in_it():
+    probability = np.ones((40, 40), np.float32)
+    probability[5:35, 18:22] = 0.3
+    probability[:5, 18:22] = probability[35:, 18:22] = 0.98  # ways around it, hardly darker
+    np.testing.assert_array_equal(close_gaps(probability), probability)
 
 
 def test_a_narrow_place_between_other_cells_is_no_gap():
@@ -60,10 +73,10 @@ def test_cells_join_in_the_order_of_their_borders():
 def test_of_cells_that_are_joined_already_the_whole_border_counts():
     probability = np.full((41, 41), 0.95, np.float32)
     probability[:20, 20] = 0.05  # A | B
-    probability[20] = 0.8  # over C, which joins one of them first
+    probability[20:22] = 0.6  # over C, which joins one of them first
     closed = close_gaps(probability)
-    both = (0.05 + 0.8) / 2  # the border of the other with the two
-    found = [cells(closed, threshold) for threshold in (both - 0.05, both + 0.05, 0.85)]
+    both = (0.05 + 0.6) / 2  # the border of the other with the two
+    found = [cells(closed, threshold) for threshold in (both - 0.05, both + 0.05, 0.7)]
     assert found == [1, 2, 3]
 
 

@@ -67,6 +67,28 @@ def test_without_a_gradient_there_is_only_decay():
     torch.testing.assert_close(kernel.detach(), before * 0.95)
 
 
+@pytest.mark.parametrize("size", [1e-25, 1e-38])
+def test_a_gradient_of_almost_nothing_moves_nothing_and_breaks_nothing(size):
+    (kernel,) = parameters((4, 3, 3, 3))
+    kernel.grad *= size
+    before = kernel.detach().clone()
+    muon([kernel], parameters((2,))).step()
+    torch.testing.assert_close(kernel.detach(), before)
+
+
+def test_a_kernel_that_no_longer_learns_comes_to_rest():
+    (kernel,) = parameters((4, 3, 3, 3))
+    optimizer = muon([kernel], parameters((2,)), lr=1e-3)
+    optimizer.step()
+    kernel.grad.zero_()
+    for _ in range(1500):
+        optimizer.step()
+    at_rest = kernel.detach().clone()
+    optimizer.step()
+    assert kernel.isfinite().all()
+    torch.testing.assert_close(kernel.detach(), at_rest)
+
+
 def test_all_else_steps_as_with_adamw():
     (kernel,) = parameters((4, 3, 3, 3))
     ours, theirs = parameters((7,)), parameters((7,))

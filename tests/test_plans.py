@@ -5,6 +5,7 @@ import torch
 from sfseg import plans
 from sfseg.config import PredictConfig
 from sfseg.engines import Engine
+from sfseg.errors import DeviceError
 from sfseg.plans import Plan
 from sfseg.predictor import Predictor
 
@@ -112,6 +113,16 @@ def test_closing_gaps_takes_memory_for_a_whole_section_beside_its_segments():
     both = plan(stack, close_gaps=True, output="segments").peak_bytes - plan(stack).peak_bytes
     assert both == closed + 1024 * 2048 * plans.SEGMENTS_BYTES
     assert limit(close_gaps=True) == limit() - plans.GAPS_BYTES * 1000 * 2000 // 500
+    assert limit(CUDA, close_gaps=True) == limit(CUDA)  # the section lies in the host's memory
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+@pytest.mark.parametrize("options", [{}, {"memory_gib": 4}], ids=str)
+def test_gaps_of_a_section_that_does_not_fit_are_refused_before_the_work(device, options):
+    huge = Stack((1, 14_000, 14_000))  # 18 GiB
+    assert limit(device, stack=huge, **options) > 0
+    with pytest.raises(DeviceError, match=r"--close-gaps: expected \d+\.\d GiB .* 14000x14000"):
+        limit(device, stack=huge, close_gaps=True, **options)
 
 
 def test_a_plan_within_its_memory_says_so():
