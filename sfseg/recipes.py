@@ -165,7 +165,7 @@ The official score sweeps thresholds in steps of 0.1, so a network that is too s
 loses faint membranes between 0.9 and 1: membrane pixels weigh more, targets are smoothed and the
 weights averaged, which keeps the best threshold away from the edge. The adjustment then has
 interior and membranes part at 0.5. The last steps learn with the statistics that prediction uses.
-Affinities make gaps in membranes count, and with Muon half the steps do for more than AdamW learns.
+Affinities make gaps in membranes count; Muon learns about twice as fast as AdamW, and further.
 """
 
 FINETUNE = dataclasses.replace(DEFAULT, name="finetune", epochs=6, learning_rate=5e-4)

@@ -403,7 +403,7 @@ def test_going_on_with_other_options_says_which(config):
         compare(resumed(config, recipe=recipe))
     with pytest.raises(ResumeError, match=r"budget: 1\.0 -> 0\.5"):
         compare(resumed(config, budget=0.5))
-    with pytest.raises(ResumeError, match="close_gaps: False -> True"):
+    with pytest.raises(ResumeError, match="close_gaps: false -> true"):
         compare(resumed(config, close_gaps=True))
 
 
