@@ -4,6 +4,9 @@ Adam scales each number of a kernel by itself. A kernel is a matrix, though, and
 one consists mostly of a few directions, so that the others are hardly learnt. Muon replaces the
 momentum by the nearest matrix whose singular values are all 1 (Jordan et al. 2024,
 kellerjordan.github.io/posts/muon).
+
+That costs matrix products: with batches of four patches of 256x256 hardly any for SF network (2
+GFLOP a step), but 31 % of a step more for U-Net (360 GFLOP) and 45 % for FusionNet (1,120 GFLOP).
 """
 
 from collections.abc import Sequence
