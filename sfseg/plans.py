@@ -68,6 +68,8 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) 
 
 def _section_bytes(stack: Stack, config: PredictConfig) -> int:
     """Memory for what needs a whole section: its gaps to be closed, or its segments."""
+    if not config.needs_sections:
+        return 0
     bytes_per_px = SEGMENTS_BYTES * (config.output == "segments")
     bytes_per_px += GAPS_BYTES * config.close_gaps
     return bytes_per_px * prod(stack.shape[1:])
@@ -75,13 +77,15 @@ def _section_bytes(stack: Stack, config: PredictConfig) -> int:
 
 def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> None:
     """Refuse to close the gaps of sections that do not fit into memory."""
+    if not config.close_gaps:
+        return
     needed = base_bytes() + BUFFERS_BYTES + _section_bytes(stack, config)
     if engine.device.type != "cuda":
         needed += engine.fixed_bytes
     allowed = available_bytes(torch.device("cpu")) + used_bytes()
     if config.memory_gib is not None:
         allowed = int(config.memory_gib * 2**30)
-    if config.close_gaps and needed > allowed:
+    if needed > allowed:
         raise DeviceError(
             f"--close-gaps: expected {needed / 2**30:.1f} GiB of memory for a whole section of "
             f"{stack.shape[1]}x{stack.shape[2]}, found {allowed / 2**30:.1f}",

@@ -29,8 +29,11 @@ import numpy as np
 import torch
 
 from sfseg import checkpoints, models, states
+from sfseg.affinities import WithAffinities
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.errors import SfsegError
+from sfseg.learning import make_optimizer
+from sfseg.recipes import DEFAULT
 from sfseg.trainer import STATE
 from tests.trust.children import Child, Ended, sfseg
 from tests.trust.rows import Row
@@ -473,9 +476,10 @@ class Corpus:
         return self._judge(path, loaded, said), json.loads(loaded.stdout if loaded else "{}")
 
     def _restore(self, path: Path) -> None:
-        state, network = states.read_state(path), models.build("small")
-        optimizer = torch.optim.AdamW(network.parameters())
-        state.restore({"network": network, "average": network}, optimizer)
+        state, average = states.read_state(path), models.build("small")
+        learner = WithAffinities(models.build("small"), seed=0)
+        optimizer = make_optimizer(learner, DEFAULT, torch.float32)
+        state.restore({"learner": learner, "average": average}, optimizer)
 
     def _judge(self, path: Path, loaded: Ended | None, said: Ended) -> str:
         if path.with_name(f"{path.name}.ran").exists():
