@@ -45,15 +45,15 @@ def close_gaps(probability: Probability) -> Probability:
     ndarray of float32, shape (Y, X)
         Nowhere higher, and the same but for lines of one or two pixels between basins.
     """
-    here, there = _contacts(_basins(probability))
-    flat = probability.reshape(-1)
-    pairs = np.sort(np.stack([here.basin, there.basin]).astype(np.int64), axis=0)
-    basins = pairs.max(initial=0) + 1
-    borders, which = np.unique(pairs[0] * basins + pairs[1], return_inverse=True)
-    weaker = np.where(flat[here.pixel] <= flat[there.pixel], here.pixel, there.pixel)
+    basins, flat = _basins(probability), probability.reshape(-1)
+    here, there = _contacts(basins)
+    pairs = np.sort(basins.reshape(-1)[np.stack([here, there])].astype(np.int64), axis=0)
+    count = pairs.max(initial=0) + 1
+    borders, which = np.unique(pairs[0] * count + pairs[1], return_inverse=True)
+    weaker = np.where(flat[here] <= flat[there], here, there)
     sums, pixels = np.bincount(which, flat[weaker]).tolist(), np.bincount(which).tolist()
     heights = _join(
-        list(zip(*(side.tolist() for side in np.divmod(borders, basins)), strict=True)),
+        list(zip(*(side.tolist() for side in np.divmod(borders, count)), strict=True)),
         [_Border(*each, [i]) for i, each in enumerate(zip(sums, pixels, strict=True))],
     )
     closed = flat.copy()
@@ -62,31 +62,22 @@ def close_gaps(probability: Probability) -> Probability:
 
 
 def _basins(probability: Probability) -> NDArray[np.int32]:
-    """Give each pixel the number of its basin, from 0."""
+    """Give each pixel the number of its basin; 0 where there is a single one, without a summit."""
     smooth = gaussian_filter(probability, SMOOTHING_PX)
     # One plateau for each dome (extended maxima); of equal tops `h_maxima` would make two.
     domes = local_maxima(reconstruction(smooth - SHALLOWEST, smooth), connectivity=2)
     summits, _ = label(domes, np.ones((3, 3)))
     basins: NDArray[np.int32] = watershed(-smooth, summits)
-    return basins - 1
+    return basins
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One of two pixels in contact: which, as an index of the flat section, and its basin."""
-
-    pixel: NDArray[np.intp]
-    basin: NDArray[np.int32]
-
-
-def _contacts(basins: NDArray[np.int32]) -> tuple[_Side, _Side]:
-    """Find the pixels side by side that lie in different basins."""
+def _contacts(basins: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Find the pixels side by side that lie in different basins, as indices when flat."""
     pixels = np.arange(basins.size).reshape(basins.shape)
     here = np.concatenate([pixels[:, :-1].ravel(), pixels[:-1].ravel()])
     there = np.concatenate([pixels[:, 1:].ravel(), pixels[1:].ravel()])
     differ = basins.flat[here] != basins.flat[there]
-    one, other = (_Side(side, basins.flat[side]) for side in (here[differ], there[differ]))
-    return one, other
+    return here[differ], there[differ]
 
 
 @dataclass(eq=False)

@@ -45,23 +45,21 @@ def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> to
         Over all parameters of the network.
     """
     weights = list(network.parameters())
+    fused = weights[0].device.type in ("cpu", "cuda")
+    lr, weight_decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "muon":
         kernels = _inner_kernels(network)
         inner = set(kernels)
         return Muon(
             kernels,
             [weight for weight in weights if weight not in inner],
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
+            lr=lr,
+            weight_decay=weight_decay,
             dtype=dtype if dtype == torch.bfloat16 else weights[0].dtype,
+            fused=fused,
         )
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        weights,
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
-        fused=weights[0].device.type in ("cpu", "cuda"),
-    )
+    return kind(weights, lr=lr, weight_decay=weight_decay, fused=fused)
 
 
 def _inner_kernels(network: nn.Module) -> list[Tensor]:

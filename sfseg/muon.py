@@ -44,6 +44,8 @@ class Muon(torch.optim.Optimizer):
         The learning rate, and the share of the weights that a step takes off at a rate of 1.
     dtype : torch.dtype
         Arithmetic of the iteration on `kernels`; bfloat16 is enough.
+    fused : bool
+        Whether AdamW steps through all weights in one go.
     """
 
     def __init__(
@@ -54,8 +56,8 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float,
         dtype: torch.dtype,
+        fused: bool = True,
     ) -> None:
-        fused = others[0].device.type in ("cpu", "cuda")
         self._adamw = torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay, fused=fused)
         self._dtype = dtype
         super().__init__(

@@ -9,7 +9,6 @@ from skimage.measure import label
 
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
-from sfseg.gaps import close_gaps
 from sfseg.io import Canvas
 from sfseg.normalise import bands
 from sfseg.pieces import Piece
@@ -128,10 +127,8 @@ class SectionWriter:
     def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
         """Take a piece; see `Writer.put`. The pieces of a section come one after the other."""
         self._pieces[piece.number] = _facts(piece, probability)
-        is_mask = not self._config.close_gaps
-        self._section[piece.tile.write] = (
-            convert(probability, self._config) if is_mask else probability
-        )
+        kept = probability if self._config.close_gaps else convert(probability, self._config)
+        self._section[piece.tile.write] = kept
         self._covered_px += probability.size
         if self._covered_px == self._section.size:
             self._finish(piece.section)
@@ -142,6 +139,9 @@ class SectionWriter:
         """Write the section."""
         pixels = self._section
         if self._config.close_gaps:
+            # Not above: what it imports takes a tenth of a second, which others need not wait.
+            from sfseg.gaps import close_gaps
+
             pixels = convert(close_gaps(pixels), self._config)
         if self._config.output == "segments":
             pixels = self._number(pixels)

@@ -126,14 +126,14 @@ class State:
         for name, tensor in self.tensors.items():
             role, _, rest = name.partition(".")
             parts.setdefault(role, {})[rest] = tensor
-        weights = [group["params"] for group in optimizer.param_groups]
+        groups = [group["params"] for group in optimizer.param_groups]
         try:
-            moments = _read_moments(parts.pop("optimizer", {}), weights)
+            moments = _read_moments(parts.pop("optimizer", {}), groups)
             for role, network in networks.items():
                 _require_types(parts[role], network.state_dict())
                 network.load_state_dict(parts[role])
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            settings = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": moments, "param_groups": settings})
         except (LookupError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path}: expected the state of this network, found another: "
@@ -153,10 +153,9 @@ def _read_moments(
         moments.setdefault(int(index), {})[key] = _laid_like(weights[int(index)], tensor)
     if moments and moments.keys() != set(range(len(weights))):
         raise ValueError(f"the moments of {len(moments)} of {len(weights)} weights")
-    in_order = iter(sorted(moments))
+    indices = itertools.count()
     for group in groups:
-        kinds = {frozenset(moments[index]) for _, index in zip(group, in_order, strict=False)}
-        if len(kinds) > 1:
+        if len({frozenset(moments.get(next(indices), ())) for _ in group}) > 1:
             raise ValueError("moments of some kinds of some weights only")
     return moments
 

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -181,18 +181,20 @@ class Trainer:
     def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute what this process's patches add to the mean over those of all."""
         recipe, interior = self.config.recipe, targets[:, :1]
-        weight = pixel_weights(recipe, interior).sum()
-        loss = loss_of(recipe, logits[:, :1], interior) * self._share(weight)
+        of_pixels, of_patches = self._shares(interior)
+        loss = loss_of(recipe, logits[:, :1], interior) * of_pixels
         if recipe.affinity_weight:
-            share = self._share(torch.full_like(weight, len(targets)))
-            loss = loss + recipe.affinity_weight * share * affinity_loss(
-                logits[:, 1:], targets[:, 1:]
-            )
+            affinities = affinity_loss(logits[:, 1:], targets[:, 1:])
+            loss = loss + recipe.affinity_weight * of_patches * affinities
         return loss
 
-    def _share(self, weight: Tensor) -> Tensor | float:
-        """Tell this process's share of a weight that the processes have together."""
-        return weight / self.world.sum(weight) if self.world.size > 1 else 1.0
+    def _shares(self, interior: Tensor) -> Sequence[Tensor | float]:
+        """Tell this process's share of the weight of the pixels of all, and of their patches."""
+        if self.world.size == 1:
+            return 1.0, 1.0
+        weight = pixel_weights(self.config.recipe, interior).sum()
+        own = torch.stack([weight, torch.full_like(weight, len(interior))])
+        return (own / self.world.sum(own)).unbind()
 
     def _step_record(self, rate: float) -> StepRecord:
         progress = self.progress
