@@ -102,7 +102,8 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     """
     weights = pixel_weights(recipe, targets)
     logits = logits - recipe.logit_adjustment
-    targets = targets * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
+    # Of a soft target, the membrane's part weighs more, as so many membrane pixels would.
+    targets = targets / weights * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
     if recipe.loss == "mse":
         losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")
     else:

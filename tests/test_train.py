@@ -142,6 +142,19 @@ def test_smoothed_targets_have_their_least_loss_where_the_recipe_says():
     assert probabilities[int(torch.stack(losses).argmin())].item() == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("loss", ["bce", "mse"])
+def test_a_soft_target_pulls_as_so_many_hard_ones(loss):
+    recipe = dataclasses.replace(DEFAULT, loss=loss, membrane_weight=3.0)
+
+    def pull(targets):
+        logits = torch.zeros(1, 1, 1, 10, requires_grad=True)
+        loss_of(recipe, logits, targets.view(1, 1, 1, 10)).backward()
+        return logits.grad.sum().item()
+
+    hard = torch.tensor([1.0] * 7 + [0.0] * 3)
+    assert pull(torch.full((10,), 0.7)) == pytest.approx(pull(hard), rel=1e-5)
+
+
 def test_the_adjustment_moves_the_logits_of_the_least_loss_and_not_the_loss():
     as_is = dataclasses.replace(DEFAULT, logit_adjustment=0.0)
     moved = dataclasses.replace(DEFAULT, logit_adjustment=0.4)
