@@ -120,6 +120,27 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     return cast("Callable[[Tensor], Tensor]", torch.compile(network))
 
 
+def fetch(numbers: Tensor) -> Callable[[], list[float]]:
+    """Start to bring numbers from a device.
+
+    Returns
+    -------
+    callable
+        Waits for them, and not for what the device is told to do meanwhile.
+    """
+    if numbers.device.type != "cuda":
+        return numbers.tolist
+    arriving = numbers.to("cpu", non_blocking=True)
+    arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    arrived.record()
+
+    def wait() -> list[float]:
+        arrived.synchronize()
+        return arriving.tolist()
+
+    return wait
+
+
 def require_compiler(instead: str) -> None:
     """Refuse to compile where that cannot work.
 

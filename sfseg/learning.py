@@ -45,8 +45,11 @@ def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> to
         Over all parameters of the network.
     """
     weights = list(network.parameters())
-    fused = weights[0].device.type in ("cpu", "cuda")
-    lr, weight_decay = recipe.learning_rate, recipe.weight_decay
+    device = weights[0].device
+    fused, weight_decay = device.type in ("cpu", "cuda"), recipe.weight_decay
+    lr: float | Tensor = recipe.learning_rate
+    if device.type == "cuda":  # where the update is replayed, which a number would not survive
+        lr = torch.tensor(lr, device=device)
     if recipe.optimizer == "muon":
         kernels = _inner_kernels(network)
         inner = set(kernels)
@@ -59,7 +62,17 @@ def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> to
             fused=fused,
         )
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return kind(weights, lr=lr, weight_decay=weight_decay, fused=fused)
+    capturable = isinstance(lr, Tensor)
+    return kind(weights, lr, weight_decay=weight_decay, fused=fused, capturable=capturable)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Let an optimiser of `make_optimizer` take its next steps at that rate."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def _inner_kernels(network: nn.Module) -> list[Tensor]:
@@ -111,15 +124,23 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     return (losses * weights).sum() / weights.sum().clamp(min=1e-12)
 
 
+def is_frozen(recipe: Recipe, step: int, steps: int) -> bool:
+    """Tell whether a step, from 0, normalises by the statistics of the average."""
+    return step >= _first_frozen(recipe, steps)
+
+
+def _first_frozen(recipe: Recipe, steps: int) -> int:
+    return steps - round(recipe.frozen_share * steps)
+
+
 @torch.no_grad()
 def set_mode(network: nn.Module, average: nn.Module, recipe: Recipe, step: int, steps: int) -> None:
     """Let a network learn; from the first frozen step on, with the statistics of the average."""
     network.train()
-    first = steps - round(recipe.frozen_share * steps)
-    if step < first:
+    if not is_frozen(recipe, step, steps):
         return
     for ours, averaged in zip(_normalisations(network), _normalisations(average), strict=True):
-        if step == first:
+        if step == _first_frozen(recipe, steps):
             for buffer, wanted in zip(ours.buffers(), averaged.buffers(), strict=True):
                 buffer.copy_(wanted)
         ours.eval()
@@ -130,18 +151,28 @@ def _normalisations(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, kinds)]
 
 
-@torch.no_grad()
-def average_weights(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move an exponential average of the weights one step on.
+def decay_of_average(recipe: Recipe, step: int) -> float:
+    """Return how much of itself the average of the weights keeps at a step, from 0.
 
-    The decay grows with the step, (1 + step) / (10 + step), until it reaches `decay`, so that the
-    average forgets the random start. Batch statistics are averaged alike; counters are copied.
+    It grows with the step, (1 + step) / (10 + step), until it reaches the recipe's, so that the
+    average forgets the random start.
     """
-    decay = min(decay, (1 + step) / (10 + step))
+    return min(recipe.ema_decay, (1 + step) / (10 + step))
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, network: nn.Module, decay: float | Tensor) -> None:
+    """Move an exponential average of the weights one step on; a decay of 0 copies them.
+
+    Batch statistics are averaged alike; counters are copied.
+    """
     pairs = list(zip(_tensors(average), _tensors(network), strict=True))
-    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    moving = [ours for ours, _ in pairs if ours.is_floating_point()]
+    target = [theirs for ours, theirs in pairs if ours.is_floating_point()]
     # One call for hundreds of tensors: a loop over them takes longer than the arithmetic.
-    torch._foreach_lerp_([ours for ours, _ in moving], [theirs for _, theirs in moving], 1 - decay)
+    torch._foreach_sub_(moving, target)
+    torch._foreach_mul_(moving, decay)
+    torch._foreach_add_(moving, target)
     for ours, theirs in pairs:
         if not ours.is_floating_point():
             ours.copy_(theirs)

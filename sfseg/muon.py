@@ -40,8 +40,11 @@ class Muon(torch.optim.Optimizer):
         Of convolutions, four dimensions each; those of the same shape are computed together.
     others : sequence of Tensor
         Biases, normalisations, and the first and the last layer.
-    lr, weight_decay : float
-        The learning rate, and the share of the weights that a step takes off at a rate of 1.
+    lr : float or Tensor
+        The learning rate; a tensor, on the device of the weights, may be filled anew between steps
+        that a graph of CUDA replays.
+    weight_decay : float
+        The share of the weights that a step takes off at a rate of 1.
     dtype : torch.dtype
         Arithmetic of the iteration on `kernels`; bfloat16 is enough.
     fused : bool
@@ -53,12 +56,14 @@ class Muon(torch.optim.Optimizer):
         kernels: Sequence[Tensor],
         others: Sequence[Tensor],
         *,
-        lr: float,
+        lr: float | Tensor,
         weight_decay: float,
         dtype: torch.dtype,
         fused: bool = True,
     ) -> None:
-        self._adamw = torch.optim.AdamW(others, lr=lr, weight_decay=weight_decay, fused=fused)
+        self._adamw = torch.optim.AdamW(
+            others, lr, weight_decay=weight_decay, fused=fused, capturable=isinstance(lr, Tensor)
+        )
         self._dtype = dtype
         super().__init__(
             [{"params": list(kernels)}, *self._adamw.param_groups],
@@ -78,7 +83,7 @@ class Muon(torch.optim.Optimizer):
         self._adamw.state, self._adamw.param_groups = self.state, [others]
         self._adamw.step()
 
-    def _step_alike(self, kernels: list[Tensor], lr: float, weight_decay: float) -> None:
+    def _step_alike(self, kernels: list[Tensor], lr: float | Tensor, weight_decay: float) -> None:
         """Step with kernels of one shape."""
         gradients = [cast("Tensor", kernel.grad) for kernel in kernels]
         for kernel in kernels:
@@ -88,14 +93,12 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # as Nesterov looks ahead
         matrices = torch.stack([step.flatten(1) for step in ahead])
-        steps = orthogonalise(matrices.to(self._dtype)).to(matrices)
         # Of a matrix with all singular values 1, the root mean square is this.
         rms = max(matrices.shape[1:]) ** -0.5
+        steps = orthogonalise(matrices.to(self._dtype)).to(matrices) * (-lr * RMS_OF_STEP / rms)
         torch._foreach_mul_(kernels, 1 - lr * weight_decay)
         torch._foreach_add_(
-            kernels,
-            [step.view(kernel.shape) for step, kernel in zip(steps, kernels, strict=True)],
-            alpha=-lr * RMS_OF_STEP / rms,
+            kernels, [step.view(kernel.shape) for step, kernel in zip(steps, kernels, strict=True)]
         )
 
 

@@ -19,15 +19,19 @@ from sfseg.distributed import ALONE, World, own_device
 from sfseg.errors import NonFiniteError
 from sfseg.learning import (
     average_weights,
+    decay_of_average,
+    is_frozen,
     learning_rate,
     loss_of,
     make_optimizer,
     pixel_weights,
+    set_learning_rate,
     set_mode,
 )
 from sfseg.models.skeleton import EncoderDecoder
 from sfseg.predictor import Predictor
 from sfseg.progress import SCORES, EpochRecord, Progress, StepRecord
+from sfseg.replay import Replay
 from sfseg.samples import CPU, Patches
 from sfseg.sections import TrainingData
 from sfseg.start import identify_weights, start_network
@@ -78,6 +82,11 @@ class Trainer:
         self.optimizer = make_optimizer(self.learner, config.recipe, self.dtype)
         parallel = world.parallel(self.learner)
         self.forward = devices.compiled(parallel) if config.compile else parallel
+        records = self.device.type == "cuda" and world.size == 1
+        self.find_gradients = Replay(self._find_gradients, records=records)
+        self.update = Replay(self._update, records=records)
+        self.decay = torch.zeros((), device=self.device)
+        self.next_batch: tuple[int, tuple[Tensor, Tensor]] | None = None
         self.last_step = states.LastStep(self.learner)
         self.saved: tuple[int, int] | None = None
         self.progress = Progress()
@@ -137,6 +146,8 @@ class Trainer:
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Cut the patches of a step of the whole training, from 0."""
+        if self.next_batch is not None and self.next_batch[0] == step:
+            return self.next_batch[1]
         return self.patches.batch(*divmod(step, self.patches.steps))
 
     def take_step(self, images: Tensor, targets: Tensor) -> StepRecord:
@@ -149,20 +160,19 @@ class Trainer:
         """
         progress, recipe = self.progress, self.config.recipe
         rate = learning_rate(recipe, progress.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_learning_rate(self.optimizer, rate)
+        self.decay.fill_(decay_of_average(recipe, progress.step))
         set_mode(self.network, self.average, recipe, progress.step, self.steps)
-        images = images.to(self.device, memory_format=torch.channels_last)
-        with devices.autocast(self.device, self.dtype):
-            logits = self.forward(images)
-        part = self._part_of_loss(logits.float(), targets.to(self.device))
-        self.optimizer.zero_grad(set_to_none=True)
-        # Afterwards the processes hold the mean of their gradients; the sum is wanted.
-        (part * self.world.size).backward()  # type: ignore[no-untyped-call]
-        # An infinite bound clips nothing: only the norm is wanted.
-        clipped = nn.utils.clip_grad_norm_(self.learner.parameters(), torch.inf)
-        # Fetched at once: a GPU stands still meanwhile.
-        loss, norm = torch.stack([self.world.sum(part.detach()), clipped]).tolist()
+        found = devices.fetch(
+            self.find_gradients(
+                images.to(self.device, memory_format=torch.channels_last),
+                targets.to(self.device),
+                mode=is_frozen(recipe, progress.step, self.steps),
+            )
+        )
+        if self.device.type == "cuda":  # which computes while the next batch is made
+            self.next_batch = (progress.step + 1, self.batch(progress.step + 1))
+        loss, norm = found()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.last_step.take_back()
             raise NonFiniteError(
@@ -172,11 +182,28 @@ class Trainer:
                 f"--learning-rate; the state after step {progress.step} is kept",
             )
         with self.last_step.changing():
-            self.optimizer.step()
-            average_weights(self.average, self.network, recipe.ema_decay, progress.step)
+            self.update()
             progress.step += 1
             progress.losses.append(loss)
         return self._step_record(rate)
+
+    def _find_gradients(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Compute the gradients of all weights; gives the loss and the norm of its gradient."""
+        with devices.autocast(self.device, self.dtype):
+            logits = self.forward(images)
+        part = self._part_of_loss(logits.float(), targets)
+        # What is replayed writes the gradients to where they were when it was recorded.
+        self.optimizer.zero_grad(set_to_none=self.device.type != "cuda")
+        # Afterwards the processes hold the mean of their gradients; the sum is wanted.
+        (part * self.world.size).backward()  # type: ignore[no-untyped-call]
+        # An infinite bound clips nothing: only the norm is wanted.
+        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), torch.inf)
+        return torch.stack([self.world.sum(part.detach()), norm])
+
+    def _update(self) -> None:
+        """Move the weights along their gradients, and the average after them."""
+        self.optimizer.step()
+        average_weights(self.average, self.network, self.decay)
 
     def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute what this process's patches add to the mean over those of all."""

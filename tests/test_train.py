@@ -10,7 +10,7 @@ import torch
 from sfseg import checkpoints
 from sfseg.config import TrainConfig
 from sfseg.errors import DeviceError, OptionError, OutputExistsError
-from sfseg.learning import average_weights, learning_rate, loss_of
+from sfseg.learning import average_weights, decay_of_average, learning_rate, loss_of
 from sfseg.recipes import DEFAULT, FINETUNE, THESIS
 from sfseg.train import EpochRecord, StepRecord, train
 
@@ -171,14 +171,14 @@ def test_the_average_follows_the_weights_and_forgets_the_start():
         average.weight.fill_(100.0)
         network.weight.fill_(1.0)
     for step in range(300):
-        average_weights(average, network, 0.99, step)
+        average_weights(average, network, decay_of_average(DEFAULT, step))
     assert average.weight.item() == pytest.approx(1, abs=0.1)
 
 
 def test_without_decay_the_average_is_the_network_itself():
     average, network = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
     network(torch.randn(4, 2, 3, 3))
-    average_weights(average, network, 0.0, 10)
+    average_weights(average, network, 0.0)
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, average.state_dict()[name]), name
 
