@@ -136,14 +136,16 @@ def _first_frozen(recipe: Recipe, steps: int) -> int:
 @torch.no_grad()
 def set_mode(network: nn.Module, average: nn.Module, recipe: Recipe, step: int, steps: int) -> None:
     """Let a network learn; from the first frozen step on, with the statistics of the average."""
-    network.train()
+    if not network.training:
+        network.train()
     if not is_frozen(recipe, step, steps):
         return
-    for ours, averaged in zip(_normalisations(network), _normalisations(average), strict=True):
-        if step == _first_frozen(recipe, steps):
+    if step == _first_frozen(recipe, steps):
+        for ours, averaged in zip(_normalisations(network), _normalisations(average), strict=True):
             for buffer, wanted in zip(ours.buffers(), averaged.buffers(), strict=True):
                 buffer.copy_(wanted)
-        ours.eval()
+    for normalisation in _normalisations(network):
+        normalisation.eval()
 
 
 def _normalisations(network: nn.Module) -> list[nn.Module]:

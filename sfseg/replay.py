@@ -31,8 +31,8 @@ class Replay(Generic[T]):
     Parameters
     ----------
     work : callable
-        Takes tensors, and gives a tensor or None. To be recorded, it may not wait for the GPU, and
-        has to change in place the tensors that outlive it.
+        Takes tensors, and gives some or None. To be recorded, it may not wait for the GPU, and has
+        to change in place what outlives it and is not among the tensors that it gives.
     records : bool
         Whether to record it, which takes tensors on a GPU; else it is done anew each time.
     """
@@ -42,6 +42,7 @@ class Replay(Generic[T]):
         self._records = records
         self._calls: Counter[Hashable] = Counter()
         self._recordings: dict[Hashable, _Recording[T]] = {}
+        self._pool = torch.cuda.graph_pool_handle() if records else None
 
     def __call__(self, *inputs: Tensor, mode: Hashable = None) -> T:
         """Do the work.
@@ -55,8 +56,9 @@ class Replay(Generic[T]):
 
         Returns
         -------
-        Tensor or None
-            What the work gives; where it is recorded, the next call changes what the tensor holds.
+        tensors or None
+            What the work gives; where it is recorded, each call of this mode and these shapes gives
+            the same tensors, filled anew.
         """
         if not self._records:
             return self._work(*inputs)
@@ -76,6 +78,6 @@ class Replay(Generic[T]):
         kept = tuple(given.clone() for given in inputs)
         graph = torch.cuda.CUDAGraph()
         # Another thread may save a state meanwhile, which is no part of the work.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
             result = self._work(*kept)
         return _Recording(graph, kept, result)

@@ -163,16 +163,18 @@ class Trainer:
         set_learning_rate(self.optimizer, rate)
         self.decay.fill_(decay_of_average(recipe, progress.step))
         set_mode(self.network, self.average, recipe, progress.step, self.steps)
-        found = devices.fetch(
-            self.find_gradients(
-                images.to(self.device, memory_format=torch.channels_last),
-                targets.to(self.device),
-                mode=is_frozen(recipe, progress.step, self.steps),
-            )
+        mode = (is_frozen(recipe, progress.step, self.steps), images.shape)
+        found, gradients = self.find_gradients(
+            images.to(self.device, memory_format=torch.channels_last),
+            targets.to(self.device),
+            mode=mode,
         )
+        for weight, gradient in zip(self.learner.parameters(), gradients, strict=True):
+            weight.grad = gradient  # another recording may have left its own there
+        numbers = devices.fetch(found)
         if self.device.type == "cuda":  # which computes while the next batch is made
             self.next_batch = (progress.step + 1, self.batch(progress.step + 1))
-        loss, norm = found()
+        loss, norm = numbers()
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.last_step.take_back()
             raise NonFiniteError(
@@ -182,23 +184,24 @@ class Trainer:
                 f"--learning-rate; the state after step {progress.step} is kept",
             )
         with self.last_step.changing():
-            self.update()
+            self.update(mode=mode)
             progress.step += 1
             progress.losses.append(loss)
         return self._step_record(rate)
 
-    def _find_gradients(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Compute the gradients of all weights; gives the loss and the norm of its gradient."""
+    def _find_gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Compute the loss and the norm of its gradient, as one tensor; and the gradients."""
         with devices.autocast(self.device, self.dtype):
             logits = self.forward(images)
         part = self._part_of_loss(logits.float(), targets)
-        # What is replayed writes the gradients to where they were when it was recorded.
-        self.optimizer.zero_grad(set_to_none=self.device.type != "cuda")
+        self.optimizer.zero_grad(set_to_none=True)
         # Afterwards the processes hold the mean of their gradients; the sum is wanted.
         (part * self.world.size).backward()  # type: ignore[no-untyped-call]
+        weights = list(self.learner.parameters())
         # An infinite bound clips nothing: only the norm is wanted.
-        norm = nn.utils.clip_grad_norm_(self.learner.parameters(), torch.inf)
-        return torch.stack([self.world.sum(part.detach()), norm])
+        norm = nn.utils.clip_grad_norm_(weights, torch.inf)
+        gradients = [cast("Tensor", weight.grad) for weight in weights]
+        return torch.stack([self.world.sum(part.detach()), norm]), gradients
 
     def _update(self) -> None:
         """Move the weights along their gradients, and the average after them."""

