@@ -144,7 +144,7 @@ DEFAULT = Recipe(
     patch_px=256,
     visits=8,
     batch_size=4,
-    epochs=24,
+    epochs=72,
     loss="bce",
     membrane_weight=2.0,
     label_smoothing=0.05,
@@ -171,7 +171,7 @@ Affinities make gaps in membranes count; Muon learns about twice as fast as Adam
 FINETUNE = dataclasses.replace(DEFAULT, name="finetune", epochs=6, learning_rate=5e-4)
 """For weights that know membranes already: a single short cycle to a quarter of the rate."""
 
-STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=30)
+STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=90)
 """For sections with labels and others marked by teachers; as many steps as `DEFAULT`."""
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
