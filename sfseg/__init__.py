@@ -17,6 +17,7 @@ The house, from the roof down; imports point down only::
       affinities      which pixels share a cell, learnt too   muon       steps for kernels
       samples         the patches of an epoch                 augment    what is done to a patch
       distributed     several processes that train one network
+      replay          steps recorded once, which a GPU then repeats
       start           random weights, or those of another training
       teaching        sections without labels, marked by trained networks
       sections        training data, and what is held out
