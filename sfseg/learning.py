@@ -170,7 +170,7 @@ def average_weights(average: nn.Module, network: nn.Module, decay: float | Tenso
     """
     pairs = list(zip(_tensors(average), _tensors(network), strict=True))
     moving = [ours for ours, _ in pairs if ours.is_floating_point()]
-    target = [theirs for ours, theirs in pairs if ours.is_floating_point()]
+    target = [theirs for _, theirs in pairs if theirs.is_floating_point()]
     # One call for hundreds of tensors: a loop over them takes longer than the arithmetic.
     torch._foreach_sub_(moving, target)
     torch._foreach_mul_(moving, decay)
