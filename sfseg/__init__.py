@@ -12,7 +12,8 @@ The house, from the roof down; imports point down only::
     comparison/     protocol, results, table and picture of a comparison
     saving          when a training is made durable
     trainer         a training under way: steps, epochs, validation, state
-      progress        how far it is: its steps and epochs
+      progress        how far it is: its steps and epochs     chores     what may wait
+      learner         what learns: gradients and update of a step
       learning        loss, optimiser, learning rate, average of the weights
       affinities      which pixels share a cell, learnt too   muon       steps for kernels
       samples         the patches of an epoch                 augment    what is done to a patch

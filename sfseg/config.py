@@ -189,8 +189,8 @@ class BenchConfig:
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     train : bool
         Measure the steps of a training instead of predictions.
-    patch_px : int
-        Side of the patches of a training; a multiple of 16 from 32 on.
+    recipe : Recipe
+        That of the training.
     """
 
     archs: tuple[str, ...] = ("sfnet", "unet", "fusionnet")
@@ -199,7 +199,7 @@ class BenchConfig:
     repeats: int = 3
     device: str = "auto"
     train: bool = False
-    patch_px: int = 256
+    recipe: Recipe = DEFAULT
 
     def __post_init__(self) -> None:
         """Check the engines and the numbers.
@@ -219,11 +219,6 @@ class BenchConfig:
             raise OptionError(
                 "engines: expected torch or compile for training, found openvino",
                 hint="--train --engine torch",
-            )
-        if self.patch_px < 32 or self.patch_px % 16:
-            raise OptionError(
-                f"patch: expected a multiple of 16 from 32 on, found {self.patch_px}",
-                hint=f"--patch {max(round(self.patch_px / 16), 2) * 16}",
             )
         if self.side_px < 16 or self.side_px % 16:
             raise OptionError(

@@ -10,6 +10,8 @@ from sfseg.errors import OptionError, UnknownNameError
 
 Augmentation = Literal["none", "eightfold", "full"]
 
+_CHANGED = ", changed: "
+
 
 def check_choices(config: object) -> None:
     """Refuse a value that is none of its field's choices; raises OptionError."""
@@ -96,17 +98,37 @@ class Recipe:
             If one is not to be had.
         """
         check_choices(self)
-        side = self.patch_px or self.input_px
-        if side is None or side % 16 or side < 32:
+        if self.side_px % 16 or self.side_px < 32:
             raise OptionError(
                 f"recipe {self.name}: expected patches or sections whose side is a multiple of 16 "
-                f"from 32 on, found {side}",
+                f"from 32 on, found {self.side_px or None}",
                 hint="--patch 256",
             )
 
+    @property
+    def side_px(self) -> int:
+        """Side of what the network sees in a step: of a patch, or of a whole section."""
+        return self.patch_px or self.input_px or 0
+
+    def steps_of_epoch(self, sections: int, *, processes: int = 1) -> int:
+        """Count the steps of an epoch over so many sections; the last one may be smaller."""
+        return -(-sections * self.visits // (self.batch_size * processes))
+
+    def changed(self, **values: object) -> "Recipe":
+        """Return the recipe with other values, or itself where all of them are None.
+
+        Its name, which the weights keep, tells what is changed.
+        """
+        given = {field: value for field, value in values.items() if value is not None}
+        if not given:
+            return self
+        joint = ", " if _CHANGED in self.name else _CHANGED
+        name = f"{self.name}{joint}{', '.join(given)}"
+        return dataclasses.replace(self, name=name, **given)  # type: ignore[arg-type]
+
     def is_a(self, recipe: "Recipe") -> bool:
         """Whether this is that recipe, or it with some changes."""
-        return self.name.partition(",")[0] == recipe.name
+        return self.name.partition(_CHANGED)[0] == recipe.name
 
 
 THESIS = Recipe(

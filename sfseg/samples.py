@@ -56,7 +56,7 @@ class Patches:
     @property
     def steps(self) -> int:
         """Steps in an epoch; the last one may be smaller."""
-        return -(-self._samples // (self._recipe.batch_size * self._processes))
+        return self._recipe.steps_of_epoch(len(self._pairs), processes=self._processes)
 
     @property
     def _samples(self) -> int:

@@ -3,18 +3,15 @@
 import csv
 import dataclasses
 import io
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from sfseg import files, plots
+from sfseg.chores import Chore
 from sfseg.progress import EpochRecord
 from sfseg.trainer import Trainer
 
 HISTORY, CURVES = "history.csv", "curves.png"
-
-SAVING_SHARE = 0.05
-"""States take no more than this share of the time, however large they are and short the epochs."""
 
 
 class Saving:
@@ -28,27 +25,23 @@ class Saving:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._saved = time.monotonic()
-        self._took = 0.0
+        self._chore = Chore()
         self._epochs = -1
 
     def save_if_due(self, *, at_end: bool) -> None:
         """Save, if that is due after a step or `at_end` of an epoch, and not too often."""
-        waited = time.monotonic() - self._saved
-        is_due = at_end or waited > self._trainer.config.save_every_s
-        if is_due and waited * SAVING_SHARE >= self._took:
+        is_due = at_end or self._chore.waited_s > self._trainer.config.save_every_s
+        if is_due and self._chore.is_affordable:
             self.save()
 
     def save(self) -> None:
         """Save what is not saved yet."""
-        started = time.monotonic()
-        self._trainer.save_state()
-        history = self._trainer.progress.history
-        if self._trainer.world.is_first and len(history) != self._epochs:
-            write_history(self._trainer.config.out, history)
-            self._epochs = len(history)
-        self._saved = time.monotonic()
-        self._took = self._saved - started
+        with self._chore.doing():
+            self._trainer.save_state()
+            history = self._trainer.progress.history
+            if self._trainer.world.is_first and len(history) != self._epochs:
+                write_history(self._trainer.config.out, history)
+                self._epochs = len(history)
 
 
 def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:

@@ -1,37 +1,23 @@
-"""Learning: loss, step, average, validation, and a state that goes on bit for bit."""
+"""A training under way: steps, epochs, validation, and a state that goes on bit for bit."""
 
-import copy
 import dataclasses
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sfseg import checkpoints, devices, metrics, states
-from sfseg.affinities import WithAffinities, affinity_loss
+from sfseg.chores import Chore
 from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, World, own_device
-from sfseg.errors import NonFiniteError
-from sfseg.learning import (
-    average_weights,
-    decay_of_average,
-    is_frozen,
-    learning_rate,
-    loss_of,
-    make_optimizer,
-    pixel_weights,
-    set_learning_rate,
-    set_mode,
-)
-from sfseg.models.skeleton import EncoderDecoder
+from sfseg.learner import Learner
+from sfseg.learning import learning_rate
 from sfseg.predictor import Predictor
 from sfseg.progress import SCORES, EpochRecord, Progress, StepRecord
-from sfseg.replay import Replay
 from sfseg.samples import CPU, Patches
 from sfseg.sections import TrainingData
 from sfseg.start import identify_weights, start_network
@@ -41,7 +27,7 @@ STATE = f"state{checkpoints.SUFFIX}"
 
 
 class Trainer:
-    """A training under way: networks, optimiser, progress, and the folder that it writes to.
+    """A training under way: who learns, from what, how far it is, and the folder it writes to.
 
     Parameters
     ----------
@@ -70,25 +56,12 @@ class Trainer:
             rank=world.rank,
             processes=world.size,
         )
-        self.network, self.origin = start_network(config)
+        network, self.origin = start_network(config)
         self.teachers = [identify_weights(spec) for spec in config.teachers] or None
-        devices.place(self.network, self.device)
-        self.average = copy.deepcopy(self.network)
-        self.network = world.share(self.network)
-        self.learner = self.network
-        if config.recipe.affinity_weight:
-            self.learner = WithAffinities(cast("EncoderDecoder", self.network), seed=config.seed)
-            devices.place(self.learner, self.device)
-        self.optimizer = make_optimizer(self.learner, config.recipe, self.dtype)
-        parallel = world.parallel(self.learner)
-        self.forward = devices.compiled(parallel) if config.compile else parallel
-        records = self.device.type == "cuda" and world.size == 1
-        self.find_gradients = Replay(self._find_gradients, records=records)
-        self.update = Replay(self._update, records=records)
-        self.decay = torch.zeros((), device=self.device)
+        self.learner = Learner(network, config, self.device, self.dtype, world)
         self.next_batch: tuple[int, tuple[Tensor, Tensor]] | None = None
-        self.last_step = states.LastStep(self.learner)
         self.saved: tuple[int, int] | None = None
+        self.saving_weights = Chore()
         self.progress = Progress()
         self.started = time.monotonic()
         self.first_step = 0
@@ -158,75 +131,21 @@ class Trainer:
         NonFiniteError
             If the loss or its gradient is no longer a number. All is as after the step before.
         """
-        progress, recipe = self.progress, self.config.recipe
-        rate = learning_rate(recipe, progress.step, self.steps)
-        set_learning_rate(self.optimizer, rate)
-        self.decay.fill_(decay_of_average(recipe, progress.step))
-        set_mode(self.network, self.average, recipe, progress.step, self.steps)
-        mode = (is_frozen(recipe, progress.step, self.steps), images.shape)
-        found, gradients = self.find_gradients(
-            images.to(self.device, memory_format=torch.channels_last),
-            targets.to(self.device),
-            mode=mode,
+        progress = self.progress
+        loss = self.learner.find_gradients(
+            images, targets, progress.step, self.steps, meanwhile=self._make_next_batch
         )
-        for weight, gradient in zip(self.learner.parameters(), gradients, strict=True):
-            weight.grad = gradient  # another recording may have left its own there
-        numbers = devices.fetch(found)
-        if self.device.type == "cuda":  # which computes while the next batch is made
-            self.next_batch = (progress.step + 1, self.batch(progress.step + 1))
-        loss, norm = numbers()
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self.last_step.take_back()
-            raise NonFiniteError(
-                f"step {progress.step + 1}: expected a finite loss and gradient, "
-                f"found {loss:g} and {norm:g}",
-                hint="train anew into another --out, with --precision float32 or a lower "
-                f"--learning-rate; the state after step {progress.step} is kept",
-            )
-        with self.last_step.changing():
-            self.update(mode=mode)
+        with self.learner.last_step.changing():
+            self.learner.update()
             progress.step += 1
             progress.losses.append(loss)
-        return self._step_record(rate)
+        return self._step_record()
 
-    def _find_gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Compute the loss and the norm of its gradient, as one tensor; and the gradients."""
-        with devices.autocast(self.device, self.dtype):
-            logits = self.forward(images)
-        part = self._part_of_loss(logits.float(), targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        # Afterwards the processes hold the mean of their gradients; the sum is wanted.
-        (part * self.world.size).backward()  # type: ignore[no-untyped-call]
-        weights = list(self.learner.parameters())
-        # An infinite bound clips nothing: only the norm is wanted.
-        norm = nn.utils.clip_grad_norm_(weights, torch.inf)
-        gradients = [cast("Tensor", weight.grad) for weight in weights]
-        return torch.stack([self.world.sum(part.detach()), norm]), gradients
+    def _make_next_batch(self) -> None:
+        step = self.progress.step + 1
+        self.next_batch = (step, self.batch(step))
 
-    def _update(self) -> None:
-        """Move the weights along their gradients, and the average after them."""
-        self.optimizer.step()
-        average_weights(self.average, self.network, self.decay)
-
-    def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Compute what this process's patches add to the mean over those of all."""
-        recipe, interior = self.config.recipe, targets[:, :1]
-        of_pixels, of_patches = self._shares(interior)
-        loss = loss_of(recipe, logits[:, :1], interior) * of_pixels
-        if recipe.affinity_weight:
-            affinities = affinity_loss(logits[:, 1:], targets[:, 1:])
-            loss = loss + recipe.affinity_weight * of_patches * affinities
-        return loss
-
-    def _shares(self, interior: Tensor) -> Sequence[Tensor | float]:
-        """Tell this process's share of the weight of the pixels of all, and of their patches."""
-        if self.world.size == 1:
-            return 1.0, 1.0
-        weight = pixel_weights(self.config.recipe, interior).sum()
-        own = torch.stack([weight, torch.full_like(weight, len(interior))])
-        return (own / self.world.sum(own)).unbind()
-
-    def _step_record(self, rate: float) -> StepRecord:
+    def _step_record(self) -> StepRecord:
         progress = self.progress
         done = progress.step - self.first_step
         return StepRecord(
@@ -235,13 +154,13 @@ class Trainer:
             step=progress.step,
             steps=self.steps,
             loss=progress.losses[-1],
-            learning_rate=rate,
+            learning_rate=learning_rate(self.config.recipe, progress.step - 1, self.steps),
             best_v_rand=progress.best_v_rand,
             seconds_left=(time.monotonic() - self.started) / done * (self.steps - progress.step),
         )
 
     def finish_epoch(self, stopped: Callable[[], bool]) -> EpochRecord | None:
-        """Validate and note the epoch down; write the weights if they are the best so far.
+        """Validate and note the epoch down; write the weights if they are to be kept.
 
         Parameters
         ----------
@@ -264,14 +183,21 @@ class Trainer:
             seconds=self.seconds,
             **scores,
         )
-        best = progress.best_v_rand
-        is_best = record.v_rand is None or best is None or record.v_rand > best
-        if is_best and self.world.is_first:
-            self.save_weights(record)
-        with self.last_step.changing():  # not before the weights are safe: else they could be lost
+        if self.world.is_first and self._are_wanted(record):
+            with self.saving_weights.doing():
+                self.save_weights(record)
+        # Not before the weights are safe: else they could be lost.
+        with self.learner.last_step.changing():
             progress.history.append(record)
             progress.losses.clear()
         return record
+
+    def _are_wanted(self, record: EpochRecord) -> bool:
+        """Whether the weights of an epoch are those to keep, as far as one can tell."""
+        best = self.progress.best_v_rand
+        if record.v_rand is None:  # the last ones are, whatever comes before
+            return record.epoch == self.config.recipe.epochs or self.saving_weights.is_affordable
+        return best is None or record.v_rand > best
 
     def validate(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
         """Score the averaged network on the held-out sections, as predict and score would.
@@ -285,7 +211,7 @@ class Trainer:
             return {}
         devices.give_back_memory()  # else it would count as taken below
         input_px = self.config.recipe.input_px
-        predict = Predictor.of(self.average, self.device, self.dtype, input_px=input_px)
+        predict = Predictor.of(self.learner.average, self.device, self.dtype, input_px=input_px)
         predicted = []
         for section in self.data.validation:
             if stopped():
@@ -307,7 +233,7 @@ class Trainer:
             scores=scores,
             training={"epoch": record.epoch, **self.fingerprint},
         )
-        checkpoints.save_weights(self.weights, self.average, header, half=self.config.half)
+        checkpoints.save_weights(self.weights, self.learner.average, header, half=self.config.half)
 
     def save_state(self) -> int:
         """Make everything that going on needs durable; for any thread, at any moment.
@@ -324,14 +250,17 @@ class Trainer:
         OSError
             If the disk is full or fails. The state that was there stays.
         """
-        with self.last_step.still() as is_whole:
+        with self.learner.last_step.still() as is_whole:
             progress = dataclasses.replace(self.progress, seconds=self.seconds)
             now = (progress.step, len(progress.history))
             if is_whole and now != self.saved and self.world.is_first:
                 states.save_state(
                     self.config.out / STATE,
-                    {"learner": self.last_step.tensors(), "average": self.average.state_dict()},
-                    self.optimizer,
+                    {
+                        "learner": self.learner.last_step.tensors(),
+                        "average": self.learner.average.state_dict(),
+                    },
+                    self.learner.optimizer,
                     {
                         "config": self.fingerprint,
                         "circumstances": self.circumstances,
@@ -357,8 +286,11 @@ class Trainer:
         state = states.read_state(self.config.out / STATE)
         state.refuse_other(self.fingerprint)
         progress = Progress.of(state)
-        with self.last_step.changing():
-            state.restore({"learner": self.learner, "average": self.average}, self.optimizer)
+        with self.learner.last_step.changing():
+            state.restore(
+                {"learner": self.learner.whole, "average": self.learner.average},
+                self.learner.optimizer,
+            )
             self.progress = progress
         self.first_step = progress.step
         self.saved = (progress.step, len(progress.history))

@@ -1,5 +1,6 @@
 """`sfseg bench`: its figures fit together; how large they are is the machine's business."""
 
+import dataclasses
 import json
 import re
 
@@ -18,7 +19,7 @@ from sfseg.engines import vino
 from sfseg.errors import DeviceError, MissingExtraError, OptionError, UnknownNameError
 from sfseg.models import ARCHITECTURES, build
 from sfseg.models.cost import count_flop
-from sfseg.recipes import DEFAULT
+from sfseg.recipes import DEFAULT, THESIS
 
 CPU = torch.device("cpu")
 KEYS = ["config", "machine", "rates", "rows", "end_to_end", "training"]
@@ -62,7 +63,7 @@ def test_json_has_everything_in_one_object(found):
         "repeats": 1,
         "device": "cpu",
         "train": False,
-        "patch_px": 256,
+        "recipe": dataclasses.asdict(DEFAULT),
     }
     assert figures["machine"]["threads"] == torch.get_num_threads()
     assert figures["machine"]["gpu"] is None
@@ -215,12 +216,25 @@ def test_the_figures_of_training_are_those_of_its_seconds(trained):
         assert row["percent_of_matmul"] == pytest.approx(100 * row["tflops"] / best)
         assert row["times_plain"] == pytest.approx(plain["seconds"] / row["seconds"])
         assert 0 <= row["percent_waiting"] < 100
+        assert row["schedule_seconds"] == pytest.approx(3456 * row["seconds"])
+
+
+def test_the_steps_of_another_recipe_are_measured_as_it_describes_them():
+    recipe = dataclasses.replace(THESIS, input_px=32)
+    config = BenchConfig(archs=("sfnet",), repeats=1, device="cpu", train=True, recipe=recipe)
+    for row in bench(config).training:
+        assert (row.batch_size, row.side_px) == (2, 32)
+        assert row.schedule_steps == 28_800  # section 4.1 of the thesis, 24 sections
+        assert row.schedule_seconds == pytest.approx(28_800 * row.seconds)
 
 
 def test_the_table_of_training_has_a_line_for_each_way(trained):
     rows = [TrainingRow(**row) for row in trained[0]["training"]]
     title, head, *lines = format_training(rows)
-    assert title == "a training step on 4 patches of 32x32"
+    assert title == (
+        "a training step on 4 times 32x32 (recipe default, changed: patch_px); "
+        "whole: its 3456 steps on 24 sections"
+    )
     assert [line.split()[:3] for line in lines] == [
         [row.arch, row.engine, row.precision] for row in rows
     ]
@@ -241,7 +255,7 @@ def test_options_that_cannot_be_are_refused_with_a_hint(wrong):
     result = run(*wrong)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.startswith(f"error: {wrong[0][2:]}")
+    assert result.stderr.startswith(("error: recipe default", f"error: {wrong[0][2:]}"))
     assert "\nhint: " in result.stderr
 
 

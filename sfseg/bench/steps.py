@@ -21,7 +21,7 @@ from sfseg.models import build
 from sfseg.models.cost import count_flop
 from sfseg.progress import StepRecord
 from sfseg.rates import Arithmetic, Rates, measure, precisions
-from sfseg.recipes import DEFAULT, Recipe
+from sfseg.recipes import Recipe
 from sfseg.samples import Patches
 from sfseg.sections import Section, TrainingData
 from sfseg.tissue import make_tissue
@@ -36,6 +36,9 @@ WARM_STEPS = 3
 
 SECTIONS, VISITS = 8, 1000
 """Enough that no epoch ends while steps are counted."""
+
+SCHEDULE_SECTIONS = 24
+"""The training sections of ISBI 2012, 1-24."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ class TrainingRow:
         and with ``--compile``, its patches cut and augmented on the way.
     precision : {'float32', 'bf16'}
         Arithmetic of the convolutions.
-    batch_size, patch_px : int
-        Patches in a step, and their side.
+    recipe : str
+        Its name.
+    batch_size, side_px : int
+        Patches or whole sections in a step, and their side.
     seconds : float
         From the end of a step to the end of the next; the median.
     steps : int
@@ -70,13 +75,18 @@ class TrainingRow:
         Seconds of plain over these.
     percent_waiting : float
         Share of the time that lies between steps, mostly to make the next batch.
+    schedule_steps : int
+        Steps of the whole training that the recipe describes, of `SCHEDULE_SECTIONS` sections.
+    schedule_seconds : float
+        What they take at this pace; validation and saving come on top.
     """
 
     arch: str
     engine: Literal["plain"] | EngineName
     precision: Arithmetic
+    recipe: str
     batch_size: int
-    patch_px: int
+    side_px: int
     seconds: float
     steps: int
     steps_s: float
@@ -86,6 +96,8 @@ class TrainingRow:
     percent_of_matmul: float
     times_plain: float
     percent_waiting: float
+    schedule_steps: int
+    schedule_seconds: float
 
 
 def measure_training(
@@ -100,7 +112,7 @@ def measure_training(
     Parameters
     ----------
     config : BenchConfig
-        Architectures, patch and how many steps.
+        Architectures, recipe and how many steps.
     engines : sequence of str
         Eager, compiled or both.
     device : torch.device
@@ -118,10 +130,10 @@ def measure_training(
     Raises
     ------
     OptionError
-        If the networks cannot take patches of that side.
+        If a recipe is not to be had.
     """
-    recipe = dataclasses.replace(DEFAULT, patch_px=config.patch_px, visits=VISITS, epochs=1)
-    side_px = 2 * config.patch_px
+    recipe = dataclasses.replace(config.recipe, visits=VISITS, epochs=1)
+    side_px = recipe.input_px or 2 * recipe.side_px
     sections = zip(*make_tissue((SECTIONS, side_px, side_px)), strict=True)
     data = TrainingData(tuple(Section(*pair) for pair in sections), (), None, "synthetic tissue")
     plain: dict[str, _Laps] = {}
@@ -131,11 +143,11 @@ def measure_training(
         plain[arch] = _Laps("plain", "float32", timing.seconds, timing.passes, percent_waiting=0)
     rows = []
     for arch in config.archs:
-        rows.append(_row(arch, plain[arch], plain[arch], recipe, rates))
+        rows.append(_row(arch, plain[arch], plain[arch], config.recipe, rates))
         for engine in engines:
             report(f"measuring {arch}: steps of sfseg train, by {engine}")
             laps = _our_laps(arch, engine, data, recipe, device, config.repeats)
-            rows.append(_row(arch, laps, plain[arch], recipe, rates))
+            rows.append(_row(arch, laps, plain[arch], config.recipe, rates))
     return tuple(rows)
 
 
@@ -152,16 +164,17 @@ class _Laps:
 
 def _row(arch: str, laps: _Laps, plain: _Laps, recipe: Recipe, rates: Rates) -> TrainingRow:
     """Relate what was measured to the machine and to plain."""
-    patch_px = recipe.patch_px or 0
-    pixels = recipe.batch_size * patch_px**2
+    pixels = recipe.batch_size * recipe.side_px**2
     flop = PASSES * count_flop(build(arch).eval(), pixels)
     tflops = flop / laps.seconds / 1e12
+    steps = recipe.steps_of_epoch(SCHEDULE_SECTIONS) * recipe.epochs
     return TrainingRow(
         arch,
         laps.engine,
         laps.precision,
+        recipe.name,
         recipe.batch_size,
-        patch_px,
+        recipe.side_px,
         laps.seconds,
         laps.steps,
         steps_s=1 / laps.seconds,
@@ -171,6 +184,8 @@ def _row(arch: str, laps: _Laps, plain: _Laps, recipe: Recipe, rates: Rates) -> 
         percent_of_matmul=100 * tflops / rates.best_tflops,
         times_plain=plain.seconds / laps.seconds,
         percent_waiting=laps.percent_waiting,
+        schedule_steps=steps,
+        schedule_seconds=steps * laps.seconds,
     )
 
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import give, say
+from sfseg.cli.console import format_time, give, say
 from sfseg.cli.options import DeviceOption
 from sfseg.config import BenchConfig
+from sfseg.recipes import RECIPES, find_recipe
 from sfseg.terms import describe_shape
 
 if TYPE_CHECKING:
@@ -38,9 +39,15 @@ def bench(
     train: Annotated[
         bool, typer.Option("--train", help="Measure training steps instead of predictions.")
     ] = False,
+    recipe: Annotated[
+        str, typer.Option(help="With --train: " + ", ".join(RECIPES) + ".")
+    ] = DEFAULTS.recipe.name,
     patch: Annotated[
-        int, typer.Option(help="With --train: side of a patch in pixels.")
-    ] = DEFAULTS.patch_px,
+        int | None,
+        typer.Option(
+            min=32, help="With --train: side of patches in pixels. [default: the recipe's]"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure how fast the networks run on this machine, in about a minute.
@@ -58,7 +65,7 @@ def bench(
         repeats=repeats,
         device=device,
         train=train,
-        patch_px=patch,
+        recipe=find_recipe(recipe).changed(patch_px=patch),
     )
     result = verb.bench(config, report=say)
     give(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))
@@ -73,15 +80,17 @@ def format_table(result: "BenchResult") -> str:
 
 def format_training(rows: "Sequence[TrainingRow]") -> list[str]:
     """Lay the training steps out."""
-    batch, side = rows[0].batch_size, rows[0].patch_px
+    one = rows[0]
     return [
-        f"a training step on {batch} patches of {side}x{side}",
+        f"a training step on {one.batch_size} times {one.side_px}x{one.side_px} (recipe "
+        f"{one.recipe}); whole: its {one.schedule_steps} steps on 24 sections",
         f"{'':11}{'engine':10}{'precision':10}{'seconds':>9}{'steps/s':>9}{'Mpx/s':>9}"
-        f"{'TFLOP/s':>9}{'of matmul':>11}{'x plain':>9}{'waiting':>10}{'steps':>8}",
+        f"{'TFLOP/s':>9}{'of matmul':>11}{'x plain':>9}{'waiting':>10}{'steps':>8}{'whole':>12}",
         *(
             f"{row.arch:11}{row.engine:10}{row.precision:10}{row.seconds:9.4f}{row.steps_s:9.2f}"
             f"{row.megapixels_s:9.2f}{row.tflops:9.3f}{row.percent_of_matmul:9.1f} %"
             f"{row.times_plain:9.2f}{row.percent_waiting:8.1f} %{row.steps:8}"
+            f"{format_time(row.schedule_seconds):>12}"
             for row in rows
         ),
     ]

@@ -1,9 +1,8 @@
 """`sfseg train`: a network from a dataset or the user's own stacks."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -125,8 +124,7 @@ def train(
     config = TrainConfig(
         out=out or default_folder(arch, dataset, images),
         arch=arch,
-        recipe=make_recipe(
-            recipe or default_recipe(init, teacher).name,
+        recipe=(find_recipe(recipe) if recipe else default_recipe(init, teacher)).changed(
             epochs=epochs,
             batch_size=batch_size,
             patch_px=patch,
@@ -162,15 +160,6 @@ def train(
         say(describe_stop(result.step))
         raise typer.Exit(stop.exit_code)
     give(result.weights)
-
-
-def make_recipe(name: str, **overrides: Any) -> Recipe:
-    """Change what was given; the name that the weights keep tells what."""
-    given = {field: value for field, value in overrides.items() if value is not None}
-    if given:
-        changed = f"{name}, changed: {', '.join(given)}"
-        return dataclasses.replace(find_recipe(name), name=changed, **given)
-    return find_recipe(name)
 
 
 def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:

@@ -1,6 +1,5 @@
 """The runs of a comparison: each is one network, trained and tested."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,8 +60,7 @@ def training_of(run: Run, config: CompareConfig, *, resume: bool) -> TrainConfig
     """
     recipe = config.recipe
     if config.epochs != recipe.epochs:
-        name = f"{recipe.name}, changed: epochs"
-        recipe = dataclasses.replace(recipe, name=name, epochs=config.epochs)
+        recipe = recipe.changed(epochs=config.epochs)
     return TrainConfig(
         out=config.out / run.name,
         arch=run.arch,

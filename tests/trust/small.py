@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sfseg import (  # noqa: F401
     checkpoints,
+    chores,
     cli,
     datasets,
     fetch,
@@ -19,7 +20,6 @@ from sfseg import (  # noqa: F401
     plots,
     predict,
     prediction,
-    saving,
     train,
 )
 from sfseg.catalogue import DataFile, Dataset, Part
@@ -82,7 +82,7 @@ class World:
                 (datasets, "DATASETS", {**datasets.DATASETS, "toy": self.dataset}),
                 (plots, "write_curves", _write_plainly),
                 (prediction, "FLUSH_S", 0),
-                (saving, "SAVING_SHARE", 1e9),
+                (chores, "SHARE", 1e9),
                 (zarr_out, "_CHUNK_PX", 16),
                 (zarr_out, "_SHARD_BYTES", 2**12),
                 (zarr_out, "_SMALLEST_PX", 64),
