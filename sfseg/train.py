@@ -30,8 +30,8 @@ class TrainResult:
     Attributes
     ----------
     weights : Path
-        The weights file: of the best epoch, or of the last where nothing is held out. It is not
-        there yet if the training was stopped in its first epoch.
+        The weights file: of the best epoch, or of the last where nothing is held out; of one not
+        long before it where such a training was stopped, and not there yet in its first epoch.
     history : tuple of EpochRecord
         One record an epoch.
     finished : bool
