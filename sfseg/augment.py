@@ -21,6 +21,10 @@ ELASTIC_SPACING_PX = 32
 INTERPOLATION = ("bicubic", "bilinear", "nearest")
 """Of the image, of its labels, and of the numbers of the cells."""
 
+LITTLE_NOISE, MUCH_NOISE = 0.25, 1.0
+"""Standard deviations of noise, relative to that of the section: no more than the first in seven
+patches of ten, between the two in the others, as a fast scan has it."""
+
 NO_BLUR_PX = 1e-3
 """A Gaussian this narrow has a weight of 1 in the middle and of 0 elsewhere."""
 
@@ -135,7 +139,9 @@ def draw(patch_px: int, rng: np.random.Generator) -> Change:
         contrast=np.exp(rng.uniform(-0.35, 0.35)),
         brightness=rng.normal(0, 0.25),
         shade=rng.normal(0, rng.uniform(0, 0.3), (1, points, points)),
-        noise=rng.uniform(0, 0.25),
+        noise=rng.uniform(
+            *((0, LITTLE_NOISE) if rng.random() < 0.7 else (LITTLE_NOISE, MUCH_NOISE))
+        ),
         noise_seed=int(rng.integers(2**63)),
     )
 
