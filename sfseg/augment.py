@@ -22,8 +22,8 @@ INTERPOLATION = ("bicubic", "bilinear", "nearest")
 """Of the image, of its labels, and of the numbers of the cells."""
 
 LITTLE_NOISE, MUCH_NOISE = 0.25, 1.0
-"""Standard deviations of noise, relative to that of the section: no more than the first in seven
-patches of ten, between the two in the others, as a fast scan has it."""
+"""Standard deviations of noise, relative to that of the section: no more than the first, or, as a
+fast scan has it, between the two."""
 
 NO_BLUR_PX = 1e-3
 """A Gaussian this narrow has a weight of 1 in the middle and of 0 elsewhere."""
@@ -110,7 +110,7 @@ class Change:
     noise_seed: int
 
 
-def draw(patch_px: int, rng: np.random.Generator) -> Change:
+def draw(patch_px: int, rng: np.random.Generator, *, noisy_share: float = 0.0) -> Change:
     """Draw what is done to a patch.
 
     Parameters
@@ -119,6 +119,8 @@ def draw(patch_px: int, rng: np.random.Generator) -> Change:
         Side of the patch.
     rng : numpy.random.Generator
         Source of all randomness.
+    noisy_share : float
+        How probable it is that the patch becomes very noisy.
 
     Returns
     -------
@@ -139,11 +141,15 @@ def draw(patch_px: int, rng: np.random.Generator) -> Change:
         contrast=np.exp(rng.uniform(-0.35, 0.35)),
         brightness=rng.normal(0, 0.25),
         shade=rng.normal(0, rng.uniform(0, 0.3), (1, points, points)),
-        noise=rng.uniform(
-            *((0, LITTLE_NOISE) if rng.random() < 0.7 else (LITTLE_NOISE, MUCH_NOISE))
-        ),
+        noise=_draw_noise(rng, noisy_share),
         noise_seed=int(rng.integers(2**63)),
     )
+
+
+def _draw_noise(rng: np.random.Generator, noisy_share: float) -> float:
+    if noisy_share and rng.random() < noisy_share:
+        return rng.uniform(LITTLE_NOISE, MUCH_NOISE)
+    return rng.uniform(0, LITTLE_NOISE)
 
 
 def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> Tensor:

@@ -60,6 +60,8 @@ class Recipe:
     augmentation : {'none', 'eightfold', 'full'}
         Nothing; each of the eight orientations once in eight visits; or a random orientation with
         rotation, scale, elastic warp and intensity.
+    noisy_share : float
+        Share of the patches to which the augmentation 'full' adds the noise of a fast scan.
     ema_decay : float
         Weights are averaged over about 1 / (1 - decay) steps; 0 = the last ones as they are.
     frozen_share : float
@@ -85,6 +87,7 @@ class Recipe:
     weight_decay: float
     schedule: Literal["constant", "one_cycle"]
     augmentation: Augmentation
+    noisy_share: float
     ema_decay: float
     frozen_share: float
     validation_share: float
@@ -148,6 +151,7 @@ THESIS = Recipe(
     weight_decay=0.0,
     schedule="constant",
     augmentation="eightfold",
+    noisy_share=0.0,
     ema_decay=0.0,
     frozen_share=0.0,
     validation_share=0.0,
@@ -177,6 +181,7 @@ DEFAULT = Recipe(
     weight_decay=0.01,
     schedule="one_cycle",
     augmentation="full",
+    noisy_share=0.0,
     ema_decay=0.99,
     frozen_share=0.125,
     validation_share=0.125,
@@ -190,10 +195,12 @@ interior and membranes part at 0.5. The last steps learn with the statistics tha
 Affinities make gaps in membranes count; Muon learns about twice as fast as AdamW, and further.
 """
 
-FINETUNE = dataclasses.replace(DEFAULT, name="finetune", epochs=6, learning_rate=5e-4)
+FINETUNE = dataclasses.replace(
+    DEFAULT, name="finetune", epochs=6, learning_rate=5e-4, noisy_share=0.3
+)
 """For weights that know membranes already: a single short cycle to a quarter of the rate."""
 
-STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=90)
+STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=90, noisy_share=0.3)
 """For sections with labels and others marked by teachers; as many steps as `DEFAULT`."""
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(

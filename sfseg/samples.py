@@ -111,7 +111,9 @@ class Patches:
     ) -> tuple[Tensor, Tensor]:
         """Warp pairs and change the intensity of their images."""
         side_px = self._recipe.patch_px or pairs[0].shape[-1]
-        changes = [augment.draw(side_px, rng) for rng in draws]
+        changes = [
+            augment.draw(side_px, rng, noisy_share=self._recipe.noisy_share) for rng in draws
+        ]
         batch = augment.warp(pairs, changes, side_px)
         return augment.change_intensity(batch[:, :1], changes), batch[:, 1:]
 
