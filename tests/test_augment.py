@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,22 @@ def test_the_same_generator_state_gives_the_same_patch(pair):
 
     assert torch.equal(patch(1), patch(1))
     assert not torch.equal(patch(1), patch(2))
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 1])
+def test_so_many_patches_are_very_noisy_as_the_recipe_says(share):
+    rng = np.random.default_rng(0)
+    noise = np.array([augment.draw(32, rng, noisy_share=share).noise for _ in range(400)])
+    assert np.mean(noise > augment.LITTLE_NOISE) == pytest.approx(share, abs=0.05)
+    assert noise.max() < (augment.MUCH_NOISE if share else augment.LITTLE_NOISE)
+
+
+def test_the_noise_of_a_patch_is_that_of_its_change():
+    changes = draws(4, 64)
+    noisy = [dataclasses.replace(change, noise=noise) for change in changes for noise in (0, 0.8)]
+    images = augment.change_intensity(torch.zeros(8, 1, 64, 64), noisy)
+    for still, shaken in zip(images[::2], images[1::2], strict=True):
+        assert (shaken - still).std() == pytest.approx(0.8, rel=0.05)
 
 
 def test_intensity_is_changed_without_moving_anything(pair):
