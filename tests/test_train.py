@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg import checkpoints
+from sfseg import checkpoints, chores
 from sfseg.config import TrainConfig
 from sfseg.errors import DeviceError, OptionError, OutputExistsError
 from sfseg.learning import average_weights, decay_of_average, learning_rate, loss_of
@@ -59,6 +59,21 @@ def test_a_training_leaves_weights_history_curves_and_configuration(config):
     assert (config.out / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [type(r) for r in records] == [StepRecord, StepRecord, EpochRecord] * 3
     assert not list(config.out.glob("*.part"))
+
+
+def test_without_validation_the_weights_are_those_of_the_last_epoch(config, monkeypatch):
+    """However little time there is to write them; of those before, only what there is time for."""
+    monkeypatch.setattr(chores, "SHARE", 0)
+    written = []
+
+    def look(record):
+        if isinstance(record, EpochRecord):
+            header = checkpoints.load_header(str(config.out / checkpoints.WEIGHTS_NAME))
+            written.append(header.training["epoch"])
+
+    result = train(dataclasses.replace(config, validation="none"), report=look)
+    assert written == [1, 1, 3]
+    assert checkpoints.load_header(str(result.weights)).scores == {}
 
 
 def test_a_folder_with_a_training_is_not_overwritten(config):
