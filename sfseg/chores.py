@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 SHARE = 0.05
-"""A chore takes no more than this share of the time, however long it takes and short the epochs."""
+"""Each takes no more than this share of the time, however long it takes and short the epochs."""
 
 
 class Chore:

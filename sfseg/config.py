@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sfseg.errors import OptionError
-from sfseg.recipes import DEFAULT, Recipe, check_choices
+from sfseg.recipes import DEFAULT, STUDENT, Recipe, check_choices
 from sfseg.terms import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
@@ -190,7 +190,7 @@ class BenchConfig:
     train : bool
         Measure the steps of a training instead of predictions.
     recipe : Recipe
-        That of the training.
+        That of the training; not `STUDENT`.
     """
 
     archs: tuple[str, ...] = ("sfnet", "unet", "fusionnet")
@@ -219,6 +219,11 @@ class BenchConfig:
             raise OptionError(
                 "engines: expected torch or compile for training, found openvino",
                 hint="--train --engine torch",
+            )
+        if self.recipe.is_a(STUDENT):
+            raise OptionError(
+                f"recipe {self.recipe.name}: expected one that learns from labels alone",
+                hint="--recipe default, whose steps are the same",
             )
         if self.side_px < 16 or self.side_px % 16:
             raise OptionError(

@@ -47,14 +47,16 @@ class Learner:
 
     Attributes
     ----------
-    whole : torch.nn.Module
-        The network with all that learns with it: its affinities, where the recipe has any.
+    network : torch.nn.Module
+        The network.
+    with_heads : torch.nn.Module
+        The network with all that learns beside it: its affinities, where the recipe has any.
     average : torch.nn.Module
         The network with the averaged weights, which are those that are wanted.
     optimizer : torch.optim.Optimizer
-        Over all parameters of `whole`.
+        Over all parameters of `with_heads`.
     last_step : LastStep
-        Keeps `whole` as the last finished step left it.
+        Keeps `with_heads` as the last finished step left it.
     """
 
     def __init__(
@@ -67,20 +69,21 @@ class Learner:
     ) -> None:
         devices.place(network, device)
         self.average = copy.deepcopy(network)
-        self.whole = self._network = world.share(network)
+        self.network = world.share(network)
+        self.with_heads: nn.Module = self.network
         self._recipe = config.recipe
         if config.recipe.affinity_weight:
-            self.whole = WithAffinities(cast("EncoderDecoder", self._network), seed=config.seed)
-            devices.place(self.whole, device)
-        self.optimizer = make_optimizer(self.whole, config.recipe, dtype)
-        self.last_step = LastStep(self.whole)
-        parallel = world.parallel(self.whole)
+            self.with_heads = WithAffinities(cast("EncoderDecoder", self.network), seed=config.seed)
+            devices.place(self.with_heads, device)
+        self.optimizer = make_optimizer(self.with_heads, config.recipe, dtype)
+        self.last_step = LastStep(self.with_heads)
+        parallel = world.parallel(self.with_heads)
         self._forward = devices.compiled(parallel) if config.compile else parallel
         self._device, self._dtype, self._world = device, dtype, world
         self._decay = torch.zeros((), device=device)
         records = device.type == "cuda" and world.size == 1
-        self._gradients = Replay(self._compute_gradients, records=records)
-        self._move = Replay(self._move_weights, records=records)
+        self._replayed_gradients = Replay(self._compute_gradients, records=records)
+        self._replayed_move = Replay(self._move_weights, records=records)
         self._mode: Hashable = None
 
     def find_gradients(
@@ -90,7 +93,7 @@ class Learner:
         step: int,
         steps: int,
         *,
-        meanwhile: Callable[[], None] = lambda: None,
+        meanwhile: Callable[[], None],
     ) -> float:
         """Compute the loss of a batch and its gradients, for `update`.
 
@@ -115,14 +118,14 @@ class Learner:
         """
         set_learning_rate(self.optimizer, learning_rate(self._recipe, step, steps))
         self._decay.fill_(decay_of_average(self._recipe, step))
-        set_mode(self._network, self.average, self._recipe, step, steps)
+        set_mode(self.network, self.average, self._recipe, step, steps)
         self._mode = (is_frozen(self._recipe, step, steps), images.shape)
-        found, gradients = self._gradients(
+        found, gradients = self._replayed_gradients(
             images.to(self._device, memory_format=torch.channels_last),
             targets.to(self._device),
             mode=self._mode,
         )
-        for weight, gradient in zip(self.whole.parameters(), gradients, strict=True):
+        for weight, gradient in zip(self.with_heads.parameters(), gradients, strict=True):
             weight.grad = gradient  # another recording may have left its own there
         numbers = devices.fetch(found)
         if self._device.type == "cuda":
@@ -139,8 +142,8 @@ class Learner:
         return loss
 
     def update(self) -> None:
-        """Move the weights along their gradients, and the average after them; in `changing`."""
-        self._move(mode=self._mode)
+        """Move the weights and their average, after `find_gradients`, in `LastStep.changing`."""
+        self._replayed_move(mode=self._mode)
 
     def _compute_gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Compute the loss and the norm of its gradient, as one tensor; and the gradients."""
@@ -150,7 +153,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         # Afterwards the processes hold the mean of their gradients; the sum is wanted.
         (part * self._world.size).backward()  # type: ignore[no-untyped-call]
-        weights = list(self.whole.parameters())
+        weights = list(self.with_heads.parameters())
         # An infinite bound clips nothing: only the norm is wanted.
         norm = nn.utils.clip_grad_norm_(weights, torch.inf)
         gradients = [cast("Tensor", weight.grad) for weight in weights]
@@ -158,7 +161,7 @@ class Learner:
 
     def _move_weights(self) -> None:
         self.optimizer.step()
-        average_weights(self.average, self._network, self._decay)
+        average_weights(self.average, self.network, self._decay)
 
     def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Compute what this process's patches add to the mean over those of all."""

@@ -104,7 +104,7 @@ class Recipe:
         if self.side_px % 16 or self.side_px < 32:
             raise OptionError(
                 f"recipe {self.name}: expected patches or sections whose side is a multiple of 16 "
-                f"from 32 on, found {self.side_px or None}",
+                f"from 32 on, found {self.patch_px or self.input_px}",
                 hint="--patch 256",
             )
 
@@ -125,8 +125,7 @@ class Recipe:
         given = {field: value for field, value in values.items() if value is not None}
         if not given:
             return self
-        joint = ", " if _CHANGED in self.name else _CHANGED
-        name = f"{self.name}{joint}{', '.join(given)}"
+        name = f"{self.name}{_CHANGED}{', '.join(given)}"
         return dataclasses.replace(self, name=name, **given)  # type: ignore[arg-type]
 
     def is_a(self, recipe: "Recipe") -> bool:
@@ -198,10 +197,10 @@ Affinities make gaps in membranes count; Muon learns about twice as fast as Adam
 FINETUNE = dataclasses.replace(
     DEFAULT, name="finetune", epochs=6, learning_rate=5e-4, noisy_share=0.3
 )
-"""For weights that know membranes already: a single short cycle to a quarter of the rate."""
+"""For weights that know membranes already: a short cycle to a quarter of the rate, with noise."""
 
 STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=90, noisy_share=0.3)
-"""For sections with labels and others marked by teachers; as many steps as `DEFAULT`."""
+"""For sections with labels and others marked by teachers; as long as `DEFAULT`, with noise."""
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {r.name: r for r in (DEFAULT, FINETUNE, STUDENT, THESIS, THESIS_PIRIFORM)}

@@ -30,8 +30,8 @@ class TrainResult:
     Attributes
     ----------
     weights : Path
-        The weights file: of the best epoch, or of the last where nothing is held out; of one not
-        long before it where such a training was stopped, and not there yet in its first epoch.
+        The weights file: of the best epoch where sections are held out, else of the last, or of
+        some epoch before it if the training was stopped. Not there if that was in its first epoch.
     history : tuple of EpochRecord
         One record an epoch.
     finished : bool

@@ -183,7 +183,7 @@ class Trainer:
             seconds=self.seconds,
             **scores,
         )
-        if self.world.is_first and self._are_wanted(record):
+        if self.world.is_first and self._keeps_weights_of(record):
             with self.saving_weights.doing():
                 self.save_weights(record)
         # Not before the weights are safe: else they could be lost.
@@ -192,8 +192,8 @@ class Trainer:
             progress.losses.clear()
         return record
 
-    def _are_wanted(self, record: EpochRecord) -> bool:
-        """Whether the weights of an epoch are those to keep, as far as one can tell."""
+    def _keeps_weights_of(self, record: EpochRecord) -> bool:
+        """Whether to write the weights of an epoch."""
         best = self.progress.best_v_rand
         if record.v_rand is None:  # the last ones are, whatever comes before
             return record.epoch == self.config.recipe.epochs or self.saving_weights.is_affordable
@@ -288,7 +288,7 @@ class Trainer:
         progress = Progress.of(state)
         with self.learner.last_step.changing():
             state.restore(
-                {"learner": self.learner.whole, "average": self.learner.average},
+                {"learner": self.learner.with_heads, "average": self.learner.average},
                 self.learner.optimizer,
             )
             self.progress = progress

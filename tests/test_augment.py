@@ -55,7 +55,7 @@ def test_the_same_generator_state_gives_the_same_patch(pair):
 
 
 @pytest.mark.parametrize("share", [0, 0.3, 1])
-def test_so_many_patches_are_very_noisy_as_the_recipe_says(share):
+def test_so_many_patches_are_very_noisy_as_asked_for(share):
     rng = np.random.default_rng(0)
     noise = np.array([augment.draw(32, rng, noisy_share=share).noise for _ in range(2000)])
     assert np.mean(noise > augment.LITTLE_NOISE) == pytest.approx(share, abs=0.04)

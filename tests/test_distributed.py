@@ -64,13 +64,13 @@ def learn(folder, dtype, world):
     with pytest.MonkeyPatch.context() as patch:
         network = models.build("sfnet", seed=0).to(dtype)
         patch.setattr(trainer, "start_network", lambda _: (network, None))
-        learner = trainer.Trainer(config, data, world)
+        training = trainer.Trainer(config, data, world)
     losses = []
-    for step in range(learner.steps):
-        images, targets = learner.batch(step)
-        losses.append(learner.take_step(images.to(dtype), targets).loss)
-    learner.save_state()
-    return losses, dict(learner.network.state_dict())
+    for step in range(training.steps):
+        images, targets = training.batch(step)
+        losses.append(training.take_step(images.to(dtype), targets).loss)
+    training.save_state()
+    return losses, dict(training.learner.network.state_dict())
 
 
 def work(folder):

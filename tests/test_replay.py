@@ -70,7 +70,7 @@ def test_a_network_learns_the_same_from_replayed_steps(tissue, tmp_path, recipe)
     def learnt(*, records):
         config = TrainConfig(tmp_path, "sfnet", recipe, device="cuda", precision="float32")
         trainer = Trainer(config, data)
-        for replay in (trainer.learner._gradients, trainer.learner._move):
+        for replay in (trainer.learner._replayed_gradients, trainer.learner._replayed_move):
             assert replay._records
             replay._records = records
         return [trainer.take_step(*trainer.batch(step)).loss for step in range(trainer.steps)]

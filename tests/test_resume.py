@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg import checkpoints, learning, locks, models, saving, states, trainer
+from sfseg import checkpoints, chores, learner, learning, locks, models, saving, states, trainer
 from sfseg import train as verb
 from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.cli import stop as cli_stop
@@ -154,7 +154,7 @@ def test_a_training_stopped_after_any_step_ends_like_an_uninterrupted_one(config
 @pytest.mark.parametrize(
     ("call", "where", "name", "after", "step"),
     [
-        (3, trainer, "loss_of", False, 2),  # in the midst of the third step
+        (3, learner, "loss_of", False, 2),  # in the midst of the third step
         (1, Trainer, "validate", False, 2),
         (1, checkpoints, "save_weights", True, 2),  # weights written, epoch not noted down
         (1, saving, "write_history", False, 2),
@@ -174,7 +174,7 @@ def test_an_interrupt_anywhere_loses_no_finished_step(
 
 def test_a_step_that_broke_off_in_its_update_is_not_saved(config, whole, monkeypatch):
     with monkeypatch.context() as patched:
-        fail_at(patched, 4, trainer, "average_weights", KeyboardInterrupt())
+        fail_at(patched, 4, learner, "average_weights", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(config)
     assert step_of(config.out) == 2  # of the first epoch's end
@@ -182,7 +182,7 @@ def test_a_step_that_broke_off_in_its_update_is_not_saved(config, whole, monkeyp
     require_same_end(whole, config.out)
 
 
-@pytest.mark.parametrize(("where", "name"), [(trainer, "loss_of"), (Trainer, "validate")])
+@pytest.mark.parametrize(("where", "name"), [(learner, "loss_of"), (Trainer, "validate")])
 def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
     config, whole, monkeypatch, where, name
 ):
@@ -247,6 +247,20 @@ def test_on_the_gpu_a_stopped_training_goes_on(config, whole, precision):
 # --- what cannot go on
 
 
+def test_weights_that_a_stop_left_behind_are_those_of_the_last_epoch_in_the_end(
+    config, monkeypatch
+):
+    def epoch(result):
+        return checkpoints.load_header(str(result.weights)).training["epoch"]
+
+    monkeypatch.setattr(chores, "SHARE", 0)  # after the first epoch there is no time for them
+    recipe = dataclasses.replace(TINY, epochs=3)
+    config = dataclasses.replace(config, recipe=recipe, validation="none")
+    result = train(config, **stop_after(7))  # an epoch has three steps
+    assert (len(result.history), epoch(result)) == (2, 1)
+    assert epoch(go_on(config)) == 3
+
+
 def test_a_loss_that_is_no_number_keeps_the_state_of_the_step_before(config, data, monkeypatch):
     def loss_that_breaks(*args):
         loss_that_breaks.calls += 1
@@ -254,7 +268,7 @@ def test_a_loss_that_is_no_number_keeps_the_state_of_the_step_before(config, dat
 
     loss_that_breaks.calls = 0
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "loss_of", loss_that_breaks)
+        patched.setattr(learner, "loss_of", loss_that_breaks)
         with pytest.raises(NonFiniteError, match=r"step 4: .*\n.*state after step 3 is kept"):
             train(config)
     other = own_config(data, config.out.with_name("other"))
@@ -270,7 +284,7 @@ def test_what_broke_a_training_is_told_before_what_kept_its_state_from_being_sav
     def fails(*_):
         raise OutputError("state.safetensors: expected room on the disk, found none")
 
-    monkeypatch.setattr(trainer, "loss_of", lambda *args: learning.loss_of(*args) * np.nan)
+    monkeypatch.setattr(learner, "loss_of", lambda *args: learning.loss_of(*args) * np.nan)
     monkeypatch.setattr(trainer.Trainer, "save_state", fails)
     with pytest.raises(NonFiniteError, match="step 1: ") as error:
         train(config)

@@ -26,6 +26,20 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step_alone(sections):
     assert not torch.equal(one.batch(2, 1)[0], one.batch(3, 1)[0])
 
 
+def test_the_recipe_s_noise_reaches_the_images_and_nothing_else(sections):
+    still, noisy = (
+        Patches(sections, dataclasses.replace(SMALL, visits=24, noisy_share=share), seed=0)
+        for share in (0, 1)
+    )
+    roughness = []
+    for patches in (still, noisy):
+        images = torch.cat([patches.batch(0, step)[0] for step in range(4)])
+        roughness.append(images.diff(dim=-1).square().mean())
+    assert roughness[1] > 2 * roughness[0]
+    for step in range(4):
+        assert torch.equal(still.batch(0, step)[1], noisy.batch(0, step)[1])
+
+
 def test_an_epoch_visits_each_section_as_often_as_the_recipe_says(sections):
     marked = [
         Section(np.zeros_like(s.image), np.full_like(s.labels, 60 * i))

@@ -9,7 +9,7 @@ import typer
 from sfseg.cli.console import format_time, give, say
 from sfseg.cli.options import DeviceOption
 from sfseg.config import BenchConfig
-from sfseg.recipes import RECIPES, find_recipe
+from sfseg.recipes import find_recipe
 from sfseg.terms import describe_shape
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def bench(
         bool, typer.Option("--train", help="Measure training steps instead of predictions.")
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="With --train: " + ", ".join(RECIPES) + ".")
+        str, typer.Option(help="With --train: default, finetune, thesis or thesis-piriform.")
     ] = DEFAULTS.recipe.name,
     patch: Annotated[
         int | None,
@@ -80,10 +80,13 @@ def format_table(result: "BenchResult") -> str:
 
 def format_training(rows: "Sequence[TrainingRow]") -> list[str]:
     """Lay the training steps out."""
+    from sfseg.bench.steps import SCHEDULE_SECTIONS
+
     one = rows[0]
     return [
         f"a training step on {one.batch_size} times {one.side_px}x{one.side_px} (recipe "
-        f"{one.recipe}); whole: its {one.schedule_steps} steps on 24 sections",
+        f"{one.recipe}); whole: its {one.schedule_steps} steps on "
+        f"{SCHEDULE_SECTIONS} sections",
         f"{'':11}{'engine':10}{'precision':10}{'seconds':>9}{'steps/s':>9}{'Mpx/s':>9}"
         f"{'TFLOP/s':>9}{'of matmul':>11}{'x plain':>9}{'waiting':>10}{'steps':>8}{'whole':>12}",
         *(
