@@ -189,10 +189,10 @@ def test_a_training_notes_where_it_started_and_resumes_from_nowhere_else(own, tm
 
 @pytest.mark.slow
 def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero(tmp_path):
-    """On noisy tissue that neither has seen; sections 1-3 are held out. V_Info rises by 0.016."""
+    """On noisy tissue that neither has seen; sections 1-3 are held out. V_Info rises by 0.07."""
     volume, labels = (str(tmp_path / f"{name}.tif") for name in ("volume", "labels"))
     images, truth = make_tissue((6, 256, 256), seed=7)
-    noise = np.random.default_rng(7).normal(0, 40, images.shape)
+    noise = np.random.default_rng(7).normal(0, 60, images.shape)
     noisy = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
     for path, stack in ((volume, noisy), (labels, truth)):
         write_stack(Path(path), stack, stack.shape, stack.dtype)
@@ -208,5 +208,5 @@ def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero
     )
     (tuned,) = train(config).history
     (zero,) = train(dataclasses.replace(config, out=tmp_path / "zero", init=None)).history
-    assert tuned.v_info > shipped.v_info + 0.005  # V_Rand hangs on a cell or two
+    assert tuned.v_info > shipped.v_info + 0.03  # V_Rand hangs on a cell or two
     assert shipped.v_info > zero.v_info
