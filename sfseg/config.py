@@ -222,7 +222,8 @@ class BenchConfig:
             )
         if self.recipe.is_a(STUDENT):
             raise OptionError(
-                f"recipe {self.recipe.name}: expected one that learns from labels alone",
+                f"recipe {self.recipe.name}: expected one that learns from labels alone, found one "
+                "that needs teachers",
                 hint="--recipe default, whose steps are the same",
             )
         if self.side_px < 16 or self.side_px % 16:
