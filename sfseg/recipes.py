@@ -10,8 +10,6 @@ from sfseg.errors import OptionError, UnknownNameError
 
 Augmentation = Literal["none", "eightfold", "full"]
 
-_CHANGED = ", changed: "
-
 
 def check_choices(config: object) -> None:
     """Refuse a value that is none of its field's choices; raises OptionError."""
@@ -125,12 +123,12 @@ class Recipe:
         given = {field: value for field, value in values.items() if value is not None}
         if not given:
             return self
-        name = f"{self.name}{_CHANGED}{', '.join(given)}"
+        name = f"{self.name}, changed: {', '.join(given)}"
         return dataclasses.replace(self, name=name, **given)  # type: ignore[arg-type]
 
     def is_a(self, recipe: "Recipe") -> bool:
         """Whether this is that recipe, or it with some changes."""
-        return self.name.partition(_CHANGED)[0] == recipe.name
+        return self.name.partition(",")[0] == recipe.name
 
 
 THESIS = Recipe(
