@@ -147,6 +147,7 @@ def draw(patch_px: int, rng: np.random.Generator, *, noisy_share: float = 0.0) -
 
 
 def _draw_noise(rng: np.random.Generator, noisy_share: float) -> float:
+    """Draw a standard deviation; a recipe without a noisy share draws what it always drew."""
     if noisy_share and rng.random() < noisy_share:
         return rng.uniform(LITTLE_NOISE, MUCH_NOISE)
     return rng.uniform(0, LITTLE_NOISE)

@@ -1,6 +1,7 @@
 """How a network learns from a batch: loss, optimiser, learning rate, average of the weights."""
 
 from math import cos, pi
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,24 +47,24 @@ def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> to
     """
     weights = list(network.parameters())
     device = weights[0].device
-    fused, weight_decay = device.type in ("cpu", "cuda"), recipe.weight_decay
     lr: float | Tensor = recipe.learning_rate
     if device.type == "cuda":  # where the update is replayed, which a number would not survive
         lr = torch.tensor(lr, device=device)
-    if recipe.optimizer == "muon":
-        kernels = _inner_kernels(network)
-        inner = set(kernels)
-        return Muon(
-            kernels,
-            [weight for weight in weights if weight not in inner],
-            lr=lr,
-            weight_decay=weight_decay,
-            dtype=dtype if dtype == torch.bfloat16 else weights[0].dtype,
-            fused=fused,
-        )
-    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    capturable = isinstance(lr, Tensor)
-    return kind(weights, lr, weight_decay=weight_decay, fused=fused, capturable=capturable)
+    options: dict[str, Any] = {
+        "lr": lr,
+        "weight_decay": recipe.weight_decay,
+        "fused": device.type in ("cpu", "cuda"),
+        "capturable": isinstance(lr, Tensor),
+    }
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(weights, **options)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(weights, **options)
+    kernels = _inner_kernels(network)
+    inner = set(kernels)
+    others = [weight for weight in weights if weight not in inner]
+    dtype = dtype if dtype == torch.bfloat16 else weights[0].dtype
+    return Muon(kernels, torch.optim.AdamW(others, **options), dtype=dtype)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -32,43 +32,27 @@ SMALLEST_NORM = 1e-12
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for kernels, AdamW for all else.
+    """Muon for kernels, beside AdamW for all else.
 
     Parameters
     ----------
     kernels : sequence of Tensor
         Of convolutions, four dimensions each; those of the same shape are computed together.
-    others : sequence of Tensor
-        Biases, normalisations, and the first and the last layer.
-    lr : float or Tensor
-        The learning rate; a tensor, on the device of the weights, may be filled anew between steps
-        that a graph of CUDA replays.
-    weight_decay : float
-        The share of the weights that a step takes off at a rate of 1.
+    adamw : torch.optim.AdamW
+        Over the biases, the normalisations, and the first and the last layer. Its learning rate
+        and its weight decay, the share of the weights that a step takes off at a rate of 1, hold
+        for the kernels, too.
     dtype : torch.dtype
         Arithmetic of the iteration on `kernels`; bfloat16 is enough.
-    fused : bool
-        Whether AdamW steps through all weights in one go.
     """
 
     def __init__(
-        self,
-        kernels: Sequence[Tensor],
-        others: Sequence[Tensor],
-        *,
-        lr: float | Tensor,
-        weight_decay: float,
-        dtype: torch.dtype,
-        fused: bool = True,
+        self, kernels: Sequence[Tensor], adamw: torch.optim.AdamW, *, dtype: torch.dtype
     ) -> None:
-        self._adamw = torch.optim.AdamW(
-            others, lr, weight_decay=weight_decay, fused=fused, capturable=isinstance(lr, Tensor)
-        )
+        self._adamw = adamw
         self._dtype = dtype
-        super().__init__(
-            [{"params": list(kernels)}, *self._adamw.param_groups],
-            {"lr": lr, "weight_decay": weight_decay},
-        )
+        shared = {name: adamw.defaults[name] for name in ("lr", "weight_decay")}
+        super().__init__([{"params": list(kernels)}, *adamw.param_groups], shared)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002

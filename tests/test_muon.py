@@ -21,7 +21,8 @@ def parameters(*shapes):
 
 
 def muon(kernels, others, *, lr=0.1, weight_decay=0.0):
-    return Muon(kernels, others, lr=lr, weight_decay=weight_decay, dtype=torch.float32)
+    adamw = torch.optim.AdamW(others, lr, weight_decay=weight_decay, fused=True)
+    return Muon(kernels, adamw, dtype=torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
