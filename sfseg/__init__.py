@@ -35,6 +35,7 @@ The house, from the roof down; imports point down only::
       pipeline        threads that read ahead and write behind
     rates           how fast a machine is
       underway        an output that can be stopped and gone on with
+      identities      what decides a result, and how two of them differ
     predictor       a network made ready for sections of any size
       engines/        a network made to run fast on a device  devices    which, and its memory
       tiles           how a section is cut                    normalise  grey values and sizes

@@ -11,10 +11,11 @@ from sfseg import __version__
 from sfseg.config import PredictConfig
 from sfseg.devices import describe, dtype_name
 from sfseg.engines import Engine
+from sfseg.identities import differences
 from sfseg.io import Stack, hash_input
 from sfseg.outputs import output_dtype
 from sfseg.terms import voxel_as_json
-from sfseg.underway import differences, record_path
+from sfseg.underway import record_path
 
 SCHEMA = 1
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from sfseg import files
 from sfseg.errors import CheckpointError, NonFiniteError, OutputError
+from sfseg.identities import differences
 from sfseg.tensors import last_line, read_tensors
-from sfseg.underway import differences
 
 SCHEMA = 2
 

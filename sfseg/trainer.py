@@ -14,6 +14,7 @@ from sfseg import checkpoints, devices, metrics, states
 from sfseg.chores import Chore
 from sfseg.config import TrainConfig
 from sfseg.distributed import ALONE, World, own_device
+from sfseg.identities import differences
 from sfseg.learner import Learner
 from sfseg.learning import learning_rate
 from sfseg.predictor import Predictor
@@ -21,7 +22,6 @@ from sfseg.progress import SCORES, EpochRecord, Progress, StepRecord
 from sfseg.samples import CPU, Patches
 from sfseg.sections import TrainingData
 from sfseg.start import identify_weights, start_network
-from sfseg.underway import differences
 
 STATE = f"state{checkpoints.SUFFIX}"
 

@@ -8,7 +8,7 @@ from typing import Any
 from sfseg import __version__, devices, files
 from sfseg.config import CompareConfig
 from sfseg.errors import CheckpointError, OutputExistsError, ResumeError
-from sfseg.underway import differences
+from sfseg.identities import differences
 
 IDENTITY_NAME = "compare.json"
 
