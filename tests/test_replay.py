@@ -91,8 +91,13 @@ def test_a_learning_rate_in_a_tensor_is_that_rate(recipe):
         optimizer = make_optimizer(network, recipe, torch.float32)
         if as_tensor and isinstance(optimizer, Muon):
             kernels, others = (group["params"] for group in optimizer.param_groups)
-            decay = recipe.weight_decay
-            adamw = torch.optim.AdamW(others, torch.tensor(1.0), weight_decay=decay, fused=True)
+            adamw = torch.optim.AdamW(
+                others,
+                torch.tensor(1.0),
+                weight_decay=recipe.weight_decay,
+                fused=True,
+                capturable=True,
+            )
             optimizer = Muon(kernels, adamw, dtype=torch.float32)
         elif as_tensor:
             optimizer = torch.optim.Adam(network.parameters(), torch.tensor(1.0), fused=True)
