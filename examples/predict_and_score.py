@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from sfseg.config import PredictConfig
-from sfseg.predict import predict
-from sfseg.score import score_files
+from sfseg.prediction.predict import predict
+from sfseg.scoring.score import score_files
 
 sample = Path(__file__).parent / "sample"
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "out.tif")

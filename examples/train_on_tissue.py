@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from sfseg.config import TrainConfig
-from sfseg.progress import EpochRecord, StepRecord
 from sfseg.recipes import DEFAULT
-from sfseg.train import train
+from sfseg.training.progress import EpochRecord, StepRecord
+from sfseg.training.train import train
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/example")
 

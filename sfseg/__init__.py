@@ -1,7 +1,7 @@
 """Membrane maps of electron-microscopy stacks: fetch, train, predict, score.
 
-The verbs are functions in modules of their names: `sfseg.fetch.fetch`, `sfseg.train.train`,
-`sfseg.predict.predict`, `sfseg.score.score_files`. Importing `sfseg` itself imports neither torch
+The verbs are functions in modules of their names: `sfseg.datasets.fetch.fetch`, `sfseg.training.train.train`,
+`sfseg.prediction.predict.predict`, `sfseg.scoring.score.score_files`. Importing `sfseg` itself imports neither torch
 nor numpy.
 
 The house, from the roof down; imports point down only::

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from sfseg.errors import OptionError
 from sfseg.recipes import DEFAULT, STUDENT, Recipe, check_choices
-from sfseg.terms import LabelKind
+from sfseg.types import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
@@ -36,7 +36,7 @@ class TrainConfig:
         Name of a dataset, used with its standard split; None = isbi2012, or the user's `images`.
     images, labels : str or None
         The user's own stack and its labels; or folders or patterns of them, matched by name as
-        `sfseg.pairs.pair_files` does.
+        `sfseg.training.pairs.pair_files` does.
     labels_are : {'interior', 'membrane', 'instances'}
         What the user's labels say.
     sections : str or None
@@ -120,7 +120,7 @@ class PredictConfig:
     tta : {'none', 'flips', 'd4'}
         One pass, or the mean over the four flips or all eight orientations.
     close_gaps : bool
-        Close gaps in membranes, see `sfseg.gaps`, before anything is written.
+        Close gaps in membranes, see `sfseg.prediction.gaps`, before anything is written.
     output : {'probability', 'binary', 'segments'}
         Interior probability; 255 where it exceeds the threshold; or numbered components of that.
     dtype : {'float32', 'uint16', 'uint8'}

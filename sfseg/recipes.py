@@ -48,9 +48,9 @@ class Recipe:
         The loss sees logits lower by this than they are, so they come to stand higher by this: it
         moves what the network says at 0.5 and leaves alone what it learns.
     affinity_weight : float
-        Weight of the loss on affinities beside the other, see `sfseg.affinities`; 0 = without.
+        Weight of the loss on affinities (`sfseg.training.affinities`); 0 = without.
     optimizer : {'adam', 'adamw', 'muon'}
-        Which optimiser; see `sfseg.muon` for the last.
+        Which optimiser; see `sfseg.training.muon` for the last.
     learning_rate, weight_decay : float
         Its rate (the peak, where there is a schedule) and its decay.
     schedule : {'constant', 'one_cycle'}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
 from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.skeleton import EncoderDecoder, concatenate
-from sfseg.tissue import make_tissue
+from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 
 SHARED = Path(__file__).parents[2] / "shared"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}

@@ -49,7 +49,7 @@ def test_train_on_tissue_prints_its_epochs_and_the_weights(tmp_path):
 @pytest.mark.parametrize("name", ["volume", "labels"])
 def test_the_sample_is_the_tissue_that_its_page_says(name):
     """On other platforms single pixels may differ by rounding, so a thousandth may."""
-    from sfseg.tissue import make_tissue
+    from sfseg.datasets.synthetic import make_tissue
 
     expected = dict(zip(("volume", "labels"), make_tissue((3, 256, 256), seed=2), strict=True))
     with open_stack(EXAMPLES / "sample" / f"{name}.tif") as stack:

@@ -23,7 +23,7 @@ SIDEWAYS = {
 
 
 def room(module: str) -> str:
-    """Shorten sfseg.images.tiff to images, sfseg.io to io."""
+    """Shorten sfseg.io.tiff.reader to images, sfseg.io.open to io."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 

@@ -10,11 +10,11 @@ from sfseg.cli.console import format_time, give, say
 from sfseg.cli.options import DeviceOption
 from sfseg.config import BenchConfig
 from sfseg.recipes import find_recipe
-from sfseg.terms import describe_shape
+from sfseg.types import describe_shape
 
 if TYPE_CHECKING:
-    from sfseg.bench import BenchResult, EndToEnd, Row, TrainingRow
-    from sfseg.rates import Machine, Rates
+    from sfseg.benchmark.bench import BenchResult, EndToEnd, Row, TrainingRow
+    from sfseg.system.machine import Machine, Rates
 
 DEFAULTS = BenchConfig()
 
@@ -56,7 +56,7 @@ def bench(
     a matrix product; then a prediction from file to file. sfnet runs with the shipped weights, the
     others with random ones. With --train: steps of plain PyTorch, then of `sfseg train` itself.
     """
-    from sfseg import bench as verb
+    from sfseg.benchmark import bench as verb
 
     config = BenchConfig(
         archs=tuple(arch) if arch else DEFAULTS.archs,
@@ -80,7 +80,7 @@ def format_table(result: "BenchResult") -> str:
 
 def format_training(rows: "Sequence[TrainingRow]") -> list[str]:
     """Lay the training steps out."""
-    from sfseg.bench.steps import SCHEDULE_SECTIONS
+    from sfseg.benchmark.training import SCHEDULE_SECTIONS
 
     one = rows[0]
     return [

@@ -8,7 +8,7 @@ import typer
 
 from sfseg.cli.console import Progress, format_time, give, progress, say
 from sfseg.cli.options import CompileOption, DeviceOption, TrainingPrecisionOption
-from sfseg.cli.stop import Stop, command_to_resume
+from sfseg.cli.signals import Stop, command_to_resume
 from sfseg.cli.train import describe_step
 from sfseg.config import CompareConfig
 from sfseg.recipes import Recipe, find_recipe
@@ -16,7 +16,7 @@ from sfseg.recipes import Recipe, find_recipe
 if TYPE_CHECKING:
     from sfseg.comparison.results import RunScore
     from sfseg.comparison.runs import Stage
-    from sfseg.progress import EpochRecord, StepRecord
+    from sfseg.training.progress import EpochRecord, StepRecord
 
 DEFAULTS = CompareConfig(out=Path("runs"))
 
@@ -68,7 +68,7 @@ def compare(
     over the seeds. The folder has the table as table.md, table.json and table.png, rewritten after
     each run.
     """
-    from sfseg import compare as verb
+    from sfseg.comparison import compare as verb
 
     chosen = pick_recipe(recipe, dataset)
     config = CompareConfig(
@@ -142,7 +142,7 @@ def reporter(
     """Show steps on the bar and print a line for each run."""
     from sfseg.comparison.results import RunScore
     from sfseg.comparison.runs import Stage
-    from sfseg.progress import StepRecord
+    from sfseg.training.progress import StepRecord
 
     where = ""
 

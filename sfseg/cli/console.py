@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from sfseg.errors import OptionError, SfsegError
-from sfseg.launch import is_first
+from sfseg.system.torchrun import is_first
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2

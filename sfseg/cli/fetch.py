@@ -31,7 +31,7 @@ def fetch(
 
     `tissue` is synthetic and needs no network. What is here already is not fetched again.
     """
-    from sfseg import fetch as verb
+    from sfseg.datasets import fetch as verb
 
     if source is not None and (verify or show_list):
         raise OptionError(
@@ -63,7 +63,7 @@ def fetch(
 
 def format_list(to: Path | None) -> str:
     """Lay the datasets out for a person."""
-    from sfseg.fetch import listing
+    from sfseg.datasets.fetch import listing
 
     lines = [f"{'name':10}{'size':>9}  {'here':6}title"]
     for entry in listing(to=to):

@@ -19,13 +19,13 @@ from sfseg.cli.console import (
 from sfseg.cli.options import AxesOption, DeviceOption
 from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
-from sfseg.terms import same_scale, voxel_as_json
+from sfseg.types import same_scale, voxel_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sfseg.checkpoints import Header
-    from sfseg.predict import Failure, Model, PieceRecord, PredictResult
+    from sfseg.models.weights import Header
+    from sfseg.prediction.predict import Failure, Model, PieceRecord, PredictResult
 
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
@@ -110,9 +110,9 @@ def predict(
     ] = False,
 ) -> None:
     """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
-    from sfseg import predict as verb
-    from sfseg.files import cache_folder
-    from sfseg.jobs import plan_jobs
+    from sfseg.prediction import predict as verb
+    from sfseg.prediction.jobs import plan_jobs
+    from sfseg.system.files import cache_folder
 
     if output == "probability" and threshold is not None:
         raise OptionError(
@@ -182,7 +182,7 @@ def parse_tile(text: str) -> int | None:
 
 def describe_model(config: PredictConfig, model: "Model") -> str:
     """Say which network runs on which device, by which engine and in which arithmetic."""
-    from sfseg.devices import describe
+    from sfseg.system.devices import describe
 
     engine = model.engine
     where = describe(engine.device, engine.dtype, engine.name)
@@ -212,7 +212,7 @@ def reporter(bar: Progress) -> "Callable[[PieceRecord], None]":
 
 def say_result(result: "PredictResult | Failure", header: "Header") -> None:
     """Tell on stderr how one input went."""
-    from sfseg.predict import Failure
+    from sfseg.prediction.predict import Failure
 
     if isinstance(result, Failure):
         say_error(result.error)
@@ -245,7 +245,7 @@ def reason_of(failure: "Failure") -> str:
 
 def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
     """Turn a result into JSON."""
-    from sfseg.predict import Failure
+    from sfseg.prediction.predict import Failure
 
     job = {"input": result.job.source, "output": str(result.job.output)}
     if isinstance(result, Failure):

@@ -7,10 +7,10 @@ import typer
 
 from sfseg.cli.console import give, say
 from sfseg.cli.options import AxesOption
-from sfseg.terms import describe_shape
+from sfseg.types import describe_shape
 
 if TYPE_CHECKING:
-    from sfseg.score import ScoreReport
+    from sfseg.scoring.score import ScoreReport
 
 
 def score(
@@ -35,7 +35,7 @@ def score(
     V_Rand and V_Info after border thinning, best over the thresholds 0, 0.1 ... 1. Polarity:
     1 = inside a cell, 0 = membrane, in both files.
     """
-    from sfseg.score import score_files
+    from sfseg.scoring.score import score_files
 
     report = score_files(
         prediction,

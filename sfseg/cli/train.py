@@ -8,16 +8,13 @@ import typer
 
 from sfseg.cli.console import Progress, format_time, give, progress, say
 from sfseg.cli.options import AxesOption, CompileOption, DeviceOption, TrainingPrecisionOption
-from sfseg.cli.stop import Stop, describe_stop
-from sfseg.config import (
-    DEFAULT_DATASET,
-    TrainConfig,
-)
+from sfseg.cli.signals import Stop, describe_stop
+from sfseg.config import DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
-from sfseg.terms import LabelKind
+from sfseg.types import LabelKind
 
 if TYPE_CHECKING:
-    from sfseg.progress import EpochRecord, StepRecord
+    from sfseg.training.progress import EpochRecord, StepRecord
 
 DEFAULTS = TrainConfig(out=Path("runs"))
 
@@ -118,7 +115,7 @@ def train(
 
     Beside the weights lie history.csv, curves.png, config.json and the state that --resume needs.
     """
-    from sfseg import train as verb
+    from sfseg.training import train as verb
 
     arch = arch or default_arch(init)
     config = TrainConfig(
@@ -169,7 +166,7 @@ def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:
 
 def describe_run(config: TrainConfig) -> str:
     """Say what is trained, on which device, and where to."""
-    from sfseg.devices import describe, pick_device, pick_dtype
+    from sfseg.system.devices import describe, pick_device, pick_dtype
 
     device = pick_device(config.device)
     where = describe(device, pick_dtype(config.precision, device))
@@ -179,7 +176,7 @@ def describe_run(config: TrainConfig) -> str:
 
 def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
     """Show steps on the bar and print a line for each epoch."""
-    from sfseg.progress import EpochRecord
+    from sfseg.training.progress import EpochRecord
 
     def report(record: "StepRecord | EpochRecord") -> None:
         if isinstance(record, EpochRecord):
@@ -194,7 +191,7 @@ def default_arch(init: str | None) -> str:
     """Take the architecture of the weights to start from."""
     if init is None:
         return DEFAULTS.arch
-    from sfseg.checkpoints import load_header
+    from sfseg.models.weights import load_header
 
     return load_header(init).arch
 

@@ -1,1 +1,1 @@
-"""What a comparison of architectures is made of: its protocol, its results, its table."""
+"""Architectures compared under one recipe."""

@@ -8,7 +8,7 @@ import torch
 from sfseg import models
 from sfseg.models.cost import count_flop
 from sfseg.recipes import Recipe
-from sfseg.terms import Shape
+from sfseg.types import Shape
 
 
 @dataclass(frozen=True)

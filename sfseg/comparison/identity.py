@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sfseg import __version__, devices, files
+from sfseg import __version__
 from sfseg.config import CompareConfig
 from sfseg.errors import CheckpointError, OutputExistsError, ResumeError
-from sfseg.identities import differences
+from sfseg.identity import differences
+from sfseg.system import devices, files
 
 IDENTITY_NAME = "compare.json"
 

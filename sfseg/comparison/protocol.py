@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from sfseg import io
-from sfseg.catalogue import Dataset, Part
+from sfseg.datasets.dataset import Dataset, Part
 from sfseg.errors import OptionError, ShapeMismatchError
-from sfseg.terms import AnyArray, Shape, VoxelSize, format_sections, parse_sections
+from sfseg.types import AnyArray, Shape, VoxelSize, format_sections, parse_sections
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sfseg import files
 from sfseg.errors import CheckpointError
+from sfseg.system import files
 
 SCORE_NAME = "score.json"
 

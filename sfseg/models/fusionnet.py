@@ -5,7 +5,7 @@ from operator import add
 from torch import nn
 
 from sfseg.models.blocks import Conv, Deconv, Output, Res
-from sfseg.models.skeleton import EncoderDecoder
+from sfseg.models.encoder_decoder import EncoderDecoder
 
 CHANNELS = (64, 128, 256, 512)
 

@@ -3,7 +3,7 @@
 from torch import nn
 
 from sfseg.models.blocks import Conv, Conv1, Deconv, Output, Res
-from sfseg.models.skeleton import EncoderDecoder, concatenate
+from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 
 
 class SFBlock(nn.Sequential):

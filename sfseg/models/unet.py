@@ -3,7 +3,7 @@
 from torch import nn
 
 from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.skeleton import EncoderDecoder, concatenate
+from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 
 CHANNELS = (64, 128, 256, 512)
 

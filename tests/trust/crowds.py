@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sfseg.checkpoints import WEIGHTS_NAME
-from sfseg.engines import choose
+from sfseg.models.weights import WEIGHTS_NAME
+from sfseg.prediction.engines import choose
 from tests.trust.children import Child, Ended, content, names, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sfseg.checkpoints import WEIGHTS_NAME
 from sfseg.errors import SfsegError
-from sfseg.tensors import read_tensors
-from sfseg.trainer import STATE
+from sfseg.models.safetensors_file import read_tensors
+from sfseg.models.weights import WEIGHTS_NAME
+from sfseg.training.trainer import STATE
 from tests.trust.children import Ended, content, names, sfseg
 from tests.trust.faults import FAULTS, Event, Faults, read_events, unsafe
 from tests.trust.rows import Row

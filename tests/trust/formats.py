@@ -17,8 +17,8 @@ import numpy as np
 import tifffile
 
 from sfseg.errors import StackError
-from sfseg.images import tiff_out
 from sfseg.io import create_canvas, open_stack
+from sfseg.io.tiff import writer as tiff_out
 from tests.trust import cases
 from tests.trust.rows import Row
 from tests.trust.tiffs import require_windows

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sfseg import fetch
-from sfseg.delivery.downloads import Patience
+from sfseg.datasets import fetch
+from sfseg.datasets.download import Patience
 from tests.localhost import (
     Answer,
     Host,

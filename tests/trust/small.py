@@ -10,25 +10,18 @@ from unittest import mock
 import rich.progress  # noqa: F401 - what the command imports late
 from typer.testing import CliRunner
 
-from sfseg import (  # noqa: F401
-    checkpoints,
-    chores,
-    cli,
-    datasets,
-    fetch,
-    models,
-    plots,
-    predict,
-    prediction,
-    train,
-)
-from sfseg.catalogue import DataFile, Dataset, Part
-from sfseg.images import zarr_out
+from sfseg import cli, models
+from sfseg.datasets import registry
+from sfseg.datasets.dataset import DataFile, Dataset, Part
+from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
+from sfseg.io.zarr import writer
+from sfseg.models import weights
 from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.skeleton import EncoderDecoder, concatenate
-from sfseg.terms import Shape
-from sfseg.tissue import make_tissue
+from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
+from sfseg.prediction import run
+from sfseg.training import curves, time_budget
+from sfseg.types import Shape
 
 SHAPE: Shape = (3, 90, 90)
 CPU = ("--device", "cpu", "--precision", "float32")
@@ -70,8 +63,8 @@ class World:
             for path in (self.volume, self.labels):
                 archive.write(path, path.name)
         with self.patched():
-            header = checkpoints.Header(arch="small", recipe="default")
-            checkpoints.save_weights(self.weights, models.build("small", seed=4).eval(), header)
+            header = weights.Header(arch="small", recipe="default")
+            weights.save_weights(self.weights, models.build("small", seed=4).eval(), header)
 
     @contextlib.contextmanager
     def patched(self) -> Iterator[None]:
@@ -79,13 +72,13 @@ class World:
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
                 (models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small}),
-                (datasets, "DATASETS", {**datasets.DATASETS, "toy": self.dataset}),
-                (plots, "write_curves", _write_plainly),
-                (prediction, "FLUSH_S", 0),
-                (chores, "SHARE", 1e9),
-                (zarr_out, "_CHUNK_PX", 16),
-                (zarr_out, "_SHARD_BYTES", 2**12),
-                (zarr_out, "_SMALLEST_PX", 64),
+                (registry, "DATASETS", {**registry.DATASETS, "toy": self.dataset}),
+                (curves, "write_curves", _write_plainly),
+                (run, "FLUSH_S", 0),
+                (time_budget, "SHARE", 1e9),
+                (writer, "_CHUNK_PX", 16),
+                (writer, "_SHARD_BYTES", 2**12),
+                (writer, "_SMALLEST_PX", 64),
             ):
                 stack.enter_context(mock.patch.object(owner, name, value))
             yield
@@ -155,6 +148,6 @@ def _toy(volume: DataFile, labels: DataFile) -> Dataset:
 
 def _write_plainly(path: Path, _history: object) -> None:
     """Stand for the curves, which take longer than the training."""
-    from sfseg import files
+    from sfseg.system import files
 
     files.write_bytes(path, b"curves", overwrite=True)

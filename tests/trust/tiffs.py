@@ -20,8 +20,8 @@ import numpy as np
 import tifffile
 
 from sfseg.errors import StackError
-from sfseg.images import stack as stacks
 from sfseg.io import open_stack
+from sfseg.io import stack as stacks
 from tests.trust import cases, reference
 from tests.trust.mutations import BLIND, NASTY, Mutation, grow, mutate
 from tests.trust.rows import Row

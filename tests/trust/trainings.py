@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from sfseg.checkpoints import WEIGHTS_NAME
-from sfseg.tensors import read_tensors
-from sfseg.trainer import STATE, Trainer
+from sfseg.models.safetensors_file import read_tensors
+from sfseg.models.weights import WEIGHTS_NAME
+from sfseg.training.trainer import STATE, Trainer
 from tests.trust.children import Child, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World

@@ -28,13 +28,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from sfseg import checkpoints, models, states
-from sfseg.affinities import WithAffinities
-from sfseg.checkpoints import WEIGHTS_NAME
+from sfseg import models
 from sfseg.errors import SfsegError
-from sfseg.learning import make_optimizer
+from sfseg.models import weights
+from sfseg.models.weights import WEIGHTS_NAME
 from sfseg.recipes import DEFAULT
-from sfseg.trainer import STATE
+from sfseg.training import state as states
+from sfseg.training.affinities import WithAffinities
+from sfseg.training.optim import make_optimizer
+from sfseg.training.trainer import STATE
 from tests.trust.children import Child, Ended, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World
@@ -434,7 +436,7 @@ class Corpus:
             raise RuntimeError(ended.stderr)
         self.state = (folder / "run" / STATE).read_bytes()
         with self.world.patched():  # what is imported at the first use is not to be measured
-            checkpoints.load_weights(str(self.world.weights))
+            weights.load_weights(str(self.world.weights))
             self._restore(folder / "run" / STATE)
 
     def try_weights(self, what: str, index: int) -> tuple[str, dict[str, float]]:
@@ -446,7 +448,7 @@ class Corpus:
 
         def load() -> None:
             self.world.enter()
-            require_refusal(lambda: checkpoints.load_weights(str(path)))
+            require_refusal(lambda: weights.load_weights(str(path)))
 
         loaded = Child(load).end()
         out = place / "out"

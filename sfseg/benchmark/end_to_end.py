@@ -1,0 +1,100 @@
+"""A stack predicted from file to file."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sfseg.benchmark.inference import Race, Report, Row
+from sfseg.config import SHIPPED_MODEL, EngineName, PredictConfig
+from sfseg.io import write_stack
+from sfseg.models import STRIDE
+from sfseg.models.weights import load_weights
+from sfseg.prediction.engines import Choice
+from sfseg.prediction.jobs import Job
+from sfseg.prediction.predict import Model, PredictResult, predict_file
+from sfseg.prediction.tiles import halo_px
+from sfseg.system.devices import dtype_name
+from sfseg.system.machine import Arithmetic, Timing, measure
+from sfseg.types import AnyArray, Shape
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """A stack predicted from file to file, with the shipped weights and the fastest engine.
+
+    Attributes
+    ----------
+    model : str
+        Name of the weights.
+    engine, precision : str
+        As in `Row`: the fastest whose probabilities are as good as those of float32.
+    shape : tuple of int
+        (Z, Y, X) of the stack.
+    seconds : float
+        From opening the input to the renamed output; the median.
+    passes : int
+        How many were counted.
+    seconds_per_section : float
+        Seconds over sections.
+    percent : mapping of str to float
+        Of the seconds: ``read``, ``compute``, ``write``, and ``rest``, in which nothing was
+        computed. Reading and writing go on beside computing, so the first three can exceed 100.
+    times_plain : float
+        Seconds of plain for the network alone over those for a section here.
+    overhead_percent : float
+        Seconds beyond computing, in percent of those of computing.
+    """
+
+    model: str
+    engine: EngineName
+    precision: Arithmetic
+    shape: Shape
+    seconds: float
+    passes: int
+    seconds_per_section: float
+    percent: Mapping[str, float]
+    times_plain: float
+    overhead_percent: float
+
+
+def predict_stack(race: Race, volume: AnyArray, report: Report) -> EndToEnd:
+    """Predict the stack from file to file with the fastest engine of a race."""
+    row, engine = race.best
+    report(f"measuring predict, from file to file: {row.engine} in {row.precision}")
+    config = PredictConfig(engine=engine.name, precision=row.precision, overwrite=True)
+    choice = Choice(engine.name, dtype_name(engine.dtype))
+    network, header = load_weights(SHIPPED_MODEL)
+    model = Model(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256="")
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(str(Path(folder, "volume.tif")), Path(folder, "map.tif"))
+        write_stack(Path(job.source), volume, volume.shape, volume.dtype)
+        timing = measure(
+            lambda: predict_file(job, model, config),
+            race.device,
+            race.repeats,
+            compiles=engine.name == "compile",
+        )
+    return _shares(timing, engine.name, race.rows[0], row.precision)
+
+
+def _shares(
+    timing: Timing[PredictResult], engine: EngineName, plain: Row, precision: Arithmetic
+) -> EndToEnd:
+    """Say where the time of a prediction went."""
+    result = timing.value
+    stages = {name.removesuffix("_s"): seconds for name, seconds in result.stages.items()}
+    stages["rest"] = result.seconds - stages["compute"]
+    each = result.seconds / result.shape[0]
+    return EndToEnd(
+        SHIPPED_MODEL,
+        engine,
+        precision,
+        result.shape,
+        result.seconds,
+        timing.passes,
+        each,
+        percent={name: 100 * seconds / result.seconds for name, seconds in stages.items()},
+        times_plain=plain.seconds / each,
+        overhead_percent=100 * stages["rest"] / stages["compute"],
+    )

@@ -1,0 +1,167 @@
+"""The networks on one section in memory, run in all ways."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from sfseg.config import EngineName
+from sfseg.models.cost import count_flop
+from sfseg.prediction.engines import ENGINES, Engine
+from sfseg.prediction.engines.choose import MOST_DISAGREEMENT
+from sfseg.system.machine import PRECISIONS, Arithmetic, Rates, Timing, measure, precisions
+from sfseg.types import Normalised, Probability
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network, run in one way on one section.
+
+    Attributes
+    ----------
+    arch : str
+        The architecture.
+    engine : {'plain', 'torch', 'compile', 'openvino'}
+        Plain is what a user of PyTorch gets by calling the network: float32, channels first,
+        nothing folded, in evaluation mode without gradients.
+    precision : {'float32', 'bf16'}
+        Arithmetic of the convolutions.
+    seconds : float
+        For one section in memory, normalised, to its probability in memory; the median.
+    passes : int
+        How many were counted.
+    megapixels_s : float
+        Pixels of the section, in millions, over the seconds.
+    flop : int
+        Of one section as PyTorch counts them in the network as it is: 2 for each multiply-add.
+    tflops : float
+        TFLOP/s.
+    percent_of_matmul : float
+        TFLOP/s in percent of `Rates.best_tflops`.
+    times_plain : float
+        Seconds of plain over these.
+    disagreement : float
+        Largest difference of a probability from plain.
+    """
+
+    arch: str
+    engine: Literal["plain"] | EngineName
+    precision: Arithmetic
+    seconds: float
+    passes: int
+    megapixels_s: float
+    flop: int
+    tflops: float
+    percent_of_matmul: float
+    times_plain: float
+    disagreement: float
+
+
+class Race:
+    """One architecture, run in all ways on the same section.
+
+    Parameters
+    ----------
+    arch, network : str, torch.nn.Module
+        In evaluation mode, on the CPU.
+    section : ndarray of float32, shape (1, Y, X)
+        Normalised.
+    device : torch.device
+        Where to run.
+    repeats : int
+        Passes.
+    rates : Rates
+        What the machine can do.
+    """
+
+    def __init__(
+        self,
+        arch: str,
+        network: nn.Module,
+        section: Normalised,
+        device: torch.device,
+        repeats: int,
+        rates: Rates,
+    ) -> None:
+        self.arch = arch
+        self.network = network
+        self.section = section
+        self.device = device
+        self.repeats = repeats
+        self.rows: list[Row] = []
+        self._best_tflops = rates.best_tflops
+        self._flop = count_flop(network, section.size)
+        self._best: tuple[Row, Engine] | None = None
+
+    def run(self, engines: Sequence[EngineName], report: Report) -> None:
+        """Run plain first, then the engines in each precision that is fast here."""
+        report(f"measuring {self.arch}: plain PyTorch in float32")
+        plain = measure(_plain(self.network, self.section, self.device), self.device, self.repeats)
+        self.rows = [self._row("plain", "float32", plain, plain)]
+        for name, precision in product(engines, precisions(self.device)):
+            report(f"measuring {self.arch}: {name} in {precision}")
+            engine = ENGINES[name](self.network, self.device, PRECISIONS[precision])
+            row = self._row(name, precision, self._measured(engine), plain)
+            self.rows.append(row)
+            if self._best is None or _rank(row) < _rank(self._best[0]):
+                self._best = row, engine
+
+    @property
+    def best(self) -> tuple[Row, Engine]:
+        """The fastest row of an engine that agrees with float32, and the engine."""
+        return cast("tuple[Row, Engine]", self._best)
+
+    def _measured(self, engine: Engine) -> Timing[Probability]:
+        return measure(
+            lambda: engine(self.section),
+            self.device,
+            self.repeats,
+            compiles=engine.name == "compile",
+        )
+
+    def _row(
+        self,
+        engine: Literal["plain"] | EngineName,
+        precision: Arithmetic,
+        timing: Timing[Probability],
+        plain: Timing[Probability],
+    ) -> Row:
+        tflops = self._flop / timing.seconds / 1e12
+        return Row(
+            self.arch,
+            engine,
+            precision,
+            timing.seconds,
+            timing.passes,
+            megapixels_s=self.section.size / timing.seconds / 1e6,
+            flop=self._flop,
+            tflops=tflops,
+            percent_of_matmul=100 * tflops / self._best_tflops,
+            times_plain=plain.seconds / timing.seconds,
+            disagreement=float(np.abs(timing.value - plain.value).max()),
+        )
+
+
+def _rank(row: Row) -> tuple[bool, float]:
+    """Order rows: those that agree with float32 first, then the fastest; NaN does not agree."""
+    return not row.disagreement <= MOST_DISAGREEMENT, row.seconds
+
+
+def _plain(
+    network: nn.Module, section: Normalised, device: torch.device
+) -> Callable[[], Probability]:
+    """Make the call of a user who has the network and nothing else."""
+    network = network.to(device)
+
+    def run() -> Probability:
+        with torch.no_grad():
+            logits = network(torch.from_numpy(section)[:, None].to(device))
+            return cast("Probability", torch.sigmoid(logits)[:, 0].cpu().numpy())
+
+    return run

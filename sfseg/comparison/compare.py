@@ -1,0 +1,281 @@
+"""Compare architectures: train each with one recipe over several seeds, predict, score, tabulate.
+
+Every run is a folder of `sfseg train` with its score beside the weights, so that a comparison that
+was interrupted goes on where it was.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from sfseg import __version__, models
+from sfseg.comparison import markdown, plot, table
+from sfseg.comparison.costs import cost_of
+from sfseg.comparison.identity import refuse_taken, write_identity
+from sfseg.comparison.protocol import Exam, Split, describe_protocol, make_splits, write_exam
+from sfseg.comparison.results import RunScore, read_score, write_score
+from sfseg.comparison.runs import Run, Stage, training_of
+from sfseg.comparison.table import Table
+from sfseg.config import CompareConfig, PredictConfig
+from sfseg.datasets import registry
+from sfseg.datasets.dataset import Dataset
+from sfseg.datasets.fetch import fetch
+from sfseg.errors import NonFiniteError, OptionError
+from sfseg.prediction.jobs import Job
+from sfseg.prediction.predict import Model, predict_file
+from sfseg.recipes import FINETUNE, STUDENT
+from sfseg.scoring.score import score_files
+from sfseg.system import devices, files, locks, torchrun
+from sfseg.training.progress import EpochRecord, StepRecord
+from sfseg.training.train import Save, TrainResult, train
+from sfseg.training.trainer import STATE
+
+MAP_NAME = "map.tif"
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """What a comparison leaves.
+
+    Attributes
+    ----------
+    folder : Path
+        With ``table.md``, ``table.json``, ``table.png``, and a folder a run.
+    table : Table or None
+        Of the runs that are finished; None where there is none.
+    finished : bool
+        False if it was stopped; ``resume`` goes on.
+    """
+
+    folder: Path
+    table: Table | None
+    finished: bool
+
+
+Report = Callable[[Stage | StepRecord | EpochRecord | RunScore], None]
+Say = Callable[[str], None]
+OnStart = Callable[[Save], None]
+
+
+def compare(
+    config: CompareConfig,
+    *,
+    report: Report = lambda _: None,
+    say: Say = lambda _: None,
+    stop: threading.Event | None = None,
+    on_start: OnStart = lambda _: None,
+) -> CompareResult:
+    """Train, predict and score each architecture with each seed, and write the table.
+
+    The runs of one seed come before those of the next, so that there soon is a whole table; it is
+    written anew after each run. The state of a training is removed once it is scored.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        What to compare, and how.
+    report : callable
+        Called with a `Stage` before each training and each test, what `train` reports in
+        between, and a `RunScore` after each run.
+    say : callable
+        Is told, line by line, what is fetched and trained on; no line twice.
+    stop : threading.Event, optional
+        When it is set, the running training saves its state and the comparison returns.
+    on_start : callable
+        Is handed, before the first step of each training, what saves its state at any moment; see
+        `sfseg.training.train.train`.
+
+    Returns
+    -------
+    CompareResult
+        Where everything is, and the table.
+
+    Raises
+    ------
+    OutputExistsError
+        If the folder holds a comparison and ``config.resume`` is False, or another one is at work
+        in it.
+    CheckpointError, ResumeError
+        If there is nothing to resume, or it was begun with other options: it says which.
+    SfsegError, OSError
+        What fetching, training, predicting and scoring raise. What is done is kept.
+    """
+    refuse_unusable(config)
+    tell, dataset = _once(say), registry.find(config.dataset)
+    folder = fetch(config.dataset, report=tell)
+    splits = make_splits(dataset, folder, config.folds)
+    with locks.only_one(config.out / "compare.lock", "comparison"):
+        refuse_taken(config)  # another may have begun since it was looked at first
+        write_identity(config)
+        comparison = Comparison(config, dataset, folder, splits)
+        finished = comparison.go_on(report, tell, stop or threading.Event(), on_start)
+        return CompareResult(config.out, comparison.table, finished)
+
+
+def refuse_unusable(config: CompareConfig) -> None:
+    """Refuse, before any work, what cannot succeed.
+
+    Raises
+    ------
+    DeviceError, OptionError, UnknownNameError, OutputExistsError, CheckpointError, ResumeError
+        As `compare` does.
+    """
+    registry.find(config.dataset)
+    devices.pick_device(config.device)
+    for arch in config.archs:
+        models.require(arch)
+    if config.compile:
+        devices.require_compiler("leave --compile out")
+    if torchrun.processes() > 1:
+        raise OptionError(
+            f"compare: expected one process, found {torchrun.processes()} of torchrun",
+            hint="run it without torchrun; on several GPUs, with other --archs into another --out",
+        )
+    if config.recipe.is_a(FINETUNE) or config.recipe.is_a(STUDENT):
+        raise OptionError(
+            f"recipe {config.recipe.name}: expected one that learns from labels alone, found one "
+            "that needs other weights",
+            hint="--recipe default",
+        )
+    refuse_taken(config)
+
+
+def _once(say: Say) -> Say:
+    """Say every line once: each run would tell the dataset's licence again."""
+    said: set[str] = set()
+
+    def tell(line: str) -> None:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+    return tell
+
+
+class Comparison:
+    """A comparison under way: its runs, and the scores of those that are finished.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        What to compare, and how.
+    dataset : Dataset
+        On what.
+    folder : Path
+        Where it lies.
+    splits : sequence of Split
+        What is trained on and tested on.
+    """
+
+    def __init__(
+        self, config: CompareConfig, dataset: Dataset, folder: Path, splits: Sequence[Split]
+    ) -> None:
+        self.config = config
+        self.protocol = describe_protocol(dataset, splits)
+        self.exams = {split: write_exam(split, dataset, folder, config.out) for split in splits}
+        shape = self.exams[splits[0]].shape
+        self.costs = {arch: cost_of(arch, config.recipe, shape) for arch in config.archs}
+        order = product(range(config.seeds), splits, config.archs)
+        self.runs = [Run(arch, seed, split) for seed, split, arch in order]
+        found = {run: read_score(config.out / run.name) for run in self.runs}
+        self.scores = {run: score for run, score in found.items() if score is not None}
+
+    @property
+    def table(self) -> Table | None:
+        """The table so far; None where no run is finished."""
+        finished = [self.scores[run] for run in self.runs if run in self.scores]
+        if not finished:
+            return None
+        return table.make_table(self.config, self.protocol, self.costs, finished)
+
+    def go_on(self, report: Report, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
+        """Do the runs that are left; tell whether all are done.
+
+        Raises
+        ------
+        NonFiniteError
+            If a run diverged; the others are done first.
+        """
+        self.write_table()
+        diverged: NonFiniteError | None = None
+        for number, run in enumerate(self.runs, start=1):
+            if run in self.scores:
+                files.remove(self.config.out / run.name / STATE)  # of a run killed just before that
+                continue
+            report(Stage(run.name, number, len(self.runs), "train"))
+            try:
+                trained = self.train_run(run, report, say, stop, on_start)
+            except NonFiniteError as error:
+                say(f"warning: {run.name}: {error.message}")
+                diverged = error
+                continue
+            if not trained.finished or stop.is_set():
+                return False
+            report(Stage(run.name, number, len(self.runs), "test"))
+            self.scores[run] = self.score_run(run, trained)
+            report(self.scores[run])
+            self.write_table()
+        if diverged:
+            raise diverged
+        return True
+
+    def train_run(
+        self, run: Run, report: Report, say: Say, stop: threading.Event, on_start: OnStart
+    ) -> TrainResult:
+        """Train the network of a run, or go on with it."""
+        out = self.config.out / run.name
+        begun = (out / STATE).is_file()
+        if not begun:
+            files.remove(out)  # of a run without a state nothing can be used
+        options = training_of(run, self.config, resume=begun)
+        return train(options, report=report, say=say, stop=stop, on_start=on_start)
+
+    def score_run(self, run: Run, trained: TrainResult) -> RunScore:
+        """Predict and score what the network has not seen, and keep the score."""
+        config, out, exam = self.config, self.config.out / run.name, self.exams[run.split]
+        options = PredictConfig(
+            model=str(trained.weights),
+            device=config.device,
+            precision=config.precision,
+            close_gaps=config.close_gaps,
+            overwrite=True,
+        )
+        model = Model.of(options)
+        predicted = predict_file(Job(str(exam.volume), out / MAP_NAME), model, options)
+        device = devices.pick_device(config.device)
+        score = RunScore(
+            arch=run.arch,
+            seed=run.seed,
+            fold=run.split.fold,
+            trained_on=model.header.data,
+            tested_on=exam.sections,
+            version=__version__,
+            epochs=config.epochs,
+            training_s=trained.history[-1].seconds,
+            prediction_s=predicted.seconds / len(exam.sections),
+            trained_with=devices.describe(device, devices.pick_dtype(config.precision, device)),
+            predicted_with=devices.describe(device, model.engine.dtype, model.engine.name),
+            scores=_scores(out / MAP_NAME, exam),
+        )
+        write_score(out, score)
+        files.remove(out / STATE)  # of FusionNet it is over a gigabyte
+        return score
+
+    def write_table(self) -> None:
+        """Write ``table.md``, ``table.json`` and ``table.png``, once there is anything in them."""
+        made, out = self.table, self.config.out
+        if made is not None:
+            files.write_text(out / "table.md", markdown.to_markdown(made) + "\n", overwrite=True)
+            files.write_text(out / "table.json", table.to_json(made) + "\n", overwrite=True)
+            plot.write_picture(out / "table.png", made)
+
+
+def _scores(prediction: Path, exam: Exam) -> dict[str, Any]:
+    """Score as `sfseg score` does; sections get the numbers that they have in the dataset."""
+    scores = score_files(prediction, exam.labels).as_dict()
+    numbered = zip(scores["per_section"], exam.sections, strict=True)
+    scores["per_section"] = [{**row, "section": section} for row, section in numbered]
+    return scores

@@ -1,0 +1,1 @@
+"""Datasets by name: the table of them, and how one arrives whole and verified."""

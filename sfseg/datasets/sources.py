@@ -1,0 +1,167 @@
+"""Turn a source, of whatever kind, into files on this disk that may be the wanted ones."""
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from sfseg import io
+from sfseg.datasets.archive import extract
+from sfseg.datasets.dataset import DataFile, Dataset, Source
+from sfseg.datasets.download import Patience, Progress, download, shown
+from sfseg.datasets.synthetic import make_tissue
+from sfseg.datasets.verify import git_blob
+from sfseg.errors import ChecksumError, FetchError
+
+Candidates = Callable[[DataFile], Sequence[Path]]
+"""Gives the paths of what may be a file of the table."""
+
+
+def describe(source: Source | Path) -> str:
+    """Return what a person calls a source."""
+    if isinstance(source, Path):
+        return str(source)
+    return source.url if source.kind == "generator" else shown(source.url)
+
+
+def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
+    """Turn what a person names as a source into one.
+
+    Parameters
+    ----------
+    text : str or Path
+        A file, a folder, or an address: of a zip archive, of the one file of the dataset, or of a
+        folder of its files.
+    dataset : Dataset
+        What is to be fetched.
+
+    Returns
+    -------
+    Source or Path
+        An address, or something on this disk.
+
+    Raises
+    ------
+    FetchError
+        If it is a path and neither a file nor a folder is there.
+    """
+    if isinstance(text, str) and "://" in text:
+        if text.partition("?")[0].lower().endswith(".zip"):
+            return Source(text, "archive")
+        return Source(text if len(dataset.files) == 1 else text.rstrip("/") + "/")
+    path = Path(text)
+    if not (path.is_file() or path.is_dir()):
+        found = "a pipe or a device" if path.exists() else "nothing"
+        raise FetchError(
+            f"{path}: expected a file, a folder or an https address, found {found}",
+            hint="look for a slip in the path",
+        )
+    return path
+
+
+class Opener:
+    """Opens sources of a dataset; keeps what they bring in a scratch folder.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Whose sources they are.
+    scratch : Path
+        A folder of its own, that may be deleted afterwards.
+    progress : callable
+        Is told the bytes of a download so far.
+    patience : Patience
+        How long to wait for a host.
+    """
+
+    def __init__(
+        self, dataset: Dataset, scratch: Path, progress: Progress, patience: Patience
+    ) -> None:
+        # An archive of a whole repository has other things in it as well.
+        self._archive_limit = 4 * sum(file.limit_bytes for file in dataset.files)
+        self._scratch = scratch
+        self._progress = progress
+        self._patience = patience
+
+    def open(self, source: Source | Path, wanted: Sequence[DataFile]) -> Candidates:
+        """Open a source.
+
+        Parameters
+        ----------
+        source : Source or Path
+            Where to look; a path is a folder, a zip archive or a file.
+        wanted : sequence of DataFile
+            What to look for. Larger files than these can be are not taken.
+
+        Returns
+        -------
+        callable
+            Gives the paths of the candidates for one of the wanted files; it may download.
+
+        Raises
+        ------
+        FetchError
+            If the source cannot be reached, or is not what it should be. The returned callable
+            raises it, too.
+        """
+        folder = self._scratch / str(len(list(self._scratch.iterdir())))
+        folder.mkdir()
+        if isinstance(source, Path):
+            return self._open_path(source, wanted, folder)
+        if source.kind == "files":
+            return lambda file: self._download_one(source, file, folder)
+        if source.kind == "archive":
+            return self._open_archive_at(source, wanted, folder)
+        return _draw(folder)
+
+    def _open_path(self, path: Path, wanted: Sequence[DataFile], folder: Path) -> Candidates:
+        if path.is_dir():
+            return _search(path)
+        if zipfile.is_zipfile(path):
+            extract(path, wanted, folder)
+            return _search(folder)
+        # A file whose contents are known may have any name.
+        return lambda file: [path] if file.has_identity or path.name == file.name else []
+
+    def _download_one(self, source: Source, file: DataFile, folder: Path) -> list[Path]:
+        if source.files is not None and file.name not in source.files:
+            return []
+        url = source.url + quote(file.name) if source.url.endswith("/") else source.url
+        path = folder / file.name
+        self._download(url, path, file.limit_bytes)
+        return [path]
+
+    def _open_archive_at(
+        self, source: Source, wanted: Sequence[DataFile], folder: Path
+    ) -> Candidates:
+        archive = folder / "archive.zip"
+        self._download(source.url, archive, self._archive_limit)
+        if source.git_blob is not None and git_blob(archive) != source.git_blob:
+            raise ChecksumError(f"{shown(source.url)}: expected the known archive, found another")
+        extract(archive, wanted, folder / "members")
+        return _search(folder / "members")
+
+    def _download(self, url: str, path: Path, limit_bytes: int) -> None:
+        download(
+            url, path, limit_bytes=limit_bytes, progress=self._progress, patience=self._patience
+        )
+
+
+def _search(folder: Path) -> Candidates:
+    """Look for the files by name, in the folder and in folders of it."""
+
+    def candidates(file: DataFile) -> list[Path]:
+        tail = PurePosixPath(file.name).parts
+        found = sorted(folder.rglob(tail[-1]))
+        return [path for path in found if path.parts[-len(tail) :] == tail and path.is_file()]
+
+    return candidates
+
+
+def _draw(folder: Path) -> Candidates:
+    """Draw the synthetic dataset; see `sfseg.datasets.synthetic`."""
+    for name, pixels in zip(("volume.tif", "labels.tif"), make_tissue(), strict=True):
+        io.write_stack(
+            folder / name, pixels, pixels.shape, pixels.dtype, voxel_size_nm=(50.0, 4.0, 4.0)
+        )
+    return _search(folder)

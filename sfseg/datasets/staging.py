@@ -1,0 +1,171 @@
+"""Deliver a dataset beside its place, check it there, and move it over when it is whole."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sfseg.datasets import manifest, sources
+from sfseg.datasets.dataset import DataFile, Dataset, Source
+from sfseg.datasets.download import Patience, Progress
+from sfseg.datasets.verify import check_file, check_parts
+from sfseg.errors import ChecksumError, FetchError, SfsegError, StackError
+from sfseg.system import files
+from sfseg.system.files import beside
+from sfseg.system.locks import exclusive
+
+
+def is_settled(dataset: Dataset, folder: Path) -> bool:
+    """Whether a dataset is whole, and no run that was killed has left anything beside it."""
+    left_over = (beside(folder, "part"), beside(folder, "lock"))
+    return manifest.is_whole(folder, dataset) and not any(path.exists() for path in left_over)
+
+
+def fill(
+    dataset: Dataset,
+    folder: Path,
+    offers: Sequence[Source | Path],
+    report: Callable[[str], None],
+    progress: Progress,
+    patience: Patience,
+) -> None:
+    """Deliver a dataset to its folder, unless another process has just done so.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What to deliver.
+    folder : Path
+        Its final folder. Until all of it is checked, only ``<folder>.part`` beside it is written
+        to; ``<folder>.lock`` keeps other processes away.
+    offers : sequence of Source or Path
+        Where to look, in order.
+    report, progress : callable
+        See `sfseg.datasets.fetch.fetch`.
+    patience : Patience
+        How long to wait for a host.
+
+    Raises
+    ------
+    FetchError
+        If no source has what is required; its kind `ChecksumError` if one has something else.
+    StackError, OptionError
+        See `sfseg.datasets.verify.check_parts`.
+    OutputError
+        If the disk is full or fails, or the place may not be written to.
+    """
+    with (
+        files.told(folder),
+        files.parent_made(folder),
+        exclusive(
+            beside(folder, "lock"),
+            waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),
+        ),
+    ):
+        staging = beside(folder, "part")
+        if manifest.is_whole(folder, dataset):
+            shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
+            return
+        files.remove(staging)
+        good, scratch = staging / "good", staging / "scratch"
+        good.mkdir(parents=True)
+        scratch.mkdir()
+        try:
+            # What lies in the folder already, from a user or a killed run, is as good as any.
+            found = (folder, *offers) if folder.is_dir() else offers
+            opener = sources.Opener(dataset, scratch, progress, patience)
+            _deliver(dataset, found, good, opener, report)
+            check_parts(dataset, good)
+            _move(dataset, good, folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _deliver(
+    dataset: Dataset,
+    offers: Sequence[Source | Path],
+    good: Path,
+    opener: sources.Opener,
+    report: Callable[[str], None],
+) -> None:
+    """Go through the sources until all required files are in `good`, checked."""
+    failures: list[SfsegError] = []
+    said: list[str] = []
+    for source in offers:
+        if not any(file.required for file in _missing(dataset, good)):
+            break
+        name = sources.describe(source)
+        report(f"from {name}")
+        new = _take(source, _missing(dataset, good), good, opener)
+        failures += new
+        said += [f"  {name}", *(f"    {failure.message}" for failure in new)]
+    required = [file.name for file in _missing(dataset, good) if file.required]
+    if required:
+        mismatch = any(isinstance(failure, ChecksumError) for failure in failures)
+        raise (ChecksumError if mismatch else FetchError)(
+            "\n".join([f"{dataset.name}: expected {_some(required)}, found it nowhere:", *said]),
+            hint="get the data in another way, then give the file or folder: "
+            f"sfseg fetch {dataset.name} --from PATH",
+        )
+    if left_out := [file.name for file in _missing(dataset, good)]:
+        report(f"without {_some(left_out)}, which is not required")
+
+
+def _missing(dataset: Dataset, folder: Path) -> list[DataFile]:
+    return [file for file in dataset.files if not (folder / file.name).is_file()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name the first few."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
+
+
+def _take(
+    source: Source | Path, missing: Sequence[DataFile], good: Path, opener: sources.Opener
+) -> list[SfsegError]:
+    """Take what a source has of the missing files; return what went wrong."""
+    failures: list[SfsegError] = []
+    try:
+        candidates = opener.open(source, missing)
+        for file in missing:
+            failures += _admit(file, candidates(file), good / file.name)
+    except FetchError as error:
+        failures.append(error)
+    return failures
+
+
+def _admit(file: DataFile, candidates: Sequence[Path], target: Path) -> list[SfsegError]:
+    """Copy the first candidate that is the file to `target`, or return what the candidates are."""
+    failures: list[SfsegError] = []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for path in candidates:
+        if (size := path.stat().st_size) > file.limit_bytes:
+            failures.append(
+                FetchError(f"{path}: expected at most {file.limit_bytes:,} bytes, found {size:,}")
+            )
+            continue
+        shutil.copyfile(path, target)
+        try:
+            check_file(file, target)
+        except (ChecksumError, StackError) as error:
+            target.unlink()
+            failures.append(error)
+        else:
+            return []
+    if file.required and not candidates:
+        failures.append(FetchError(f"expected {file.name}, found no such file"))
+    return failures
+
+
+def _move(dataset: Dataset, good: Path, folder: Path) -> None:
+    """Move the checked files to their final names, and their record last."""
+    names = [file.name for file in dataset.files if (good / file.name).is_file()]
+    manifest.write(good, dataset, [manifest.record(good, name) for name in names])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / manifest.NAME).unlink(missing_ok=True)  # it vouches for what is replaced now
+    for name in (*names, manifest.NAME):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        files.sync(good / name)
+        (good / name).replace(folder / name)
+        files.sync((folder / name).parent)
+    files.sync(folder.parent)

@@ -1,1 +1,0 @@
-"""How a dataset arrives whole; `sfseg.fetch` is the verb that others import."""

@@ -1,0 +1,177 @@
+"""What the dimensions of a file's array are: told by the file or by the person, never guessed.
+
+A dimension has a letter: Y and X for rows and columns; Z, T, I, Q and P for pages, which are
+sections; S (samples, as in RGB) and C (channels), which become grey only when the person names
+them. Any other letter comes from a file's metadata and is refused until the person renames it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sfseg.errors import OptionError, StackError
+from sfseg.types import AnyArray
+
+_SECTIONS = "ZTIQP"
+_GREY = "SC"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where sections, rows and columns lie in a file's array.
+
+    Parameters
+    ----------
+    letters : str
+        One letter for each dimension.
+    shape : tuple of int
+        Lengths of the dimensions.
+    """
+
+    letters: str
+    shape: tuple[int, ...]
+
+    @property
+    def sections(self) -> int | None:
+        """The dimension that counts the sections; None where the array is one section."""
+        pages = [i for i, letter in enumerate(self.letters) if letter in _SECTIONS]
+        return max(pages, key=lambda i: self.shape[i], default=None)
+
+    @property
+    def stack_shape(self) -> tuple[int, int, int]:
+        """Shape of the stack, (Z, Y, X)."""
+        count = 1 if self.sections is None else self.shape[self.sections]
+        return count, self.shape[self.letters.index("Y")], self.shape[self.letters.index("X")]
+
+    def part(self, index: int, rows: slice, columns: slice) -> tuple[slice, ...]:
+        """Say where a window of a section lies in the array: a slice of each dimension.
+
+        Parameters
+        ----------
+        index : int
+            The section, from 0.
+        rows, columns : slice
+            The window, with a start and a stop each.
+
+        Returns
+        -------
+        tuple of slice
+            A start and a stop for each dimension.
+        """
+        part = [slice(0, n) for n in self.shape]
+        part[self.letters.index("Y")], part[self.letters.index("X")] = rows, columns
+        if self.sections is not None:
+            part[self.sections] = slice(index, index + 1)
+        return tuple(part)
+
+    def grey(self, part: AnyArray) -> AnyArray:
+        """Turn a part of the array that belongs to one section into an image.
+
+        Parameters
+        ----------
+        part : ndarray
+            What `part` says, with all dimensions of the array.
+
+        Returns
+        -------
+        ndarray, shape (Y, X)
+            Samples and channels averaged, and rounded where the type is an integer. The last of 2
+            or 4 samples is opacity, as in PNG and TIFF, and left out.
+        """
+        if "S" in self.letters and part.shape[self.letters.index("S")] in (2, 4):
+            axis = self.letters.index("S")
+            part = part.take(range(part.shape[axis] - 1), axis)
+        planes = np.moveaxis(part, (self.letters.index("Y"), self.letters.index("X")), (-2, -1))
+        planes = planes.reshape(-1, *planes.shape[-2:])
+        if len(planes) == 1:
+            return np.asarray(planes[0])
+        grey = planes.mean(axis=0)
+        return np.asarray(np.rint(grey) if part.dtype.kind in "iu" else grey, part.dtype)
+
+
+def settle(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:
+    """Settle which dimension of an array is which.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    shape : tuple of int
+        Shape of the file's array.
+    found : str
+        Letters that the file's metadata give, one a dimension; empty when they give none.
+    given : str or None
+        Letters that the person gives, which go before the file's. Leading dimensions of length 1
+        may be left out.
+
+    Returns
+    -------
+    Layout
+        The settled layout; at most one dimension of sections is longer than 1.
+
+    Raises
+    ------
+    StackError
+        If the array is empty, or its dimensions are ambiguous.
+    OptionError
+        If the given letters do not fit the array.
+    """
+    if 0 in shape:
+        raise StackError(
+            f"{name}: expected pixels, found an array of {_times(shape)}",
+            hint="check the program that wrote the file",
+        )
+    letters = found if given is None else _fit(name, shape, given.upper())
+    long = [letter for letter, n in zip(letters, shape, strict=False) if n > 1]
+    pages = [letter for letter in long if letter in _SECTIONS]
+    others = [letter for letter in long if letter not in _SECTIONS + "YX"]
+    known = letters.count("Y") == letters.count("X") == 1
+    if not known or len(pages) > 1 or (given is None and others):
+        first = next((i for i, n in enumerate(shape) if n > 1), 0)  # Q=1 tells nobody anything
+        raise StackError(
+            f"{name}: expected sections of one grey value a pixel, found an array of "
+            f"{_times(shape[first:])} ({letters[first:] or 'no axes in the file'})",
+            hint=_advice(shape, letters[first:] if known else "", pages),
+        )
+    return Layout(letters, shape)
+
+
+def _fit(name: str, shape: tuple[int, ...], given: str) -> str:
+    """Check the person's letters against the array and fill in the dimensions left out."""
+    hint = "give --axes one letter for each dimension, for example ZYX or YXS"
+    if len(set(given)) < len(given) or not {"Y", "X"} <= set(given) <= set(
+        _SECTIONS + _GREY + "YX"
+    ):
+        raise OptionError(
+            f"{name}: expected axes Y, X and any of Z, T, I, Q, P, C, S, each once, "
+            f"found {given!r}",
+            hint=hint,
+        )
+    left_out = len(shape) - len(given)
+    if left_out < 0 or any(n > 1 for n in shape[:left_out]):
+        raise OptionError(
+            f"{name}: expected {len(shape)} axes for an array of {_times(shape)}, found {given!r}",
+            hint=hint,
+        )
+    return "Q" * left_out + given
+
+
+def _advice(shape: tuple[int, ...], letters: str, pages: list[str]) -> str:
+    """Name the option that settles an ambiguous array."""
+    if len(pages) > 1:
+        return (
+            f"save one of {' and '.join(pages)} to a file of its own, "
+            "or name one of them C in --axes to average it"
+        )
+    if not letters:
+        example = "TZCYX"[-len(shape) :] if len(shape) <= 5 else "ZYX"
+        return f"say what the dimensions are, one letter each, for example --axes {example}"
+    average = f"--axes {letters} to average its samples or channels to grey"
+    if not pages and letters[0] in _GREY:
+        return f"--axes Z{letters[1:]} if {letters[0]} counts sections, {average}"
+    return average
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    """Write a shape as in 30x512x512."""
+    return "x".join(map(str, shape))

@@ -1,0 +1,119 @@
+"""A stack on disk, made at full size, into which pixels are put in any order."""
+
+import abc
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from sfseg.errors import StackError
+from sfseg.types import AnyArray, Shape, describe_shape
+
+
+class Canvas(abc.ABC):
+    """A stack under way: rectangles of its sections are put in any order, and again after a kill.
+
+    The same pixels give the same bytes on disk, whatever the order they came in and however often
+    they were put. Of what is not put yet the file says nothing. One thread at a time may use it.
+
+    Parameters
+    ----------
+    part : Path
+        The file or folder on disk.
+    name : str
+        What it will be called, for messages.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : dtype
+        Type of the pixels.
+    """
+
+    def __init__(self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self._part, self._name, self.shape, self.dtype = part, name, shape, dtype
+
+    def put(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        """Write a rectangle of a section.
+
+        Parameters
+        ----------
+        section : int
+            Index of the section, from 0.
+        rows, columns : slice
+            Where the rectangle lies; both with a start and a stop.
+        pixels : ndarray, shape (rows, columns)
+            Of the type of the canvas.
+
+        Raises
+        ------
+        StackError
+            If the rectangle lies outside the stack, or the pixels are not as many or of another
+            type.
+        OSError
+            If the disk is full or fails.
+        """
+        depth, height, width = self.shape
+        inside = (
+            0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
+        )
+        if not (0 <= section < depth and inside):
+            raise StackError(
+                f"{self._name}: expected a part of {describe_shape(self.shape)}, found rows "
+                f"{rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of "
+                f"section {section + 1}",
+                hint="give the shape that the sections have",
+            )
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        if (pixels.shape, pixels.dtype) != (size, self.dtype):
+            raise StackError(
+                f"{self._name}: section {section + 1}: expected {size[0]}x{size[1]} of "
+                f"{self.dtype}, found {'x'.join(map(str, pixels.shape))} of {pixels.dtype}",
+                hint="give the shape and the type that the sections have",
+            )
+        try:
+            self._write(section, rows, columns, pixels)
+        except OSError as error:
+            error.filename = error.filename or self._name  # a failed write tells none
+            raise
+
+    def require_found(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """Refuse a file on disk that is of another shape or type than the canvas.
+
+        Raises
+        ------
+        StackError
+            If it is.
+        """
+        if (shape, dtype) != (self.shape, self.dtype):
+            raise StackError(
+                f"{self._part}: expected {'x'.join(map(str, self.shape))} of {self.dtype}, "
+                f"found {'x'.join(map(str, shape))} of {dtype}"
+            )
+
+    @abc.abstractmethod
+    def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        """Write a rectangle that was checked."""
+
+    @abc.abstractmethod
+    def flush(self) -> None:
+        """Make what was put survive a power cut."""
+
+    def finish(self) -> None:
+        """Make what needs the whole, now that all is put; flush and close."""
+        self.flush()
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the file; closing again does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,87 @@
+"""Hashes of files, of sets of files and of Zarr stores."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from sfseg.io.folders import address, is_many, is_store, list_files
+from sfseg.io.guards import require_member
+from sfseg.io.sources import require_file
+
+
+def hash_file(path: Path) -> str:
+    """Give the SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_files(files: Iterable[tuple[str, Path]]) -> str:
+    """Give the SHA-256 of files, each with the name that counts, in the order given."""
+    # a name ends where NUL is, which no name holds: no two sets of files make one text
+    return hash_text("".join(f"{name}\0{hash_file(path)}\n" for name, path in files))
+
+
+def hash_store(store: Path, what: str) -> str:
+    """Give the SHA-256 of all files of a store and their names.
+
+    Parameters
+    ----------
+    store : Path
+        The folder.
+    what : str
+        The store, for messages.
+
+    Returns
+    -------
+    str
+        In hexadecimal.
+
+    Raises
+    ------
+    StackError
+        If one of them is a link to a file elsewhere.
+    """
+    members = [member for member in store.rglob("*") if member.is_file()]
+    for member in members:
+        if member.is_symlink():  # of linked folders rglob lists nothing
+            require_member(what, member, store)
+    return hash_files(sorted((each.relative_to(store).as_posix(), each) for each in members))
+
+
+def hash_text(text: str) -> str:
+    """Give the SHA-256 of a text; names that are no Unicode count as their bytes."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+def hash_input(source: str | Path) -> str:
+    """Hash all that reading a source depends on; the axes that a person gives are not of it.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `open_stack`.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal. Of a file, that of its bytes; of a folder or pattern, that of the
+        names and hashes of its images in their order; of a Zarr store, that of the names and
+        hashes of all its files; with the path of an array, of that too.
+
+    Raises
+    ------
+    StackError
+        If there is nothing to read, or a file of a store is a link to one elsewhere.
+    """
+    path = Path(source)
+    if is_many(path):
+        members = list_files(source)
+        for member in members:
+            require_file(member, str(member))
+        return hash_files((member.name, member) for member in members)
+    file, inside = address(source)
+    if is_store(file):
+        return hash_text(f"{hash_store(file, str(source))} {inside.strip('/')}")
+    require_file(file, str(source))
+    content = hash_file(file)
+    return hash_text(f"{content} {inside.strip('/')}") if inside else content

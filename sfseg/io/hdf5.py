@@ -1,0 +1,221 @@
+"""Read a dataset of an HDF5 file."""
+
+import math
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+
+from sfseg.errors import MissingExtraError, StackError
+from sfseg.io import voxels
+from sfseg.io.chunks import deflate_bytes
+from sfseg.io.guards import refuse_bomb, refuse_untrusted, wrapped
+from sfseg.types import AnyArray, VoxelSize
+
+_MAX_SAMPLES = 4
+_MAX_LINKS = 16
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
+_FILTERS = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF})
+"""The filters whose chunks can be counted; of the others HDF5 believes what the file says."""
+
+_DAMAGED = "copy or download the file again; it may be damaged"
+
+
+class Hdf5Source:
+    """A dataset of an HDF5 file; see `sfseg.io.sources.Source`.
+
+    Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field, unless the last
+    is so short that it may be samples. The voxel size is the attribute ``resolution`` (z, y, x in
+    nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik). A chunk that was never written
+    is the dataset's fill value, as HDF5 has it; but one has to be there.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    dataset : str
+        Path of the dataset in it.
+    name : str
+        Both, for messages.
+
+    Raises
+    ------
+    StackError
+        If there is no such dataset, or it is damaged, hostile, or keeps its pixels elsewhere.
+    MissingExtraError
+        If h5py is not installed.
+    """
+
+    def __init__(self, path: Path, dataset: str, name: str) -> None:
+        if not path.is_file():
+            raise StackError(
+                f"{name}: expected an HDF5 file, found nothing there",
+                hint="check the spelling and the current folder",
+            )
+        try:
+            import h5py
+        except ImportError as error:
+            raise MissingExtraError.of("hdf5", name) from error
+        self._name = name
+        with wrapped(name):
+            self._file = h5py.File(path, "r")
+        try:
+            with wrapped(name):
+                self._open(dataset)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, dataset: str) -> None:
+        """Check that the dataset is an array in this very file, and not a bomb."""
+        found = self._find(dataset)
+        if not hasattr(found, "chunks"):
+            other = "nothing" if found is None else "a group"
+            raise StackError(
+                f"{self._name}: expected a dataset, found {other}",
+                hint=f"the file holds {', '.join(self._datasets()) or 'no dataset'}",
+            )
+        if found.is_virtual or found.external:
+            raise self._elsewhere()
+        self._check_size(found)
+        self._dataset, self.shape, self.dtype = found, tuple(found.shape), found.dtype
+        plain = len(self.shape) in (2, 3) and self.shape[-1] > _MAX_SAMPLES
+        self.letters = "ZYX"[-len(self.shape) :] if plain else ""
+        self.voxel_size_nm = _voxel_size(found.attrs)
+        self._filters = _filters(found, self._name)
+        self._counted: set[tuple[int, ...]] = set()
+
+    def _check_size(self, dataset: Any) -> None:
+        """Refuse a dataset that is not in the file as a whole, or a bomb."""
+        stored_bytes = dataset.id.get_storage_size()
+        refuse_bomb(
+            self._name,
+            decoded_bytes=dataset.nbytes,
+            encoded_bytes=stored_bytes,
+            segment_bytes=math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize,
+        )
+        if stored_bytes == 0 or (dataset.chunks is None and stored_bytes != dataset.nbytes):
+            raise StackError(
+                f"{self._name}: expected {dataset.nbytes} bytes of pixels, found {stored_bytes}",
+                hint=_DAMAGED,
+            )
+
+    def _elsewhere(self) -> StackError:
+        """Make the error that other files are never opened."""
+        return StackError(
+            f"{self._name}: expected all pixels in this file, found a dataset in another",
+            hint="copy the dataset into one file",
+        )
+
+    def _find(self, path: str) -> Any:
+        """Follow a path link by link: HDF5 alone would open other files, or wait for a pipe."""
+        from h5py import h5l
+
+        node, followed = self._file, 0
+        names = path.split("/")[::-1]
+        while names:
+            name = names.pop()
+            if name in ("", "."):
+                continue
+            links = getattr(node.id, "links", None)
+            if links is None or not links.exists(name.encode()):
+                return None
+            kind = links.get_info(name.encode()).type
+            if kind == h5l.TYPE_HARD:
+                node = node[name]
+                continue
+            followed += 1
+            if kind != h5l.TYPE_SOFT or followed > _MAX_LINKS:
+                raise self._elsewhere()
+            target = links.get_val(name.encode()).decode()
+            node = self._file if target.startswith("/") else node
+            names += target.split("/")[::-1]
+        return node
+
+    def _datasets(self) -> list[str]:
+        """List the datasets of the file."""
+        names: list[str] = []
+        self._file.visititems(
+            lambda name, found: names.append(f"/{name}") if hasattr(found, "chunks") else None
+        )
+        return names
+
+    def read(self, part: tuple[slice, ...]) -> AnyArray:
+        """Read a part of the dataset; see `sfseg.io.sources.Source`."""
+        with wrapped(self._name):
+            if self._dataset.chunks is not None:
+                for corner in _corners(part, self._dataset.chunks):
+                    self._count(corner)
+            return np.asarray(self._dataset[part])
+
+    def _count(self, corner: tuple[int, ...]) -> None:
+        """Refuse a chunk of more or fewer pixels than a chunk has; once is enough."""
+        stored = self._dataset.id.get_chunk_info_by_coord(corner)
+        if stored.byte_offset is None or corner in self._counted:
+            return
+        expected, found = math.prod(self._dataset.chunks) * self.dtype.itemsize, stored.size
+        if self._filters:
+            mask, data = self._dataset.id.read_direct_chunk(corner)
+            used = [code for i, code in enumerate(self._filters) if not mask >> i & 1]
+            found = _unpacked_bytes(data, used, expected)
+        if found != expected and _FILTERS.issuperset(self._filters):
+            raise StackError(
+                f"{self._name}: expected {expected} bytes in the chunk at {corner}, "
+                f"found {'more' if found > expected else found}",
+                hint=_DAMAGED,
+            )
+        self._counted.add(corner)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _filters(dataset: Any, name: str) -> list[int]:
+    """List the filters of a dataset's chunks in the order of writing."""
+    plan = dataset.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if len(set(filters) - {_SHUFFLE, _FLETCHER32}) > 1 or len(set(filters)) < len(filters):
+        raise StackError(
+            f"{name}: expected chunks compressed once, found the filters {filters}",
+            hint="store it with gzip or lzf",
+        )
+    strange = set(filters) - _FILTERS
+    if strange:
+        refuse_untrusted(name, "chunks stored with gzip or lzf", f"the filter {min(strange)}")
+    return filters
+
+
+def _unpacked_bytes(data: bytes, filters: list[int], most: int) -> int:
+    """Count what a chunk unpacks to with the filters used, or some number over `most`."""
+    size = len(data)
+    for code in reversed(filters):
+        if code == _FLETCHER32:
+            data, size = data[:-4], size - 4
+        elif code == _DEFLATE:
+            size = deflate_bytes(data, most + 4)
+        elif code == _LZF:
+            size = len(imagecodecs.lzf_decode(data, out=most + 5))
+    return size
+
+
+def _corners(part: tuple[slice, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """List the first pixels of the chunks that a part touches."""
+    return product(
+        *(
+            range(each.start // size * size, each.stop, size)
+            for each, size in zip(part, chunks, strict=True)
+        )
+    )
+
+
+def _voxel_size(attributes: Any) -> VoxelSize | None:
+    """Read the voxel size in the two ways that are common."""
+    for key, nm in (("resolution", 1.0), ("element_size_um", 1e3)):
+        if key in attributes:
+            z, y, x = (float(length) * nm for length in attributes[key])
+            return voxels.checked(z, y, x)
+    return None

@@ -1,0 +1,174 @@
+"""Stacks in, stacks out: the only door to image files.
+
+`open_stack` reads, by sections or windows of them, a TIFF, a folder or pattern of numbered images,
+a single PNG, JPEG or TIFF, an OME-Zarr, or an array ``file.h5:/path/in/file`` or
+``store.zarr:/path/in/store``. `hash_input` tells one input from another. `read_labels` turns
+labels of any polarity into 255 = interior, 0 = membrane. `write_stack` writes a TIFF as its
+sections come. The voxel size is carried from the input's metadata to the output's.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfseg.errors import ShapeMismatchError, StackError
+from sfseg.io.axes import settle
+from sfseg.io.folders import address, is_many, is_store, list_files
+from sfseg.io.hdf5 import Hdf5Source
+from sfseg.io.sources import Source, open_file
+from sfseg.io.stack import Stack
+from sfseg.io.zarr.reader import ZarrSource
+from sfseg.types import AnyArray
+
+_READ_AS = {
+    "bool": "uint8",
+    "int8": "int32",
+    "int16": "int32",
+    "float16": "float32",
+    "float64": "float32",
+} | {name: name for name in ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")}
+"""What the types of files become in memory; other types, complex for one, are refused."""
+
+
+def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
+    """Open a stack, check it, and read no pixels yet.
+
+    Parameters
+    ----------
+    source : str or Path
+        An image file; a folder of images or a pattern such as ``raw/*.png``, one section a file,
+        2 before 10; the folder of an OME-Zarr; ``file.h5:/path/in/file`` or
+        ``store.zarr:/path/in/store``.
+    axes : str, optional
+        What the dimensions of the file's array are, one letter each, as in ``ZYX`` or ``YXS``: see
+        `sfseg.io.axes`. By default what the file says; where a TIFF says nothing, its pages
+        are sections. For a folder the axes are those of each file.
+
+    Returns
+    -------
+    Stack
+        The open stack.
+
+    Raises
+    ------
+    StackError
+        If it is missing, empty, no image, damaged, cut short, hostile, or ambiguous without
+        `axes`.
+    ShapeMismatchError
+        If the images of a folder differ in shape or type.
+    OptionError
+        If `axes` do not fit the file.
+    MissingExtraError
+        If h5py or zarr is needed and not installed.
+
+    Notes
+    -----
+    Pixels are the numbers in the file: no palette, no inversion, no scaling is applied.
+    """
+    name, path = str(source), Path(source)
+    if is_many(path):
+        return _open_members(name, list_files(source), axes)
+    file, inside = address(source)
+    if is_store(file) or (inside and file.suffix.lower() == ".zarr"):
+        return _open_one(ZarrSource(file, inside, name), name, axes)
+    if inside:
+        return _open_one(Hdf5Source(file, inside, name), name, axes)
+    return _open_one(open_file(file, name), name, axes)
+
+
+def _open_one(source: Source, name: str, axes: str | None) -> Stack:
+    """Make a stack of one file."""
+    try:
+        layout = settle(name, source.shape, source.letters, axes)
+        dtype = _readable(source.dtype, name)
+    except ValueError:
+        source.close()
+        raise
+    return Stack(
+        name,
+        layout.stack_shape,
+        dtype,
+        source.voxel_size_nm,
+        read_window=lambda *window: layout.grey(source.read(layout.part(*window))),
+        close=source.close,
+    )
+
+
+def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
+    """Give the type in memory of a type in a file."""
+    if stored.name not in _READ_AS:
+        raise StackError(
+            f"{name}: expected pixels that are whole or real numbers, found {stored}",
+            hint="convert it to uint8, uint16 or float32",
+        )
+    return np.dtype(_READ_AS[stored.name])
+
+
+def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
+    """Make a stack of files with a section each."""
+    endings = {path.suffix.lower()[:4] for path in members}  # .tiff and .tif are one
+    if len(endings) != 1:
+        raise StackError(
+            f"{name}: expected images of one kind, found {', '.join(sorted(endings))}",
+            hint=f"name them with a pattern, for example {Path(name) / '*.png'}",
+        )
+    with _open_member(members[0], axes) as first:
+        pass
+    voxel_sizes = {first.voxel_size_nm}
+    for path in members[1:]:
+        with _open_member(path, axes) as member:
+            if (member.shape, member.dtype) != (first.shape, first.dtype):
+                raise ShapeMismatchError(
+                    f"{path}: expected {_size(first)} as in {members[0]}, found {_size(member)}",
+                    hint="put only sections of one stack in the folder",
+                )
+            voxel_sizes.add(member.voxel_size_nm)
+
+    sections = _Members(members, axes)
+    return Stack(
+        name,
+        (len(members), *first.shape[1:]),
+        first.dtype,
+        first.voxel_size_nm if len(voxel_sizes) == 1 else None,
+        read_window=sections.window,
+        close=sections.close,
+    )
+
+
+class _Members:
+    """Files with a section each, open one at a time: the one read last, as long as it is read."""
+
+    def __init__(self, paths: list[Path], axes: str | None) -> None:
+        self._paths, self._axes = paths, axes
+        self._open: tuple[int, Stack] | None = None
+
+    def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
+        """Read a window of the section of one file."""
+        if self._open is None or self._open[0] != index:
+            self.close()
+            self._open = index, _open_member(self._paths[index], self._axes)
+        return self._open[1].window(0, rows, columns)
+
+    def close(self) -> None:
+        """Close the file that is open."""
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+
+def _open_member(path: Path, axes: str | None) -> Stack:
+    """Open one file of a folder."""
+    member = _open_one(open_file(path, str(path)), str(path), axes)
+    if len(member) != 1:
+        member.close()
+        raise StackError(
+            f"{path}: expected one section in each file of a folder, found {len(member)}",
+            hint="name that file itself: it is a stack",
+        )
+    return member
+
+
+def _size(stack: Stack) -> str:
+    """Write the size and type of the sections."""
+    return f"{stack.shape[1]}x{stack.shape[2]} of {stack.dtype}"

@@ -1,0 +1,173 @@
+"""The stack as the rest of sfseg sees it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from sfseg.errors import NonFiniteError, StackError
+from sfseg.types import AnyArray, Shape, VoxelSize
+
+
+class Stack:
+    """A stack of sections that are read when they are asked for; a context manager.
+
+    It may be read in a thread other than the one that opened it, but never in two at once.
+
+    Parameters
+    ----------
+    name : str
+        What the person typed, for messages.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : numpy.dtype
+        Type of the sections as they are read, in native byte order.
+    voxel_size_nm : tuple of float or None
+        nm along (z, y, x), z NaN where the file tells only the size of its pixels; None where it
+        tells nothing.
+    read_window : callable
+        Gives the pixels, shape (Y, X), of the section of an index from 0, in the rows and columns
+        of two slices with a start and a stop each.
+    close : callable
+        Closes what is open.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        dtype: np.dtype[Any],
+        voxel_size_nm: VoxelSize | None,
+        *,
+        read_window: Callable[[int, slice, slice], AnyArray],
+        close: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.dtype = dtype
+        self.voxel_size_nm = voxel_size_nm
+        self._read_window = read_window
+        self._close = close
+
+    def section(self, index: int) -> AnyArray:
+        """Read one section; the `window` that is all of it."""
+        return self.window(index, slice(0, self.shape[1]), slice(0, self.shape[2]))
+
+    def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
+        """Read a window of one section, and of the file not much more where its format allows.
+
+        Of pixels stored as they are, only the window is read; of others the strips, tiles or
+        chunks that it touches; a PNG or JPEG is decoded as a whole.
+
+        Parameters
+        ----------
+        index : int
+            The section, from 0.
+        rows, columns : slice
+            Where the window lies, with a start and a stop from 0 each; not empty.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (len of rows, len of columns)
+            Its pixels.
+
+        Raises
+        ------
+        IndexError
+            If there is no such section, or the window leaves it or is empty.
+        StackError
+            If it cannot be decoded.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name}: expected a section below {len(self)}, found {index}")
+        for part, length in zip((rows, columns), self.shape[1:], strict=True):
+            if not 0 <= part.start < part.stop <= length:
+                raise IndexError(f"{self.name}: expected a window within {length}, found {part}")
+        # a float64 too large for float32 becomes infinite, which `require_finite` finds
+        with np.errstate(over="ignore"):
+            return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
+
+    def read(self, sections: Sequence[int] | None = None) -> AnyArray:
+        """Read sections, all by default, into memory.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (Z, Y, X)
+            Z is the number of sections read.
+
+        Raises
+        ------
+        StackError
+            If they do not fit in memory; and what `window` raises.
+        """
+        indices = range(len(self)) if sections is None else sections
+        try:
+            pixels = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        except MemoryError as error:
+            raise StackError(
+                f"{self.name}: expected sections that fit in memory, found {self.describe()}",
+                hint="check what the file says of its size; or take fewer sections",
+            ) from error
+        for position, index in enumerate(indices):
+            pixels[position] = self.section(index)
+        return pixels
+
+    def describe(self) -> str:
+        """Say what it is, as in ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""
+        count, rows, columns = self.shape
+        text = f"{count} section{'s' * (count != 1)} of {rows}x{columns}, {self.dtype}"
+        if self.voxel_size_nm is None:
+            return f"{text}, no voxel size"
+        size = "x".join(f"{length:g}" for length in self.voxel_size_nm).replace("nan", "?")
+        return f"{text}, voxel {size} nm"
+
+    def close(self) -> None:
+        """Close the file."""
+        self._close()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[AnyArray]:
+        return map(self.section, range(len(self)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def require_finite(section: AnyArray, name: str, number: int, first_row: int = 0) -> None:
+    """Refuse a section with NaN or infinity in it.
+
+    Parameters
+    ----------
+    section : ndarray, shape (Y, X)
+        The pixels, or some rows of them.
+    name : str
+        The stack, for the message.
+    number : int
+        The section, from 1, for the message.
+    first_row : int
+        Row of the section where the pixels begin, for the message.
+
+    Raises
+    ------
+    NonFiniteError
+        If a pixel is not finite; it names the first, by row and column from 0.
+    """
+    if section.dtype.kind != "f" or np.isfinite(section).all():
+        return
+    row, column = np.argwhere(~np.isfinite(section))[0]
+    raise NonFiniteError(
+        f"{name}: section {number}: expected finite pixels, "
+        f"found {section[row, column]} in row {first_row + row}, column {column}",
+        hint="replace NaN and infinity before, for example by the mean",
+    )

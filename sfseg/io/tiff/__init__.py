@@ -1,0 +1,1 @@
+"""TIFF: checks before any pixel is read, the reader, the writer."""

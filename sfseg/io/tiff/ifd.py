@@ -1,0 +1,157 @@
+"""Walk the chain of a TIFF's pages, from which tifffile loses some in silence."""
+
+import struct
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.errors import StackError
+from sfseg.io.guards import is_passing, refuse_untrusted
+
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
+"""Size of a value of each type of tags; TIFF 6.0, page 15, and BigTIFF."""
+
+_MAX_TAGS = 4096
+_MAX_PAGES = 50_000
+"""More are no sections of an organ, and take longer to check than a person waits."""
+
+_MAX_SHARING = 4
+"""How often tags may use the same bytes of a file; a reader reads them each time."""
+
+CUT_SHORT = "copy or download the file again; it may be cut short"
+
+
+class Directory(NamedTuple):
+    """A page in the chain of pages.
+
+    Attributes
+    ----------
+    start, end : int
+        Where its list of tags lies in the file.
+    tags : tuple of int
+        The tags in it.
+    value_bytes : int
+        Size of the list and of all values in the file that it points to.
+    """
+
+    start: int
+    end: int
+    tags: tuple[int, ...]
+    value_bytes: int
+
+
+def walk(path: Path, name: str) -> list[Directory]:
+    """Walk a TIFF's chain of pages to its end.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which begins as a TIFF does.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    list of Directory
+        The pages; at least one.
+
+    Raises
+    ------
+    StackError
+        If the chain leaves the file, comes back to itself, holds no page or more than any stack,
+        or more tags than the file has room for.
+    OSError
+        If it is the system that cannot read.
+    """
+    pages: dict[int, Directory] = {}
+    file_bytes, tags_bytes = path.stat().st_size, 0
+    with path.open("rb") as file:
+        header = file.read(16).ljust(16, b"\0")
+        order = "<" if header.startswith(b"II") else ">"
+        big = 43 in header[2:4]
+        offset = _unpack(order + "Q", header[8:]) if big else _unpack(order + "I", header[4:8])
+        while offset and offset not in pages:
+            try:
+                page, following = _directory(file, offset, order, file_bytes, big=big)
+            except (struct.error, ValueError, OverflowError, OSError) as error:
+                if is_passing(error):
+                    raise
+                raise StackError(
+                    f"{name}: expected page {len(pages) + 1} at byte {offset}, "
+                    f"found none in a file of {file_bytes} bytes",
+                    hint=CUT_SHORT,
+                ) from error
+            pages[offset], offset = page, following
+            tags_bytes += page.value_bytes
+            _refuse_many(name, len(pages), tags_bytes, file_bytes)
+    if offset or not pages:
+        raise StackError(
+            f"{name}: expected a chain of pages with an end, "
+            f"found {'a loop after page ' + str(len(pages)) if offset else 'no page'}",
+            hint=CUT_SHORT,
+        )
+    return list(pages.values())
+
+
+def _refuse_many(name: str, pages: int, tags_bytes: int, file_bytes: int) -> None:
+    """Refuse what would take hours to check: too many pages, or tags that share their bytes."""
+    if pages > _MAX_PAGES:
+        refuse_untrusted(name, f"at most {_MAX_PAGES} pages", "more")
+    if tags_bytes > _MAX_SHARING * file_bytes:
+        raise StackError(
+            f"{name}: expected tags beside each other, found {tags_bytes} bytes of them "
+            f"up to page {pages} in a file of {file_bytes} bytes",
+            hint=CUT_SHORT,
+        )
+
+
+def _directory(
+    file: BinaryIO, offset: int, order: str, file_bytes: int, *, big: bool
+) -> tuple[Directory, int]:
+    """Read the page at `offset`, and where the next page is; 0 after the last."""
+    count_format, entry_format, next_format = ("Q", "HHQ8x", "Q") if big else ("H", "HHI4x", "I")
+    file.seek(offset)
+    count = _unpack(order + count_format, file.read(struct.calcsize(count_format)))
+    if not 0 < count <= _MAX_TAGS:
+        raise ValueError(f"a page of {count} tags")
+    entries = file.read(count * struct.calcsize(order + entry_format))
+    following = _unpack(order + next_format, file.read(struct.calcsize(next_format)))
+    tags = list(struct.iter_unpack(order + entry_format, entries))
+    sizes = (number * _TYPE_BYTES.get(kind, 0) for _, kind, number in tags)
+    # what is larger than the file is never read
+    value_bytes = len(entries) + sum(size for size in sizes if size <= file_bytes)
+    codes = tuple(code for code, _, _ in tags)
+    return Directory(offset, file.tell(), codes, value_bytes), following
+
+
+def _unpack(layout: str, data: bytes) -> int:
+    """Read one whole number."""
+    return int(struct.unpack(layout, data)[0])
+
+
+def refuse_overlap(name: str, parts: NDArray[np.int64]) -> None:
+    """Refuse parts of a file that lie in one another, as a damaged offset makes them.
+
+    Parameters
+    ----------
+    name : str
+        The file, for messages.
+    parts : ndarray of int64, shape (N, 2)
+        Where each part begins and ends.
+
+    Raises
+    ------
+    StackError
+        If two parts overlap.
+    """
+    ordered = parts[np.argsort(parts[:, 0])]
+    bad = np.flatnonzero(ordered[1:, 0] < ordered[:-1, 1])
+    if bad.size:
+        raise StackError(
+            f"{name}: expected strips or tiles beside each other, "
+            f"found two that overlap at byte {ordered[bad[0] + 1, 0]}",
+            hint=CUT_SHORT,
+        )

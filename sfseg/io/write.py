@@ -1,0 +1,206 @@
+"""Write stacks: TIFF or OME-Zarr, section by section or at random positions.
+
+The name decides: what ends in .zarr is OME-Zarr, what ends in .tif or .tiff is a TIFF.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from sfseg.errors import MissingExtraError, OptionError, StackError
+from sfseg.io.canvas import Canvas
+from sfseg.io.guards import wrapped
+from sfseg.io.tiff import writer as tiff_writer
+from sfseg.io.tiff.writer import TiffCanvas, fits_imagej
+from sfseg.system import files
+from sfseg.types import AnyArray, Shape, VoxelSize
+
+__all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_stack"]
+
+_TYPES = ("uint8", "uint16", "float32", "int32")
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_AGREE = "give the shape and the type that the sections have"
+_ANEW = "start anew, without --resume"
+
+
+def write_stack(
+    path: Path,
+    sections: Iterable[AnyArray],
+    shape: Shape,
+    dtype: DTypeLike,
+    *,
+    voxel_size_nm: VoxelSize | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a stack as its sections come, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The TIFF file to write.
+    sections : iterable of ndarray, shape (Y, X)
+        The sections in order, of the type `dtype`. One at a time is in memory.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : dtype
+        uint8, uint16, float32 or int32.
+    voxel_size_nm : tuple of float, optional
+        nm along (z, y, x); NaN for a length that is not known.
+    overwrite : bool
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    StackError
+        If the type is another, or the sections are not as many, as large or of the type that was
+        said. Nothing is left behind.
+    OutputExistsError
+        If the path is taken and may not be replaced.
+
+    Notes
+    -----
+    The same pixels give the same bytes: no time and no random number is written.
+    """
+    name, dtype = str(path), _writable(str(path), shape, dtype)
+    rows, columns = slice(0, shape[1]), slice(0, shape[2])
+    with files.atomic_path(path, overwrite=overwrite) as part:
+        tiff_writer.make(part, name, shape, dtype, voxel_size_nm)
+        with TiffCanvas(part, name, shape, dtype) as canvas:
+            count = 0
+            for section in sections:
+                if count == shape[0]:
+                    raise StackError(f"{name}: expected {count} sections, found more", hint=_AGREE)
+                canvas.put(count, rows, columns, section)
+                count += 1
+            if count < shape[0]:
+                raise StackError(
+                    f"{name}: expected {shape[0]} sections, found {count}", hint=_AGREE
+                )
+
+
+def create_canvas(
+    part: Path,
+    name: str,
+    shape: Shape,
+    dtype: DTypeLike,
+    *,
+    voxel_size_nm: VoxelSize | None = None,
+    multiscale: bool = False,
+) -> Canvas:
+    """Make a stack of full size into which pixels are put in any order.
+
+    Parameters
+    ----------
+    part : Path
+        Where to make it: a file, or a folder for OME-Zarr. What is there is removed.
+    name : str
+        What it will be called when it is whole; ends in .tif, .tiff or .zarr.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : dtype
+        uint8, uint16, float32 or int32.
+    voxel_size_nm : tuple of float, optional
+        nm along (z, y, x); NaN for a length that is not known.
+    multiscale : bool
+        Whether an OME-Zarr gets levels of half the rows and columns, made by `Canvas.finish`.
+
+    Returns
+    -------
+    Canvas
+        The open canvas. It survives a power cut; what is put does after `Canvas.flush`.
+
+    Raises
+    ------
+    StackError
+        If the type or the ending of the name is another.
+    OptionError
+        If a TIFF is to have levels.
+    MissingExtraError
+        If zarr is needed and not installed.
+    OSError
+        If the disk has not the space of a TIFF. An OME-Zarr takes its space as pixels come.
+
+    Notes
+    -----
+    A kill while it is made leaves something that is no canvas yet: where nothing was put, make it
+    anew.
+    """
+    dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
+    if multiscale and zarr_writer is None:
+        raise OptionError(
+            f"{name}: expected a name ending in .zarr for a stack with levels, found another",
+            hint="name it .zarr, or write it without levels",
+        )
+    files.remove(part)
+    if zarr_writer is None:
+        tiff_writer.make(part, name, shape, dtype, voxel_size_nm)
+    else:
+        zarr_writer.make(part, name, shape, dtype, voxel_size_nm, multiscale=multiscale)
+    return reopen_canvas(part, name, shape, dtype)
+
+
+def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canvas:
+    """Open what `create_canvas` made, to put more pixels.
+
+    Parameters
+    ----------
+    part, name, shape, dtype
+        As they were given to `create_canvas`.
+
+    Returns
+    -------
+    Canvas
+        The open canvas; what was put before is there.
+
+    Raises
+    ------
+    StackError
+        If it is missing, damaged, or of another layout.
+    MissingExtraError
+        If zarr is needed and not installed.
+    """
+    dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
+    if not part.exists():  # zarr would make it
+        raise StackError(
+            f"{part}: expected what an interrupted run left, found nothing there", hint=_ANEW
+        )
+    kind = TiffCanvas if zarr_writer is None else zarr_writer.ZarrCanvas
+    try:
+        with wrapped(str(part)):
+            canvas: Canvas = kind(part, name, shape, dtype)
+    except StackError as error:
+        raise StackError(error.message, hint=_ANEW) from error
+    return canvas
+
+
+def _writable(name: str, shape: Shape, dtype: DTypeLike) -> np.dtype[Any]:
+    """Refuse pixels that no format here takes."""
+    dtype = np.dtype(dtype)
+    if dtype not in _TYPES or 0 in shape:
+        raise StackError(
+            f"{name}: expected pixels of uint8, uint16, float32 or int32 to write, "
+            f"found {dtype} in {shape}",
+            hint="convert them first",
+        )
+    return dtype
+
+
+def _zarr_writer(name: str) -> ModuleType | None:
+    """Give the module that writes OME-Zarr if the name asks for that, None if for a TIFF."""
+    suffix = Path(name).suffix.lower()
+    if suffix in _TIFF_SUFFIXES:
+        return None
+    if suffix != ".zarr":
+        raise StackError(
+            f"{name}: expected a name ending in .tif or .zarr, found {suffix or 'no ending'}",
+            hint=f"name it {Path(name).with_suffix('.tif')}",
+        )
+    try:
+        from sfseg.io.zarr import writer as zarr_writer
+    except ImportError as error:
+        raise MissingExtraError.of("zarr", name) from error
+    return zarr_writer

@@ -1,0 +1,214 @@
+"""Read an array of a Zarr store; the image of an OME-Zarr in full resolution."""
+
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfseg.errors import MissingExtraError, StackError
+from sfseg.io import voxels
+from sfseg.io.guards import MAX_RATIO, refuse_bomb, wrapped
+from sfseg.types import AnyArray, VoxelSize
+
+_MAX_SAMPLES = 4
+_LISTED = 10
+_LETTERS = {"time": "T", "channel": "C"}
+"""The types of axes that tell what an axis is, whatever its name."""
+
+
+class ZarrSource:
+    """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.Source`.
+
+    Of an OME-Zarr image, 0.4 or 0.5, the first multiscale is read in full resolution, with its
+    axes and its voxel size. For other arrays the rule is that of HDF5: two dimensions are (Y, X)
+    and three are (Z, Y, X), unless the last is so short that it may be samples. A chunk that the
+    store does not hold is the array's fill value, as Zarr has it; but one has to be there, and more
+    of a large array.
+
+    Parameters
+    ----------
+    store : Path
+        The folder of the store.
+    inside : str
+        Path of an array or an image in it; empty for the store itself.
+    name : str
+        Both, for messages.
+
+    Raises
+    ------
+    StackError
+        If there is no such image or array, or it is empty, damaged, hostile, or keeps its pixels
+        elsewhere.
+    MissingExtraError
+        If zarr is not installed.
+    """
+
+    def __init__(self, store: Path, inside: str, name: str) -> None:
+        self._store, self._name = store, name
+        if not store.is_dir():
+            raise StackError(
+                f"{name}: expected the folder of a Zarr store, "
+                f"found {'a file' if store.exists() else 'nothing there'}",
+                hint="check the spelling and the current folder",
+            )
+        try:
+            import zarr
+        except ImportError as error:
+            raise MissingExtraError.of("zarr", name) from error
+        with wrapped(name), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what zarr thinks of metadata is nothing to act on
+            self._open(zarr, inside)
+
+    def _open(self, zarr: Any, inside: str) -> None:
+        """Find the array, and check it."""
+        self.letters, self.voxel_size_nm = "", None
+        node = self._node(zarr, inside)
+        if isinstance(node, zarr.Group):
+            image = self._image(zarr, node)
+            self.letters, self.voxel_size_nm = _axes(image, self._name)
+            inside = f"{inside}/{image['datasets'][0]['path']}"
+            node = self._node(zarr, inside)
+        self._check(node, self._folder(inside))
+        self._array, self.shape, self.dtype = node, tuple(node.shape), np.dtype(node.dtype)
+        if not self.letters and len(self.shape) in (2, 3) and self.shape[-1] > _MAX_SAMPLES:
+            self.letters = "ZYX"[-len(self.shape) :]
+        if self.letters and len(self.letters) != len(self.shape):
+            raise StackError(
+                f"{self._name}: expected {len(self.letters)} dimensions as its OME metadata say, "
+                f"found {len(self.shape)}",
+                hint="check the program that wrote the store",
+            )
+
+    def _image(self, zarr: Any, group: Any) -> Mapping[str, Any]:
+        """Give the image that a group is."""
+        image = _first_image(group)
+        if image is None:
+            raise StackError(
+                f"{self._name}: expected an array or an OME-Zarr image, found a group",
+                hint=f"it holds {_contents(group, zarr) or 'no array'}; "
+                f"name one like {self._store}:/path",
+            )
+        return image
+
+    def _folder(self, inside: str) -> Path:
+        """Give the folder of a group or an array, which is in the store."""
+        folder = self._store / inside.replace("\\", "/").strip("/")
+        if not folder.resolve().is_relative_to(self._store.resolve()):
+            raise StackError(
+                f"{self._name}: expected all pixels in this store, found the path {inside}",
+                hint="copy the array into one store",
+            )
+        return folder
+
+    def _node(self, zarr: Any, inside: str) -> Any:
+        """Open a group or an array."""
+        from sfseg.io.zarr.store import METADATA, GuardedStore
+
+        folder = self._folder(inside)
+        if not any((folder / mark).is_file() for mark in METADATA):
+            raise StackError(
+                f"{self._name}: expected an array or a group, found no metadata of Zarr "
+                f"in {folder}",
+                hint="check the path; copy the store again if it should be there",
+            )
+        return zarr.open(GuardedStore(folder, self._store, self._name), mode="r")
+
+    def _check(self, array: Any, folder: Path) -> None:
+        """Refuse an array that is not there, runs code, or has chunks that fill the memory."""
+        if not hasattr(array, "chunks"):
+            raise StackError(
+                f"{self._name}: expected an array in {folder}, found a group",
+                hint="check the program that wrote the store",
+            )
+        array.store.require_safe(array)
+        chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
+        pixels_bytes = math.prod(array.shape) * array.dtype.itemsize
+        stored_bytes = _stored_bytes(folder, pixels_bytes)
+        if not stored_bytes:
+            raise StackError(
+                f"{self._name}: expected pixels, found an array without one chunk in the store",
+                hint="copy or download the store again",
+            )
+        refuse_bomb(
+            self._name,
+            decoded_bytes=pixels_bytes,
+            encoded_bytes=stored_bytes,
+            segment_bytes=chunk_bytes,
+        )
+
+    def read(self, part: tuple[slice, ...]) -> AnyArray:
+        """Read a part of the array; see `sfseg.io.sources.Source`."""
+        with wrapped(self._name):
+            return np.asarray(self._array[part])
+
+    def close(self) -> None:
+        """Do nothing: chunks are open only while they are read."""
+
+
+def _stored_bytes(folder: Path, enough: int) -> int:
+    """Add up the chunks, whatever their names; of many, no more than are enough."""
+    from sfseg.io.zarr.store import METADATA
+
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in set(names) - set(METADATA):
+            total += os.lstat(Path(parent) / name).st_size
+            if total * MAX_RATIO >= enough:
+                return total
+    return total
+
+
+def _contents(group: Any, zarr: Any) -> str:
+    """List some of the images and arrays in a group."""
+    nodes = dict(sorted(group.members(max_depth=3)))
+    images = tuple(f"{name}/" for name, node in nodes.items() if _is_image(node, zarr))
+    names = [
+        f"/{name}"
+        for name, node in nodes.items()
+        if f"{name}/" in images or (isinstance(node, zarr.Array) and not name.startswith(images))
+    ]
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+
+
+def _is_image(node: Any, zarr: Any) -> bool:
+    """Tell whether it is an OME-Zarr image."""
+    return isinstance(node, zarr.Group) and _first_image(node) is not None
+
+
+def _first_image(group: Any) -> Mapping[str, Any] | None:
+    """Give the first multiscale of a group; None where it is no image."""
+    attributes = group.attrs.asdict()
+    images = attributes.get("ome", attributes).get("multiscales")
+    return images[0] if images else None
+
+
+def _axes(image: Mapping[str, Any], name: str) -> tuple[str, VoxelSize | None]:
+    """Read the letters of an image's axes, and the voxel size of its full resolution."""
+    axes = image.get("axes")
+    if not axes or not all(isinstance(axis, Mapping) for axis in axes):
+        raise StackError(
+            f"{name}: expected OME-Zarr 0.4 or 0.5, "
+            f"found {image.get('version', 'no version')} without axes that have types",
+            hint="convert it, or name the array in it and give its --axes",
+        )
+    letters = "".join(_letter(axis) for axis in axes)
+    scales = [1.0] * len(axes)
+    for level in (image["datasets"][0], image):
+        for step in level.get("coordinateTransformations", ()):
+            if "scale" in step:
+                scales = [a * float(b) for a, b in zip(scales, step["scale"], strict=True)]
+    lengths = {
+        letter: scale * voxels.nm_per_unit(axis.get("unit") or "")
+        for letter, scale, axis in zip(letters, scales, axes, strict=True)
+    }
+    return letters, voxels.checked(*(lengths.get(letter, math.nan) for letter in "ZYX"))
+
+
+def _letter(axis: Mapping[str, Any]) -> str:
+    """Give the letter of an axis; ``?`` for one that is none of the five of OME."""
+    letter = _LETTERS.get(axis.get("type", ""), str(axis["name"]).upper())
+    return letter if letter in {"T", "C", "Z", "Y", "X"} else "?"

@@ -1,0 +1,139 @@
+"""A Zarr store that hands out only what lies in it, and no chunk that fills the memory.
+
+This module needs zarr, an extra; it is imported where a store is read and nowhere else.
+"""
+
+import math
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+from sfseg.errors import StackError
+from sfseg.io.chunks import COMPRESSORS, refuse_bomb_chunk
+from sfseg.io.guards import SMALL_BYTES, require_member
+from sfseg.io.zarr import codecs
+
+METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+_ENTRY = struct.Struct("<QQ")
+_LEFT_OUT = 2**64 - 1
+_INDEX_CODECS = (["bytes"], ["bytes", "crc32c"])
+_SUM_BYTES = 4
+
+
+class _Shards(NamedTuple):
+    """How chunks lie in the files of an array: how many in one, and where their index is."""
+
+    chunks: int
+    index_first: bool
+    sum_bytes: int
+
+    @property
+    def index_bytes(self) -> int:
+        """Size of the index: the places of the chunks and perhaps a sum."""
+        return self.chunks * _ENTRY.size + self.sum_bytes
+
+    def is_index(self, request: Any) -> bool:
+        """Tell whether a part of a file that is asked for is the index."""
+        if self.index_first:
+            return bool(request == RangeByteRequest(0, self.index_bytes))
+        return isinstance(request, SuffixByteRequest)
+
+    def parted(self, data: bytes) -> list[bytes]:
+        """Part a file into chunks."""
+        size = self.chunks * _ENTRY.size
+        index = data[:size] if self.index_first else data[-self.index_bytes :][:size]
+        places = _ENTRY.iter_unpack(index)
+        return [data[at : at + length] for at, length in places if at != _LEFT_OUT]
+
+
+class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
+    """A folder read for one node, a group or an array.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the node.
+    within : Path
+        The folder of the whole store, which no link may leave.
+    name : str
+        The store, for messages.
+    """
+
+    def __init__(self, root: Path, within: Path, name: str) -> None:
+        super().__init__(root, read_only=True)
+        self._within, self._name = within.resolve(), name
+        self._compressor: str | None = None
+        self._shards: _Shards | None = None
+        self._chunk_bytes = 0
+
+    def require_safe(self, array: Any) -> None:
+        """Refuse an array that runs code or fills the memory; watch over its chunks from now on.
+
+        Parameters
+        ----------
+        array : zarr.Array
+            The array at the root of this store.
+
+        Raises
+        ------
+        StackError
+            If its chunks are stored in a way not known to be safe.
+        """
+        metadata: Mapping[str, Any] = array.metadata.to_dict()
+        of_format_2 = [*(metadata.get("filters") or ()), metadata.get("compressor")]
+        found = metadata.get("codecs") or [codec for codec in of_format_2 if codec]
+        widening = codecs.widening(self._name, found)
+        if found and codecs.name(found[-1]) == codecs.SHARDING:
+            inner = found[-1]["configuration"]
+            found = inner["codecs"]
+            widening *= codecs.widening(self._name, found, nested=True)
+            self._shards = self._shards_of(array, inner)
+        self._chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize // widening
+        self._compressor = next((n for n in map(codecs.name, found) if n in COMPRESSORS), None)
+
+    def _shards_of(self, array: Any, configuration: Mapping[str, Any]) -> _Shards:
+        """Read how chunks lie in files; refuse an index of another kind, or one without end."""
+        names = [str(codec["name"]) for codec in configuration["index_codecs"]]
+        place = configuration["index_location"]
+        shards = _Shards(
+            math.prod(array.shards) // math.prod(array.chunks),
+            getattr(place, "value", place) == "start",
+            _SUM_BYTES * (len(names) - 1),
+        )
+        if names not in _INDEX_CODECS or shards.index_bytes > SMALL_BYTES:
+            raise StackError(
+                f"{self._name}: expected chunks in files with a plain index, "
+                f"found one of {shards.chunks} chunks stored as {', '.join(names)}",
+                hint="store it with fewer chunks in a file, and the index as it is by default",
+            )
+        return shards
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Buffer | None:
+        """Read a file or a part of it; raises StackError where that is not safe."""
+        if not self._is_inside(self.root / key):
+            return None
+        value = await super().get(key, prototype, byte_range)
+        if value is not None and self._compressor and Path(key).name not in METADATA:
+            for chunk in self._chunks(value.to_bytes(), byte_range):
+                refuse_bomb_chunk(self._name, self._compressor, chunk, self._chunk_bytes)
+        return value
+
+    def _is_inside(self, path: Path) -> bool:
+        """Tell whether there is such a file; refuse one that is elsewhere, or a pipe."""
+        if path.is_dir() or not path.exists():
+            return False
+        require_member(self._name, path, self._within)
+        return True
+
+    def _chunks(self, data: bytes, request: Any) -> list[bytes]:
+        """Part what was read into chunks; the index of a shard is none."""
+        if self._shards is None:
+            return [data]
+        if request is None:
+            return self._shards.parted(data)
+        return [] if self._shards.is_index(request) else [data]

@@ -1,0 +1,249 @@
+"""Write OME-Zarr 0.5: sharded arrays of sections, with a pyramid where one is wanted.
+
+This module needs zarr, an extra; it is imported where a name ends in .zarr and nowhere else.
+"""
+
+import asyncio
+import math
+from collections.abc import Iterator
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+from sfseg.io.canvas import Canvas
+from sfseg.system import files
+from sfseg.types import AnyArray, Shape, VoxelSize
+
+_CHUNK_PX = 512
+_SHARD_BYTES = 2**24
+"""Pixels of a file in memory, at most: a file is rewritten whole when a part of it is put."""
+
+_SMALLEST_PX = 512
+"""A level whose sections are not larger is the last of the pyramid: a viewer loads it at once."""
+
+
+class ZarrCanvas(Canvas):
+    """A store made by `make`; see `sfseg.io.canvas.Canvas`.
+
+    Raises
+    ------
+    StackError
+        If the store is of another layout.
+
+    Notes
+    -----
+    Rectangles on the borders of shards are written the fastest; others make a file be read,
+    changed and written again. Either takes the memory of one shard beside the pixels.
+    """
+
+    def __init__(self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any]) -> None:
+        super().__init__(part, name, shape, dtype)
+        self._store = _DurableStore(part)
+        self._store.sweep()
+        group = zarr.open_group(self._store, mode="r+", zarr_format=3)
+        ome: Any = group.attrs["ome"]
+        self._levels: list[Any] = [
+            group[level["path"]] for level in ome["multiscales"][0]["datasets"]
+        ]
+        self.require_found(self._levels[0].shape, self._levels[0].dtype)
+
+    def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        """Write shard by shard: zarr alone would hold all of them in memory at once."""
+        full = self._levels[0]
+        for y, x in product(_spans(rows, full.shards[1]), _spans(columns, full.shards[2])):
+            full[section, y, x] = pixels[_moved(y, rows.start), _moved(x, columns.start)]
+
+    def flush(self) -> None:
+        """Make what was put survive a power cut."""
+        self._store.sync()
+
+    def finish(self) -> None:
+        """Make the levels of the pyramid, each of the one before; flush and close."""
+        for finer, coarser in pairwise(self._levels):
+            depth, height, width = coarser.shape
+            rows = list(_spans(slice(0, height), coarser.shards[1]))
+            columns = list(_spans(slice(0, width), coarser.shards[2]))
+            for section, y, x in product(range(depth), rows, columns):
+                coarser[section, y, x] = _coarse(finer, section, y, x)
+        super().finish()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+class _DurableStore(LocalStore):
+    """A folder whose files are whole and on the disk, or not there, at any moment.
+
+    zarr puts a file in place by renaming it but does not flush it before: after a power cut a
+    shard may be empty that had pixels of an earlier flush in it.
+    """
+
+    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
+        super().__init__(root, read_only=read_only)
+        self._touched: set[Path] = set()
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a file under another name, flush it, and rename it."""
+        await asyncio.to_thread(self._place, key, value)
+
+    def _place(self, key: str, value: Buffer) -> None:
+        path, part = self.root / key, self.root / f"{key.replace('/', '.')}.part"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(value.as_numpy_array().data)
+        files.sync(part)
+        part.replace(path)
+        self._touched.update(folder for folder in path.parents if folder.is_relative_to(self.root))
+
+    def sweep(self) -> None:
+        """Remove what a killed run was writing."""
+        for part in self.root.glob("*.part"):
+            part.unlink()
+
+    def sync(self) -> None:
+        """Flush the folders of the files that were written."""
+        for folder in self._touched:
+            files.sync(folder)
+        self._touched.clear()
+
+
+def make(
+    part: Path,
+    name: str,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    voxel_size_nm: VoxelSize | None,
+    *,
+    multiscale: bool,
+) -> None:
+    """Make a store of full size without pixels.
+
+    Parameters
+    ----------
+    part : Path
+        The folder to make.
+    name : str
+        What it will be called.
+    shape : tuple of int
+        (Z, Y, X).
+    dtype : dtype
+        uint8, uint16, float32 or int32.
+    voxel_size_nm : tuple of float or None
+        nm along (z, y, x); NaN for a length that is not known.
+    multiscale : bool
+        Whether levels of half the rows and columns follow the full one, until one has at most 512.
+
+    Notes
+    -----
+    The metadata are those of OME-Zarr 0.5, https://ngff.openmicroscopy.org/0.5/. A pixel that was
+    never put is NaN among floats and 0 among integers.
+    """
+    levels = [shape]
+    while multiscale and max(levels[-1][1:]) > _SMALLEST_PX:
+        depth, height, width = levels[-1]
+        levels.append((depth, math.ceil(height / 2), math.ceil(width / 2)))
+    store = _DurableStore(part)
+    ome = _multiscales(Path(name).stem, len(levels), voxel_size_nm, mean=_is_mean(dtype))
+    group = zarr.create_group(store, zarr_format=3, attributes={"ome": ome})
+    for number, level in enumerate(levels):
+        chunks, shards = _grid(level, dtype)
+        group.create_array(
+            str(number),
+            shape=level,
+            dtype=dtype,
+            chunks=chunks,
+            shards=shards,
+            compressors=ZstdCodec(level=1),  # of noisy pixels the higher levels make no less
+            fill_value=math.nan if dtype.kind == "f" else 0,
+            dimension_names=("z", "y", "x"),
+            config={"write_empty_chunks": True},  # a blank section is not a missing one
+        )
+    store.sync()
+    files.sync(part.parent)
+
+
+def _grid(shape: Shape, dtype: np.dtype[Any]) -> tuple[Shape, Shape]:
+    """Give the shapes of chunks and of shards, which are whole chunks."""
+    edge = math.isqrt(_SHARD_BYTES // dtype.itemsize) // _CHUNK_PX * _CHUNK_PX
+    height, width = (min(_CHUNK_PX, length) for length in shape[1:])
+    rows, columns = (
+        min(edge // chunk, math.ceil(length / chunk)) * chunk
+        for length, chunk in zip(shape[1:], (height, width), strict=True)
+    )
+    return (1, height, width), (1, rows, columns)
+
+
+def _multiscales(name: str, levels: int, voxel: VoxelSize | None, *, mean: bool) -> dict[str, Any]:
+    """Write the metadata of an image, in nm where the voxel size is known."""
+    lengths = dict(zip("zyx", voxel or (math.nan,) * 3, strict=True))
+    known = {axis for axis, length in lengths.items() if math.isfinite(length)}
+    axes = [
+        {"name": axis, "type": "space"} | ({"unit": "nanometer"} if axis in known else {})
+        for axis in lengths
+    ]
+    z, y, x = (length if axis in known else 1.0 for axis, length in lengths.items())
+    datasets = []
+    for level in range(levels):
+        factor = 2**level
+        transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [z, y * factor, x * factor]}]
+        if level and mean:  # the middle of the averaged pixels is not that of their first
+            shift = (factor - 1) / 2
+            transforms.append({"type": "translation", "translation": [0.0, y * shift, x * shift]})
+        datasets.append({"path": str(level), "coordinateTransformations": transforms})
+    image = {"name": name, "axes": axes, "datasets": datasets}
+    if levels > 1:
+        image["type"] = "mean" if mean else "subsampling"
+    return {"version": "0.5", "multiscales": [image]}
+
+
+def _coarse(finer: Any, section: int, rows: slice, columns: slice) -> AnyArray:
+    """Make a shard of a level, from about one shard of the finer level at a time."""
+    shard = np.empty((rows.stop - rows.start, columns.stop - columns.start), finer.dtype)
+    half_rows, half_columns = (math.ceil(length / 2) for length in finer.shards[1:])
+    for y, x in product(_spans(rows, half_rows), _spans(columns, half_columns)):
+        pixels = finer[section, 2 * y.start : 2 * y.stop, 2 * x.start : 2 * x.stop]
+        shard[_moved(y, rows.start), _moved(x, columns.start)] = _halved(pixels)
+    return shard
+
+
+def _is_mean(dtype: np.dtype[Any]) -> bool:
+    """Tell whether pixels may be averaged; the numbers of segments may not."""
+    return dtype != np.int32
+
+
+def _halved(pixels: AnyArray) -> AnyArray:
+    """Halve rows and columns: means of 2x2, rounded half up; of segments the top left pixel."""
+    if not _is_mean(pixels.dtype):
+        return pixels[::2, ::2]
+    height, width = pixels.shape
+    pixels = np.pad(pixels, ((0, height % 2), (0, width % 2)), mode="edge")
+    total = np.zeros(
+        (math.ceil(height / 2), math.ceil(width / 2)),
+        np.float32 if pixels.dtype.kind == "f" else np.uint32,
+    )
+    for row, column in product((0, 1), (0, 1)):
+        total += pixels[row::2, column::2]
+    if pixels.dtype.kind == "f":
+        return total / 4
+    total += 2
+    return (total // 4).astype(pixels.dtype)
+
+
+def _spans(whole: slice, step: int) -> Iterator[slice]:
+    """Cut a slice at the multiples of a step."""
+    start = whole.start
+    while start < whole.stop:
+        stop = min((start // step + 1) * step, whole.stop)
+        yield slice(start, stop)
+        start = stop
+
+
+def _moved(span: slice, by: int) -> slice:
+    """Count a slice from another start."""
+    return slice(span.start - by, span.stop - by)

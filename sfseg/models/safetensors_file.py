@@ -1,0 +1,294 @@
+"""Tensors in a file: safetensors, its header checked before anything is read; nothing is unpickled.
+
+A file begins with the length of its header (8 bytes, little-endian) and the header, which is JSON:
+a type, a shape and the place of its bytes for each tensor, and under ``__metadata__`` texts, of
+which ``sfseg`` is a JSON header of our own.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from sfseg.errors import CheckpointError
+from sfseg.system import files
+
+HEADER_BYTES = 8 * 2**20
+"""The largest header that is read: that of a state after some ten thousand epochs is as large."""
+
+_TENSORS = 10_000  # an optimiser's state of the largest network has 1,500
+_BRACKETS = 200_000  # of JSON: each may become an object of 64 bytes and more
+_DIMENSIONS = 8
+_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+_PICKLES = {
+    b"PK": "a zip archive, as torch.save writes it",
+    b"\x80": "a pickle",
+    b"\x93NUMPY": "a numpy array",
+    b"\x1f\x8b": "something packed by gzip, as joblib writes it",
+    b"x": "something packed by zlib, as joblib writes it",
+    b"BZ": "something packed by bzip2, as joblib writes it",
+    b"\xfd7zXZ": "something packed by xz, as joblib writes it",
+}
+_TEXT_PICKLES = (b"(", b"]", b"}", b"c", b"I")  # a pickle of protocol 0 or 1 ends in a dot
+_CONVERT = (
+    "nothing is ever unpickled, for a pickle can run code. If you trust it: load it with torch "
+    "into sfseg.models.build(ARCH), and write that with sfseg.models.weights.save_weights"
+)
+_OURS = "only files that sfseg train wrote can be used"
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """What a file of tensors says that it holds.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    header : dict
+        Our own JSON header.
+    shapes : dict of str to tuple of int
+        Of the tensors.
+    dtypes : dict of str to torch.dtype
+        Of the tensors.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, torch.dtype]
+
+    def require_like(self, expected: Mapping[str, Tensor], whose: str) -> None:
+        """Refuse other tensors than expected; any floating type stands for any other.
+
+        Parameters
+        ----------
+        expected : mapping of str to Tensor
+            Of those names and shapes.
+        whose : str
+            To whom they belong.
+
+        Raises
+        ------
+        CheckpointError
+            If names, shapes or kinds of number differ; names the first that does.
+        """
+        for name in sorted(expected.keys() | self.shapes.keys()):
+            if name not in self.shapes or name not in expected:
+                found = f"{name} {'missing' if name in expected else 'as well'}"
+            elif self.shapes[name] != tuple(expected[name].shape):
+                found = f"{name} of shape {self.shapes[name]}, not {tuple(expected[name].shape)}"
+            elif self.dtypes[name].is_floating_point != expected[name].is_floating_point():
+                found = f"{name} of {self.dtypes[name]}, not {expected[name].dtype}"
+            else:
+                continue
+            raise CheckpointError(
+                f"{self.path}: expected the tensors of {whose}, found others: {found}",
+                hint="train again, or use a file that sfseg train wrote",
+            )
+
+    def read(self) -> dict[str, Tensor]:
+        """Read the tensors, to the CPU.
+
+        Raises
+        ------
+        CheckpointError
+            If one holds NaN, infinity or a variance below 0, or cannot be read.
+        """
+        tensors = {}
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                for name in self.shapes:
+                    tensors[name] = _require_possible(self.path, name, file.get_tensor(name))
+        except SafetensorError as error:
+            _refuse(self.path, f"something else: {last_line(error)}")
+        return tensors
+
+
+def open_tensors(path: Path) -> TensorFile:
+    """Read and check the header of a file of tensors, and none of the tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is not whole and sound safetensors, or has no header of sfseg.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: expected a file of weights, found {_kind(path)}", hint=_OURS
+        )
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > size - 8 or length > HEADER_BYTES:
+            file.seek(max(0, size - 1))
+            _refuse_start(path, start, length, file.read(1))
+        try:
+            entries = parse_json(file.read(length))
+        except ValueError as error:
+            _refuse(path, f"a header that is none: {error}")
+    metadata = entries.pop("__metadata__", {})
+    _require_sound(path, entries, size - 8 - length)
+    shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+    dtypes = {name: _TYPES[entry["dtype"]] for name, entry in entries.items()}
+    return TensorFile(path, _own_header(path, metadata), shapes, dtypes)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+        On the CPU.
+    header : dict
+        The JSON header.
+
+    Raises
+    ------
+    CheckpointError
+        As `open_tensors` and `TensorFile.read` do.
+    """
+    file = open_tensors(path)
+    return file.read(), file.header
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON header as safetensors, atomically, replacing an existing file."""
+    metadata = {"sfseg": json.dumps(header, allow_nan=False)}
+    files.write_bytes(path, save(dict(tensors), metadata), overwrite=True)
+
+
+def parse_json(text: str | bytes) -> dict[str, Any]:
+    """Parse a JSON object that nobody vouches for.
+
+    Raises
+    ------
+    ValueError
+        If it is none; or is nested or filled beyond reason, has a key twice, or NaN in it.
+    """
+    curly, square = ("{", "[") if isinstance(text, str) else (b"{", b"[")
+    if text.count(curly) + text.count(square) > _BRACKETS:  # type: ignore[arg-type]
+        raise ValueError(f"more than {_BRACKETS:,} brackets")
+    try:
+        parsed = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("brackets nested too deep") from None
+    if not isinstance(parsed, dict):
+        raise ValueError("JSON of another kind")  # noqa: TRY004 - no caller's type is wrong
+    return parsed
+
+
+def last_line(error: BaseException) -> str:
+    """Return what an error of a library says in the end."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key twice in one object")
+    return found
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} for a number")
+
+
+def _require_sound(path: Path, entries: Mapping[str, Any], data_bytes: int) -> None:
+    """Refuse tensors that are not what they say, or do not fill the file one after the other."""
+    if len(entries) > _TENSORS:
+        _refuse(path, f"{len(entries):,} tensors in it")
+    for name, entry in entries.items():
+        if not _is_sound(entry):
+            _refuse(path, f"{_short(name)} of an unusual type or shape, or of another size")
+    end = 0
+    for begin, after in sorted(entry["data_offsets"] for entry in entries.values()):
+        if begin != end:
+            _refuse(path, f"tensors that {'overlap' if begin < end else 'leave a hole'}")
+        end = after
+    if end != data_bytes:
+        _refuse(path, f"{data_bytes:,} bytes of tensors instead of {end:,}")
+
+
+def _is_sound(entry: object) -> bool:
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        return False
+    kind, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(kind, str) or kind not in _TYPES:
+        return False
+    if not _are_counts(shape) or not _are_counts(place) or len(place) != 2:
+        return False
+    return bool(place[1] - place[0] == math.prod(shape) * _TYPES[kind].itemsize)
+
+
+def _are_counts(numbers: object) -> bool:
+    """Whether these are a few whole numbers from 0 up, of 63 bits; True is none."""
+    return (
+        isinstance(numbers, list)
+        and len(numbers) <= _DIMENSIONS
+        and all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+    )
+
+
+def _own_header(path: Path, metadata: object) -> dict[str, Any]:
+    """Parse our own header out of the metadata."""
+    text = metadata.get("sfseg") if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f"{path}: expected weights written by sfseg, found no header of it", hint=_OURS
+        )
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: expected weights written by sfseg, found a header of it that is none: "
+            f"{_short(str(error))}",
+            hint=_OURS,
+        ) from error
+
+
+def _require_possible(path: Path, name: str, tensor: Tensor) -> Tensor:
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise CheckpointError(
+            f"{path}: expected finite weights, found NaN or infinity in {name}",
+            hint="train again with --precision float32, or a lower --learning-rate",
+        )
+    if name.endswith("running_var") and bool((tensor < 0).any()):
+        raise CheckpointError(
+            f"{path}: expected variances from 0 up, found one below in {name}", hint=_OURS
+        )
+    return tensor
+
+
+def _refuse(path: Path, found: str) -> NoReturn:
+    raise CheckpointError(f"{path}: expected a sound safetensors file, found {found}", hint=_OURS)
+
+
+def _refuse_start(path: Path, start: bytes, length: int, last: bytes) -> NoReturn:
+    """Say of a file that does not begin like safetensors what it is."""
+    found = next((kind for magic, kind in _PICKLES.items() if start.startswith(magic)), None)
+    if found is None and last == b"." and start.startswith(_TEXT_PICKLES):
+        found = "a pickle"
+    if found is None:
+        _refuse(path, f"a header of {length:,} bytes" if len(start) == 8 else "next to nothing")
+    raise CheckpointError(f"{path}: expected a safetensors file, found {found}", hint=_CONVERT)
+
+
+def _kind(path: Path) -> str:
+    """Say what a path is that is no file."""
+    if path.is_dir():
+        return "a folder"
+    return "a pipe, a device or the like" if path.exists() else "none"
+
+
+def _short(text: str) -> str:
+    return ascii(text if len(text) <= 60 else f"{text[:60]}...")

@@ -1,0 +1,132 @@
+"""Weights on disk: safetensors with a JSON header; nothing is ever unpickled."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sfseg import models
+from sfseg.errors import CheckpointError, UnknownNameError
+from sfseg.models.header import NORMALISATION, WEIGHTS_NAME, Header, parse_header
+from sfseg.models.safetensors_file import open_tensors, write_tensors
+from sfseg.types import voxel_as_json
+
+__all__ = [
+    "NORMALISATION",
+    "WEIGHTS_NAME",
+    "Header",
+    "find_weights",
+    "load_header",
+    "load_weights",
+    "save_weights",
+    "write_tensors",
+]
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+SUFFIX = ".safetensors"
+
+
+def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool = False) -> None:
+    """Write the weights of a network, whole or not at all; an existing file is replaced.
+
+    Parameters
+    ----------
+    path : Path
+        Where to.
+    network : torch.nn.Module
+        Whose parameters and buffers are written.
+    header : Header
+        What they are.
+    half : bool
+        Write the kernels as float16; normalisation statistics stay float32.
+    """
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        kernel = half and tensor.ndim > 1
+        # Contiguous: safetensors writes memory as it lies, and channels_last lies otherwise.
+        tensors[name] = tensor.detach().cpu().to(torch.float16 if kernel else tensor.dtype)
+        tensors[name] = tensors[name].contiguous()
+    voxel_size = voxel_as_json(header.voxel_size_nm)
+    write_tensors(path, tensors, {**dataclasses.asdict(header), "voxel_size_nm": voxel_size})
+
+
+def load_weights(name: str) -> tuple[nn.Module, Header]:
+    """Load a network and its header.
+
+    Parameters
+    ----------
+    name : str
+        Name of shipped weights, or the path of a weights file or of a training's folder.
+
+    Returns
+    -------
+    network : torch.nn.Module
+        In evaluation mode, float32, on the CPU.
+    header : Header
+        What the weights say of themselves.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither a shipped name nor an existing file.
+    CheckpointError
+        If the file is not usable weights.
+    """
+    file = open_tensors(find_weights(name))
+    header = parse_header(file.path, file.header)
+    with torch.device("meta"):  # shapes only: the largest network takes 276 MB
+        file.require_like(models.build(header.arch).state_dict(), header.arch)
+    tensors = file.read()
+    network = models.build(header.arch)
+    network.load_state_dict(tensors)  # which turns float16 into float32
+    return network.eval(), header
+
+
+def load_header(name: str) -> Header:
+    """Read what weights say of themselves, and not the weights.
+
+    Parameters
+    ----------
+    name : str
+        As for `load_weights`.
+
+    Returns
+    -------
+    Header
+        The header.
+
+    Raises
+    ------
+    UnknownNameError, CheckpointError
+        As `load_weights` does, where the header shows it.
+    """
+    file = open_tensors(find_weights(name))
+    return parse_header(file.path, file.header)
+
+
+def find_weights(name: str) -> Path:
+    """Find the file of a shipped name or a path.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none.
+    CheckpointError
+        If what is there can be no weights: a folder without them, a pipe, a device.
+    """
+    shipped = {path.stem: path for path in WEIGHTS_FOLDER.glob(f"*{SUFFIX}")}
+    if name in shipped:
+        return shipped[name]
+    path = Path(name).expanduser()
+    if path.is_dir() and (path / WEIGHTS_NAME).is_file():
+        return path / WEIGHTS_NAME
+    if path.is_file():
+        return path
+    if path.exists():
+        raise CheckpointError(
+            f"{path}: expected weights, or the folder of a training, found "
+            + (f"a folder without {WEIGHTS_NAME}" if path.is_dir() else "a pipe or a device"),
+            hint=f"name a file, or the folder that sfseg train wrote {WEIGHTS_NAME} to",
+        )
+    raise UnknownNameError.of("model or a weights file", name, shipped)

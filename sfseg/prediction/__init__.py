@@ -1,0 +1,1 @@
+"""From a stack and a network to a membrane map, tile by tile."""

@@ -1,0 +1,274 @@
+"""Run a network on a CPU level by level, each in blocks that stay in the cache.
+
+A whole section's activations are far larger than a processor's cache, and the fresh memory for
+each of them costs nearly half of the time. But a level of the network, from what is pooled to the
+next skip, looks only a few pixels far. So each level is run to its end on one small block after the
+other, with a margin of those few pixels; between the levels only the skips are kept.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sfseg.models.blocks import Conv, Deconv, Output, Res
+from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
+from sfseg.prediction.tiles import Box, Cutter, Tile
+
+BLOCK_PX = 128 * 512
+"""Pixels of a block for each two processors: 8 MB at 64 channels in bf16."""
+
+WORK_BYTES = 2**28
+"""Memory for the blocks under way: measured, 40 MB with sfnet and 250 with the wider networks."""
+
+BLOCK_COLUMNS = 704
+"""A block is no wider. Of the sizes tried, 64x128 to 512x1024, these were the fastest."""
+
+
+class Blockwise:
+    """A network that runs level by level in blocks, on the CPU.
+
+    Parameters
+    ----------
+    network : EncoderDecoder
+        Folded, float32; see `sfseg.prediction.engines.fold`.
+    dtype : torch.dtype
+        Type of weights and activations; the sums are float32.
+    """
+
+    def __init__(self, network: EncoderDecoder, dtype: torch.dtype) -> None:
+        _keep_freed_memory()
+        self._dtype = dtype
+        self._join = network.join
+        self._down = [_Level.of([block], dtype) for block in network.down]
+        self._bridge = _pack(network.bridge, dtype)
+        tops = [[up] for up in network.up[:-1]] + [[network.up[-1], network.output]]
+        self._up = [
+            _Level.of(top, dtype, deconv) for top, deconv in zip(tops, network.deconv, strict=True)
+        ]
+
+    @property
+    def bytes_per_px(self) -> int:
+        """Memory for each pixel: the skips, what comes up to the last level, input and result."""
+        item = self._dtype.itemsize
+        skips = sum(level.channels * item / 4**n for n, level in enumerate(self._down))
+        return int(skips + self._up[-2].channels * item / 4 + item + 8)
+
+    def __call__(self, section: Tensor) -> Tensor:
+        """Predict one section.
+
+        Parameters
+        ----------
+        section : Tensor of float32, shape (Y, X)
+            Normalised; Y and X multiples of 16.
+
+        Returns
+        -------
+        Tensor of float32, shape (Y, X)
+            Interior probability.
+        """
+        x = section[None, None].to(self._dtype)
+        skips = []
+        for level in self._down:
+            skip, x = self._descend(level, x)
+            skips.append(skip)
+        x = self._bridge(x.contiguous(memory_format=torch.channels_last))
+        for level in self._up[:-1]:
+            out = _empty(level.channels, skips[-1].shape[-2:], self._dtype)
+            x = self._ascend(level, x, skips.pop(), out)
+        logits = _empty(1, section.shape, torch.float32)
+        return self._ascend(self._up[-1], x, skips.pop(), logits)[0, 0].sigmoid_()
+
+    def _descend(self, level: "_Level", x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a level on the way down: (1, C, Y, X) to its skip and to (1, C', Y/2, X/2)."""
+        height, width = x.shape[-2:]
+        skip = _empty(level.channels, (height, width), self._dtype)
+        pooled = _empty(level.channels, (height // 2, width // 2), self._dtype)
+        for block in level.blocks((height, width)):
+            y = _at(level.layers(_solid(_at(x, block.read))), block.keep)
+            _at(skip, block.write).copy_(y)
+            _at(pooled, _halved(block.write)).copy_(torch.max_pool2d(y, 2))
+        return skip, pooled
+
+    def _ascend(self, level: "_Level", x: Tensor, skip: Tensor, out: Tensor) -> Tensor:
+        """Run a level on the way up: (1, C, Y/2, X/2) and its skip fill (1, C', Y, X)."""
+        height, width = skip.shape[-2:]
+        for block in level.blocks((height, width)):
+            y = level.layers(
+                self._joined(level, _at(x, _halved(block.read)), _at(skip, block.read))
+            )
+            _at(out, block.write).copy_(_at(y, block.keep))
+        return out
+
+    def _joined(self, level: "_Level", x: Tensor, skip: Tensor) -> Tensor:
+        """Join what rises to a level, of half the size, with its skip."""
+        channels, shape = skip.shape[1], skip.shape[-2:]  # as many rise
+        if self._join is not concatenate:
+            risen = _empty(channels, shape, self._dtype)
+            level.deconv(_solid(x), risen)
+            return _solid(self._join(risen, skip))
+        both = _empty(2 * channels, shape, self._dtype)
+        level.deconv(_solid(x), both[:, :channels])  # in place: torch.cat would copy it
+        both[:, channels:] = skip
+        return both
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The layers of one level, the channels that they give, and how far they look."""
+
+    deconv: nn.Module
+    layers: nn.Module
+    channels: int
+    cutter: Cutter
+
+    @classmethod
+    def of(
+        cls, blocks: list[nn.Module], dtype: torch.dtype, deconv: nn.Module | None = None
+    ) -> "_Level":
+        """Pack the layers, and add up how far they look; a deconvolution looks 1 pixel far."""
+        convs = [m for block in blocks for m in block.modules() if isinstance(m, nn.Conv2d)]
+        reach = sum(int(conv.kernel_size[0]) // 2 for conv in convs) + (deconv is not None)
+        return cls(
+            nn.Identity() if deconv is None else _pack(deconv, dtype),
+            nn.Sequential(*(_pack(block, dtype) for block in blocks)),
+            convs[-1].out_channels,
+            Cutter(halo=reach + reach % 2, stride=2),
+        )
+
+    def blocks(self, shape: tuple[int, int]) -> list[Tile]:
+        """Cut a level's (Y, X) into blocks, larger ones where there are more processors."""
+        columns = min(shape[1], BLOCK_COLUMNS)
+        pixels = BLOCK_PX * max(torch.get_num_threads() // 2, 1)
+        return self.cutter.by_core(shape, (max(pixels // columns // 2 * 2, 32), columns))
+
+
+def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Replace the layers of a folded block by ones made for one type and channels last."""
+    if isinstance(module, Conv | Output):
+        conv = cast("nn.Conv2d", module[0] if isinstance(module, Conv) else module)
+        pad = int(conv.kernel_size[0]) // 2
+        return _Convolution(conv.weight, conv.bias, dtype, pad, relu=isinstance(module, Conv))
+    if isinstance(module, Res):
+        return _Residual(_pack(module.convs, dtype))
+    if isinstance(module, Deconv):
+        return _Doubling(module, dtype)
+    if isinstance(module, nn.Sequential):
+        return nn.Sequential(*(_pack(layer, dtype) for layer in module))
+    raise TypeError(f"expected a block of sfseg.models, found {type(module).__name__}")
+
+
+class _Residual(nn.Module):
+    """A folded `Res`."""
+
+    def __init__(self, convs: nn.Module) -> None:
+        super().__init__()
+        self.convs = convs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.convs(x).add_(x)
+        return out
+
+
+class _Doubling(nn.Module):
+    """A `Deconv` as four convolutions, one for each parity of the rows and columns that it gives.
+
+    Notes
+    -----
+    Row 2k of the result is row k times the middle of the kernel, row 2k + 1 is rows k and k + 1
+    times its ends. PyTorch's own takes other kernels for other widths, whose float32 sums differ
+    in the last bit; so tiles would leave a trace.
+    """
+
+    def __init__(self, deconv: Deconv, dtype: torch.dtype) -> None:
+        super().__init__()
+        taps = ([1], [2, 0])
+        kernel = deconv.weight.transpose(0, 1)  # (C', C, 3, 3)
+        self.convs = nn.ModuleList(
+            _Convolution(kernel[:, :, rows][..., columns], deconv.bias, dtype, 0, relu=False)
+            for rows in taps
+            for columns in taps
+        )
+
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Fill `out`, (B, C', 2Y, 2X)."""
+        height, width = x.shape[-2:]
+        x = functional.pad(x, (0, 1, 0, 1))
+        for conv, (row, column) in zip(self.convs, _PARITIES, strict=True):
+            out[..., row::2, column::2] = conv(_solid(x[..., : height + row, : width + column]))
+
+
+_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+
+class _Convolution(nn.Module):
+    """A convolution with its bias and ReLU in one pass over memory, where PyTorch can.
+
+    Notes
+    -----
+    The fused operator is the one that `torch.compile` calls on CPUs. It has no public name, so
+    where it is not there the public convolution is taken, which needs a third more time.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, pad: int, *, relu: bool
+    ) -> None:
+        super().__init__()
+        self.relu = relu
+        self.pads = [pad, pad]
+        self.bias = None if bias is None else bias.to(dtype)
+        self.fused = _has_fused_convolution()
+        weight = weight.to(dtype)
+        self.weight = (
+            torch.ops.mkldnn._reorder_convolution_weight(
+                weight.contiguous(), self.pads, [1, 1], [1, 1], 1, [1, weight.shape[1], 96, 512]
+            )
+            if self.fused
+            else weight.contiguous(memory_format=torch.channels_last)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            after = "relu" if self.relu else "none"
+            fused: Tensor = torch.ops.mkldnn._convolution_pointwise(
+                x, self.weight, self.bias, self.pads, [1, 1], [1, 1], 1, after, [], ""
+            )
+            return fused
+        out = torch.conv2d(x, self.weight, self.bias, padding=self.pads)
+        return torch.relu_(out) if self.relu else out
+
+
+def _has_fused_convolution() -> bool:
+    names = ("_reorder_convolution_weight", "_convolution_pointwise")
+    is_there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return is_there and all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def _keep_freed_memory() -> None:
+    """Teach the C library of Linux to keep blocks for the next allocation.
+
+    It gives freed ones back to the system from a size on that it learns: that of the largest it has
+    seen freed, up to 32 MiB. Fresh pages for each activation would cost a third of the time.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)
+
+
+def _empty(channels: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Make room for (1, C, Y, X), channels last."""
+    return torch.empty(1, channels, *shape, dtype=dtype, memory_format=torch.channels_last)
+
+
+def _solid(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _at(x: Tensor, box: Box) -> Tensor:
+    return x[..., box[0], box[1]]
+
+
+def _halved(box: Box) -> Box:
+    """Return the same box one level down."""
+    rows, columns = (slice(part.start // 2, part.stop // 2) for part in box)
+    return rows, columns

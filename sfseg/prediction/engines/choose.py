@@ -1,0 +1,188 @@
+"""Make the engine that is asked for; choose its arithmetic by trying, and remember the choice."""
+
+import contextlib
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import nn
+
+from sfseg import __version__
+from sfseg.config import EngineChoice, EngineName, Precision
+from sfseg.prediction.engines.eager import torch_engine
+from sfseg.prediction.engines.engine import Engine
+from sfseg.prediction.engines.inductor import compiled_engine
+from sfseg.prediction.engines.openvino import openvino_engine
+from sfseg.system import files
+from sfseg.system.devices import dtype_name, pick_dtype
+from sfseg.system.locks import exclusive
+from sfseg.system.machine import measure
+from sfseg.transforms.normalise import GreyLevels
+from sfseg.types import Normalised
+
+Make = Callable[[nn.Module, torch.device, torch.dtype], Engine]
+
+ENGINES: Mapping[EngineName, Make] = MappingProxyType(
+    {"torch": torch_engine, "compile": compiled_engine, "openvino": openvino_engine}
+)
+
+MOST_DISAGREEMENT = 0.06
+"""Largest difference of a probability from float32 that is allowed: the bar of performance.md."""
+
+SPEED_PX, AGREEMENT_PX = 256, 192
+"""Sides of the sections that are tried, so that a trial takes less than two seconds."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen.
+
+    Attributes
+    ----------
+    engine : {'torch', 'openvino', 'compile'}
+        Name of the engine.
+    dtype : {'float32', 'bfloat16'}
+        Name of the arithmetic.
+    disagreement : float
+        Largest difference of a probability from float32, on the section that was tried.
+    notice : str
+        What the person should know: that bf16 was tried and is not used; else empty.
+    """
+
+    engine: EngineName
+    dtype: str
+    disagreement: float = 0.0
+    notice: str = ""
+
+
+def make_engine(
+    network: nn.Module,
+    device: torch.device,
+    choice: EngineChoice = "auto",
+    precision: Precision = "auto",
+    *,
+    memory: Path | None = None,
+) -> tuple[Engine, Choice]:
+    """Make a network ready on a device.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        One of `sfseg.models`, with its weights; is left as it is.
+    device : torch.device
+        Where to run.
+    choice : {'auto', 'torch', 'compile', 'openvino'}
+        Auto is torch: compile takes a minute for each size of tile, and openvino is not to be
+        trusted; see `sfseg.prediction.engines.openvino`.
+    precision : {'auto', 'float32', 'bf16'}
+        Auto tries bf16 where the hardware has it, and takes float32 where bf16 is slower or
+        disagrees with it.
+    memory : Path, optional
+        File in which choices are remembered for this machine, these weights and these versions.
+
+    Returns
+    -------
+    engine : Engine
+        Ready to run.
+    choice : Choice
+        What was chosen and why.
+
+    Raises
+    ------
+    DeviceError, MissingExtraError
+        If a named engine cannot run here.
+    """
+    name: EngineName = "torch" if choice == "auto" else choice
+    dtype = pick_dtype(precision, device)
+    if precision != "auto" or dtype == torch.float32:
+        return ENGINES[name](network, device, dtype), Choice(name, dtype_name(dtype))
+    key = _key(network, device, name)
+    known = _recall(memory).get(key)
+    if known is not None:
+        return ENGINES[name](network, device, getattr(torch, known.dtype)), known
+    engine, chosen = _try(network, device, name)
+    if memory is not None:
+        _remember(memory, key, chosen)
+    return engine, chosen
+
+
+def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[Engine, Choice]:
+    """Try whether bf16 is as good as float32, and faster."""
+    fast = ENGINES[name](network, device, torch.bfloat16)
+    exact = torch_engine(network, device, torch.float32)
+    section = _section(AGREEMENT_PX)
+    off = float(np.abs(fast(section) - exact(section)).max())
+    if not off <= MOST_DISAGREEMENT:
+        notice = f"bf16 is off by {off:.2f} from float32 on this machine: float32 is used"
+    elif _seconds(fast) > _seconds(exact):
+        notice = "bf16 is slower than float32 on this machine: float32 is used"
+    else:
+        return fast, Choice(name, dtype_name(torch.bfloat16), off)
+    instead = ENGINES[name](network, device, torch.float32)
+    return instead, Choice(name, dtype_name(torch.float32), 0.0, notice)
+
+
+def _section(side: int) -> Normalised:
+    """Draw a section as smooth as tissue: noise at three scales, standardised."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((side, side), np.float32)
+    for scale in (1, 8, 32):
+        noise = rng.standard_normal((side // scale, side // scale)).astype(np.float32)
+        image += np.kron(noise, np.ones((scale, scale), np.float32))
+    return GreyLevels.of_section(image).standardise(image)[None]
+
+
+def _seconds(engine: Engine) -> float:
+    """Time a pass, the better of two after a first one."""
+    section = _section(SPEED_PX)
+    return measure(lambda: engine(section), engine.device, repeats=2).seconds
+
+
+def _key(network: nn.Module, device: torch.device, name: EngineName) -> str:
+    """Name weights, engine, machine and versions: what a choice depends on."""
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return " ".join((digest.hexdigest()[:16], name, *_machine(device, name)))
+
+
+def _machine(device: torch.device, name: EngineName) -> Iterator[str]:
+    if device.type == "cuda":
+        yield torch.cuda.get_device_name(device)
+    else:
+        yield f"{platform.node()} {platform.machine()} {torch.get_num_threads()}"
+    yield f"sfseg {__version__} torch {torch.__version__}"
+    if name == "openvino":
+        yield f"openvino {metadata.version('openvino')}"
+
+
+def _recall(memory: Path | None) -> dict[str, Choice]:
+    """Read the remembered choices; a file that is not there or not readable holds none."""
+    try:
+        raw = json.loads(memory.read_text()) if memory is not None else {}
+        known = {key: Choice(**value) for key, value in raw.items()}
+        return {
+            key: choice
+            for key, choice in known.items()
+            if choice.engine in ENGINES and choice.dtype in ("float32", "bfloat16")
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _remember(memory: Path, key: str, choice: Choice) -> None:
+    """Add a choice; a cache that cannot be written costs a new trial, not the prediction."""
+    with (
+        contextlib.suppress(OSError),
+        exclusive(files.beside(memory, "lock"), waiting=lambda: None),
+    ):
+        known = {**_recall(memory), key: choice}
+        text = json.dumps({key: vars(choice) for key, choice in known.items()}, indent=1)
+        files.write_text(memory, text, overwrite=True)

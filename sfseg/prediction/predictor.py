@@ -1,0 +1,230 @@
+"""A network made ready to predict sections of any size."""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, prod
+from typing import Self
+
+import numpy as np
+import torch
+from torch import nn
+
+from sfseg.config import Averaging
+from sfseg.models import STRIDE
+from sfseg.prediction.engines.eager import torch_engine
+from sfseg.prediction.tiles import Box, Cutter, Tile, halo_px, lengths
+from sfseg.prediction.windows import Shape2D, padded_shape, window_of
+from sfseg.system.devices import available_bytes, is_out_of_memory
+from sfseg.transforms.normalise import GreyLevels, resize
+from sfseg.transforms.orient import orient, unorient
+from sfseg.types import AnyArray, Normalised, Probability
+
+ORIENTATIONS = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
+"""Of `orient`: none is mirrored, each axis is, all quarter turns as well."""
+
+
+class Predictor:
+    """A network made ready: sections in, interior probability out.
+
+    Parameters
+    ----------
+    run : callable
+        Runs the network: normalised float32 (B, Y, X) to interior probability, float32 (B, Y, X);
+        Y and X are multiples of 16.
+    halo_px : int
+        Margin that a tile of this network needs.
+    input_px : int or None
+        Side to which sections are resized for the network; None = native size.
+    tta : {'none', 'flips', 'd4'}
+        One pass, or the mean over the four flips or all eight orientations.
+    tile_px : int or None
+        Side of the core of a tile, rounded up to a multiple of 16; None = as `limit_px` allows.
+    limit_px : int or None
+        Most pixels of a tile with its halo; None = the whole section. Halved when memory runs out.
+    batch : int
+        Tiles of one size, or orientations, that the network is given at once. On a CPU the result
+        does not depend on it, to the bit.
+    tell : callable
+        Is handed a sentence when memory ran out and tiles get smaller.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Normalised], Probability],
+        halo_px: int,
+        *,
+        input_px: int | None = None,
+        tta: Averaging = "none",
+        tile_px: int | None = None,
+        limit_px: int | None = None,
+        batch: int = 1,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.run = run
+        self.cutter = Cutter(halo_px, STRIDE)
+        self.input_px = input_px
+        self.tta: Averaging = tta
+        self.tile_px = None if tile_px is None else ceil(tile_px / STRIDE) * STRIDE
+        self.limit_px = limit_px
+        self.batch = batch
+        self.tell = tell
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        input_px: int | None,
+        tta: Averaging = "none",
+    ) -> Self:
+        """Make a network ready for sections in memory, by PyTorch alone, beside other work.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            In evaluation mode or not; it is left as it is.
+        device, dtype : torch.device, torch.dtype
+            Where it runs, and in what arithmetic.
+        input_px, tta
+            As of the class.
+
+        Returns
+        -------
+        Predictor
+            Its tiles take at most half of the memory that is there now.
+        """
+        engine = torch_engine(network, device, dtype)
+        limit_px = available_bytes(device) // 2 // engine.bytes_per_px
+        halo = halo_px(network, STRIDE)
+        return cls(engine, halo, input_px=input_px, tta=tta, limit_px=limit_px)
+
+    def __call__(self, section: AnyArray) -> Probability:
+        """Predict one section that is in memory.
+
+        Parameters
+        ----------
+        section : ndarray, shape (Y, X)
+            Grey values of any type and size, down to one pixel.
+
+        Returns
+        -------
+        ndarray of float32, shape (Y, X)
+            Interior probability in [0, 1].
+        """
+        levels = GreyLevels.of_section(section)
+        shape: Shape2D = (section.shape[0], section.shape[1])
+        result = np.empty(shape, np.float32)
+        for tile in self.tiles(shape):
+            window = window_of(section, tile.read, shape)
+            (result[tile.write],) = self.predict([window], [levels], tile.keep)
+        return result
+
+    def tiles(self, shape: Shape2D) -> list[Tile]:
+        """Plan the tiles of a section.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (Y, X) of the section.
+
+        Returns
+        -------
+        list of Tile
+            What is read is given for the section padded to multiples of 16; see `window_of`.
+        """
+        whole = (slice(0, shape[0]), slice(0, shape[1]))
+        if self.input_px is not None:
+            return [Tile(whole, whole, whole)]
+        padded = padded_shape(shape)
+        if self.tile_px is not None:
+            return self.cutter.by_core(padded, self.tile_px, whole)
+        return self.cutter.within(padded, self.limit_px or prod(padded), whole)
+
+    def predict(
+        self, windows: Sequence[AnyArray], levels: Sequence[GreyLevels], keep: Box
+    ) -> list[Probability]:
+        """Predict windows of one size.
+
+        Parameters
+        ----------
+        windows : sequence of ndarray, shape (Y, X)
+            Grey values of what the tiles read; see `window_of`.
+        levels : sequence of GreyLevels
+            Of the sections that the windows come from.
+        keep : tuple of slice
+            Which part of the results is kept.
+
+        Returns
+        -------
+        list of ndarray of float32
+            Interior probability of the kept part of each window.
+        """
+        images = [level.standardise(w) for level, w in zip(levels, windows, strict=True)]
+        if self.input_px is None:
+            return self._fitting(images, keep)
+        side = (self.input_px, self.input_px)
+        images = [resize(image[None], side)[0] for image in images]
+        results = self._fitting(images, (slice(0, side[0]), slice(0, side[1])))
+        return [resize(result[None], lengths(keep))[0] for result in results]
+
+    def _fitting(self, images: Sequence[Normalised], keep: Box) -> list[Probability]:
+        """Predict windows of one size whole, or in smaller tiles where memory has run out."""
+        shape: Shape2D = (images[0].shape[0], images[0].shape[1])
+        tiles = self.cutter.within(shape, self.limit_px or prod(shape), keep)
+        if len(tiles) > 1:
+            return [self._in_pieces(image, tiles) for image in images]
+        try:
+            return [probability[keep] for probability in self._average(images)]
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or not self._can_shrink(shape, keep):
+                raise
+        return self._fitting(images, keep)
+
+    def _in_pieces(self, image: Normalised, tiles: list[Tile]) -> Probability:
+        """Predict a part of a window in tiles."""
+        first, last = tiles[0].write, tiles[-1].write
+        top, left = first[0].start, first[1].start
+        result = np.empty((last[0].stop - top, last[1].stop - left), np.float32)
+        for tile in tiles:
+            (part,) = self._fitting([image[tile.read]], tile.keep)
+            height, width = part.shape
+            row, column = tile.write[0].start - top, tile.write[1].start - left
+            result[row : row + height, column : column + width] = part
+        return result
+
+    def _can_shrink(self, shape: Shape2D, keep: Box) -> bool:
+        """Halve the batch, or the tiles, and say so; False where neither can be halved."""
+        half = prod(shape) // 2
+        if self.batch > 1:
+            self.batch //= 2
+        elif len(self.cutter.within(shape, half, keep)) > 1:
+            self.limit_px = half
+        else:
+            return False
+        self.tell(
+            f"out of memory at tiles of {shape[0]}x{shape[1]} pixels: going on with half of it"
+        )
+        return True
+
+    def _average(self, images: Sequence[Normalised]) -> list[Probability]:
+        """Average the passes over the orientations; images in, means in the same order."""
+        orientations = ORIENTATIONS[self.tta]
+        if len(orientations) == 1 and len(images) <= self.batch:
+            return list(self.run(np.ascontiguousarray(images)))
+        totals = [np.zeros_like(image) for image in images]
+        for group in self._groups(len(images), orientations):
+            turned = [orient(torch.from_numpy(images[n]), o).numpy() for o, n in group]
+            results = self.run(np.ascontiguousarray(turned))
+            for (orientation, n), result in zip(group, results, strict=True):
+                totals[n] += unorient(torch.from_numpy(result), orientation).numpy()
+        return [total / np.float32(len(orientations)) for total in totals]
+
+    def _groups(self, images: int, orientations: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+        """Yield batches of (orientation, image) of one size; each image in a fixed order."""
+        upright = [o for o in orientations if o % 2 == 0]
+        lying = [o for o in orientations if o % 2 == 1]
+        for side in (upright, lying):
+            pairs = [(o, n) for o in side for n in range(images)]
+            for start in range(0, len(pairs), self.batch):
+                yield pairs[start : start + self.batch]

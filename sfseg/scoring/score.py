@@ -1,0 +1,130 @@
+"""Score a membrane map on disk against the truth on disk."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfseg.errors import ShapeMismatchError, StackError
+from sfseg.io import open_stack
+from sfseg.scoring.evaluate import Scores, evaluate
+from sfseg.types import INTERIOR, AnyArray, parse_sections
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """The scores of a membrane map, and what was compared with what.
+
+    Attributes
+    ----------
+    prediction, truth : str
+        The files as they were named.
+    scores : Scores
+        See `sfseg.scoring.evaluate.evaluate`.
+    truth_values : int
+        How many different values the truth has; more than 2 are unusual for labels.
+    """
+
+    prediction: str
+    truth: str
+    scores: Scores
+    truth_values: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the report as plain values, in the order of the JSON output."""
+        return {"prediction": self.prediction, "truth": self.truth, **asdict(self.scores)}
+
+
+def score_files(
+    prediction: str | Path,
+    truth: str | Path,
+    *,
+    sections: str | None = None,
+    invert: bool = False,
+    invert_labels: bool = False,
+    axes: str | None = None,
+) -> ScoreReport:
+    """Score a membrane map against the truth with the official numbers of ISBI 2012.
+
+    Parameters
+    ----------
+    prediction : str or Path
+        Interior probability, 1 (or the type's maximum) = inside a cell.
+    truth : str or Path
+        The labels, 0 = membrane.
+    sections : str, optional
+        Sections to score, as in ``"25-30"``; default is all.
+    invert : bool
+        Whether the prediction is a probability of membrane.
+    invert_labels : bool
+        Whether the labels mark the membrane: 0 = inside a cell.
+    axes : str, optional
+        Order of the axes in both files, where they do not say it; see `sfseg.io.open.open_stack`.
+
+    Returns
+    -------
+    ScoreReport
+        The scores; its sections have their numbers in the files.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the stacks differ in shape.
+    StackError
+        If a file is not a stack that can be scored (see `sfseg.scoring.evaluate.evaluate`), or the
+        prediction is a mask of the whole numbers 0 and 1.
+    OptionError
+        If `sections` names none, or one outside the stacks.
+    NonFiniteError
+        If a pixel is NaN or infinite.
+    OSError
+        If a file cannot be read.
+    """
+    names = str(prediction), str(truth)
+    with open_stack(prediction, axes=axes) as maps, open_stack(truth, axes=axes) as labels:
+        if maps.shape != labels.shape:
+            raise ShapeMismatchError(
+                f"{names[0]}: expected the shape of {names[1]}, {labels.shape}, found {maps.shape}",
+                hint="score a prediction against the labels of the same stack",
+            )
+        indices = range(len(maps)) if sections is None else parse_sections(sections, len(maps))
+        predicted, true = maps.read(indices), labels.read(indices)
+    _refuse_mask(predicted, names[0])
+    _refuse_one_value(true, names[1])
+    scores = evaluate(
+        _inverted(predicted) if invert else predicted,
+        _inverted_labels(true) if invert_labels else true,
+        names=names,
+        numbers=[index + 1 for index in indices],
+    )
+    return ScoreReport(*names, scores, truth_values=len(np.unique(true)))
+
+
+def _refuse_mask(probability: AnyArray, name: str) -> None:
+    """Refuse integers of 0 and 1: divided by their type's maximum nothing is above 0.1."""
+    if probability.dtype.kind != "f" and probability.max() == 1:
+        raise StackError(
+            f"{name}: expected whole numbers up to the type's maximum, found a mask of 0 and 1",
+            hint="store the inside as 255 in uint8",
+        )
+
+
+def _refuse_one_value(labels: AnyArray, name: str) -> None:
+    if labels.min() == labels.max():
+        raise StackError(
+            f"{name}: expected both interior and membrane, found only {labels.flat[0]}",
+            hint="score against the labels of the truth",
+        )
+
+
+def _inverted(probability: AnyArray) -> AnyArray:
+    if probability.dtype.kind == "f":
+        return 1 - probability
+    return np.iinfo(probability.dtype).max - probability
+
+
+def _inverted_labels(labels: AnyArray) -> AnyArray:
+    if labels.dtype.kind == "f":
+        return 1 - labels
+    return np.where(labels == 0, INTERIOR, 0).astype(np.uint8)  # whatever number marks membrane

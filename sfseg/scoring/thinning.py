@@ -1,0 +1,230 @@
+"""Border thinning: grow the segments of a section until only lines of one pixel part them.
+
+The reference is the evaluation script of the ISBI 2012 challenge, which floods the border by the
+watershed of Vincent & Soille. Its last digits depend on the order in which it visits the pixels:
+x outer, y inner. So the kernels see a section turned, for that to be the order in memory, with a
+frame of `OUTSIDE` pixels that spares them every bounds check, and flattened: int32, shape
+((X + 2) * (Y + 2),), where the neighbours of pixel i are i - stride, i - 1, i + stride and i + 1.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.types import AnyArray, Segments
+
+DAM, UNVISITED, QUEUED, OUTSIDE = 0, -1, -2, -3  # what a pixel can be that is in no segment
+
+Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+
+def compiled(function: Kernel) -> Kernel:
+    """Compile a kernel on its first call, and keep the machine code where a folder allows it."""
+    try:
+        return cast("Kernel", numba.njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # neither the package's folder nor the user's cache can be written
+        return cast("Kernel", numba.njit(nogil=True)(function))
+
+
+class Thinner:
+    """Find the segments of one section above any threshold, with and without border thinning.
+
+    Parameters
+    ----------
+    levels : ndarray of uint8, shape (Y, X)
+        A pixel is in the interior at threshold t if its level is above t.
+
+    Notes
+    -----
+    `components` and `thinned` give the same array, which the next call of either overwrites.
+    """
+
+    def __init__(self, levels: NDArray[np.uint8]) -> None:
+        rows, columns = levels.shape
+        self._stride = rows + 2
+        self._levels = np.pad(levels.T, 1).reshape(-1)
+        framed = np.full((columns + 2, rows + 2), OUTSIDE, np.int32)
+        self._inner = framed[1:-1, 1:-1]
+        self._inner[:] = UNVISITED
+        self._flat = framed.reshape(-1)
+        self._parents = np.empty(rows * columns // 2 + 2, np.int32)
+        self._queue = np.empty(rows * columns, np.int32)
+
+    def components(self, threshold: int) -> tuple[NDArray[np.int32], int]:
+        """Find the 4-connected components of the interior, numbered in scan order.
+
+        Parameters
+        ----------
+        threshold : int
+            Levels above it are interior.
+
+        Returns
+        -------
+        segments : ndarray of int32, shape ((X + 2) * (Y + 2),)
+            From 1; the border is negative.
+        count : int
+            The number of components.
+        """
+        found = _join(self._levels, threshold, self._flat, self._stride, self._parents)
+        count = _renumber(self._flat, self._parents, found)
+        return self._flat, count
+
+    def thinned(self, threshold: int) -> tuple[NDArray[np.int32], int]:
+        """Grow the components into the border until they meet; see `thin_borders`.
+
+        Parameters
+        ----------
+        threshold : int
+            Levels above it are interior.
+
+        Returns
+        -------
+        segments : ndarray of int32, shape ((X + 2) * (Y + 2),)
+            From 1; dams are 0, the frame is negative.
+        count : int
+            The number of segments.
+        """
+        _, count = self.components(threshold)
+        if count == 0:  # nothing to grow from: the border is one basin of its own
+            self._inner[:] = 1
+            return self._flat, 1
+        queued = _queue_shores(self._flat, self._stride, self._queue)
+        _flood(self._flat, self._stride, self._queue, queued)
+        return self._flat, count
+
+    def section(self) -> Segments:
+        """Copy the last result as a section, int32, shape (Y, X)."""
+        return self._inner.T.copy()
+
+
+def thin_borders(interior: AnyArray) -> Segments:
+    """Grow the interior components of a section until only one-pixel dams part them.
+
+    Parameters
+    ----------
+    interior : ndarray of bool, shape (Y, X)
+        True inside a cell, False on the border.
+
+    Returns
+    -------
+    ndarray of int32, shape (Y, X)
+        Segments from 1, numbered in scan order (x outer, y inner); 0 where two of them meet. A
+        section without interior is one segment.
+
+    Notes
+    -----
+    The watershed of the two-level image (interior 0, border 255), 4-connected, digit by digit as
+    the challenge's script floods it [1]_ [2]_.
+
+    References
+    ----------
+    .. [1] L. Vincent, P. Soille, "Watersheds in digital spaces", 1991, section III,
+       doi:10.1109/34.87344
+    .. [2] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
+
+    Examples
+    --------
+    >>> thin_borders(np.array([[1, 0, 0, 0, 1]], dtype=bool))
+    array([[1, 1, 0, 2, 2]], dtype=int32)
+    """
+    thinner = Thinner(interior.astype(bool).view(np.uint8))
+    thinner.thinned(0)
+    return thinner.section()
+
+
+@compiled
+def _root(parents: NDArray[np.int32], label: int) -> int:
+    """Follow a label to the smallest one that it was joined with."""
+    while parents[label] != label:
+        parents[label] = parents[parents[label]]
+        label = parents[label]
+    return label
+
+
+@compiled
+def _join(
+    levels: NDArray[np.uint8],
+    threshold: int,
+    flat: NDArray[np.int32],
+    stride: int,
+    parents: NDArray[np.int32],
+) -> int:
+    """Give interior pixels provisional labels and note in `parents` which ones are joined."""
+    found = 0
+    for i in range(stride, flat.size - stride):
+        if flat[i] == OUTSIDE:
+            continue
+        if levels[i] <= threshold:
+            flat[i] = UNVISITED
+            continue
+        left, up = flat[i - stride], flat[i - 1]
+        if up > 0:
+            flat[i] = up
+            if left > 0 and flat[i - stride - 1] <= 0:  # else they were joined over that corner
+                one, other = _root(parents, left), _root(parents, up)
+                parents[max(one, other)] = min(one, other)
+        elif left > 0:
+            flat[i] = left
+        else:
+            found += 1
+            parents[found] = found
+            flat[i] = found
+    return found
+
+
+@compiled
+def _renumber(flat: NDArray[np.int32], parents: NDArray[np.int32], found: int) -> int:
+    """Replace the provisional labels by the numbers of their components."""
+    count = 0
+    for label in range(1, found + 1):
+        if parents[label] == label:  # a root is the first of its component in scan order
+            count += 1
+            parents[label] = count
+        else:
+            parents[label] = parents[parents[label]]
+    for i in range(flat.size):
+        if flat[i] > 0:
+            flat[i] = parents[flat[i]]
+    return count
+
+
+@compiled
+def _queue_shores(flat: NDArray[np.int32], stride: int, queue: NDArray[np.int32]) -> int:
+    """Queue the border pixels that touch a segment, in scan order."""
+    end = 0
+    for i in range(stride, flat.size - stride):
+        if flat[i] == UNVISITED and (
+            flat[i - stride] > 0 or flat[i - 1] > 0 or flat[i + stride] > 0 or flat[i + 1] > 0
+        ):
+            flat[i] = QUEUED
+            queue[end] = i
+            end += 1
+    return end
+
+
+@compiled
+def _flood(flat: NDArray[np.int32], stride: int, queue: NDArray[np.int32], end: int) -> None:
+    """Visit the border, first come first served; where segments meet is a dam.
+
+    The reference keeps a flag to turn a pixel that touched a dam into one of a segment after all.
+    As each pixel is visited once, that comes to: the segment that its neighbours agree on.
+    """
+    neighbours = (-stride, -1, stride, 1)  # left, up, right, down: the order of the queue
+    start = 0
+    while start < end:
+        i = queue[start]
+        start += 1
+        own, meeting = DAM, False
+        for step in neighbours:
+            other = flat[i + step]
+            if other > 0:
+                meeting |= own > 0 and own != other
+                own = other
+            elif other == UNVISITED:
+                flat[i + step] = QUEUED
+                queue[end] = i + step
+                end += 1
+        flat[i] = DAM if meeting else own

@@ -1,0 +1,158 @@
+"""The threshold sweep over one section: segments and contingency table at every threshold."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.errors import NonFiniteError, StackError
+from sfseg.scoring.contingency import Tally, group, tally
+from sfseg.scoring.thinning import Thinner
+from sfseg.types import AnyArray
+
+Levels = NDArray[np.uint8]
+"""For every pixel the number of thresholds that it is above."""
+
+Counts = NDArray[np.int64]
+"""Element [i, j]: the pixels above at least i thresholds in the prediction and j in the labels."""
+
+
+def _thresholds() -> Iterator[float]:
+    threshold = 0.0
+    while threshold <= 1.0:
+        yield threshold
+        threshold += 0.1  # in double precision: the last one is 0.9999999999999999
+
+
+THRESHOLDS = tuple(_thresholds())
+"""The thresholds of the challenge's script."""
+
+
+def as_stack(array: AnyArray, name: str) -> AnyArray:
+    """Check an array to score, and give a section as a stack of one.
+
+    Parameters
+    ----------
+    array : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
+        What a person handed over.
+    name : str
+        What to call it in messages.
+
+    Returns
+    -------
+    ndarray of the same type, shape (Z, Y, X)
+        The same pixels.
+
+    Raises
+    ------
+    StackError
+        If the type or the number of axes is another, or there are no pixels or too many.
+    """
+    if array.dtype.kind not in "buf" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
+        raise StackError(
+            f"{name}: expected bool, uint8, uint16 or float, found {array.dtype}",
+            hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
+            "cell; numbers of segments cannot be scored",
+        )
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise StackError(
+            f"{name}: expected a stack (Z, Y, X) or a section (Y, X), found the shape {array.shape}"
+        )
+    rows, columns = array.shape[-2:]
+    if (rows + 2) * (columns + 2) > np.iinfo(np.int32).max:  # the kernels' index of a framed pixel
+        raise StackError(
+            f"{name}: expected sections of less than 2^31 pixels, found {rows}x{columns}",
+            hint="score crops of it",
+        )
+    return array if array.ndim == 3 else array[np.newaxis]
+
+
+def sweep_section(
+    prediction: AnyArray, labels: AnyArray, number: int, *, names: tuple[str, str]
+) -> tuple[list[Tally], Counts]:
+    """Tally a section at every threshold, and count the pixels above pairs of thresholds.
+
+    Parameters
+    ----------
+    prediction : ndarray of bool, uint8, uint16 or float, shape (Y, X)
+        Interior probability; integers are divided by their type's maximum.
+    labels : ndarray of bool, uint8, uint16 or float, shape (Y, X)
+        The truth, 0 = membrane; integers as they are.
+    number : int
+        The section's number, from 1, for messages.
+    names : tuple of str
+        What to call the prediction and the labels in messages.
+
+    Returns
+    -------
+    tallies : list of Tally
+        One for each of `THRESHOLDS`.
+    above : ndarray of int64, shape (levels, levels)
+        See `Counts`.
+
+    Raises
+    ------
+    StackError
+        If a float is outside [0, 1], or no label is above a threshold.
+    NonFiniteError
+        If a float is NaN or infinite.
+    """
+    if prediction.dtype.kind == "u":
+        prediction = prediction.astype(np.float32) / np.float32(np.iinfo(prediction.dtype).max)
+    levels = _levels(prediction, f"{names[0]}: section {number}")
+    true_levels = _levels(labels, f"{names[1]}: section {number}")
+    above = _count_above(levels, true_levels)
+    if above[0, -1] == 0:
+        raise StackError(
+            f"{names[1]}: section {number}: expected pixels inside a cell (above every threshold), "
+            "found none, so there is nothing to score",
+            hint="leave this section out, or look whether the labels have the other polarity",
+        )
+    return _tally_section(Thinner(levels), Thinner(true_levels), above), above
+
+
+def _tally_section(predicted: Thinner, true: Thinner, above: Counts) -> list[Tally]:
+    """Tally a section at every threshold, recomputing only what differs from the one before."""
+    rows: list[Tally] = []
+    for threshold in range(len(THRESHOLDS)):
+        # what is above a threshold holds what is above the next: equal counts are equal sets
+        same_truth = threshold > 0 and above[0, threshold] == above[0, threshold + 1]
+        same_prediction = threshold > 0 and above[threshold, 0] == above[threshold + 1, 0]
+        if not same_truth:
+            grouped = group(*true.components(threshold))
+        if not same_prediction:
+            segments, count = predicted.thinned(threshold)
+        rows.append(rows[-1] if same_truth and same_prediction else tally(grouped, segments, count))
+    return rows
+
+
+def _levels(section: AnyArray, name: str) -> Levels:
+    """Count for every pixel the thresholds that it is above, comparing in double precision."""
+    values = section.astype(np.float64)
+    if section.dtype.kind == "f":
+        _check_probability(values, name)
+    levels = np.zeros(section.shape, np.uint8)
+    for threshold in THRESHOLDS:
+        levels += values > threshold
+    return levels
+
+
+def _check_probability(values: NDArray[np.float64], name: str) -> None:
+    if values.min() >= 0 and values.max() <= 1:  # false if there is a NaN
+        return
+    row, column = np.argwhere(~((values >= 0) & (values <= 1)))[0]
+    value = values[row, column]
+    kind = StackError if np.isfinite(value) else NonFiniteError
+    raise kind(
+        f"{name}: expected values from 0 to 1, found {value:g} at row {row}, column {column}",
+        hint="rows and columns count from 0; scale the values to [0, 1], or store them as uint8",
+    )
+
+
+def _count_above(levels: Levels, true_levels: Levels) -> Counts:
+    """Count the pixels with a level of at least i and a true level of at least j."""
+    size = len(THRESHOLDS) + 1
+    pairs = levels.astype(np.intp) * size + true_levels
+    counts = np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)
+    above: Counts = counts[::-1, ::-1].cumsum(0).cumsum(1)[::-1, ::-1]
+    return above

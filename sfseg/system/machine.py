@@ -1,0 +1,193 @@
+"""What a machine can do: how fast it multiplies matrices and copies memory."""
+
+import platform
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median_low
+from typing import Generic, Literal, TypeVar
+
+import torch
+
+from sfseg.system.devices import available_bytes, pick_dtype
+
+T = TypeVar("T")
+Arithmetic = Literal["float32", "bf16"]
+
+PRECISIONS: Mapping[Arithmetic, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+
+PATIENCE_S = 3.0
+"""No pass is begun after this; a first pass that takes longer is counted, and is the only one."""
+
+MATMUL_SIDES = {"cuda": (4096, 8192)}
+"""Sides of the matrices; a CPU needs a second for the larger of its own."""
+
+MATMUL_SIDES_ELSEWHERE = (2048, 4096)
+
+MATMUL_PASSES = 5
+
+COPY_BYTES = 2**28
+"""Of the array that is copied: larger than any cache."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured.
+
+    Attributes
+    ----------
+    cpu : str
+        Model of the processor.
+    threads : int
+        Threads that PyTorch takes.
+    device : str
+        Where the networks ran.
+    gpu : str or None
+        Name of the GPU, if they ran on one of CUDA.
+    available_bytes : int
+        Memory that was left on the device before the first measurement.
+    versions : mapping of str to str
+        Of Python and the packages that matter.
+    """
+
+    cpu: str
+    threads: int
+    device: str
+    gpu: str | None
+    available_bytes: int
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the machine can do.
+
+    Attributes
+    ----------
+    matmul_tflops : mapping of str to float
+        TFLOP/s of the product of two square matrices, for float32 and, where the hardware has it,
+        bf16; the best of two sizes, each the median of five passes.
+    copy_gb_s : float
+        GB/s that are read and written, together, while 256 MiB are copied; 1 GB = 1e9 bytes.
+    """
+
+    matmul_tflops: Mapping[Arithmetic, float]
+    copy_gb_s: float
+
+    @property
+    def best_tflops(self) -> float:
+        """The higher matmul rate: that of bf16 where there is one."""
+        return max(self.matmul_tflops.values())
+
+
+def precisions(device: torch.device) -> list[Arithmetic]:
+    """List the arithmetic that is fast on a device, float32 first."""
+    has_bf16 = pick_dtype("auto", device) == torch.bfloat16
+    return ["float32", "bf16"] if has_bf16 else ["float32"]
+
+
+@dataclass(frozen=True)
+class Timing(Generic[T]):
+    """The median of some passes, how many there were, and what the median one gave."""
+
+    seconds: float
+    passes: int
+    value: T
+
+
+def measure(
+    run: Callable[[], T], device: torch.device, repeats: int, *, compiles: bool = False
+) -> Timing[T]:
+    """Time passes after a first one that does not count, unless it lasts too long to do it again.
+
+    Where the first one `compiles`, it never counts, however long it takes.
+    """
+    if compiles:
+        run()
+    passes = [_timed(run, device)]
+    spent = passes[0][0]
+    if spent <= PATIENCE_S:
+        passes.clear()
+    while not passes or (len(passes) < repeats and spent < PATIENCE_S):
+        passes.append(_timed(run, device))
+        spent += passes[-1][0]
+    seconds = median_low(seconds for seconds, _ in passes)
+    return Timing(seconds, len(passes), dict(passes)[seconds])
+
+
+def _timed(run: Callable[[], T], device: torch.device) -> tuple[float, T]:
+    _wait_for(device)
+    started = time.perf_counter()
+    value = run()
+    _wait_for(device)
+    return time.perf_counter() - started, value
+
+
+def _wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def measure_rates(device: torch.device) -> Rates:
+    """Measure how fast a device multiplies matrices and copies memory."""
+    sides = MATMUL_SIDES.get(device.type, MATMUL_SIDES_ELSEWHERE)
+    matmul = {
+        precision: max(_matmul_tflops(device, PRECISIONS[precision], side) for side in sides)
+        for precision in precisions(device)
+    }
+    return Rates(matmul, _copy_gb_s(device))
+
+
+def _matmul_tflops(device: torch.device, dtype: torch.dtype, side: int) -> float:
+    # Random numbers: a GPU computes with constants faster than it ever will with data.
+    generator = torch.Generator(device).manual_seed(0)
+    one, other = (
+        torch.rand(side, side, device=device, generator=generator).to(dtype) for _ in range(2)
+    )
+    out = torch.empty_like(one)
+    timing = measure(lambda: torch.matmul(one, other, out=out), device, MATMUL_PASSES)
+    return 2 * side**3 / timing.seconds / 1e12
+
+
+def _copy_gb_s(device: torch.device) -> float:
+    source = torch.ones(COPY_BYTES // 4, device=device)
+    target = torch.zeros_like(source)
+    timing = measure(lambda: target.copy_(source), device, MATMUL_PASSES)
+    return 2 * COPY_BYTES / timing.seconds / 1e9
+
+
+def describe_machine(device: torch.device) -> Machine:
+    """Say what the machine is, and what runs on it."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return Machine(
+        _cpu_model(),
+        torch.get_num_threads(),
+        str(device),
+        gpu,
+        available_bytes(device),
+        {"python": platform.python_version(), **dict(_versions())},
+    )
+
+
+def _cpu_model() -> str:
+    """Ask Linux for the model of the processor; elsewhere Python knows it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in ("sfseg", "torch", "numpy", "openvino"):
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue

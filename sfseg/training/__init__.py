@@ -1,0 +1,1 @@
+"""From stacks with labels to the weights of a network."""

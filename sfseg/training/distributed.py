@@ -1,0 +1,193 @@
+"""Several processes that train one network, as `torchrun` starts them.
+
+Together they take the step that one process would take with all their patches in one batch: each
+sees its share of the patches, the batch normalisation knows the statistics of all, the loss is a
+mean over the pixels of all, and the gradients are summed.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.autograd.function import Function
+from torch.nn.parallel import DistributedDataParallel
+
+from sfseg.errors import DeviceError
+from sfseg.system import torchrun
+
+PATIENCE = timedelta(days=7)
+"""How long a process waits for another: the first one validates while the others wait."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a training; by default there is only this one.
+
+    Attributes
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        How many there are.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes, says and validates for all."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over the processes; every process gets the same bits."""
+        if self.size == 1:
+            return tensor
+        total = tensor.detach().clone()
+        distributed.all_reduce(total)
+        return total
+
+    def any(self, flag: bool) -> bool:
+        """Tell every process whether the flag is up in one of them, once all have asked."""
+        return bool(self.sum(torch.tensor(float(flag))))
+
+    def share(self, network: nn.Module) -> nn.Module:
+        """Let the batch normalisations of a network see the patches of all processes."""
+        if self.size == 1:
+            return network
+        if next(network.parameters()).device.type == "cuda":
+            convert = nn.SyncBatchNorm.convert_sync_batchnorm
+            return cast("nn.Module", convert(network))  # type: ignore[no-untyped-call]
+        return with_shared_statistics(network)
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """Wrap a network so that after a backward pass all processes hold the mean gradient."""
+        if self.size == 1:
+            return network
+        return DistributedDataParallel(network, gradient_as_bucket_view=True)
+
+
+ALONE = World()
+
+
+@contextlib.contextmanager
+def meeting(device: torch.device) -> Iterator[World]:
+    """Meet the other processes that `torchrun` has started, and part at the end of the block.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where this process trains.
+
+    Yields
+    ------
+    World
+        A world of one where this process was not started by `torchrun`.
+    """
+    if torchrun.processes() == 1:
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield World(distributed.get_rank(), distributed.get_world_size())
+    finally:
+        distributed.destroy_process_group()
+
+
+def own_device(device: torch.device) -> torch.device:
+    """Give each process of a machine a GPU of its own.
+
+    Parameters
+    ----------
+    device : torch.device
+        What was asked for.
+
+    Returns
+    -------
+    torch.device
+        The GPU of this process's number where it is one of several on ``cuda``; else `device`.
+
+    Raises
+    ------
+    DeviceError
+        If several processes are to share one GPU, or there are more of them than GPUs.
+    """
+    number, processes = torchrun.place_on_machine()
+    if device.type != "cuda" or processes == 1:
+        return device
+    found = torch.cuda.device_count() if device.index is None else 1
+    if processes > found:
+        raise DeviceError(
+            f"device {device}: expected a GPU for each of {processes} processes, found {found}",
+            hint=f"torchrun --nproc-per-node {torch.cuda.device_count()} with --device cuda",
+        )
+    return torch.device("cuda", number)
+
+
+class _Sum(Function):
+    """Sum over the processes; so is the gradient."""
+
+    @staticmethod
+    def forward(_ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _sum(tensor: Tensor) -> Tensor:
+    return cast("Tensor", _Sum.apply(tensor))  # type: ignore[no-untyped-call]
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Normalise by the statistics of all processes' patches; PyTorch's own needs CUDA.
+
+    A process without patches takes part with a batch of none.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, Y, X) in the type of the weights, and give back its own."""
+        if not self.training:
+            return super().forward(x)
+        exact = x.to(self.weight.dtype)
+        pixels = exact.new_tensor([exact[:, 0].numel()])
+        totals = _sum(torch.cat([exact.sum((0, 2, 3)), pixels]))
+        pixels = totals[-1].detach()
+        mean = totals[:-1] / pixels  # (C)
+        centred = exact - mean[:, None, None]
+        variance = _sum(centred.square().sum((0, 2, 3))) / pixels
+        self._follow(mean.detach(), variance.detach() * (pixels / (pixels - 1)))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the running statistics one step on."""
+        momentum = cast("float", self.momentum)
+        cast("Tensor", self.running_mean).lerp_(mean, momentum)
+        cast("Tensor", self.running_var).lerp_(variance, momentum)
+        cast("Tensor", self.num_batches_tracked).add_(1)
+
+
+def with_shared_statistics(network: nn.Module) -> nn.Module:
+    """Put a `SharedBatchNorm` in the place of each batch normalisation, in place."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+            shared.load_state_dict(child.state_dict())
+            setattr(network, name, shared.to(child.weight))
+        else:
+            with_shared_statistics(child)
+    return network

@@ -1,0 +1,163 @@
+"""Which labels belong to which images: by name, or by order where no name tells.
+
+A folder or pattern stands for its files, each a stack or a section, as `sfseg predict` takes them
+when its output is a folder. Anything else is one stack.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from sfseg import io
+from sfseg.datasets.dataset import Part
+from sfseg.errors import OptionError
+
+_ROLES = frozenset(
+    (
+        *("label", "labels", "seg", "segmentation", "segmentations", "mask", "masks"),
+        *("gt", "truth", "ground", "groundtruth", "annotation", "annotations"),
+        *("membrane", "membranes", "image", "images", "img", "im", "raw", "em"),
+        *("volume", "vol", "data"),
+    )
+)
+"""Words that tell images from labels and not one stack from another."""
+
+_MOST_NAMED = 5
+
+Say = Callable[[str], None]
+Key = Callable[[Path], str]
+Group = tuple[list[Path], list[Path]]
+"""Images and labels of one name; of each there should be one."""
+
+
+def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[Part, ...]:
+    """Find the labels of each stack.
+
+    Parameters
+    ----------
+    images, labels : str
+        A folder or a pattern of files each; or, of one or of both, a single source as for
+        `sfseg.io.open.open_stack`: then each is one stack, whatever their names.
+    say : callable
+        Is warned where only the order tells what belongs together.
+
+    Returns
+    -------
+    tuple of Part
+        At least one; in the order of the images, 2 before 10.
+
+    Raises
+    ------
+    OptionError
+        If a file has no partner or more than one, or is both image and labels.
+    StackError
+        If a folder holds, or a pattern matches, no file.
+
+    Notes
+    -----
+    Names match by the first of these rules that pairs the most files; case and leading zeros of
+    numbers do not count, and rules 2 to 4 pass over words such as *image*, *labels*, *seg*, *gt*:
+
+    1. equal stems: ``a.tif`` and ``a.png``;
+    2. equal but for those words: ``raw_01.tif`` and ``01-labels.tif``;
+    3. the labels' stem is the image's with something before or after it: ``a`` and ``a_by_anna``;
+    4. the other way round.
+
+    Where no rule pairs any, and there are as many images as labels, their order does.
+    """
+    if not (_is_many(images) and _is_many(labels)):
+        return (Part(images, labels),)
+    ours, theirs = io.list_files(images), io.list_files(labels)
+    both = sorted(set(ours) & set(theirs))
+    if both:
+        raise OptionError(
+            f"{labels}: expected no file that is among the images too, found {_names(both)}",
+            hint="name each with a pattern: --images 'FOLDER/*_image.tif' "
+            "--labels 'FOLDER/*_labels.tif'",
+        )
+    groups = _match(ours, theirs)
+    if not groups and len(ours) == len(theirs):
+        groups = [([image], [label]) for image, label in zip(ours, theirs, strict=True)]
+        if len(groups) > 1:
+            say("warning: no name tells which labels belong to which images, so their order does")
+    _refuse_unmatched(ours, theirs, groups)
+    return tuple(Part(str(image), str(label)) for (image,), (label,) in groups)
+
+
+def _is_many(source: str) -> bool:
+    """Tell whether it is a folder or a pattern, even of one file."""
+    return io.list_files(source) != [Path(source)]
+
+
+def _match(images: Sequence[Path], labels: Sequence[Path]) -> list[Group]:
+    """Bring together what has one name, by the rule that does so for the most names."""
+    best: list[Group] = []
+    for of_image, of_label in _rules(images, labels):
+        ours, theirs = _by_key(images, of_image), _by_key(labels, of_label)
+        groups = [(ours[key], theirs[key]) for key in ours if key in theirs]
+        if len(groups) > len(best):
+            best = groups
+    return best
+
+
+def _by_key(paths: Sequence[Path], key: Key) -> dict[str, list[Path]]:
+    grouped: dict[str, list[Path]] = {}
+    for path in paths:
+        grouped.setdefault(key(path), []).append(path)
+    return grouped
+
+
+def _rules(images: Sequence[Path], labels: Sequence[Path]) -> Iterator[tuple[Key, Key]]:
+    """Give the rules in order, each as what must be equal of an image and of its labels."""
+    yield (lambda path: path.stem), (lambda path: path.stem)
+    yield _core, _core
+    before, after = _affixes(images, labels)
+    yield (lambda path: f"{before}{_core(path)}{after}"), _core
+    start, end = _affixes(labels, images)
+    yield _core, (lambda path: f"{start}{_core(path)}{end}")
+
+
+def _core(path: Path) -> str:
+    """Reduce a stem to the words and numbers that tell one stack from another."""
+    parts = re.findall(r"[^\W\d_]+|\d+", path.stem.casefold())
+    return "_".join(str(int(p)) if p.isdecimal() else p for p in parts if p not in _ROLES)
+
+
+def _affixes(shorter: Sequence[Path], longer: Sequence[Path]) -> tuple[str, str]:
+    """Find what most often stands before and after a short name in a long one."""
+    found: Counter[tuple[str, str]] = Counter()
+    names = [_core(path) for path in longer]
+    for core in filter(None, map(_core, shorter)):
+        whole = re.compile(rf"(?<!\d){re.escape(core)}(?!\d)")  # no 1 in 10
+        found.update(
+            (name[: at.start()], name[at.end() :]) for name in names for at in whole.finditer(name)
+        )
+    return found.most_common(1)[0][0] if found else ("", "")
+
+
+def _refuse_unmatched(
+    images: Sequence[Path], labels: Sequence[Path], groups: Sequence[Group]
+) -> None:
+    """Refuse files without a partner, and files with more than one."""
+    for files, side, partner in ((images, 0, "labels"), (labels, 1, "an image")):
+        if alone := set(files).difference(*(group[side] for group in groups)):
+            raise OptionError(
+                f"{_names([path for path in files if path in alone])}: expected {partner} of the "
+                "same name, found none",
+                hint="name them alike, as a.tif and a_labels.tif, or leave them out by a pattern",
+            )
+    for ours, theirs in groups:
+        if len(ours) > 1 or len(theirs) > 1:
+            raise OptionError(
+                f"{_names(ours)}: expected one image and one file of labels of that name, "
+                f"found {len(ours)} and {len(theirs)}: {_names([*ours, *theirs])}",
+                hint="leave the others out by a pattern, as in 'FOLDER/*_labels.tif'",
+            )
+
+
+def _names(paths: Sequence[Path]) -> str:
+    """Name files, the first few of many."""
+    named = ", ".join(str(path) for path in paths[:_MOST_NAMED])
+    more = len(paths) - _MOST_NAMED
+    return f"{named} and {more} more" if more > 0 else named

@@ -1,0 +1,129 @@
+"""The patches of an epoch.
+
+Which patch comes when, and how it is augmented, is a function of (seed, epoch, sample) alone, so
+that a resumed run sees what the uninterrupted one would have seen, and several processes together
+see what one would have seen.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sfseg.recipes import Recipe
+from sfseg.training.affinities import number_cells
+from sfseg.training.data import Section
+from sfseg.transforms import augment
+from sfseg.transforms.normalise import resize, standardise
+from sfseg.transforms.orient import orient
+
+CPU = torch.device("cpu")
+
+
+class Patches:
+    """The patches of every epoch, in the memory of the device.
+
+    Parameters
+    ----------
+    sections : sequence of Section
+        What to cut them from.
+    recipe : Recipe
+        How large, how many, how augmented.
+    seed : int
+        Seed of order and augmentation.
+    device : torch.device
+        Where the sections are kept and the patches are made.
+    rank, processes : int
+        This process's number, from 0, and how many share each step; each takes a batch.
+    """
+
+    def __init__(
+        self,
+        sections: Sequence[Section],
+        recipe: Recipe,
+        *,
+        seed: int,
+        device: torch.device = CPU,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        self._pairs = [_to_pair(section, recipe).to(device) for section in sections]
+        self._recipe = recipe
+        self._seed = seed
+        self._rank = rank
+        self._processes = processes
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch; the last one may be smaller."""
+        return self._recipe.steps_of_epoch(len(self._pairs), processes=self._processes)
+
+    @property
+    def _samples(self) -> int:
+        return len(self._pairs) * self._recipe.visits
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Cut the patches of one step.
+
+        Parameters
+        ----------
+        epoch, step : int
+            From 0.
+
+        Returns
+        -------
+        images : Tensor of float32, shape (B, 1, P, P)
+            Normalised grey values. B may be 0 where the last, smaller batch of an epoch has fewer
+            patches than there are processes.
+        targets : Tensor of float32, shape (B, 1, P, P) or (B, 2, P, P)
+            Interior probability, soft where a warped edge falls between pixels; and, for a recipe
+            with affinities, the numbers of the cells.
+        """
+        order = np.random.default_rng((self._seed, epoch, 0)).permutation(self._samples)
+        size = self._recipe.batch_size * self._processes
+        mine = [int(s) for s in order[step * size :][:size][self._rank :: self._processes]]
+        if not mine:  # made all the same, for its shape
+            images, targets = self.batch_of(epoch, [0])
+            return images[:0], targets[:0]
+        return self.batch_of(epoch, mine)
+
+    def batch_of(self, epoch: int, samples: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Cut the patches of some samples, at least one, as `batch` does."""
+        draws = [np.random.default_rng((self._seed, epoch, 1 + sample)) for sample in samples]
+        pairs = [self._pairs[sample // self._recipe.visits] for sample in samples]
+        if self._recipe.augmentation == "full":
+            return self._changed(pairs, draws)
+        pairs = [
+            augment.plain_patch(pair, self._recipe.patch_px, rng)
+            for pair, rng in zip(pairs, draws, strict=True)
+        ]
+        if self._recipe.augmentation == "eightfold":
+            visits = self._recipe.visits
+            pairs = [
+                orient(pair, (epoch * visits + sample % visits) % 8)
+                for pair, sample in zip(pairs, samples, strict=True)
+            ]
+        batch = torch.stack(pairs)
+        return batch[:, :1], batch[:, 1:]
+
+    def _changed(
+        self, pairs: Sequence[Tensor], draws: Sequence[np.random.Generator]
+    ) -> tuple[Tensor, Tensor]:
+        """Warp pairs and change the intensity of their images."""
+        side_px = self._recipe.patch_px or pairs[0].shape[-1]
+        changes = [
+            augment.draw(side_px, rng, noisy_share=self._recipe.noisy_share) for rng in draws
+        ]
+        batch = augment.warp(pairs, changes, side_px)
+        return augment.change_intensity(batch[:, :1], changes), batch[:, 1:]
+
+
+def _to_pair(section: Section, recipe: Recipe) -> Tensor:
+    """Stack the normalised image on its labels in [0, 1] and its cells: float32 (2 or 3, Y, X)."""
+    pair = np.stack([standardise(section.image), section.labels.astype(np.float32) / 255])
+    if recipe.input_px is not None:
+        pair = resize(pair, (recipe.input_px, recipe.input_px))
+    if recipe.affinity_weight:
+        pair = np.stack([*pair, number_cells(pair[1])])
+    return torch.from_numpy(pair)

@@ -1,0 +1,116 @@
+"""How far a training is, and the records of its steps and epochs."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from sfseg.errors import CheckpointError
+from sfseg.training.state import State
+
+SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
+"""What validation notes down of an epoch, in the words of `EpochRecord`."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of training, as it is reported.
+
+    Attributes
+    ----------
+    epoch, epochs : int
+        The running epoch, from 1, and how many there are.
+    step, steps : int
+        Steps done in the whole training, and how many there are.
+    loss, learning_rate : float
+        Of this step.
+    best_v_rand : float or None
+        Best validation score so far.
+    seconds_left : float
+        Estimate from the steps since the start.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    best_v_rand: float | None
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One row of ``history.csv``; the scores are None where nothing is held out.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss : float
+        Mean over the epoch's steps.
+    learning_rate : float
+        At its last step.
+    seconds : float
+        Since the start of the training, without interruptions.
+    v_rand, v_rand_threshold, v_info, dice : float or None
+        Of the held-out sections in a single pass, as `sfseg score` computes them.
+    """
+
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    v_rand: float | None = None
+    v_rand_threshold: float | None = None
+    v_info: float | None = None
+    dice: float | None = None
+
+
+@dataclass
+class Progress:
+    """How far a training is; saved with its state.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    losses : list of float
+        Of the running epoch's steps.
+    history : list of EpochRecord
+        Of the epochs done.
+    seconds : float
+        Spent before the last interruption.
+    """
+
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[EpochRecord] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def best_v_rand(self) -> float | None:
+        """Best validation score so far."""
+        return max((r.v_rand for r in self.history if r.v_rand is not None), default=None)
+
+    @classmethod
+    def of(cls, state: State) -> "Progress":
+        """Read how far a training was, out of its state.
+
+        Raises
+        ------
+        CheckpointError
+            If the state does not tell.
+        """
+        try:
+            raw = state.facts["progress"]
+            history = [EpochRecord(**record) for record in raw["history"]]
+            progress = cls(**{**raw, "history": history})
+            values = [progress.step, progress.seconds, *progress.losses]
+            values += [v for r in history for v in dataclasses.astuple(r) if v is not None]
+            sum(values)  # a text among them is a TypeError
+        except (TypeError, LookupError) as error:
+            raise CheckpointError(
+                f"{state.path}: expected how far the training was, found {error}",
+                hint="train anew into another --out",
+            ) from error
+        return progress

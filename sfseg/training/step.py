@@ -1,0 +1,174 @@
+"""A network that learns: loss, gradients, update and average of one step after the other."""
+
+import copy
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from sfseg.config import TrainConfig
+from sfseg.errors import NonFiniteError
+from sfseg.models.encoder_decoder import EncoderDecoder
+from sfseg.system import devices
+from sfseg.training.affinities import WithAffinities, affinity_loss
+from sfseg.training.averaging import average_weights, decay_of_average, is_frozen, set_mode
+from sfseg.training.cuda_graphs import Replay
+from sfseg.training.distributed import World
+from sfseg.training.last_step import LastStep
+from sfseg.training.loss import loss_of, pixel_weights
+from sfseg.training.optim import learning_rate, make_optimizer, set_learning_rate
+
+
+class Learner:
+    """A network, what it learns with, and the average of its weights.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        What is to learn; it is moved to the device.
+    config : TrainConfig
+        Its recipe, seed, and whether to compile.
+    device : torch.device
+        Where to learn.
+    dtype : torch.dtype
+        Arithmetic of the convolutions.
+    world : World
+        The processes that train together.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        The network.
+    with_heads : torch.nn.Module
+        The network with all that learns beside it: its affinities, where the recipe has any.
+    average : torch.nn.Module
+        The network with the averaged weights, which are those that are wanted.
+    optimizer : torch.optim.Optimizer
+        Over all parameters of `with_heads`.
+    last_step : LastStep
+        Keeps `with_heads` as the last finished step left it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: TrainConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+        world: World,
+    ) -> None:
+        devices.place(network, device)
+        self.average = copy.deepcopy(network)
+        self.network = world.share(network)
+        self.with_heads: nn.Module = self.network
+        self._recipe = config.recipe
+        if config.recipe.affinity_weight:
+            self.with_heads = WithAffinities(cast("EncoderDecoder", self.network), seed=config.seed)
+            devices.place(self.with_heads, device)
+        self.optimizer = make_optimizer(self.with_heads, config.recipe, dtype)
+        self.last_step = LastStep(self.with_heads)
+        parallel = world.parallel(self.with_heads)
+        self._forward = devices.compiled(parallel) if config.compile else parallel
+        self._device, self._dtype, self._world = device, dtype, world
+        self._decay = torch.zeros((), device=device)
+        records = device.type == "cuda" and world.size == 1
+        self._replayed_gradients = Replay(self._compute_gradients, records=records)
+        self._replayed_move = Replay(self._move_weights, records=records)
+        self._mode: Hashable = None
+
+    def find_gradients(
+        self,
+        images: Tensor,
+        targets: Tensor,
+        step: int,
+        steps: int,
+        *,
+        meanwhile: Callable[[], None],
+    ) -> float:
+        """Compute the loss of a batch and its gradients, for `update`.
+
+        Parameters
+        ----------
+        images, targets : Tensor
+            The batch, as `sfseg.training.patches.Patches` cuts it.
+        step, steps : int
+            Which step, from 0, and of how many.
+        meanwhile : callable
+            Is called while a GPU computes.
+
+        Returns
+        -------
+        float
+            The loss.
+
+        Raises
+        ------
+        NonFiniteError
+            If the loss or its gradient is no longer a number. All is as after the step before.
+        """
+        set_learning_rate(self.optimizer, learning_rate(self._recipe, step, steps))
+        self._decay.fill_(decay_of_average(self._recipe, step))
+        set_mode(self.network, self.average, self._recipe, step, steps)
+        self._mode = (is_frozen(self._recipe, step, steps), images.shape)
+        found, gradients = self._replayed_gradients(
+            images.to(self._device, memory_format=torch.channels_last),
+            targets.to(self._device),
+            mode=self._mode,
+        )
+        for weight, gradient in zip(self.with_heads.parameters(), gradients, strict=True):
+            weight.grad = gradient  # another recording may have left its own there
+        numbers = devices.fetch(found)
+        if self._device.type == "cuda":
+            meanwhile()
+        loss, norm = numbers()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self.last_step.take_back()
+            raise NonFiniteError(
+                f"step {step + 1}: expected a finite loss and gradient, "
+                f"found {loss:g} and {norm:g}",
+                hint="train anew into another --out, with --precision float32 or a lower "
+                f"--learning-rate; the state after step {step} is kept",
+            )
+        return loss
+
+    def update(self) -> None:
+        """Move the weights and their average, after `find_gradients`, in `LastStep.changing`."""
+        self._replayed_move(mode=self._mode)
+
+    def _compute_gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Compute the loss and the norm of its gradient, as one tensor; and the gradients."""
+        with devices.autocast(self._device, self._dtype):
+            logits = self._forward(images)
+        part = self._part_of_loss(logits.float(), targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        # Afterwards the processes hold the mean of their gradients; the sum is wanted.
+        (part * self._world.size).backward()  # type: ignore[no-untyped-call]
+        weights = list(self.with_heads.parameters())
+        # An infinite bound clips nothing: only the norm is wanted.
+        norm = nn.utils.clip_grad_norm_(weights, torch.inf)
+        gradients = [cast("Tensor", weight.grad) for weight in weights]
+        return torch.stack([self._world.sum(part.detach()), norm]), gradients
+
+    def _move_weights(self) -> None:
+        self.optimizer.step()
+        average_weights(self.average, self.network, self._decay)
+
+    def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Compute what this process's patches add to the mean over those of all."""
+        interior = targets[:, :1]
+        of_pixels, of_patches = self._shares(interior)
+        loss = loss_of(self._recipe, logits[:, :1], interior) * of_pixels
+        if self._recipe.affinity_weight:
+            affinities = affinity_loss(logits[:, 1:], targets[:, 1:])
+            loss = loss + self._recipe.affinity_weight * of_patches * affinities
+        return loss
+
+    def _shares(self, interior: Tensor) -> Sequence[Tensor | float]:
+        """Tell this process's share of the weight of the pixels of all, and of their patches."""
+        if self._world.size == 1:
+            return 1.0, 1.0
+        weight = pixel_weights(self._recipe, interior).sum()
+        own = torch.stack([weight, torch.full_like(weight, len(interior))])
+        return (own / self._world.sum(own)).unbind()

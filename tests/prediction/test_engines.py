@@ -1,0 +1,373 @@
+import copy
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from conftest import settle
+from torch import nn
+
+from sfseg import models
+from sfseg.config import SHIPPED_MODEL, PredictConfig
+from sfseg.errors import DeviceError, MissingExtraError
+from sfseg.models.weights import load_weights
+from sfseg.prediction.engines import Choice, blockwise, choose, inductor, make_engine, openvino
+from sfseg.prediction.engines.blockwise import Blockwise
+from sfseg.prediction.engines.eager import torch_engine
+from sfseg.prediction.engines.fold import fold
+from sfseg.prediction.engines.whole import batch_runner, folded_on
+from sfseg.prediction.jobs import Job
+from sfseg.prediction.predict import Model, predict_file
+from sfseg.prediction.predictor import Predictor
+from sfseg.system import devices
+from sfseg.transforms.normalise import standardise
+
+CPU = torch.device("cpu")
+F32, BF16 = torch.float32, torch.bfloat16
+
+
+@pytest.fixture(scope="module", params=sorted(models.ARCHITECTURES))
+def network(request):
+    """Each architecture, with statistics that depend on the input."""
+    built = models.build(request.param, seed=1)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        settle(built)
+    return built
+
+
+def sections(*shape):
+    return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+
+
+def forward(network, batch):
+    """Give what the network itself gives."""
+    with torch.inference_mode():
+        return torch.sigmoid(network(torch.from_numpy(batch)[:, None]))[:, 0].numpy()
+
+
+# --- the numbers
+
+
+def test_folding_keeps_the_numbers_and_the_network(network):
+    before = copy.deepcopy(network.state_dict())
+    batch = sections(2, 16, 32)
+    folded = fold(network)
+    assert not any(
+        isinstance(m, nn.BatchNorm2d) and b for m in folded.modules() for b in m.buffers()
+    )
+    np.testing.assert_allclose(forward(folded, batch), forward(network, batch), atol=1e-5, rtol=0)
+    assert np.ptp(forward(network, batch)) > 1e-3
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_blocks_of_any_size_give_what_the_network_gives(network, monkeypatch):
+    batch = sections(1, 48, 64)
+    monkeypatch.setattr(blockwise, "BLOCK_PX", 1)  # 32 rows
+    monkeypatch.setattr(blockwise, "BLOCK_COLUMNS", 26)
+    found = torch_engine(network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(network, batch), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [F32, BF16])
+def test_the_size_of_the_blocks_does_not_change_a_bit(small_network, monkeypatch, dtype):
+    batch = sections(1, 112, 176)
+    expected = torch_engine(small_network, CPU, dtype)(batch)
+    for pixels, columns in ((1, 26), (64 * 98, 98)):
+        monkeypatch.setattr(blockwise, "BLOCK_PX", pixels)
+        monkeypatch.setattr(blockwise, "BLOCK_COLUMNS", columns)
+        np.testing.assert_array_equal(torch_engine(small_network, CPU, dtype)(batch), expected)
+
+
+def test_without_the_fused_operator_the_numbers_are_the_same(network, monkeypatch):
+    batch = sections(1, 16, 48)
+    monkeypatch.setattr(blockwise, "_has_fused_convolution", lambda: False)
+    found = torch_engine(network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(network, batch), atol=1e-5, rtol=0)
+
+
+def test_the_fused_operator_is_there_in_this_pytorch():
+    """If a release takes it away, prediction gets slower and nobody would know."""
+    assert blockwise._has_fused_convolution() == torch.backends.mkldnn.is_available()
+
+
+def test_whole_passes_give_what_the_network_gives(small_network):
+    batch = sections(3, 48, 80)
+    found = batch_runner(folded_on(small_network, CPU, F32), CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-5, rtol=0)
+
+
+def test_the_sections_of_a_batch_do_not_depend_on_each_other(small_network):
+    batch = sections(3, 32, 64)
+    engine = torch_engine(small_network, CPU, BF16)
+    together = engine(batch)
+    for one, found in zip(batch, together, strict=True):
+        np.testing.assert_array_equal(engine(one[None])[0], found)
+
+
+def test_a_foreign_network_is_refused():
+    with pytest.raises(TypeError, match=r"expected one of sfseg\.models"):
+        fold(nn.Conv2d(1, 1, 3))
+    with pytest.raises(TypeError, match=r"expected a block of sfseg\.models"):
+        blockwise._pack(nn.Linear(2, 2), F32)
+
+
+def test_the_memory_of_the_blocks_is_told(small_network):
+    """Four channels of skips at each level, in bf16 half of those in float32."""
+    of = {dtype: Blockwise(fold(small_network), dtype).bytes_per_px for dtype in (F32, BF16)}
+    assert 4 * 4 * (1 + 1 / 4) < of[F32] < 4 * 4 * (1 + 1 / 4 + 1 / 4 + 1 / 8) + 16
+    assert of[BF16] < of[F32]
+
+
+def test_bf16_agrees_with_float32_on_the_shipped_network(tissue):
+    """The bar of the field's bf16 releases: no probability is off by more than 0.06."""
+    network, _ = load_weights(SHIPPED_MODEL)
+    section = standardise(tissue[0][0])[None, :64, :64]
+    exact, fast = (torch_engine(network, CPU, dtype)(section) for dtype in (F32, BF16))
+    assert exact.dtype == fast.dtype == np.float32
+    assert 0 < np.abs(exact - fast).max() < 0.06
+
+
+# --- openvino and torch.compile
+
+
+@pytest.mark.slow
+def test_openvino_gives_the_numbers_of_torch(tissue_folder, tmp_path):
+    """It runs in a process of its own, which it may damage and which may crash as it ends."""
+    if not openvino.has_openvino():
+        pytest.skip("openvino is not installed")
+    source, out, expected = tissue_folder / "volume.tif", tmp_path / "o.tif", tmp_path / "t.tif"
+    options = ("--engine", "openvino", "--precision", "float32", "--device", "cpu")
+    command = [sys.executable, "-m", "sfseg", "predict", source, "-o", out, *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert out.exists(), done.stderr
+    record = json.loads((tmp_path / "o.tif.json").read_text())
+    assert record["identity"]["resolved"]["engine"] == "openvino"
+    config = PredictConfig(engine="torch", precision="float32", device="cpu")
+    predict_file(Job(str(source), expected), Model.of(config), config)
+    found, wanted = tifffile.imread(out), tifffile.imread(expected)
+    np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
+
+
+def test_openvino_runs_on_a_cpu_only_and_where_it_is_installed(small_network, monkeypatch):
+    with pytest.raises(DeviceError, match="expected the device cpu, found cuda"):
+        openvino.openvino_engine(small_network, torch.device("cuda"), F32)
+    monkeypatch.setattr(openvino, "has_openvino", lambda: False)
+    with pytest.raises(MissingExtraError, match="openvino"):
+        openvino.openvino_engine(small_network, CPU, F32)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own making
+def test_a_compiled_network_gives_the_numbers_of_torch(small_network):
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        pytest.skip("there is no C++ compiler")
+    batch = sections(1, 16, 32)
+    found = inductor.compiled_engine(small_network, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-4, rtol=0)
+
+
+def test_compile_without_a_compiler_names_another_engine(small_network, monkeypatch):
+    monkeypatch.setattr(devices.shutil, "which", lambda _name: None)
+    with pytest.raises(DeviceError, match="--engine torch"):
+        make_engine(small_network, CPU, "compile", "float32")
+
+
+# --- the choice
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """List the engines that are tried, and time none: bf16 is there and is the faster one."""
+    made = []
+    real = choose._try
+
+    def counted(network, device, name):
+        made.append(name)
+        return real(network, device, name)
+
+    monkeypatch.setattr(choose, "_try", counted)
+    monkeypatch.setattr(choose, "_seconds", lambda engine: float(engine.dtype == F32))
+    monkeypatch.setattr(choose, "pick_dtype", lambda named, _: F32 if named == "float32" else BF16)
+    return made
+
+
+@pytest.mark.parametrize("named", ["auto", "torch"])
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", F32), ("bf16", BF16)])
+def test_a_precision_that_is_named_is_taken_without_a_trial(
+    small_network, trials, tmp_path, monkeypatch, named, precision, dtype
+):
+    monkeypatch.setattr(choose, "MOST_DISAGREEMENT", -1.0)
+    memory = tmp_path / "engines.json"
+    engine, chosen = make_engine(small_network, CPU, named, precision, memory=memory)
+    assert (engine.name, engine.dtype) == ("torch", dtype)
+    assert chosen == Choice("torch", str(dtype).removeprefix("torch."))
+    assert trials == []
+    assert not memory.exists()
+
+
+def test_where_the_hardware_has_no_bf16_nothing_is_tried(small_network, trials, monkeypatch):
+    monkeypatch.setattr(choose, "pick_dtype", lambda *_: F32)
+    engine, chosen = make_engine(small_network, CPU)
+    assert engine.dtype == F32
+    assert chosen == Choice("torch", "float32")
+    assert trials == []
+
+
+def test_auto_is_torch_in_bf16_where_that_agrees_and_is_faster(small_network, trials):
+    engine, chosen = make_engine(small_network, CPU)
+    assert (engine.name, engine.dtype) == ("torch", BF16)
+    assert (chosen.engine, chosen.dtype, chosen.notice) == ("torch", "bfloat16", "")
+    assert 0 < chosen.disagreement <= choose.MOST_DISAGREEMENT
+    assert trials == ["torch"]
+
+
+def test_a_choice_is_remembered_and_not_tried_again(small_network, trials, tmp_path):
+    memory = tmp_path / "cache" / "engines.json"
+    first = make_engine(small_network, CPU, memory=memory)
+    second = make_engine(small_network, CPU, memory=memory)
+    assert len(trials) == 1
+    assert first[1] == second[1]
+    assert (first[0].name, first[0].dtype) == (second[0].name, second[0].dtype)
+    make_engine(small_network, CPU)
+    assert len(trials) == 2
+
+
+@pytest.mark.parametrize("what", ["version", "weights", "threads", "machine", "engine"])
+def test_a_choice_holds_for_what_it_was_tried_with(
+    small_network, trials, tmp_path, monkeypatch, what
+):
+    memory = tmp_path / "engines.json"
+    make_engine(small_network, CPU, "torch", memory=memory)
+    network, name = copy.deepcopy(small_network), "torch"
+    if what == "version":
+        monkeypatch.setattr(choose, "__version__", "9.9")
+    elif what == "weights":
+        with torch.no_grad():
+            network.output.bias += 1
+    elif what == "threads":
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 17)
+    elif what == "machine":
+        monkeypatch.setattr(choose.platform, "node", lambda: "elsewhere")
+    else:
+        name = "compile"
+        monkeypatch.setattr(choose, "ENGINES", {**choose.ENGINES, "compile": torch_engine})
+    make_engine(network, CPU, name, memory=memory)
+    assert trials == ["torch", name]
+    make_engine(network, CPU, name, memory=memory)
+    make_engine(small_network, CPU, "torch", memory=memory)
+    assert len(json.loads(memory.read_text())) == 2  # the first is remembered as well
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"no json",
+        b"\xff\xfe",
+        b"[]",
+        b"3",
+        b'{"KEY": 3}',
+        b'{"KEY": {"engine": "torch"}}',
+        b'{"KEY": {"engine": "none", "dtype": "float32"}}',
+        b'{"KEY": {"engine": "torch", "dtype": "float33"}}',
+        b'{"KEY": {"engine": [], "dtype": "float32"}}',
+        b'{"KEY": {"engine": "torch", "dtype": "float32", "agreeing": ["torch"]}}',
+    ],
+)
+def test_a_damaged_memory_costs_a_trial_and_no_more(small_network, trials, tmp_path, damage):
+    memory = tmp_path / "engines.json"
+    make_engine(small_network, CPU, "torch", memory=memory)
+    (key,) = json.loads(memory.read_text())
+    memory.write_bytes(damage.replace(b"KEY", key.encode()))
+    make_engine(small_network, CPU, "torch", memory=memory)
+    assert len(trials) == 2
+    assert list(json.loads(memory.read_text())) == [key]
+
+
+def test_a_memory_that_cannot_be_written_is_no_error(small_network, trials, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    memory = tmp_path / "file" / "engines.json"
+    assert make_engine(small_network, CPU, "torch", memory=memory)[0].name == "torch"
+    assert len(trials) == 1
+
+
+@pytest.mark.parametrize("off", [np.float32(0.5), np.float32(np.nan)])
+def test_bf16_that_disagrees_is_left_however_fast_and_the_person_is_told(
+    small_network, trials, tmp_path, monkeypatch, off
+):
+    def wrong(network, device, dtype):
+        engine = torch_engine(network, device, dtype)
+        return replace(engine, run=lambda batch: engine(batch) + off * (dtype == BF16))
+
+    memory = tmp_path / "engines.json"
+    monkeypatch.setattr(choose, "ENGINES", {**choose.ENGINES, "torch": wrong})
+    for _ in range(2):
+        engine, chosen = make_engine(small_network, CPU, memory=memory)
+        assert engine.dtype == F32
+        assert (chosen.engine, chosen.dtype) == ("torch", "float32")
+        assert "bf16 is off by" in chosen.notice
+    assert trials == ["torch"]
+
+
+def test_bf16_that_is_slower_is_left_and_the_person_is_told(
+    small_network, trials, tmp_path, monkeypatch
+):
+    memory = tmp_path / "engines.json"
+    monkeypatch.setattr(choose, "_seconds", lambda engine: float(engine.dtype == BF16))
+    for _ in range(2):
+        engine, chosen = make_engine(small_network, CPU, memory=memory)
+        assert engine.dtype == F32
+        assert (chosen.engine, chosen.dtype) == ("torch", "float32")
+        assert "bf16 is slower" in chosen.notice
+    assert trials == ["torch"]
+
+
+# --- a GPU
+
+
+@pytest.fixture
+def cuda():
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    return torch.device("cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "off"), [(F32, 2e-3), (BF16, 0.06)])
+def test_the_gpu_gives_the_numbers_of_the_cpu(cuda, tissue, dtype, off):
+    network, _ = load_weights(SHIPPED_MODEL)
+    section = standardise(tissue[0][0])[None]
+    on_gpu = torch_engine(network, cuda, dtype)(section)
+    on_cpu = torch_engine(network, CPU, F32)(section)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=off, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "off"), [(F32, 1e-3), (BF16, 0.06)])
+def test_four_sections_at_once_on_the_gpu_are_those_one_by_one(cuda, tissue, dtype, off):
+    network, _ = load_weights(SHIPPED_MODEL)
+    engine = torch_engine(network, cuda, dtype)
+    batch = np.stack([standardise(section) for section in tissue[0]])
+    together = engine(batch)
+    alone = np.concatenate([engine(section[None]) for section in batch])
+    np.testing.assert_allclose(together, alone, atol=off, rtol=0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_runs_out_of_memory_goes_on_with_smaller_tiles(cuda, small_network):
+    engine, told = torch_engine(small_network, cuda, F32), []
+    section = np.random.default_rng(0).integers(0, 256, (2048, 2048), dtype=np.uint8)
+    whole = Predictor(engine, 80)(section)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(150 * 2**20 / torch.cuda.mem_get_info()[1])
+    try:
+        tiled = Predictor(engine, 80, tell=told.append)(section)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert told
+    np.testing.assert_allclose(tiled, whole, atol=1e-3, rtol=0)

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+
+from sfseg.config import PredictConfig
+from sfseg.errors import DeviceError
+from sfseg.prediction import plan as plans
+from sfseg.prediction.engines import Engine
+from sfseg.prediction.plan import Plan
+from sfseg.prediction.predictor import Predictor
+
+GIB = 2**30
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+class Stack:
+    """As much of a stack as a plan looks at."""
+
+    def __init__(self, shape=(5, 1000, 2000), dtype=np.uint8):
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+
+@pytest.fixture(autouse=True)
+def _a_machine_of_16_gib(monkeypatch):
+    monkeypatch.setattr(plans, "available_bytes", lambda _device: 16 * GIB)
+    monkeypatch.setattr(plans, "used_bytes", lambda: GIB // 2)
+    monkeypatch.setattr(plans, "base_bytes", lambda: GIB // 2)
+
+
+def engine(device=CPU, bytes_per_px=500):
+    return Engine("torch", device, torch.float32, np.zeros_like, bytes_per_px)
+
+
+def limit(device=CPU, bytes_per_px=500, stack=None, **options):
+    made = engine(device, bytes_per_px)
+    return plans.limit_px(made, stack or Stack(), PredictConfig(**options), halo_px=16)
+
+
+def test_a_tile_takes_three_quarters_of_what_is_available():
+    taken = limit() * 500 + plans.BUFFERS_BYTES
+    assert 0.74 * 16 * GIB < taken <= 0.75 * 16 * GIB
+
+
+@pytest.mark.parametrize("memory_gib", [1.5, 4, 20])
+def test_memory_that_is_named_holds_for_the_whole_process(memory_gib):
+    taken = limit(memory_gib=memory_gib) * 500 + plans.BUFFERS_BYTES + GIB // 2
+    assert 0.98 * memory_gib * GIB < taken <= memory_gib * GIB
+
+
+def test_an_average_takes_more_for_each_pixel():
+    assert limit(tta="flips") == limit(tta="d4") < limit(tta="none")
+
+
+def test_the_buffers_bound_the_windows_of_a_light_engine():
+    for dtype, each in ((np.uint8, 6), (np.uint16, 8), (np.float32, 12)):
+        found = limit(bytes_per_px=1, stack=Stack(dtype=dtype))
+        assert found == plans.BUFFERS_BYTES // each
+
+
+def test_where_there_is_no_memory_a_tile_still_has_a_side_of_four_halos():
+    assert limit(memory_gib=0.1) == 64 * 64
+
+
+def test_what_an_earlier_stack_left_for_reuse_does_not_make_tiles_smaller(monkeypatch):
+    before = limit(), limit(memory_gib=4)
+    monkeypatch.setattr(plans, "used_bytes", lambda: 5 * GIB // 2)
+    monkeypatch.setattr(plans, "available_bytes", lambda _device: 14 * GIB)
+    assert (limit(), limit(memory_gib=4)) == before
+
+
+def test_segments_leave_less_for_the_tiles():
+    assert limit(output="segments") == limit() - 13 * 1000 * 2000 // 500
+
+
+def test_a_gpu_s_memory_counts_and_not_what_is_named_for_the_process():
+    assert limit(CUDA) == limit(CUDA, memory_gib=1) == 12 * GIB // 500
+
+
+def test_a_cpu_gets_one_tile_at_once_and_a_gpu_as_many_as_fit():
+    tiles = Predictor(np.zeros_like, 16).tiles((1008, 2000))
+    config = PredictConfig()
+    assert plans.batch_size(engine(), tiles, config) == 1
+    assert plans.batch_size(engine(CUDA), tiles, config) == plans.MOST_BATCH
+    assert plans.batch_size(engine(CUDA, 3000), tiles, config) == 2
+    assert plans.batch_size(engine(CUDA, 10**6), tiles, config) == 1
+
+
+def plan(stack, *, tile_px=None, **options):
+    tiles = Predictor(np.zeros_like, 16, tile_px=tile_px).tiles(stack.shape[1:])
+    return Plan.of(tiles, engine(), stack, PredictConfig(**options), None)
+
+
+def test_a_plan_says_in_one_line_what_it_costs():
+    whole = plan(Stack((1, 1024, 2048)))
+    assert (whole.tiles, whole.tile_px, whole.overhead) == (1, (1024, 2048), 1)
+    assert str(whole) == "plan: 1 section whole, 1.5 GiB at most"
+    cut = plan(Stack((5, 1024, 2048)), tile_px=512)
+    assert (cut.tiles, cut.tile_px) == (8, (528, 544))
+    text = r"plan: 5 sections in 8 tiles of 528x544 each, 10% of the pixels twice, 0.6 GiB at most"
+    assert str(cut) == text
+
+
+def test_segments_take_memory_for_a_whole_section():
+    stack = Stack((1, 1024, 2048))
+    more = plan(stack, output="segments").peak_bytes - plan(stack).peak_bytes
+    assert more >= 1024 * 2048 * (1 + 4)
+
+
+def test_closing_gaps_takes_memory_for_a_whole_section_beside_its_segments():
+    stack = Stack((1, 1024, 2048))
+    closed = plan(stack, close_gaps=True).peak_bytes - plan(stack).peak_bytes
+    assert closed == 1024 * 2048 * plans.GAPS_BYTES
+    both = plan(stack, close_gaps=True, output="segments").peak_bytes - plan(stack).peak_bytes
+    assert both == closed + 1024 * 2048 * plans.SEGMENTS_BYTES
+    assert limit(close_gaps=True) == limit() - plans.GAPS_BYTES * 1000 * 2000 // 500
+    assert limit(CUDA, close_gaps=True) == limit(CUDA)  # the section lies in the host's memory
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+@pytest.mark.parametrize("options", [{}, {"memory_gib": 4}], ids=str)
+def test_gaps_of_a_section_that_does_not_fit_are_refused_before_the_work(device, options):
+    huge = Stack((1, 14_000, 14_000))  # 18 GiB
+    assert limit(device, stack=huge, **options) > 0
+    with pytest.raises(DeviceError, match=r"--close-gaps: expected \d+\.\d GiB .* 14000x14000"):
+        limit(device, stack=huge, close_gaps=True, **options)
+
+
+def test_a_plan_within_its_memory_says_so():
+    """The estimate agrees with the limit that it was made by."""
+    stack = Stack((1, 8192, 8192))
+    for memory_gib in (2, 4, 8):
+        config = PredictConfig(memory_gib=memory_gib)
+        most = plans.limit_px(engine(), stack, config, halo_px=16)
+        tiles = Predictor(np.zeros_like, 272, limit_px=most).tiles((8192, 8192))
+        found = Plan.of(tiles, engine(), stack, config, None)
+        assert 0.5 * memory_gib * GIB < found.peak_bytes <= memory_gib * GIB

@@ -1,0 +1,539 @@
+import contextlib
+import errno
+import inspect
+import itertools
+import math
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+from subprocess import DEVNULL, PIPE
+
+import pytest
+
+from sfseg.errors import OutputExistsError, ResumeError, SfsegError, StackError
+from sfseg.prediction.resumable import places, underway
+from sfseg.system import files
+
+IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]}, "tta": False}
+
+
+def make(path, identity, pieces=6, begun=None, **options):
+    """Make a file of a few bytes, or a folder of as many files."""
+    with underway(path, identity, **options) as work:
+        if begun is not None:
+            begun.append(work)
+        if work.fresh and path.suffix == ".zarr":
+            work.part.mkdir()
+            (work.part / "zarr.json").write_bytes(b"{}")
+        elif work.fresh:
+            work.part.write_bytes(bytes(pieces))
+        for piece in [] if work.complete else sorted(set(range(pieces)) - set(work.finished)):
+            if path.suffix == ".zarr":
+                (work.part / f"{piece}").write_bytes(bytes([piece + 1]))
+            else:
+                with work.part.open("r+b") as file:
+                    file.seek(piece)
+                    file.write(bytes([piece + 1]))
+            work.mark(piece, {"sum": piece + 1})
+            if piece % 2:
+                files.sync_tree(work.part)
+                work.sync()
+
+
+def content(path):
+    if path.is_dir():
+        return {inner.name: inner.read_bytes() for inner in path.iterdir()}
+    return path.read_bytes() if path.exists() else None
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def is_made(path, pieces=6):
+    values = {f"{piece}": bytes([piece + 1]) for piece in range(pieces)}
+    whole = {"zarr.json": b"{}", **values} if ".zarr" in path.name else b"".join(values.values())
+    return content(path) == whole
+
+
+def stop(path, after=4, error=KeyboardInterrupt, **options):
+    """Stop the making of `path` before a piece; return the work."""
+
+    with contextlib.suppress(error), underway(path, IDENTITY, **options) as work:
+        work.part.write_bytes(bytes(6))
+        for piece in range(after):
+            with work.part.open("r+b") as file:
+                file.seek(piece)
+                file.write(bytes([piece + 1]))
+            work.mark(piece, {"sum": piece + 1})
+        raise error("stopped")
+    return work
+
+
+@pytest.fixture(params=["out.tif", "out.zarr"])
+def path(request, tmp_path):
+    return tmp_path / "new" / request.param
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "new" / "out.tif"
+
+
+def test_an_output_appears_whole_and_nothing_else_stays(path):
+    make(path, IDENTITY)
+    assert is_made(path)
+    assert names(path.parent) == [path.name]
+
+
+def test_all_that_comes_and_goes_beside_an_output_is_named(path, monkeypatch):
+    def spy(*arguments):
+        used.add(beside(*arguments))
+        return beside(*arguments)
+
+    used, beside = set(), files.beside
+    monkeypatch.setattr(files, "beside", spy)
+    for _ in range(2):  # to replace one takes more names
+        with underway(path, IDENTITY, overwrite=True) as work:
+            if path.suffix == ".zarr":
+                work.part.mkdir()
+                (work.part / "zarr.json").write_bytes(b"{}")
+            else:
+                work.part.touch()
+            work.record = "{}"
+    monkeypatch.undo()
+    assert used == set(places(path)) - {path}
+
+
+def test_a_stopped_run_goes_on_with_the_pieces_that_were_marked(out):
+    stopped = stop(out)
+    assert stopped.kept
+    assert names(out.parent) == ["out.tif.part", "out.tif.part.manifest"]
+    begun = []
+    make(out, IDENTITY, begun=begun, resume=True)
+    assert not begun[0].fresh
+    assert {piece: begun[0].finished[piece] for piece in range(4)} == stopped.finished
+    assert is_made(out)
+    assert names(out.parent) == ["out.tif"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError, MemoryError, ValueError])
+def test_what_stops_a_run_decides_nothing_but_blame_for_the_input_does(error, out):
+    assert stop(out, error=error).kept
+    assert not stop(out, error=StackError).kept
+    assert not out.parent.exists() or names(out.parent) == []
+
+
+def test_an_error_while_a_run_goes_on_loses_nothing_of_what_an_earlier_one_did(out):
+    stop(out)
+    with pytest.raises(StackError), underway(out, IDENTITY, resume=True) as work:
+        raise StackError("no such device")
+    assert work.kept
+    make(out, IDENTITY, resume=True)
+    assert is_made(out)
+    assert names(out.parent) == ["out.tif"]
+
+
+def test_bad_input_leaves_nothing_behind_even_if_its_error_is_an_oserror(out):
+    class BothError(SfsegError, OSError):
+        pass
+
+    assert not stop(out, error=BothError).kept
+    assert not out.parent.exists()
+
+
+def test_a_run_stopped_before_its_first_piece_leaves_nothing_behind(out):
+    assert not stop(out, after=0).kept
+    assert not out.parent.exists()
+
+
+def test_without_resume_the_leftovers_of_a_stopped_run_go(out):
+    stop(out)
+    begun = []
+    make(out, {"other": 1}, begun=begun)
+    assert begun[0].fresh
+    assert is_made(out)
+    assert names(out.parent) == ["out.tif"]
+
+
+def test_resume_starts_anew_where_there_is_nothing_to_go_on_with(out):
+    begun = []
+    make(out, IDENTITY, begun=begun, resume=True)
+    assert begun[0].fresh
+    out.unlink()
+    stop(out)
+    files.beside(out, "part").unlink()
+    make(out, {"other": 1}, begun=begun, resume=True)
+    assert begun[1].fresh
+    assert begun[1].identity == {"other": 1}
+    assert is_made(out)
+
+
+def test_a_part_without_a_manifest_is_not_trusted(out):
+    stop(out)
+    files.beside(out, "part.manifest").unlink()
+    begun = []
+    make(out, IDENTITY, begun=begun, resume=True)
+    assert begun[0].fresh
+    assert is_made(out)
+
+
+def test_resuming_another_run_is_refused_and_every_difference_named(out):
+    stop(out)
+    before = {path.name: path.read_bytes() for path in out.parent.iterdir()}
+    now = {"input": {"sha256": "cd" * 32, "voxel_size_nm": None}, "model": {"name": "unet"}}
+    with pytest.raises(ResumeError) as caught:
+        make(out, now, resume=True)
+    assert str(caught.value).splitlines() == [
+        f"{out}: expected what the interrupted run was given, found other:",
+        '  input.sha256: "abababababab" -> "cdcdcdcdcdcd"',
+        "  input.voxel_size_nm: [NaN, 4.0, 4.0] -> null",
+        "  tta: false -> nothing",
+        '  model.name: nothing -> "unet"',
+        "hint: run without --resume to start anew",
+    ]
+    assert isinstance(caught.value, ValueError)
+    assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [({"a": {}}, {}), ({"a": 1}, {"a": True}), ({"a": {"b": 1}}, {"a": {"b": {"c": 1}}})],
+)
+def test_small_differences_are_differences(was, now, out):
+    with contextlib.suppress(KeyboardInterrupt), underway(out, was) as work:
+        work.part.touch()
+        work.mark(0, {})
+        raise KeyboardInterrupt
+    with pytest.raises(ResumeError):
+        make(out, now, resume=True)
+
+
+def test_what_was_resolved_may_differ_and_is_that_of_the_first_run(out):
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        underway(out, {"tta": True, "resolved": {"engine": "eager", "tile": (1, 2)}}) as work,
+    ):
+        work.part.touch()
+        work.mark(0, {})
+        raise KeyboardInterrupt
+    with underway(out, {"tta": True, "resolved": {"engine": "compiled"}}, resume=True) as work:
+        assert work.identity["resolved"] == {"engine": "eager", "tile": [1, 2]}
+
+
+def test_facts_come_back_as_json_has_them_and_others_are_refused_at_once(out):
+    with underway(out, IDENTITY) as work:
+        work.part.touch()
+        work.mark(3, {"mean": 0.1, "shape": (1, 2)})
+        assert work.finished == {3: {"mean": 0.1, "shape": [1, 2]}}
+        with pytest.raises(TypeError):
+            work.mark(4, {"pixels": b"1"})
+        assert work.finished.keys() == {3}
+
+
+def test_a_manifest_cut_short_anywhere_is_gone_on_with_or_refused(out):
+    stop(out)
+    stopped = {path: path.read_bytes() for path in out.parent.iterdir()}
+    manifest = files.beside(out, "part.manifest")
+    whole = stopped[manifest]
+    cuts = [whole[:size] for size in range(len(whole) + 1)]
+    cuts += [cut + bytes(600) for cut in cuts if cut.endswith(b"\n")]  # as a power cut leaves it
+    for cut in cuts:
+        out.unlink(missing_ok=True)
+        for path, data in {**stopped, manifest: cut}.items():
+            path.write_bytes(data)
+        with Faults(None, 0):
+            if b"\n" not in cut:
+                with pytest.raises(ResumeError, match=r"line 1: expected .*\nhint: run without"):
+                    make(out, IDENTITY, resume=True)
+            make(out, IDENTITY, resume=b"\n" in cut)
+        assert is_made(out)
+        assert names(out.parent) == ["out.tif"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "{", "7", '{"piece": "1", "facts": {}}', '{"piece": 1}', '{"schema": 1, "identity": {}}'],
+)
+def test_damage_before_the_end_of_a_manifest_is_refused_with_its_place(line, out):
+    stop(out)
+    manifest = files.beside(out, "part.manifest")
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([*lines[:2], line, *lines[2:], ""]))
+    with pytest.raises(ResumeError, match="line 3: expected"):
+        make(out, IDENTITY, resume=True)
+
+
+def test_a_manifest_of_another_schema_is_refused(out):
+    stop(out)
+    manifest = files.beside(out, "part.manifest")
+    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 2'))
+    with pytest.raises(ResumeError, match=r"line 1: .* of this version"):
+        make(out, IDENTITY, resume=True)
+
+
+def test_an_existing_output_is_replaced_only_when_asked(path):
+    make(path, IDENTITY, pieces=3)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        make(path, IDENTITY)
+    assert is_made(path, 3)
+    make(path, IDENTITY, overwrite=True)
+    assert is_made(path)
+    assert names(path.parent) == [path.name]
+
+
+def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
+    store = tmp_path / "out.zarr"
+    store.mkdir()
+    (store / "thesis.txt").touch()
+    for folder in (store, tmp_path):
+        with pytest.raises(OutputExistsError):
+            make(folder, IDENTITY, overwrite=True)
+    assert names(tmp_path) == ["out.zarr"]
+    assert names(store) == ["thesis.txt"]
+
+
+def test_an_output_that_came_in_the_meantime_is_kept_and_so_is_the_work(out):
+    def run():
+        with underway(out, IDENTITY) as work:
+            begun.append(work)
+            work.part.write_bytes(bytes([1, 2, 3, 4, 5, 6]))
+            for piece in range(6):
+                work.mark(piece, {})
+            out.write_text("theirs")
+
+    begun = []
+    with pytest.raises(OutputExistsError):
+        run()
+    assert out.read_text() == "theirs"
+    assert begun[0].kept
+    with pytest.raises(OutputExistsError):
+        make(out, IDENTITY, resume=True)
+    make(out, IDENTITY, resume=True, overwrite=True, begun=begun)
+    assert begun[1].finished.keys() == set(range(6))
+    assert is_made(out)
+    assert names(out.parent) == ["out.tif"]
+
+
+def test_an_old_output_is_not_taken_for_the_new_one(out):
+    make(out, IDENTITY, pieces=3)
+    stop(out, overwrite=True)
+    files.beside(out, "part").unlink()
+    begun = []
+    make(out, IDENTITY, begun=begun, resume=True, overwrite=True)
+    assert not begun[0].complete
+    assert is_made(out)
+
+
+def test_nothing_is_recorded_before_the_part_is_flushed(monkeypatch, out):
+    flushed, fsync = [], os.fsync
+
+    def noting(descriptor):
+        flushed.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    work = stop(out, after=2)  # the inodes stay while it goes on
+    part, manifest = work.part.stat().st_ino, files.beside(out, "part.manifest").stat().st_ino
+    monkeypatch.setattr(os, "fsync", noting)
+    with contextlib.suppress(OSError), underway(out, IDENTITY, resume=True) as work:
+        work.mark(2, {})
+        raise OSError
+    assert flushed == [part, manifest]
+    make(out, IDENTITY, resume=True)
+    assert flushed[2:].index(part) < flushed[2:].index(manifest)
+    assert flushed[-1] == out.parent.stat().st_ino
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing that follows has an effect."""
+
+
+class Faults:
+    """Let the n-th call that changes the disk fail; a kill is one after which all of them do."""
+
+    CALLS = (
+        *((os, name) for name in ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")),
+        (pathlib.Path, "open"),
+    )
+
+    def __init__(self, error, number):
+        self.error, self.number, self.count = error, number, 0
+
+    def __enter__(self):
+        self._patches = pytest.MonkeyPatch()
+        for owner, name in self.CALLS:
+            self._patches.setattr(owner, name, self._wrapped(getattr(owner, name)))
+        return self
+
+    def __exit__(self, *_):
+        self._patches.undo()
+
+    def _wrapped(self, function):
+        def call(*arguments, **options):
+            self.count += 1
+            killed = isinstance(self.error, KilledError) and self.count > self.number
+            if self.count == self.number or killed:
+                raise self.error
+            if function is not FSYNC:  # the disk is not what is tested
+                return function(*arguments, **options)
+            return None
+
+        return call
+
+
+FSYNC = os.fsync
+FULL = OSError(errno.ENOSPC, "no space left on device")
+
+
+@pytest.mark.parametrize("resume", [True, False], ids=["resume", "anew"])
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "overwrite"])
+@pytest.mark.parametrize("error", [KilledError(), FULL, KeyboardInterrupt()], ids=type)
+def test_stopped_at_any_call_the_next_run_finishes(error, existing, resume, path):
+    for number in itertools.count(1):
+        begun = []
+        with Faults(None, 0):
+            files.remove(path.parent)
+            if existing:
+                make(path, IDENTITY, pieces=3)
+        with Faults(error, number) as faults, contextlib.suppress(type(error)):
+            make(path, IDENTITY, begun=begun, overwrite=existing)
+        if faults.count < number:
+            break
+        if isinstance(error, KilledError):
+            there = [place for place in (path, files.beside(path, "part.old")) if place.exists()]
+            assert bool(there) >= existing
+            assert all(is_made(place) or is_made(place, 3) for place in there[:1])
+        else:
+            assert_nothing_lost(path, existing, begun)
+        with Faults(None, 0):
+            finish(path, resume=resume, overwrite=existing)
+        assert is_made(path), number
+        assert names(path.parent) == [path.name], number
+    assert number > 30
+
+
+def assert_nothing_lost(path, existing, begun):
+    """Whatever the error was: the output is an old or new one, and what is kept can be resumed."""
+    assert is_made(path) or (is_made(path, 3) if existing else not path.exists())
+    kept = bool(begun) and begun[0].kept
+    assert kept == files.beside(path, "part.manifest").exists()
+    stray = set(names(path.parent)) - {path.name} if path.parent.exists() else set()
+    assert kept or stray <= {f"{path.name}.part.lock"}
+
+
+def finish(path, *, resume, overwrite):
+    """Make what is not made yet, as a user would who runs the same command again."""
+    try:
+        make(path, IDENTITY, resume=resume, overwrite=overwrite)
+    except OutputExistsError:  # the last run was stopped with everything done
+        assert is_made(path)
+        assert not overwrite
+        make(path, IDENTITY, overwrite=True)
+
+
+CHILD = f"""
+import sys
+from pathlib import Path
+from sfseg import files
+from sfseg.prediction.resumable import underway
+{inspect.getsource(make)}
+print("begun", flush=True)
+make(Path(sys.argv[1]), {{}}, pieces=12, resume=True)
+"""
+
+
+def test_killed_at_random_moments_it_finishes_with_the_same_bytes(tmp_path):
+    rng, kills, went_on = random.Random(0), 0, 0
+    for number in itertools.count():
+        path = tmp_path / str(number) / ("out.zarr" if number % 2 else "out.tif")
+        for attempt in itertools.count(1):
+            command = [sys.executable, "-c", CHILD, path]
+            with subprocess.Popen(command, stdout=PIPE, stderr=DEVNULL) as child:
+                child.stdout.readline()
+                time.sleep(rng.uniform(0, 0.02) * attempt)  # in the end it is let through
+                child.kill()
+            if child.returncode >= 0:  # 1 if it was all done before the kill: the output exists
+                break
+            kills += 1
+            manifest = files.beside(path, "part.manifest")
+            went_on += manifest.exists() and manifest.read_bytes().count(b"\n") > 1
+        assert is_made(path, 12)
+        assert names(path.parent) == [path.name]
+        if kills >= 30:
+            break
+    assert went_on > 5
+
+
+def test_a_second_run_is_refused_while_the_first_one_lives(out):
+    code = CHILD.partition("print(")[0] + (
+        "with underway(Path(sys.argv[1]), {}) as work:\n"
+        "    work.part.write_bytes(bytes([1]))\n"
+        "    work.mark(0, {})\n"
+        "    work.sync()\n"
+        "    print('begun', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code, out]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE) as child:
+        child.stdout.readline()
+        for options in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(OutputExistsError, match="found one at work"):
+                make(out, {}, **options)
+        child.kill()
+    begun = []
+    make(out, {}, begun=begun, resume=True)
+    assert not begun[0].fresh
+    assert is_made(out)
+    assert names(out.parent) == ["out.tif"]
+
+
+def test_a_run_killed_after_the_rename_is_known_to_be_complete(monkeypatch, path):
+    def interrupt(self, **options):
+        if self.name.endswith(".manifest"):
+            raise KeyboardInterrupt
+        unlink(self, **options)
+
+    unlink, begun = pathlib.Path.unlink, []
+    monkeypatch.setattr(pathlib.Path, "unlink", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make(path, IDENTITY, begun=begun)
+    monkeypatch.undo()
+    assert begun[0].kept
+    assert names(path.parent) == [path.name, f"{path.name}.part.manifest"]
+    with pytest.raises(ResumeError, match="tta: false -> true"):
+        make(path, IDENTITY | {"tta": True}, resume=True)
+    with pytest.raises(OutputExistsError):
+        make(path, IDENTITY)
+    make(path, IDENTITY, begun=begun, resume=True)
+    assert begun[1].complete
+    assert begun[1].finished == begun[0].finished
+    assert is_made(path)
+    assert names(path.parent) == [path.name]
+
+
+def test_killed_while_it_clears_leftovers_away_it_does_not_trust_the_rest(path):
+    for number in range(1, 30):
+        with Faults(None, 0):
+            files.remove(path.parent)
+        with Faults(KilledError(), 40), contextlib.suppress(KilledError):
+            make(path, IDENTITY, pieces=12)
+        with Faults(KilledError(), number), contextlib.suppress(KilledError):
+            make(path, IDENTITY, pieces=12)
+        with Faults(None, 0):
+            make(path, IDENTITY, pieces=12, resume=True)
+        assert is_made(path, 12), number
+
+
+def test_a_line_cut_short_is_gone_from_the_manifest_when_it_grows(out):
+    stop(out)
+    with files.beside(out, "part.manifest").open("ab") as file:
+        file.write(b"{" * 600)
+    with contextlib.suppress(OSError), underway(out, IDENTITY, resume=True) as work:
+        work.mark(5, {})
+        raise OSError
+    assert files.beside(out, "part.manifest").read_bytes().endswith(b"}\n")
+    with underway(out, IDENTITY, resume=True) as work:
+        assert work.finished.keys() == {0, 1, 2, 3, 5}

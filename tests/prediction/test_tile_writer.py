@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from skimage.measure import label
+
+from sfseg.config import PredictConfig
+from sfseg.errors import NonFiniteError
+from sfseg.prediction.predictor import Predictor
+from sfseg.prediction.tile_reader import Piece
+from sfseg.prediction.tile_writer import SectionWriter, Writer, convert, output_dtype
+from sfseg.transforms import normalise
+from sfseg.transforms.normalise import GreyLevels
+
+probabilities = arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32))
+
+
+class Memory:
+    """A canvas in memory."""
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype, self.pixels = shape, dtype, np.full(shape, 99, dtype)
+
+    def put(self, section, rows, columns, pixels):
+        assert pixels.dtype == self.dtype
+        self.pixels[section, rows, columns] = pixels
+
+
+def pieces_of(shape, *, blank=False):
+    """Give the pieces of all sections, and how each is cut out."""
+    tiles = Predictor(lambda batch: batch, 16, tile_px=16).tiles(shape[1:])
+    levels = GreyLevels(1, 0, 0, 0, 0 if blank else 1)
+    for number in range(shape[0] * len(tiles)):
+        section, tile = number // len(tiles), tiles[number % len(tiles)]
+        yield Piece(number, section, tile, np.empty(0), levels)
+
+
+def put_all(writer, probability, pieces):
+    return [
+        told
+        for piece in pieces
+        for told in writer.put(piece, probability[piece.section][piece.tile.write])
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(probability=probabilities, dtype=st.sampled_from(["uint8", "uint16"]))
+def test_integers_are_the_nearest_to_the_scaled_probability(probability, dtype):
+    top = np.iinfo(dtype).max
+    found = convert(probability, PredictConfig(dtype=dtype))
+    assert found.dtype == dtype
+    assert np.abs(found - probability.astype(np.float64) * top).max() <= 0.5
+    assert (found[probability == 1] == top).all()
+    assert (found[probability == 0] == 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(probability=probabilities, threshold=st.floats(0, 1))
+def test_interior_is_what_exceeds_the_threshold(probability, threshold):
+    found = convert(probability, PredictConfig(output="binary", threshold=threshold))
+    np.testing.assert_array_equal(found == 255, probability.astype(np.float64) > threshold)
+    assert set(np.unique(found)) <= {0, 255}
+
+
+def test_float32_is_written_as_it_is(rng):
+    probability = rng.random((3, 5), dtype=np.float32)
+    np.testing.assert_array_equal(convert(probability, PredictConfig()), probability)
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype"),
+    [
+        ({}, "float32"),
+        ({"dtype": "uint16"}, "uint16"),
+        ({"output": "binary"}, "uint8"),
+        ({"output": "segments"}, "int32"),
+    ],
+)
+def test_the_type_of_the_output_follows_from_what_is_written(options, dtype):
+    assert output_dtype(PredictConfig(**options)) == dtype
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "uint8"}, {"output": "binary"}], ids=str)
+def test_pieces_in_any_order_make_the_converted_sections(rng, monkeypatch, options):
+    monkeypatch.setattr(normalise, "BAND_PX", 50)
+    config, shape = PredictConfig(**options), (2, 61, 70)
+    probability = rng.random(shape, dtype=np.float32)
+    canvas = Memory(shape, output_dtype(config))
+    pieces = list(pieces_of(shape))
+    told = put_all(Writer(canvas, config), probability, rng.permutation(pieces))
+    np.testing.assert_array_equal(canvas.pixels, convert(probability, config))
+    assert sorted(number for number, _ in told) == [piece.number for piece in pieces]
+    total = sum(facts["interior"] for _, facts in told)
+    assert total == pytest.approx(probability.sum(dtype=np.float64))
+    assert {facts["blank"] for _, facts in told} == {0}
+
+
+def test_a_piece_of_a_blank_section_is_told():
+    shape = (1, 20, 20)
+    (piece,) = pieces_of(shape, blank=True)
+    writer = Writer(Memory(shape, np.dtype("float32")), PredictConfig())
+    ((_, facts),) = writer.put(piece, np.ones((20, 20), np.float32))
+    assert facts == {"interior": 400.0, "blank": 1.0}
+
+
+def expected_segments(probability):
+    segments, numbered = np.zeros(probability.shape, np.int32), 0
+    for section, out in zip(probability, segments, strict=True):
+        found = label(section > 0.5, connectivity=1)
+        out[...] = np.where(found > 0, found + numbered, 0)
+        numbered += found.max()
+    return segments
+
+
+def test_segments_are_put_when_the_section_is_whole_and_not_before(rng):
+    config, shape = PredictConfig(output="segments"), (3, 61, 70)
+    probability = rng.random(shape, dtype=np.float32)
+    probability[1] = 0  # a section without any
+    canvas, pieces = Memory(shape, np.dtype("int32")), list(pieces_of(shape))
+    writer, count = SectionWriter(canvas, config, {}), len(pieces) // 3
+    for piece in pieces:
+        told = list(writer.put(piece, probability[piece.section][piece.tile.write]))
+        is_last = (piece.number + 1) % count == 0
+        assert len(told) == (count if is_last else 0)
+        assert (canvas.pixels[piece.section] == 99).all() == (not is_last)
+    np.testing.assert_array_equal(canvas.pixels, expected_segments(probability))
+
+
+def test_segments_go_on_where_the_finished_sections_ended(rng):
+    config, shape = PredictConfig(output="segments"), (3, 61, 70)
+    probability, pieces = rng.random(shape, dtype=np.float32), list(pieces_of(shape))
+    canvas, done = Memory(shape, np.dtype("int32")), 2 * len(pieces) // 3
+    finished = dict(put_all(SectionWriter(canvas, config, {}), probability, pieces[:done]))
+    put_all(SectionWriter(canvas, config, finished), probability, pieces[done:])
+    np.testing.assert_array_equal(canvas.pixels, expected_segments(probability))
+
+
+@pytest.mark.parametrize("writer", [Writer, SectionWriter])
+def test_a_network_that_says_nan_writes_nothing(writer):
+    canvas = Memory((1, 16, 16), np.float32 if writer is Writer else np.int32)
+    config = PredictConfig(output="probability" if writer is Writer else "segments")
+    own = () if writer is Writer else ({},)
+    (piece,) = pieces_of((1, 16, 16))
+    said = np.full((16, 16), 0.5, np.float32)
+    said[3, 4] = np.nan
+    with pytest.raises(NonFiniteError, match="section 1: expected probabilities"):
+        list(writer(canvas, config, *own).put(piece, said))
+    assert (canvas.pixels == 99).all()

@@ -1,0 +1,145 @@
+import errno
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sfseg.errors import DeviceError
+from sfseg.system import devices
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu:", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "", "CPU"])
+def test_what_is_no_device_is_refused(name):
+    with pytest.raises(DeviceError, match="expected auto, cpu"):
+        devices.pick_device(name)
+
+
+def test_a_device_that_is_not_there_is_never_replaced(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match="found 1 cuda devices"):
+        devices.pick_device("cuda:1")
+
+
+def test_auto_takes_the_gpu_where_there_is_one_and_else_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.pick_device("auto") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert devices.pick_device("auto") == torch.device("cuda")
+
+
+def test_auto_precision_is_bf16_where_the_cpu_has_units_for_it(monkeypatch):
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has: has)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        expected = torch.bfloat16 if has else torch.float32
+        assert devices.pick_dtype("auto", CPU) == expected
+    assert devices.pick_dtype("bf16", CPU) == torch.bfloat16
+    assert devices.pick_dtype("float32", CPU) == torch.float32
+
+
+def test_a_device_is_described_with_its_engine_and_arithmetic():
+    text = devices.describe(CPU, torch.bfloat16, "openvino")
+    assert text == f"cpu ({torch.get_num_threads()} threads, openvino, bf16)"
+
+
+def test_the_memory_is_that_of_this_machine_and_this_process():
+    assert 2**28 < devices.available_bytes(CPU) < 2**50
+    assert 2**26 < devices.used_bytes() < 2**40
+
+
+def control_groups(monkeypatch, tmp_path, lines):
+    """Put control groups in place of the system's; the memory of the machine is without end."""
+    groups = [line.split(":", 2) for line in lines]
+    monkeypatch.setattr(devices, "_CGROUP", tmp_path)
+    monkeypatch.setattr(devices, "_system_bytes", lambda: 2**50)
+    monkeypatch.setattr(
+        devices.Path,
+        "read_text",
+        lambda path, _read=devices.Path.read_text: (
+            "\n".join(map(":".join, groups)) if str(path) == "/proc/self/cgroup" else _read(path)
+        ),
+    )
+
+
+def test_a_container_s_limit_is_kept_and_its_file_cache_counts_as_free(monkeypatch, tmp_path):
+    control_groups(monkeypatch, tmp_path, ["0::/user/job"])
+    (tmp_path / "user" / "job").mkdir(parents=True)
+    for group, most in (("user/job", "max"), ("user", "8000")):
+        (tmp_path / group / "memory.max").write_text(f"{most}\n")
+        (tmp_path / group / "memory.current").write_text("3000\n")
+        (tmp_path / group / "memory.stat").write_text("anon 1\ninactive_file 500\n")
+    assert devices.available_bytes(CPU) == 8000 - 3000 + 500
+
+
+def test_the_limit_of_an_older_control_group_is_kept(monkeypatch, tmp_path):
+    control_groups(monkeypatch, tmp_path, ["3:cpu:/x", "4:memory:/job"])
+    folder = tmp_path / "memory" / "job"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("9000\n")
+    (folder / "memory.usage_in_bytes").write_text("4000\n")
+    (folder / "memory.stat").write_text("total_inactive_file 70\n")
+    assert devices.available_bytes(CPU) == 9000 - 4000 + 70
+
+
+def test_compiling_without_a_compiler_says_what_to_do_instead(monkeypatch):
+    monkeypatch.setattr(devices.shutil, "which", lambda _name: None)
+    with pytest.raises(DeviceError, match="leave --compile out"):
+        devices.require_compiler("leave --compile out")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error, expected):
+    assert devices.is_out_of_memory(error) is expected
+
+
+FAULTS = """
+import resource, sys, torch
+from sfseg import devices
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)  # 64 MiB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+devices.keep_freed_memory()
+for _ in range(12):  # until the small things have found places between the large ones
+    faults()
+held = devices.used_bytes()
+after = faults()
+devices.give_back_memory()
+print(before, after, (held - devices.used_bytes()) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    """Counted in a process of its own, since it cannot be undone."""
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    ).stdout
+    before, after, given_back_mib = map(int, found.split())
+    if before < 16:
+        pytest.skip("pages are so large here that there is nothing to count")
+    assert after < before / 8
+    assert given_back_mib >= 60
+
+
+def test_without_the_gnu_c_library_memory_is_left_alone(monkeypatch):
+    monkeypatch.setattr(devices.sys, "platform", "darwin")
+    devices.keep_freed_memory()
+    devices.give_back_memory()

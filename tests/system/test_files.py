@@ -1,0 +1,301 @@
+import ast
+import errno
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import sfseg
+from sfseg.errors import OutputError, OutputExistsError
+from sfseg.system import locks
+from sfseg.system.files import (
+    atomic_path,
+    beside,
+    parent_made,
+    refuse_existing,
+    remove,
+    settle,
+    told,
+    write_text,
+)
+
+ROOT = Path(sfseg.__file__).parent
+
+
+def test_a_file_appears_whole_and_nothing_else_stays(tmp_path):
+    with atomic_path(tmp_path / "new" / "a.txt") as part:
+        part.write_text("whole")
+        assert part.name == "a.txt.part"
+        assert not (tmp_path / "new" / "a.txt").exists()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.txt"]
+    assert (tmp_path / "new" / "a.txt").read_text() == "whole"
+
+
+def fail_halfway(path, **options):
+    with atomic_path(path, **options) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_a_failure_leaves_neither_the_file_nor_its_part_nor_new_folders(tmp_path):
+    (tmp_path / "old").mkdir()
+    for name in ("a.txt", "new/newer/a.txt", "old/new/a.txt"):
+        with pytest.raises(KeyboardInterrupt):
+            fail_halfway(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+
+
+def test_a_failure_leaves_the_previous_file_intact(tmp_path):
+    write_text(tmp_path / "a.txt", "previous")
+    with pytest.raises(KeyboardInterrupt):
+        fail_halfway(tmp_path / "a.txt", overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "previous"
+
+
+def test_an_existing_file_is_replaced_only_when_asked(tmp_path):
+    write_text(tmp_path / "a.txt", "one")
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        write_text(tmp_path / "a.txt", "two")
+    write_text(tmp_path / "a.txt", "two", overwrite=True)
+    assert (tmp_path / "a.txt").read_text() == "two"
+
+
+def test_a_file_that_came_in_the_meantime_is_kept(tmp_path):
+    def write_while_another_does(path):
+        with atomic_path(path) as part:
+            part.write_text("ours")
+            path.write_text("theirs")
+
+    with pytest.raises(OutputExistsError):
+        write_while_another_does(tmp_path / "a.txt")
+    assert (tmp_path / "a.txt").read_text() == "theirs"
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path):
+    with pytest.raises(OutputExistsError, match="found a folder"):
+        write_text(tmp_path, "x", overwrite=True)
+
+
+def test_a_block_that_writes_nothing_fails_and_leaves_nothing(tmp_path):
+    with pytest.raises(OutputError), atomic_path(tmp_path / "a.txt"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def make_store(path, text="store", **options):
+    with atomic_path(path, **options) as part:
+        part.mkdir()
+        (part / "zarr.json").write_text(text)
+
+
+def test_a_store_is_replaced_as_a_whole_and_only_when_asked(tmp_path):
+    store = tmp_path / "a.zarr"
+    make_store(store)
+    (store / "0").mkdir()
+    with pytest.raises(OutputExistsError, match="expected no store yet, found one"):
+        make_store(store)
+    make_store(store, "new", overwrite=True)
+    assert [path.name for path in store.iterdir()] == ["zarr.json"]
+    assert (store / "zarr.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_a_store_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    store = tmp_path / "a.zarr"
+    make_store(store)
+
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.setattr("os.replace", refuse)
+    with pytest.raises(PermissionError):
+        make_store(store, "new", overwrite=True)
+    assert (store / "zarr.json").read_text() == "store"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.parametrize("mark", ["zarr.json", ".zgroup", ".zarray", ".zattrs", "thesis.txt"])
+def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_path):
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / mark).touch()
+    (tmp_path / "b.zarr").touch()
+    if mark != "thesis.txt":
+        refuse_existing(tmp_path / "a.zarr", overwrite=True)
+        (tmp_path / "a.zarr" / mark).unlink()
+    for name in ("a.zarr", "b.zarr"):
+        with pytest.raises(OutputExistsError, match="expected a Zarr store to replace"):
+            refuse_existing(tmp_path / name, overwrite=True)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_replacement_that_was_killed_halfway_is_taken_back_or_completed(renamed, tmp_path):
+    store = tmp_path / "a.zarr"
+    beside(store, "part.old").mkdir()
+    if renamed:
+        store.mkdir()
+        (store / "new").touch()
+    settle(store)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    assert (store / "new").exists() == renamed
+
+
+def test_removing_a_link_leaves_what_it_points_to(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    remove(tmp_path / "link")
+    remove(tmp_path / "nothing")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_a_killed_run_has_half_written_is_replaced_be_it_a_file_or_a_folder(tmp_path):
+    beside(tmp_path / "a.txt", "part").mkdir()
+    (beside(tmp_path / "a.txt", "part") / "0").touch()
+    write_text(tmp_path / "a.txt", "whole")
+    make_store(tmp_path / "a.zarr")
+    (tmp_path / "b.zarr.part").touch()
+    make_store(tmp_path / "b.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "a.zarr", "b.zarr"]
+
+
+# --- what is said when the system does not write
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EACCES, "that you may write to"),
+        (errno.EROFS, "that you may write to"),
+        (errno.ENOENT, "removed or renamed the folder"),
+        (errno.ENOTDIR, "a file is in the way"),
+        (errno.ENAMETOOLONG, "shorter name"),
+        (errno.EIO, "disk is sound"),
+    ],
+)
+def test_each_reason_why_a_file_cannot_be_written_is_told_with_what_mends_it(
+    number, hint, tmp_path, monkeypatch
+):
+    def failing(*_):
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "a.txt"
+    path.write_text("previous")
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OutputError, match=hint) as caught:
+        write_text(path, "new", overwrite=True)
+    assert caught.value.message == f"{path}: expected to write it, found: {os.strerror(number)}"
+    assert caught.value.errno == number
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["previous"]
+
+
+def test_an_error_about_another_file_or_told_already_is_raised_as_it_is(tmp_path):
+    for error in (FileNotFoundError(errno.ENOENT, "no", "elsewhere.tif"), OutputExistsError("x")):
+        with pytest.raises(type(error)) as caught, told(tmp_path / "a.txt"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_folder_that_vanishes_while_it_is_written_to_is_told(tmp_path):
+    def write_while_it_vanishes():
+        with atomic_path(tmp_path / "new" / "a.txt") as part:
+            part.write_text("whole")
+            remove(part.parent)
+
+    with pytest.raises(OutputError, match=r"a\.txt: expected to write it, .*\nhint: look whether"):
+        write_while_it_vanishes()
+
+
+def test_a_name_that_leaves_no_room_for_what_lies_beside_it_is_refused_at_once(tmp_path):
+    refuse_existing(tmp_path / ("n" * 232 + ".tif"), overwrite=False)
+    with pytest.raises(
+        OutputError, match=r"at most 236 bytes, found 237\nhint: .*\.part\.manifest"
+    ):
+        refuse_existing(tmp_path / ("n" * 233 + ".tif"), overwrite=False)
+    with pytest.raises(OutputError, match="found 246"):
+        refuse_existing(tmp_path / ("\u00e4" * 121 + ".tif"), overwrite=False)
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="a file is in the way"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+    with (
+        pytest.raises(OutputError, match="a file is in the way"),
+        parent_made(tmp_path / "file/b/c"),
+    ):
+        pass
+
+
+# --- locks
+
+
+def test_a_lock_of_another_user_that_may_only_be_read_is_taken_over(tmp_path, monkeypatch):
+    real = Path.open
+
+    def open_to_read(self, mode):
+        if mode == "ab":
+            raise PermissionError(errno.EACCES, "denied", str(self))
+        return real(self, mode)
+
+    (tmp_path / "a.lock").touch()
+    monkeypatch.setattr(Path, "open", open_to_read)
+    with locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="that you may write to"):
+        locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail).__enter__()
+
+
+# --- nobody else writes
+
+WRITERS = {
+    "files.py": "the way to write",
+    "locks.py": "an empty file, that nothing is read from",
+    "underway.py": "a manifest that only grows, and is flushed line by line",
+    "images/tiff_out.py": "into a part that `underway` or `atomic_path` flushes and renames",
+    "images/zarr_out.py": "into such a part, and each file is flushed and renamed on its own",
+    "delivery/archives.py": "into the staging folder, whose files are flushed before they move",
+    "delivery/downloads.py": "into the staging folder",
+    "delivery/manifest.py": "into the staging folder",
+    "delivery/staging.py": "into the staging folder",
+}
+"""Modules that write otherwise than by `files.atomic_path`, and why they may."""
+
+WRITING = {"write_text", "write_bytes", "touch", "imwrite", "TiffWriter", "copyfile"}
+BY_LIBRARIES = {"save_file": "staging / path.name", "savefig": "part"}
+"""What writes to a path that it is handed, and how that must be spelled."""
+
+
+def calls():
+    """Give every call in sfseg: its file, the name of its owner, its own name, its arguments."""
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                owner, _, name = ast.unparse(node.func).rpartition(".")
+                arguments = [ast.unparse(argument) for argument in node.args]
+                yield path.relative_to(ROOT).as_posix(), owner, name, arguments
+
+
+def is_mode_to_write(argument):
+    return re.fullmatch(r"'[rwaxbt+]*[wax+][rwaxbt+]*'", argument) is not None
+
+
+def test_every_file_goes_through_one_way_to_write():
+    found = {
+        path
+        for path, owner, name, arguments in calls()
+        if (name == "open" and any(map(is_mode_to_write, arguments)))
+        or (name in WRITING and owner != "files")
+    }
+    assert found == WRITERS.keys()
+
+
+def test_libraries_that_write_are_handed_what_is_flushed_and_renamed_later():
+    found = {name: arguments for _, _, name, arguments in calls() if name in BY_LIBRARIES}
+    assert found.keys() == BY_LIBRARIES.keys()
+    for _, _, name, arguments in calls():
+        if name in BY_LIBRARIES:
+            assert BY_LIBRARIES[name] in arguments

@@ -1,0 +1,17 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sfseg.errors import OptionError
+from sfseg.types import format_sections, parse_sections
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_parsing_undoes_formatting(indices):
+    assert parse_sections(format_sections(tuple(indices)), count=41) == tuple(sorted(indices))
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "-3", "0", "31", "5-3", "1,,2", "1-31", "1.5"])
+def test_what_names_no_sections_of_the_stack_is_refused(text):
+    with pytest.raises(OptionError, match="sections"):
+        parse_sections(text, count=30)

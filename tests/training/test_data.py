@@ -1,0 +1,239 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfseg.config import TrainConfig
+from sfseg.datasets.fetch import fetch
+from sfseg.errors import OptionError, ShapeMismatchError, StackError
+from sfseg.io import write_stack
+from sfseg.recipes import DEFAULT, THESIS
+from sfseg.training.data import Section, TrainingData, load_training_data
+from sfseg.training.splits import split_sections
+from sfseg.training.train import train
+
+
+def config(**options):
+    return TrainConfig(out=Path("unused"), **options)
+
+
+def own(folder, images="volume.tif", labels="labels.tif", **options):
+    """Train on files of a folder."""
+    return config(images=str(folder / images), labels=str(folder / labels), **options)
+
+
+def split(counts, standard=None, **options):
+    return split_sections(config(**options), counts, standard or [None] * len(counts))
+
+
+def indices(first, last):
+    """Give the indices of sections that a person numbers from first to last."""
+    return tuple(range(first - 1, last))
+
+
+@pytest.fixture
+def several(tmp_path, tissue):
+    """Three stacks and their labels: 4 sections of 128x160, 2 of 64x96, 1 of 96x64."""
+    for name, (sections, rows, columns) in {
+        "a": (4, 128, 160),
+        "b": (2, 64, 96),
+        "c": (1, 96, 64),
+    }.items():
+        for folder, stack, suffix in zip(("im", "lab"), tissue, ("", "_labels"), strict=True):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cut = stack[:sections, :rows, :columns]
+            path = tmp_path / folder / f"{name}{suffix}.tif"
+            write_stack(path, cut, cut.shape, cut.dtype, voxel_size_nm=(50, 4, 4))
+    return tmp_path
+
+
+def load(config):
+    said = []
+    return load_training_data(config, None, say=said.append), said
+
+
+# --- what is held out
+
+
+def test_the_first_eighth_is_held_out_by_default():
+    assert split([30], ["1-24"]) == (indices(4, 24), indices(1, 3))
+
+
+def test_the_first_eighth_of_each_stack_is_held_out():
+    training, held = split([8, 16, 1])
+    assert held == (0, 8, 9)
+    assert training == tuple(i for i in range(25) if i not in held)
+
+
+def test_of_single_images_the_first_eighth_is_held_out():
+    assert split([1] * 16) == (indices(3, 16), indices(1, 2))
+
+
+def test_a_single_section_is_trained_on_and_not_held_out():
+    assert split([1]) == ((0,), ())
+
+
+def test_named_validation_sections_are_never_trained_on():
+    training, held = split([30], ["1-24"], validation="20-24")
+    assert held == indices(20, 24)
+    assert training == indices(1, 19)
+
+
+def test_sections_of_several_stacks_are_numbered_through():
+    assert split([4, 4], sections="3-6", validation="5") == ((2, 3, 5), (4,))
+    assert split([4, 4], ["1-2", "3"], validation="none") == ((0, 1, 6), ())
+
+
+def test_a_section_beyond_the_last_stack_is_refused():
+    with pytest.raises(OptionError, match="from 1 to 8, found 9"):
+        split([4, 4], sections="9")
+
+
+def test_validation_none_and_the_thesis_train_on_everything():
+    assert split([4], validation="none") == ((0, 1, 2, 3), ())
+    assert split([30], recipe=THESIS)[1] == ()
+
+
+def test_holding_out_everything_is_refused():
+    with pytest.raises(OptionError, match="left to train on"):
+        split([4], validation="1-4")
+
+
+# --- one stack
+
+
+def test_own_files_are_read_and_described(tissue_files, tissue):
+    data, said = load(own(tissue_files, sections="2-4"))
+    assert data.description == "volume.tif sections 3-4 (validation 2)"
+    assert data.voxel_size_nm == (50, 4, 4)
+    np.testing.assert_array_equal(data.training[0].image, tissue[0][2])
+    np.testing.assert_array_equal(data.training[0].labels, tissue[1][2])
+    assert data.pixels == 2 * 128 * 160
+    assert data.interior_share == (tissue[1][2:] > 0).mean()
+    assert said[0] == "labels: 0 = membrane, other = inside a cell"
+    assert said[1].startswith(
+        "pair: volume.tif - labels.tif, 4 sections of 128x160, uint8, voxel 50x4x4 nm; grey values "
+    )
+    assert len(said) == 2
+
+
+def test_the_hash_of_the_data_changes_with_one_pixel(tissue):
+    sections = tuple(Section(image, labels) for image, labels in zip(*tissue, strict=True))
+    data = TrainingData(sections, (), None, "x")
+    labels = sections[0].labels.copy()
+    labels[5, 5] ^= 255
+    changed = (Section(sections[0].image, labels), *sections[1:])
+    assert data.sha256 != dataclasses.replace(data, training=changed).sha256
+
+
+def test_labels_of_another_shape_are_refused(tissue_files):
+    small = np.zeros((4, 10, 10), np.uint8)
+    small[:, 5:] = 255
+    write_stack(tissue_files / "small.tif", small, small.shape, small.dtype)
+    with pytest.raises(ShapeMismatchError, match=r"small\.tif"):
+        load(own(tissue_files, labels="small.tif"))
+
+
+def test_labels_with_one_value_only_are_refused(tissue_files, tissue):
+    flat = np.full_like(tissue[1], 255)
+    write_stack(tissue_files / "flat.tif", flat, flat.shape, flat.dtype)
+    with pytest.raises(StackError, match="255"):
+        load(own(tissue_files, labels="flat.tif"))
+
+
+def test_images_without_labels_are_refused():
+    with pytest.raises(OptionError, match="--labels"):
+        load(config(images="x.tif"))
+
+
+# --- several
+
+
+def test_the_stacks_of_a_folder_are_paired_by_name_and_listed(several):
+    data, said = load(own(several, "im", "lab"))
+    assert data.description == "im: 3 pairs, sections 2-4,6-7 (validation 1,5)"
+    assert [section.image.shape for section in data.training] == [(128, 160)] * 3 + [
+        (64, 96),
+        (96, 64),
+    ]
+    lines = [line.split("; ")[0] for line in said if line.startswith("pair: ")]
+    assert lines == [
+        "pair: a.tif - a_labels.tif, 4 sections of 128x160, uint8, voxel 50x4x4 nm, numbered 1-4",
+        "pair: b.tif - b_labels.tif, 2 sections of 64x96, uint8, voxel 50x4x4 nm, numbered 5-6",
+        "pair: c.tif - c_labels.tif, 1 section of 96x64, uint8, voxel 50x4x4 nm, numbered 7",
+    ]
+    assert len(lines) == len(said) - 1
+
+
+def test_only_the_named_sections_of_several_stacks_are_read(several, tissue):
+    data, said = load(own(several, "im", "lab", sections="2,7", validation="none"))
+    assert data.description == "im: 3 pairs, sections 2,7"
+    np.testing.assert_array_equal(data.training[0].image, tissue[0][1])
+    np.testing.assert_array_equal(data.training[1].labels, tissue[1][0, :96, :64])
+    assert [pair.sections for pair in data.pairs] == [1, 0, 1]
+    assert sum(line.endswith("none of it is used") for line in said) == 1
+
+
+def test_numbered_images_are_sections_of_like_number(tmp_path, tissue):
+    """With 12 of them, so that 10 has to come after 2."""
+    for number in range(1, 13):
+        for stem, stack in zip(("raw", "membrane"), tissue, strict=True):
+            section = stack[number % 4][None]
+            path = tmp_path / f"{stem}_{number}.tif"
+            write_stack(path, section, section.shape, section.dtype)
+    data, _ = load(own(tmp_path, "raw_*.tif", "membrane_*.tif", validation="none"))
+    assert data.description == f"{tmp_path.name}/raw_*.tif: 12 pairs, sections 1-12"
+    for number, section in enumerate(data.training, start=1):
+        np.testing.assert_array_equal(section.image, tissue[0][number % 4])
+        np.testing.assert_array_equal(section.labels, tissue[1][number % 4])
+
+
+def test_a_stack_goes_with_a_folder_of_numbered_labels(tissue_files, tissue):
+    (tissue_files / "lab").mkdir()
+    for number, section in enumerate(tissue[1][:, None]):
+        write_stack(tissue_files / "lab" / f"{number}.tif", section, section.shape, section.dtype)
+    data, _ = load(own(tissue_files, labels="lab", validation="none"))
+    assert data.description == "volume.tif sections 1-4"
+    np.testing.assert_array_equal(data.training[3].labels, tissue[1][3])
+
+
+def test_a_pair_of_unequal_shapes_is_named_before_any_is_read(several):
+    (several / "lab" / "c_labels.tif").write_bytes((several / "im" / "b.tif").read_bytes())
+    said = []
+    with pytest.raises(ShapeMismatchError, match=r"c_labels\.tif: .*found \(2, 64, 96\)"):
+        load_training_data(own(several, "im", "lab"), None, say=said.append)
+    assert said == []
+
+
+def test_what_looks_wrong_is_said(several, tissue):
+    turned = 255 - tissue[1][:2, :64, :96]
+    write_stack(
+        several / "lab" / "b_labels.tif", turned, turned.shape, turned.dtype, overwrite=True
+    )
+    _, said = load(own(several, "im", "lab"))
+    warnings = [line for line in said if line.startswith("warning: ")]
+    assert len(warnings) == 2
+    assert "b_labels.tif" in warnings[0]
+    assert "b.tif" in warnings[1]
+    assert "give --labels-are membrane" in warnings[0]
+
+
+def test_a_training_takes_stacks_of_several_sizes_and_judges_itself_by_them(several):
+    recipe = dataclasses.replace(DEFAULT, epochs=1, visits=1, patch_px=32)
+    options = {"recipe": recipe, "validation": "1,5,7", "precision": "float32"}
+    result = train(dataclasses.replace(own(several, "im", "lab", **options), out=several / "run"))
+    assert 0 < result.history[0].v_rand < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "seen"),
+    [({}, None), ({"sections": "1-12"}, "10-12"), ({"validation": "1,11"}, "11")],
+)
+def test_sections_of_the_test_are_never_used_in_silence(tmp_path, options, seen):
+    folder = fetch("tissue", to=tmp_path)
+    said = []
+    load_training_data(config(dataset="tissue", **options), folder, say=said.append)
+    warned = [line for line in said if "are the test of tissue" in line]
+    assert warned == [line for line in warned if f"sections {seen} are" in line]
+    assert len(warned) == (seen is not None)

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+
+from sfseg.training.data_checks import count_pair, describe_labels, find_doubts
+from sfseg.types import same_scale
+
+
+def pair(tissue, *, name="a", voxel=(50, 4, 4), image=None, marks=None):
+    """Count tissue, or what is given in its place."""
+    images = tissue[0] if image is None else image
+    labels = tissue[1] if marks is None else marks
+    sections = [(i, *both) for i, both in enumerate(zip(images, labels, strict=True))]
+    return count_pair(f"{name}.tif", f"{name}_gt.tif", "described", voxel, sections)
+
+
+def doubts(*pairs, kind="interior"):
+    return list(find_doubts(pairs, kind))
+
+
+def test_the_counts_are_those_of_all_used_sections_together(tissue):
+    facts = pair(tissue)
+    volume, labels = tissue
+    assert facts.sections == 4
+    assert facts.grey.mean == pytest.approx(volume.mean())
+    assert facts.grey.deviation == pytest.approx(volume.std())
+    assert (facts.grey.low, facts.grey.high) == (volume.min(), volume.max())
+    assert facts.interior_share == (labels > 0).mean()
+    assert facts.contrast > 20
+    assert str(facts) == (
+        f"pair: a.tif - a_gt.tif, described; grey values {volume.min()} to {volume.max()}, "
+        f"mean {volume.mean():.4g}, deviation {volume.std():.3g}; {(labels > 0).mean():.0%} "
+        "inside cells"
+    )
+
+
+def test_tissue_raises_no_doubt(tissue):
+    assert doubts(pair(tissue), pair(tissue, name="b")) == []
+
+
+@pytest.mark.parametrize(("kind", "other"), [("interior", "membrane"), ("membrane", "interior")])
+def test_labels_the_other_way_round_are_doubted_with_the_option_that_turns_them(
+    tissue, kind, other
+):
+    first, second = doubts(pair(tissue, marks=255 - tissue[1]), kind=kind)
+    assert first.startswith("cells fill only ")
+    assert "a_gt.tif" in first
+    assert f"--labels-are {other}" in first
+    assert "brighter" in second
+
+
+def test_an_inverted_image_is_doubted_by_its_name(tissue):
+    (line,) = doubts(pair(tissue), pair(tissue, name="b", image=255 - tissue[0]))
+    assert line.startswith("membranes are brighter than cells in b.tif")
+
+
+def test_labels_without_membranes_to_speak_of_are_doubted(tissue):
+    marks = np.full_like(tissue[1], 255)
+    marks[:, 0, 0] = 0
+    assert "where are the membranes?" in doubts(pair(tissue, marks=marks))[0]
+
+
+def test_blank_sections_are_named(tissue):
+    image = tissue[0].copy()
+    image[1:3] = 7
+    (line,) = doubts(pair(tissue, image=image))
+    assert line.startswith("a.tif: one grey value throughout in sections 2-3")
+
+
+def test_pixels_of_unequal_size_are_doubted_once(tissue):
+    others = [pair(tissue, name=name, voxel=(50, 5, 5)) for name in "bc"]
+    (line,) = doubts(pair(tissue, name="x", voxel=None), pair(tissue), *others)
+    assert line.startswith("b.tif has pixels of 5 nm, a.tif of 4 nm")
+
+
+def test_a_pair_of_which_nothing_is_used_raises_no_doubt():
+    facts = count_pair("a.tif", "a_gt.tif", "described", None, [])
+    assert doubts(facts) == []
+    assert str(facts) == "pair: a.tif - a_gt.tif, described; none of it is used"
+
+
+def test_each_kind_of_labels_says_which_value_is_what():
+    assert "0 = membrane, other = inside" in describe_labels("interior")
+    assert "0 = inside a cell, other = membrane" in describe_labels("membrane")
+    assert "numbers" in describe_labels("instances")
+
+
+def test_pixels_half_as_large_again_are_another_scale():
+    assert same_scale((50, 4, 4), (30, 5, 5))
+    assert not same_scale((50, 4, 4), (50, 6, 6))
+    assert not same_scale((50, 6.1, 4), (50, 4, 4))
