@@ -72,7 +72,7 @@ class UnknownNameError(SfsegError, LookupError):
     """A name that is not in a table."""
 
     @classmethod
-    def of(cls, kind: str, name: str, known: Iterable[str]) -> "UnknownNameError":
+    def from_known(cls, kind: str, name: str, known: Iterable[str]) -> "UnknownNameError":
         """Build the error for `name`, suggesting the nearest of the `known` names."""
         names = sorted(known)
         nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
@@ -88,7 +88,7 @@ class MissingExtraError(SfsegError, ImportError):
     """An optional dependency is needed and not installed."""
 
     @classmethod
-    def of(cls, extra: str, purpose: str) -> "MissingExtraError":
+    def from_extra(cls, extra: str, purpose: str) -> "MissingExtraError":
         """Build the error for the missing `extra`, saying what it is needed for."""
         return cls(
             f"{purpose}: expected the packages of the extra {extra!r}, found them missing",
@@ -116,7 +116,7 @@ class OutputError(SfsegError, OSError):
     """An output cannot be written: the disk is full or fails, or the place is not to be used."""
 
     @classmethod
-    def of(cls, path: object, error: OSError) -> "OutputError":
+    def from_oserror(cls, path: object, error: OSError) -> "OutputError":
         """Build the error for a `path` from what the system said."""
         found = cls(
             f"{path}: expected to write it, found: {error.strerror}",

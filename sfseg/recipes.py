@@ -214,5 +214,5 @@ def find_recipe(name: str) -> Recipe:
         If there is none.
     """
     if name not in RECIPES:
-        raise UnknownNameError.of("recipe", name, RECIPES)
+        raise UnknownNameError.from_known("recipe", name, RECIPES)
     return RECIPES[name]

@@ -13,6 +13,7 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
 from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
+from sfseg.system.devices import has_bf16
 
 SHARED = Path(__file__).parents[2] / "shared"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -21,12 +22,17 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def settle(network):
+def warm_statistics(network):
     """Give the batch normalisations statistics that are not those of the first day."""
     with torch.no_grad():
         for _ in range(2):
             network.train()(torch.randn(2, 1, 48, 48))
     network.eval()
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("bf16") and not has_bf16(torch.device("cpu")):
+        pytest.skip("this processor has no bf16")
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +97,7 @@ def small_network():
             output=Output(4),
             join=concatenate,
         )
-        settle(network)
+        warm_statistics(network)
     return network
 
 

@@ -1,113 +1,103 @@
-"""Imports point down only: cli > verbs > parts > leaves."""
+"""Imports point down only: a table of layers, and what each room may use."""
 
 import ast
-import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import sfseg
 
 ROOT = Path(sfseg.__file__).parent
-VERBS = {"bench", "compare", "fetch", "predict", "score", "train"}
-LEAVES = {"errors", "terms", "config", "recipes"}
-SIDEWAYS = {
-    ("train", "fetch"),  # a training by a dataset's name fetches it
-    ("bench", "predict"),  # what is measured is what the user runs
-    ("bench", "train"),
-    ("compare", "fetch"),  # and what is compared is what the user trains, predicts and scores
-    ("compare", "train"),
-    ("compare", "predict"),
-    ("compare", "score"),
+LAYERS = {
+    7: {"__main__"},
+    6: {"cli"},
+    5: {"comparison", "benchmark"},
+    4: {"training"},
+    2: {"prediction", "scoring", "datasets"},
+    1: {"io", "models", "transforms"},
+    0: {"system"},
+    -1: {"config"},
+    -2: {"recipes", "identity"},
+    -3: {"types"},
+    -4: {"errors"},
 }
+"""A room imports from lower layers only, never sideways; the root is imported by nobody."""
+
+LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
+ONLY_IN = {
+    "cli": {"typer", "rich"},
+    "io": {"tifffile", "imageio", "h5py", "PIL", "zarr"},
+}
+"""Packages that only one room imports."""
 
 
-def room(module: str) -> str:
-    """Shorten sfseg.io.tiff.reader to images, sfseg.io.open to io."""
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "__init__"
+def modules() -> list[Path]:
+    return [path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py"]
 
 
-def level(name: str) -> int:
-    return 3 if name in {"cli", "__main__"} else 2 if name in VERBS else 0 if name in LEAVES else 1
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imports() -> set[tuple[str, str]]:
-    """Return (from, to) for every import of sfseg in sfseg, those inside functions included."""
-    found = set()
-    for path in ROOT.rglob("*.py"):
-        here = room(".".join(["sfseg", *path.relative_to(ROOT).with_suffix("").parts]))
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module == "sfseg":
-                names = [f"sfseg.{alias.name}" for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module]
-            else:
-                continue
-            found |= {(here, room(name)) for name in names if name.split(".")[0] == "sfseg"}
-    # `from sfseg import __version__` names no room
-    return {(a, b) for a, b in found if a != b and not b.startswith("__")}
+def imported(path: Path) -> Iterator[str]:
+    """Give the full name of every import of a file, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "sfseg":
+            yield from (f"sfseg.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def test_every_room_has_a_layer():
+    assert {room_of(path) for path in modules()} == LAYER_OF.keys()
 
 
 def test_imports_point_down_only():
+    wrong = set()
+    for path in modules():
+        here = room_of(path)
+        for name in imported(path):
+            there = name.split(".")[1] if name.startswith("sfseg.") else None
+            if there in (None, here, "__version__"):
+                continue
+            if there not in LAYER_OF or LAYER_OF[there] >= LAYER_OF[here]:
+                wrong.add((str(path.relative_to(ROOT)), name))
+    assert wrong == set()
+
+
+def test_some_packages_are_imported_in_one_room_only():
     wrong = {
-        (a, b)
-        for a, b in imports() - SIDEWAYS
-        if level(a) < level(b) or (level(a) == level(b) == 2)
+        (str(path.relative_to(ROOT)), name)
+        for path in modules()
+        for room, packages in ONLY_IN.items()
+        for name in imported(path)
+        if name.split(".")[0] in packages and room_of(path) != room
     }
     assert wrong == set()
 
 
-def test_no_import_goes_round_in_a_circle():
-    graph: dict[str, set[str]] = {}
-    for a, b in imports():
-        graph.setdefault(a, set()).add(b)
-    assert list(graphlib.TopologicalSorter(graph).static_order())
+def test_the_root_of_the_package_has_at_most_eight_modules():
+    assert len(list(ROOT.glob("*.py"))) <= 8
 
 
-def test_only_the_command_line_uses_typer_and_rich():
-    for path in ROOT.rglob("*.py"):
-        if "cli" not in path.relative_to(ROOT).parts:
-            names = {name.split(".")[0] for name in imported_names(path.read_text())}
-            assert names.isdisjoint({"typer", "rich"}), path
-
-
-def imported_names(text: str) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
-
-
-def test_only_the_door_opens_image_files():
-    for path in ROOT.rglob("*.py"):
-        if path.relative_to(ROOT).parts[0] != "images":
-            names = {name.split(".")[0] for name in imported_names(path.read_text())}
-            assert names.isdisjoint({"tifffile", "imageio", "h5py", "PIL", "zarr"}), path
-
-
-def test_the_map_of_the_house_names_every_room():
-    rooms = {p.stem for p in ROOT.glob("[a-z]*.py")} | {p.parent.name for p in ROOT.glob("*/*.py")}
-    assert [name for name in sorted(rooms - {"sfseg"}) if name not in sfseg.__doc__] == []
-
-
-def test_the_command_line_starts_without_the_heavy_packages():
-    code = "import sys, sfseg.cli; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import sfseg", {"numpy", "torch", "typer", "rich"}),
+        (
+            "import sfseg.cli",
+            {"torch", "numba", "scipy", "skimage", "matplotlib", "tifffile", "requests", "imageio"},
+        ),
+    ],
+)
+def test_importing_it_leaves_the_heavy_packages_out(statement, heavy):
+    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
-    heavy = {"torch", "numba", "scipy", "skimage", "matplotlib", "tifffile", "requests", "imageio"}
     assert heavy.isdisjoint(loaded)
-
-
-def test_importing_sfseg_imports_nothing_else():
-    code = "import sys, sfseg; print(*sorted(sys.modules))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert [name for name in loaded if name.split(".")[0] in {"numpy", "torch", "typer"}] == []

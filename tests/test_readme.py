@@ -81,7 +81,7 @@ def test_the_shipped_weights_reach_their_score_on_a_real_section(isbi):
     card = (ROOT / "sfseg" / "weights" / "sfnet-isbi2012.md").read_text()
     said = float(re.search(r"^\| 25 \| ([\d.]+) ", card, re.MULTILINE)[1])
     threshold = float(re.search(r"one pass, threshold ([\d.]+)", card)[1])
-    model = Model.of(PredictConfig())
+    model = Model.load(PredictConfig())
     predictor = Predictor(model.engine, model.halo_px)
     with (
         open_stack(isbi / "train-volume.tif") as images,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sfseg.benchmark.end_to_end import EndToEnd, predict_stack
-from sfseg.benchmark.inference import Race, Report, Row
+from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report
 from sfseg.benchmark.training import TrainingRow, measure_training
 from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName
 from sfseg.datasets.synthetic import make_tissue
@@ -21,7 +21,7 @@ from sfseg.system.devices import pick_device
 from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates
 from sfseg.transforms.normalise import standardise
 
-__all__ = ["BenchResult", "EndToEnd", "Row", "TrainingRow", "bench"]
+__all__ = ["BenchResult", "EndToEnd", "InferenceRow", "TrainingRow", "bench"]
 
 SECTIONS = 8
 """Of the stack that is predicted from file to file: the first read and the last write, which
@@ -53,7 +53,7 @@ class BenchResult:
     config: BenchConfig
     machine: Machine
     rates: Rates
-    rows: tuple[Row, ...] = ()
+    rows: tuple[InferenceRow, ...] = ()
     end_to_end: EndToEnd | None = None
     training: tuple[TrainingRow, ...] = ()
 
@@ -104,7 +104,9 @@ def bench(
         return BenchResult(config, machine, rates, training=training)
     volume, _ = make_tissue((SECTIONS, config.side_px, config.side_px))
     races = [
-        Race(arch, network, standardise(volume[0])[None], device, config.repeats, rates)
+        InferenceBenchmark(
+            arch, network, standardise(volume[0])[None], device, config.repeats, rates
+        )
         for arch, network in networks.items()
     ]
     for race in races:

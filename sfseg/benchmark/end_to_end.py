@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfseg.benchmark.inference import Race, Report, Row
+from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report
 from sfseg.config import SHIPPED_MODEL, EngineName, PredictConfig
 from sfseg.io import write_stack
 from sfseg.models import STRIDE
@@ -28,7 +28,7 @@ class EndToEnd:
     model : str
         Name of the weights.
     engine, precision : str
-        As in `Row`: the fastest whose probabilities are as good as those of float32.
+        As in `InferenceRow`: the fastest whose probabilities are as good as those of float32.
     shape : tuple of int
         (Z, Y, X) of the stack.
     seconds : float
@@ -58,7 +58,7 @@ class EndToEnd:
     overhead_percent: float
 
 
-def predict_stack(race: Race, volume: AnyArray, report: Report) -> EndToEnd:
+def predict_stack(race: InferenceBenchmark, volume: AnyArray, report: Report) -> EndToEnd:
     """Predict the stack from file to file with the fastest engine of a race."""
     row, engine = race.best
     report(f"measuring predict, from file to file: {row.engine} in {row.precision}")
@@ -79,7 +79,7 @@ def predict_stack(race: Race, volume: AnyArray, report: Report) -> EndToEnd:
 
 
 def _shares(
-    timing: Timing[PredictResult], engine: EngineName, plain: Row, precision: Arithmetic
+    timing: Timing[PredictResult], engine: EngineName, plain: InferenceRow, precision: Arithmetic
 ) -> EndToEnd:
     """Say where the time of a prediction went."""
     result = timing.value

@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Row:
+class InferenceRow:
     """One network, run in one way on one section.
 
     Attributes
@@ -63,7 +63,7 @@ class Row:
     disagreement: float
 
 
-class Race:
+class InferenceBenchmark:
     """One architecture, run in all ways on the same section.
 
     Parameters
@@ -94,10 +94,10 @@ class Race:
         self.section = section
         self.device = device
         self.repeats = repeats
-        self.rows: list[Row] = []
+        self.rows: list[InferenceRow] = []
         self._best_tflops = rates.best_tflops
         self._flop = count_flop(network, section.size)
-        self._best: tuple[Row, Engine] | None = None
+        self._best: tuple[InferenceRow, Engine] | None = None
 
     def run(self, engines: Sequence[EngineName], report: Report) -> None:
         """Run plain first, then the engines in each precision that is fast here."""
@@ -113,9 +113,9 @@ class Race:
                 self._best = row, engine
 
     @property
-    def best(self) -> tuple[Row, Engine]:
+    def best(self) -> tuple[InferenceRow, Engine]:
         """The fastest row of an engine that agrees with float32, and the engine."""
-        return cast("tuple[Row, Engine]", self._best)
+        return cast("tuple[InferenceRow, Engine]", self._best)
 
     def _measured(self, engine: Engine) -> Timing[Probability]:
         return measure(
@@ -131,9 +131,9 @@ class Race:
         precision: Arithmetic,
         timing: Timing[Probability],
         plain: Timing[Probability],
-    ) -> Row:
+    ) -> InferenceRow:
         tflops = self._flop / timing.seconds / 1e12
-        return Row(
+        return InferenceRow(
             self.arch,
             engine,
             precision,
@@ -148,7 +148,7 @@ class Race:
         )
 
 
-def _rank(row: Row) -> tuple[bool, float]:
+def _rank(row: InferenceRow) -> tuple[bool, float]:
     """Order rows: those that agree with float32 first, then the fastest; NaN does not agree."""
     return not row.disagreement <= MOST_DISAGREEMENT, row.seconds
 

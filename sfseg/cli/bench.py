@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import format_time, give, say
+from sfseg.cli.console import format_time, print_result, say
 from sfseg.cli.options import DeviceOption
 from sfseg.config import BenchConfig
 from sfseg.recipes import find_recipe
 from sfseg.types import describe_shape
 
 if TYPE_CHECKING:
-    from sfseg.benchmark.bench import BenchResult, EndToEnd, Row, TrainingRow
+    from sfseg.benchmark.bench import BenchResult, EndToEnd, InferenceRow, TrainingRow
     from sfseg.system.machine import Machine, Rates
 
 DEFAULTS = BenchConfig()
@@ -68,7 +68,7 @@ def bench(
         recipe=find_recipe(recipe).changed(patch_px=patch),
     )
     result = verb.bench(config, report=say)
-    give(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))
+    print_result(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))
 
 
 def format_table(result: "BenchResult") -> str:
@@ -132,7 +132,7 @@ def describe_rates(rates: "Rates") -> str:
     return f"matmul {matmul}; copy {rates.copy_gb_s:.1f} GB/s"
 
 
-def format_row(row: "Row") -> str:
+def format_row(row: "InferenceRow") -> str:
     """Lay one row out."""
     return (
         f"{row.arch:11}{row.engine:10}{row.precision:10}{row.seconds:9.4f}{row.megapixels_s:9.2f}"

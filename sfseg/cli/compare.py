@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import Progress, format_time, give, progress, say
+from sfseg.cli.console import ProgressDisplay, format_time, print_result, progress, say
 from sfseg.cli.options import CompileOption, DeviceOption, TrainingPrecisionOption
 from sfseg.cli.signals import Stop, command_to_resume
 from sfseg.cli.train import describe_step
@@ -100,7 +100,7 @@ def compare(
         say_stopped(config)
         raise typer.Exit(stop.exit_code)
     say(f"{config.out}: table.md, table.json, table.png")
-    give((config.out / ("table.json" if as_json else "table.md")).read_text().rstrip("\n"))
+    print_result((config.out / ("table.json" if as_json else "table.md")).read_text().rstrip("\n"))
 
 
 def say_stopped(config: CompareConfig) -> None:
@@ -137,7 +137,7 @@ def describe_comparison(config: CompareConfig) -> str:
 
 
 def reporter(
-    bar: Progress, stop: Stop
+    bar: ProgressDisplay, stop: Stop
 ) -> "Callable[[Stage | StepRecord | EpochRecord | RunScore], None]":
     """Show steps on the bar and print a line for each run."""
     from sfseg.comparison.results import RunScore

@@ -45,21 +45,21 @@ def say(message: str) -> None:
         _write(message)
 
 
-def harmless(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Write out what a terminal would obey: a file's name, or its insides, may hold anything."""
     return _COMMANDS_TO_TERMINALS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _write(message: str) -> None:
     # Not typer.echo: it goes past the stream that Rich puts in place to print above a bar.
-    sys.stderr.write(f"{harmless(message)}\n")
+    sys.stderr.write(f"{escape_controls(message)}\n")
 
 
-def give(product: object) -> None:
+def print_result(product: object) -> None:
     """Print the product, or a part of it, to stdout."""
     if is_first():
         text = str(product)  # for a program as it is: a path must lead to its file
-        sys.stdout.write(f"{harmless(text) if sys.stdout.isatty() else text}\n")
+        sys.stdout.write(f"{escape_controls(text) if sys.stdout.isatty() else text}\n")
         sys.stdout.flush()
 
 
@@ -89,7 +89,7 @@ def exit_on_terminate(_number: int, _frame: FrameType | None) -> None:
     sys.exit(EXIT_TERMINATED)
 
 
-class Progress(Protocol):
+class ProgressDisplay(Protocol):
     """What a command needs of a progress display."""
 
     def update(
@@ -109,7 +109,7 @@ class _Bar:
     ) -> None:
         left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
         self._bar.update(
-            self._task, completed=done, total=total, description=harmless(note), left=left
+            self._task, completed=done, total=total, description=escape_controls(note), left=left
         )
 
 
@@ -122,7 +122,7 @@ def format_time(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[Progress]:
+def progress(what: str) -> Iterator[ProgressDisplay]:
     """Show a progress bar while the block runs."""
     from rich import progress as rich
     from rich.console import Console

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.console import EXIT_USAGE, give, progress, say
+from sfseg.cli.console import EXIT_USAGE, print_result, progress, say
 from sfseg.errors import OptionError
 
 
@@ -39,14 +39,14 @@ def fetch(
             hint="fetch first, then --verify",
         )
     if show_list:
-        give(format_list(to))
+        print_result(format_list(to))
     elif dataset is None:
         say("error: expected the name of a dataset, found none\nhint: sfseg fetch --list")
         raise typer.Exit(EXIT_USAGE)
     elif verify:
         for record in verb.verify(dataset, to=to):
             say(f"{record.name}: {record.size_bytes:,} bytes, as expected")
-        give(verb.dataset_folder(dataset, to=to))
+        print_result(verb.dataset_folder(dataset, to=to))
     else:
         with progress("fetching") as bar:
             folder = verb.fetch(
@@ -58,7 +58,7 @@ def fetch(
                     done, total, f"{name} {done / 1e6:.1f} MB"
                 ),
             )
-        give(folder)
+        print_result(folder)
 
 
 def format_list(to: Path | None) -> str:

@@ -9,9 +9,9 @@ import typer
 from sfseg.cli.console import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
-    Progress,
+    ProgressDisplay,
     format_time,
-    give,
+    print_result,
     progress,
     say,
     say_error,
@@ -147,7 +147,7 @@ def predict(
         overwrite=overwrite,
     )
     jobs = plan_jobs(inputs, out, overwrite=overwrite, resume=resume)
-    ready = verb.Model.of(config, memory=cache_folder() / "engines.json")
+    ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
     say(describe_model(config, ready))
     results: list[PredictResult | Failure] = []
     with progress("predicting") as bar:
@@ -155,9 +155,9 @@ def predict(
             results.append(result)
             say_result(result, ready.header)
             if isinstance(result, verb.PredictResult) and not as_json:
-                give(result.job.output)
+                print_result(result.job.output)
     if as_json:
-        give(json.dumps([as_dict(result) for result in results], indent=2))
+        print_result(json.dumps([as_dict(result) for result in results], indent=2))
     failures = [result for result in results if isinstance(result, verb.Failure)]
     done = len(results) - len(failures)
     if failures:
@@ -190,7 +190,7 @@ def describe_model(config: PredictConfig, model: "Model") -> str:
     return f"{config.model} ({model.header.arch}) on {where}{notice}"
 
 
-def reporter(bar: Progress) -> "Callable[[PieceRecord], None]":
+def reporter(bar: ProgressDisplay) -> "Callable[[PieceRecord], None]":
     """Say what is going to be done, show it on the bar, and once how long it may take."""
     first = 0
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import give, say
+from sfseg.cli.console import print_result, say
 from sfseg.cli.options import AxesOption
 from sfseg.types import describe_shape
 
@@ -50,7 +50,7 @@ def score(
             f"warning: {truth} has {report.truth_values} different values, and all but 0 count as "
             "inside a cell: are these labels?"
         )
-    give(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
+    print_result(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
 
 
 def format_table(report: "ScoreReport") -> str:

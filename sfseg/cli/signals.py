@@ -85,14 +85,14 @@ class Stop:
         try:
             number = _next_signal(inbox)
         except TimeoutError:
-            threading.Thread(target=self._rescue, daemon=True).start()
+            threading.Thread(target=self._save_and_exit, daemon=True).start()
             inbox.settimeout(None)
             number = _next_signal(inbox)
         if number:
             say("stopped at once")
             leave(self.exit_code)
 
-    def _rescue(self) -> None:
+    def _save_and_exit(self) -> None:
         """Save the state as of the last finished step and end the process."""
         if self._save is None:
             return

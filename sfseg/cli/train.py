@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import Progress, format_time, give, progress, say
+from sfseg.cli.console import ProgressDisplay, format_time, print_result, progress, say
 from sfseg.cli.options import AxesOption, CompileOption, DeviceOption, TrainingPrecisionOption
 from sfseg.cli.signals import Stop, describe_stop
 from sfseg.config import DEFAULT_DATASET, TrainConfig
@@ -156,7 +156,7 @@ def train(
     if not result.finished:
         say(describe_stop(result.step))
         raise typer.Exit(stop.exit_code)
-    give(result.weights)
+    print_result(result.weights)
 
 
 def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:
@@ -174,7 +174,7 @@ def describe_run(config: TrainConfig) -> str:
     return f"{config.arch}{origin}, recipe {config.recipe.name}, on {where}, into {config.out}"
 
 
-def reporter(bar: Progress) -> "Callable[[StepRecord | EpochRecord], None]":
+def reporter(bar: ProgressDisplay) -> "Callable[[StepRecord | EpochRecord], None]":
     """Show steps on the bar and print a line for each epoch."""
     from sfseg.training.progress import EpochRecord
 

@@ -15,7 +15,7 @@ from sfseg import __version__, models
 from sfseg.comparison import markdown, plot, table
 from sfseg.comparison.costs import cost_of
 from sfseg.comparison.identity import refuse_taken, write_identity
-from sfseg.comparison.protocol import Exam, Split, describe_protocol, make_splits, write_exam
+from sfseg.comparison.protocol import Split, TestSet, describe_protocol, make_splits, write_test_set
 from sfseg.comparison.results import RunScore, read_score, write_score
 from sfseg.comparison.runs import Run, Stage, training_of
 from sfseg.comparison.table import Table
@@ -111,7 +111,7 @@ def compare(
         refuse_taken(config)  # another may have begun since it was looked at first
         write_identity(config)
         comparison = Comparison(config, dataset, folder, splits)
-        finished = comparison.go_on(report, tell, stop or threading.Event(), on_start)
+        finished = comparison.run(report, tell, stop or threading.Event(), on_start)
         return CompareResult(config.out, comparison.table, finished)
 
 
@@ -175,8 +175,10 @@ class Comparison:
     ) -> None:
         self.config = config
         self.protocol = describe_protocol(dataset, splits)
-        self.exams = {split: write_exam(split, dataset, folder, config.out) for split in splits}
-        shape = self.exams[splits[0]].shape
+        self.test_sets = {
+            split: write_test_set(split, dataset, folder, config.out) for split in splits
+        }
+        shape = self.test_sets[splits[0]].shape
         self.costs = {arch: cost_of(arch, config.recipe, shape) for arch in config.archs}
         order = product(range(config.seeds), splits, config.archs)
         self.runs = [Run(arch, seed, split) for seed, split, arch in order]
@@ -191,7 +193,7 @@ class Comparison:
             return None
         return table.make_table(self.config, self.protocol, self.costs, finished)
 
-    def go_on(self, report: Report, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
+    def run(self, report: Report, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
         """Do the runs that are left; tell whether all are done.
 
         Raises
@@ -235,7 +237,7 @@ class Comparison:
 
     def score_run(self, run: Run, trained: TrainResult) -> RunScore:
         """Predict and score what the network has not seen, and keep the score."""
-        config, out, exam = self.config, self.config.out / run.name, self.exams[run.split]
+        config, out, test_set = self.config, self.config.out / run.name, self.test_sets[run.split]
         options = PredictConfig(
             model=str(trained.weights),
             device=config.device,
@@ -243,22 +245,22 @@ class Comparison:
             close_gaps=config.close_gaps,
             overwrite=True,
         )
-        model = Model.of(options)
-        predicted = predict_file(Job(str(exam.volume), out / MAP_NAME), model, options)
+        model = Model.load(options)
+        predicted = predict_file(Job(str(test_set.volume), out / MAP_NAME), model, options)
         device = devices.pick_device(config.device)
         score = RunScore(
             arch=run.arch,
             seed=run.seed,
             fold=run.split.fold,
             trained_on=model.header.data,
-            tested_on=exam.sections,
+            tested_on=test_set.sections,
             version=__version__,
             epochs=config.epochs,
             training_s=trained.history[-1].seconds,
-            prediction_s=predicted.seconds / len(exam.sections),
+            prediction_s=predicted.seconds / len(test_set.sections),
             trained_with=devices.describe(device, devices.pick_dtype(config.precision, device)),
             predicted_with=devices.describe(device, model.engine.dtype, model.engine.name),
-            scores=_scores(out / MAP_NAME, exam),
+            scores=_scores(out / MAP_NAME, test_set),
         )
         write_score(out, score)
         files.remove(out / STATE)  # of FusionNet it is over a gigabyte
@@ -273,9 +275,9 @@ class Comparison:
             plot.write_picture(out / "table.png", made)
 
 
-def _scores(prediction: Path, exam: Exam) -> dict[str, Any]:
+def _scores(prediction: Path, test_set: TestSet) -> dict[str, Any]:
     """Score as `sfseg score` does; sections get the numbers that they have in the dataset."""
-    scores = score_files(prediction, exam.labels).as_dict()
-    numbered = zip(scores["per_section"], exam.sections, strict=True)
+    scores = score_files(prediction, test_set.labels).as_dict()
+    numbered = zip(scores["per_section"], test_set.sections, strict=True)
     scores["per_section"] = [{**row, "section": section} for row, section in numbered]
     return scores

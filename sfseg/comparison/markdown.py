@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sfseg.comparison.table import SCORES, Figure, Row, Table
+from sfseg.comparison.table import SCORES, Figure, Table, TableRow
 from sfseg.comparison.thesis import Published
 
 HEADINGS = ("", *SCORES.values(), "parameters", "GFLOP", "s a section", "training, min", "runs")
@@ -30,8 +30,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def _measured(row: Row) -> list[str]:
-    minutes = Figure.of([seconds / 60 for seconds in row.figures["training_s"].values])
+def _measured(row: TableRow) -> list[str]:
+    minutes = Figure.from_values([seconds / 60 for seconds in row.figures["training_s"].values])
     return [
         row.arch,
         *(_mean_and_sd(row.figures[name], ".4f") for name in SCORES),

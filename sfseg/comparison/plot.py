@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sfseg.comparison.table import Row, Table
+from sfseg.comparison.table import Table, TableRow
 from sfseg.system.files import atomic_path
 
 PANELS = (("v_rand", "$V^{Rand}$"), ("dice", "Dice at threshold 0.5"))
@@ -63,7 +63,7 @@ def write_picture(path: Path, table: Table) -> None:
         figure.savefig(part, format="png")
 
 
-def _draw_row(axes: Axes, place: int, row: Row, name: str) -> None:
+def _draw_row(axes: Axes, place: int, row: TableRow, name: str) -> None:
     figure = row.figures[name]
     count = len(figure.values)
     heights = place + DOTS_HEIGHT * (np.linspace(-0.5, 0.5, count) if count > 1 else np.zeros(1))
@@ -86,5 +86,5 @@ def _draw_row(axes: Axes, place: int, row: Row, name: str) -> None:
         )
 
 
-def _label(row: Row) -> str:
+def _label(row: TableRow) -> str:
     return f"{row.arch}\n{row.cost.parameters / 1e6:.3g} M parameters"

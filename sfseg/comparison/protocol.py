@@ -38,7 +38,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Exam:
+class TestSet:
     """Sections to be tested on, as files.
 
     Attributes
@@ -108,7 +108,7 @@ def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Spli
     )
 
 
-def write_exam(split: Split, dataset: Dataset, folder: Path, out: Path) -> Exam:
+def write_test_set(split: Split, dataset: Dataset, folder: Path, out: Path) -> TestSet:
     """Copy the sections to be tested on to files of their own, so that nothing else is predicted.
 
     Parameters
@@ -124,7 +124,7 @@ def write_exam(split: Split, dataset: Dataset, folder: Path, out: Path) -> Exam:
 
     Returns
     -------
-    Exam
+    TestSet
         Where they are.
 
     Raises
@@ -155,15 +155,15 @@ def write_exam(split: Split, dataset: Dataset, folder: Path, out: Path) -> Exam:
             hint="compare on another dataset",
         )
     named = out / f"test{split.suffix}"
-    exam = Exam(
+    test_set = TestSet(
         named / "volume.tif",
         named / "labels.tif",
         tuple(numbers),
         (len(volumes), *volumes[0].shape),
     )
-    _write(exam.volume, volumes, exam.shape, voxel_size)
-    _write(exam.labels, labels, exam.shape, voxel_size)
-    return exam
+    _write(test_set.volume, volumes, test_set.shape, voxel_size)
+    _write(test_set.labels, labels, test_set.shape, voxel_size)
+    return test_set
 
 
 def _write(

@@ -43,14 +43,14 @@ class Figure:
     values: tuple[float, ...]
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> "Figure":
+    def from_values(cls, values: Sequence[float]) -> "Figure":
         """Summarise the values of one run or more."""
         sd = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), sd, tuple(values))
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One architecture.
 
     Attributes
@@ -98,7 +98,7 @@ class Table:
     budget: str
     protocol: str
     notes: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     runs: tuple[RunScore, ...]
     planned: int
     config: CompareConfig
@@ -151,14 +151,19 @@ def make_table(
     )
 
 
-def _make_row(arch: str, runs: Sequence[RunScore], cost: Cost, published: Published | None) -> Row:
+def _make_row(
+    arch: str, runs: Sequence[RunScore], cost: Cost, published: Published | None
+) -> TableRow:
     figures = {
-        name: Figure.of([run.scores[name] for run in runs]) for name in (*SCORES, "dice_best")
+        name: Figure.from_values([run.scores[name] for run in runs])
+        for name in (*SCORES, "dice_best")
     }
-    figures["jaccard_best"] = Figure.of([_jaccard(run.scores["dice_best"]) for run in runs])
-    figures["prediction_s"] = Figure.of([run.prediction_s for run in runs])
-    figures["training_s"] = Figure.of([run.training_s for run in runs])
-    return Row(arch, len(runs), figures, cost, published)
+    figures["jaccard_best"] = Figure.from_values(
+        [_jaccard(run.scores["dice_best"]) for run in runs]
+    )
+    figures["prediction_s"] = Figure.from_values([run.prediction_s for run in runs])
+    figures["training_s"] = Figure.from_values([run.training_s for run in runs])
+    return TableRow(arch, len(runs), figures, cost, published)
 
 
 def _jaccard(dice: float) -> float:
@@ -177,7 +182,7 @@ def describe_budget(config: CompareConfig) -> str:
     )
 
 
-def _notes(config: CompareConfig, rows: Sequence[Row], runs: Sequence[RunScore]) -> list[str]:
+def _notes(config: CompareConfig, rows: Sequence[TableRow], runs: Sequence[RunScore]) -> list[str]:
     over = f"{config.seeds} seeds" if config.seeds > 1 else "1 seed"
     if config.folds:
         over += f" x {config.folds} folds"

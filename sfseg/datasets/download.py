@@ -18,7 +18,7 @@ from sfseg import __version__
 from sfseg.datasets.stall import Watch
 from sfseg.errors import FetchError
 
-Progress = Callable[[str, int, int | None], None]
+DownloadProgress = Callable[[str, int, int | None], None]
 """Is told what is being delivered, the bytes so far, and their total where the host says it."""
 
 _HEADERS = {
@@ -61,7 +61,7 @@ class _PassingError(FetchError):
 
 
 def download(
-    url: str, path: Path, *, limit_bytes: int, progress: Progress, patience: Patience
+    url: str, path: Path, *, limit_bytes: int, progress: DownloadProgress, patience: Patience
 ) -> None:
     """Download a file.
 
@@ -120,7 +120,9 @@ def _refuse_open_wire(url: str, *, local: bool) -> None:
         )
 
 
-def _attempt(url: str, path: Path, limit: int, progress: Progress, patience: Patience) -> None:
+def _attempt(
+    url: str, path: Path, limit: int, progress: DownloadProgress, patience: Patience
+) -> None:
     """Try once, and say in our words what went wrong."""
     watch = Watch(patience.stall_s, patience.slowest_bytes_s)
     try:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sfseg.datasets import manifest, registry, sources
 from sfseg.datasets.dataset import Dataset
-from sfseg.datasets.download import PATIENT, Patience, Progress
+from sfseg.datasets.download import PATIENT, DownloadProgress, Patience
 from sfseg.datasets.manifest import FileRecord
-from sfseg.datasets.staging import fill, is_settled
+from sfseg.datasets.staging import fill, is_in_place
 from sfseg.datasets.verify import check_file
 from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError
 from sfseg.system.files import cache_folder
@@ -65,7 +65,7 @@ def fetch(
     to: Path | None = None,
     source: str | Path | None = None,
     report: Callable[[str], None] = _ignore,
-    progress: Progress = _ignore,
+    progress: DownloadProgress = _ignore,
     patience: Patience = PATIENT,
 ) -> Path:
     """Fetch a dataset, if it is not here yet.
@@ -107,10 +107,10 @@ def fetch(
     report(f"{wanted.name}: {wanted.title}")
     report(f"cite: {wanted.citation}" + "".join(f", doi:{doi}" for doi in wanted.dois))
     report(f"licence: {wanted.licence}")
-    if is_settled(wanted, folder):
+    if is_in_place(wanted, folder):
         return folder
     if wanted.extra and importlib.util.find_spec(EXTRAS[wanted.extra]) is None:
-        raise MissingExtraError.of(wanted.extra, f"dataset {wanted.name}")
+        raise MissingExtraError.from_extra(wanted.extra, f"dataset {wanted.name}")
     offers = wanted.sources if source is None else (sources.from_user(source, wanted),)
     fill(wanted, folder, offers, report, progress, patience)
     return folder

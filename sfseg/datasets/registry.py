@@ -25,7 +25,7 @@ def find(name: str) -> Dataset:
         If there is none; it suggests the nearest.
     """
     if name not in DATASETS:
-        raise UnknownNameError.of("dataset", name, DATASETS)
+        raise UnknownNameError.from_known("dataset", name, DATASETS)
     return DATASETS[name]
 
 

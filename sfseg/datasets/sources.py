@@ -8,7 +8,7 @@ from urllib.parse import quote
 from sfseg import io
 from sfseg.datasets.archive import extract
 from sfseg.datasets.dataset import DataFile, Dataset, Source
-from sfseg.datasets.download import Patience, Progress, download, shown
+from sfseg.datasets.download import DownloadProgress, Patience, download, shown
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.datasets.verify import git_blob
 from sfseg.errors import ChecksumError, FetchError
@@ -75,7 +75,7 @@ class Opener:
     """
 
     def __init__(
-        self, dataset: Dataset, scratch: Path, progress: Progress, patience: Patience
+        self, dataset: Dataset, scratch: Path, progress: DownloadProgress, patience: Patience
     ) -> None:
         # An archive of a whole repository has other things in it as well.
         self._archive_limit = 4 * sum(file.limit_bytes for file in dataset.files)

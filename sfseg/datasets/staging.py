@@ -6,17 +6,17 @@ from pathlib import Path
 
 from sfseg.datasets import manifest, sources
 from sfseg.datasets.dataset import DataFile, Dataset, Source
-from sfseg.datasets.download import Patience, Progress
+from sfseg.datasets.download import DownloadProgress, Patience
 from sfseg.datasets.verify import check_file, check_parts
 from sfseg.errors import ChecksumError, FetchError, SfsegError, StackError
 from sfseg.system import files
-from sfseg.system.files import beside
+from sfseg.system.files import sibling
 from sfseg.system.locks import exclusive
 
 
-def is_settled(dataset: Dataset, folder: Path) -> bool:
+def is_in_place(dataset: Dataset, folder: Path) -> bool:
     """Whether a dataset is whole, and no run that was killed has left anything beside it."""
-    left_over = (beside(folder, "part"), beside(folder, "lock"))
+    left_over = (sibling(folder, "part"), sibling(folder, "lock"))
     return manifest.is_whole(folder, dataset) and not any(path.exists() for path in left_over)
 
 
@@ -25,7 +25,7 @@ def fill(
     folder: Path,
     offers: Sequence[Source | Path],
     report: Callable[[str], None],
-    progress: Progress,
+    progress: DownloadProgress,
     patience: Patience,
 ) -> None:
     """Deliver a dataset to its folder, unless another process has just done so.
@@ -54,14 +54,14 @@ def fill(
         If the disk is full or fails, or the place may not be written to.
     """
     with (
-        files.told(folder),
-        files.parent_made(folder),
+        files.explain_errors(folder),
+        files.ensure_parent(folder),
         exclusive(
-            beside(folder, "lock"),
+            sibling(folder, "lock"),
             waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),
         ),
     ):
-        staging = beside(folder, "part")
+        staging = sibling(folder, "part")
         if manifest.is_whole(folder, dataset):
             shutil.rmtree(staging, ignore_errors=True)  # of a run that was killed
             return

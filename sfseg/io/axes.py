@@ -89,7 +89,7 @@ class Layout:
         return np.asarray(np.rint(grey) if part.dtype.kind in "iu" else grey, part.dtype)
 
 
-def settle(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:
+def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:
     """Settle which dimension of an array is which.
 
     Parameters

@@ -52,7 +52,7 @@ SMALL_BYTES = 2**26
 
 
 @contextlib.contextmanager
-def wrapped(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turn what a library raises on bad bytes into a StackError.
 
     Parameters
@@ -76,7 +76,7 @@ def wrapped(what: str) -> Iterator[None]:
     except MemoryError as error:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), what) from error
     except _FOREIGN as error:
-        if is_passing(error):
+        if is_transient(error):
             error.filename = error.filename or what  # a read that fails names no file
             raise
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
@@ -86,7 +86,7 @@ def wrapped(what: str) -> Iterator[None]:
         ) from error
 
 
-def is_passing(error: BaseException) -> TypeGuard[OSError]:
+def is_transient(error: BaseException) -> TypeGuard[OSError]:
     """Tell whether it is the system that cannot read just now, and the file may be good."""
     return isinstance(error, OSError) and error.errno in _PASSING
 

@@ -12,7 +12,7 @@ import numpy as np
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
 from sfseg.io.chunks import deflate_bytes
-from sfseg.io.guards import refuse_bomb, refuse_untrusted, wrapped
+from sfseg.io.guards import refuse_bomb, refuse_untrusted, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
 _MAX_SAMPLES = 4
@@ -58,12 +58,12 @@ class Hdf5Source:
         try:
             import h5py
         except ImportError as error:
-            raise MissingExtraError.of("hdf5", name) from error
+            raise MissingExtraError.from_extra("hdf5", name) from error
         self._name = name
-        with wrapped(name):
+        with translate_errors(name):
             self._file = h5py.File(path, "r")
         try:
-            with wrapped(name):
+            with translate_errors(name):
                 self._open(dataset)
         except BaseException:
             self.close()
@@ -145,7 +145,7 @@ class Hdf5Source:
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
         """Read a part of the dataset; see `sfseg.io.sources.Source`."""
-        with wrapped(self._name):
+        with translate_errors(self._name):
             if self._dataset.chunks is not None:
                 for corner in _corners(part, self._dataset.chunks):
                     self._count(corner)

@@ -71,7 +71,7 @@ def read_labels(
         If there is no such kind.
     """
     if kind not in get_args(LabelKind):
-        raise UnknownNameError.of("kind of labels", kind, get_args(LabelKind))
+        raise UnknownNameError.from_known("kind of labels", kind, get_args(LabelKind))
     with open_stack(source, axes=axes) as stack:
         labels = np.empty(stack.shape, np.uint8)
         values: set[int | float] = set()

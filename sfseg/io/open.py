@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sfseg.errors import ShapeMismatchError, StackError
-from sfseg.io.axes import settle
+from sfseg.io.axes import resolve_axes
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.hdf5 import Hdf5Source
 from sfseg.io.sources import Source, open_file
@@ -80,7 +80,7 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
 def _open_one(source: Source, name: str, axes: str | None) -> Stack:
     """Make a stack of one file."""
     try:
-        layout = settle(name, source.shape, source.letters, axes)
+        layout = resolve_axes(name, source.shape, source.letters, axes)
         dtype = _readable(source.dtype, name)
     except ValueError:
         source.close()

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from sfseg.errors import StackError
 from sfseg.io import jpeg
-from sfseg.io.guards import refuse_bomb, wrapped
+from sfseg.io.guards import refuse_bomb, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -50,7 +50,7 @@ class PictureSource:
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._name = path, name
         self._pixels: AnyArray | None = None
-        with wrapped(name), path.open("rb") as file, _picture(file) as picture:
+        with translate_errors(name), path.open("rb") as file, _picture(file) as picture:
             self._check(picture)
             samples, kind = _MODES[_mode(picture)]
             self.shape: tuple[int, ...] = (picture.height, picture.width, samples)
@@ -82,7 +82,7 @@ class PictureSource:
     def read(self, part: tuple[slice, ...]) -> AnyArray:
         """Read the whole picture, once, and give a part; see `Source`."""
         if self._pixels is None:
-            with wrapped(self._name):
+            with translate_errors(self._name):
                 data = self._path.read_bytes()
                 if data.startswith(PNG):
                     _require_sums(data, self._name)

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 
 from sfseg.errors import MissingExtraError, OptionError, StackError
 from sfseg.io.canvas import Canvas
-from sfseg.io.guards import wrapped
+from sfseg.io.guards import translate_errors
 from sfseg.io.tiff import writer as tiff_writer
 from sfseg.io.tiff.writer import TiffCanvas, fits_imagej
 from sfseg.system import files
@@ -170,7 +170,7 @@ def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canv
         )
     kind = TiffCanvas if zarr_writer is None else zarr_writer.ZarrCanvas
     try:
-        with wrapped(str(part)):
+        with translate_errors(str(part)):
             canvas: Canvas = kind(part, name, shape, dtype)
     except StackError as error:
         raise StackError(error.message, hint=_ANEW) from error
@@ -202,5 +202,5 @@ def _zarr_writer(name: str) -> ModuleType | None:
     try:
         from sfseg.io.zarr import writer as zarr_writer
     except ImportError as error:
-        raise MissingExtraError.of("zarr", name) from error
+        raise MissingExtraError.from_extra("zarr", name) from error
     return zarr_writer

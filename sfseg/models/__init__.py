@@ -32,7 +32,7 @@ def require(arch: str) -> None:
         If there is no such architecture.
     """
     if arch not in ARCHITECTURES:
-        raise UnknownNameError.of("architecture", arch, ARCHITECTURES)
+        raise UnknownNameError.from_known("architecture", arch, ARCHITECTURES)
 
 
 def build(arch: str, *, seed: int = 0) -> nn.Module:

@@ -23,7 +23,7 @@ __all__ = [
     "write_tensors",
 ]
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 SUFFIX = ".safetensors"
 
 
@@ -129,4 +129,4 @@ def find_weights(name: str) -> Path:
             + (f"a folder without {WEIGHTS_NAME}" if path.is_dir() else "a pipe or a device"),
             hint=f"name a file, or the folder that sfseg train wrote {WEIGHTS_NAME} to",
         )
-    raise UnknownNameError.of("model or a weights file", name, shipped)
+    raise UnknownNameError.from_known("model or a weights file", name, shipped)

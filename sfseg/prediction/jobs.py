@@ -9,7 +9,7 @@ from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.prediction.provenance import read_record
 from sfseg.prediction.resumable import places, record_path
-from sfseg.system.files import refuse_existing, told
+from sfseg.system.files import explain_errors, refuse_existing
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
 OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
@@ -116,7 +116,7 @@ def _entries(path: Path) -> tuple[Path, Path]:
 
 def _refuse_folder(out: Path) -> None:
     """Refuse an output that is no TIFF and cannot be meant for a folder."""
-    with told(out):
+    with explain_errors(out):
         is_file = out.is_file()
     if is_file:
         raise OutputExistsError(

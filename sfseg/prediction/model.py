@@ -50,7 +50,7 @@ class Model:
     weights_sha256: str
 
     @classmethod
-    def of(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
+    def load(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
         """Load the weights and make them ready.
 
         Parameters

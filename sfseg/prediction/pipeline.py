@@ -45,14 +45,14 @@ class _Worker:
         except BaseException as error:  # noqa: BLE001 - the block raises it
             self._error = error
         finally:
-            self._last_words()
+            self._wake()
             for _ in range(2):  # more often nobody waits for the end
                 self._ended.put(None)
 
     def _work(self) -> None:
         raise NotImplementedError
 
-    def _last_words(self) -> None:
+    def _wake(self) -> None:
         """Wake the block if it waits for this thread."""
         raise NotImplementedError
 
@@ -107,7 +107,7 @@ class ReadAhead(_Worker, Iterator[T]):
         except BaseException as error:  # noqa: BLE001 - the block raises it
             self._closing = error
 
-    def _last_words(self) -> None:
+    def _wake(self) -> None:
         self._made.put(None)
 
     def __next__(self) -> T:
@@ -210,7 +210,7 @@ class WriteBehind(_Worker, Generic[T]):
                 self._consume(waiting[0])
             del waiting
 
-    def _last_words(self) -> None:
+    def _wake(self) -> None:
         self._places.put(None)
 
     def __enter__(self) -> "WriteBehind[T]":

@@ -142,7 +142,7 @@ class Plan:
     peak_bytes: int
 
     @classmethod
-    def of(
+    def from_tiles(
         cls,
         tiles: Sequence[Tile],
         engine: Engine,

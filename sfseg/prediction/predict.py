@@ -13,8 +13,8 @@ from sfseg.errors import DeviceError, OptionError, ResumeError, SfsegError
 from sfseg.prediction import plan, provenance
 from sfseg.prediction.jobs import STACK_SUFFIXES, Job, plan_jobs, refuse_foreign_record
 from sfseg.prediction.model import Model, Tell
-from sfseg.prediction.resumable import Underway, clear_lock, is_underway, underway
-from sfseg.prediction.run import PieceRecord, Prediction, PredictResult, Report
+from sfseg.prediction.resumable import ResumableOutput, clear_lock, is_unfinished, open_resumable
+from sfseg.prediction.run import PieceRecord, PredictionRun, PredictResult, Report
 from sfseg.system.devices import is_out_of_memory
 
 __all__ = [
@@ -64,7 +64,7 @@ def predict(
     Raises
     ------
     SfsegError
-        As `sfseg.prediction.jobs.plan_jobs`, `Model.of` and `predict_file` do.
+        As `sfseg.prediction.jobs.plan_jobs`, `Model.load` and `predict_file` do.
     OSError
         If a file cannot be read or written.
     """
@@ -74,7 +74,7 @@ def predict(
             hint="sfseg.prediction.predict.predict_files predicts many stacks into a folder",
         )
     (job,) = plan_jobs([str(source)], Path(out), overwrite=config.overwrite, resume=config.resume)
-    return predict_file(job, Model.of(config), config, report=report)
+    return predict_file(job, Model.load(config), config, report=report)
 
 
 def predict_files(
@@ -163,12 +163,12 @@ def predict_file(
         if config.resume and (found := _finished_before(job.output, identity, config)):
             clear_lock(job.output)
             return _result_of_record(job, stack, found)
-        work: Underway | None = None
+        work: ResumableOutput | None = None
         try:
-            with underway(
+            with open_resumable(
                 job.output, identity, resume=config.resume, overwrite=config.overwrite
             ) as work:
-                prediction = Prediction(job, stack, model, config, work, report, tell)
+                prediction = PredictionRun(job, stack, model, config, work, report, tell)
                 result = prediction.run(started)
                 work.record = prediction.record(result)
         except BaseException:
@@ -201,7 +201,7 @@ def _finished_before(
     output: Path, identity: Mapping[str, Any], config: PredictConfig
 ) -> dict[str, Any] | None:
     """Return the record of an output that is there and is what is wanted, else None."""
-    if not output.exists() or is_underway(output):
+    if not output.exists() or is_unfinished(output):
         return None
     found = provenance.read_record(output)
     if found is None:

@@ -69,7 +69,7 @@ class Predictor:
         self.tell = tell
 
     @classmethod
-    def of(
+    def from_network(
         cls,
         network: nn.Module,
         device: torch.device,

@@ -31,8 +31,8 @@ _PART, _MANIFEST, _LOCK, _RECORD = "part", "part.manifest", "part.lock", "json"
 _START_ANEW = "run without --resume to start anew"
 
 
-class Underway:
-    """What `underway` hands out: what is done already, and a place to record what gets done.
+class ResumableOutput:
+    """What `open_resumable` hands out: what is done already, and a place to record what gets done.
 
     Attributes
     ----------
@@ -53,13 +53,13 @@ class Underway:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self.part = files.beside(path, _PART)
+        self.part = files.sibling(path, _PART)
         self.fresh, self.complete, self.kept = True, False, False
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.finished: dict[int, dict[str, Any]] = {}
         self.record = ""
         self._path = path
-        self._manifest = files.beside(path, _MANIFEST)
+        self._manifest = files.sibling(path, _MANIFEST)
         self._end = 0  # of the sound lines of the manifest, in bytes
         self._whole: int | None = None
         self._marked: list[str] = []
@@ -107,7 +107,7 @@ class Underway:
 
     def _begin(self, *, resume: bool, overwrite: bool) -> None:
         """Find out what is there, and refuse what cannot be; nothing is lost by that."""
-        files.settle(self._path)
+        files.recover(self._path)
         if resume and self._manifest.exists():
             self._resume()
         if not self.complete:
@@ -204,14 +204,14 @@ class Underway:
         self.kept = False
 
 
-def is_underway(path: Path) -> bool:
+def is_unfinished(path: Path) -> bool:
     """Tell whether a run that makes a path was interrupted, or is at work."""
-    return files.beside(path, _MANIFEST).exists()
+    return files.sibling(path, _MANIFEST).exists()
 
 
 def clear_lock(path: Path) -> None:
     """Remove the lock of a run that was killed when all else was done."""
-    lock = files.beside(path, _LOCK)
+    lock = files.sibling(path, _LOCK)
     if lock.exists():
         with (
             contextlib.suppress(OSError),  # a run that is at work keeps it
@@ -222,20 +222,20 @@ def clear_lock(path: Path) -> None:
 
 def record_path(path: Path) -> Path:
     """Name the record that lies beside an output."""
-    return files.beside(path, _RECORD)
+    return files.sibling(path, _RECORD)
 
 
 def places(path: Path) -> list[Path]:
     """Name an output, and all that a run which makes it writes, replaces or removes beside it."""
-    made = [path, files.beside(path, _MANIFEST), record_path(path)]
-    passing = [files.beside(each, suffix) for each in made for suffix in ("part", "part.old")]
-    return [*made, *passing, files.beside(path, _LOCK)]
+    made = [path, files.sibling(path, _MANIFEST), record_path(path)]
+    passing = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
+    return [*made, *passing, files.sibling(path, _LOCK)]
 
 
 @contextlib.contextmanager
-def underway(
+def open_resumable(
     path: Path, identity: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
-) -> Iterator[Underway]:
+) -> Iterator[ResumableOutput]:
     """Make a file or folder that is whole or not there, and can be stopped and gone on with.
 
     Parameters
@@ -254,7 +254,7 @@ def underway(
 
     Yields
     ------
-    Underway
+    ResumableOutput
         What is done and what is not. When the block ends well, its part gets the final name. When
         the block raises a `SfsegError`, the input is to blame and nothing is kept of this run; what
         an earlier one has left stays. When it raises anything else, such as KeyboardInterrupt,
@@ -270,10 +270,10 @@ def underway(
     OutputError
         If the disk is full or fails, or the place may not be written to.
     """
-    work = Underway(path, identity)
-    lock = files.beside(path, _LOCK)
+    work = ResumableOutput(path, identity)
+    lock = files.sibling(path, _LOCK)
     waiting = functools.partial(_refuse_second, path)
-    with files.told(path), files.parent_made(path), exclusive(lock, waiting=waiting):
+    with files.explain_errors(path), files.ensure_parent(path), exclusive(lock, waiting=waiting):
         work._begin(resume=resume, overwrite=overwrite)
         try:
             if work.fresh:

@@ -15,7 +15,7 @@ from sfseg.prediction.model import Model, Tell
 from sfseg.prediction.pipeline import WriteBehind, read_ahead
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.resumable import Underway
+from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.tile_reader import Piece, read_pieces
 from sfseg.prediction.tile_writer import SectionWriter, Writer, output_dtype
 from sfseg.prediction.tiles import Tile
@@ -89,7 +89,7 @@ class PredictResult:
 Report = Callable[[PieceRecord], None]
 
 
-class Prediction:
+class PredictionRun:
     """One prediction under way.
 
     Parameters
@@ -102,7 +102,7 @@ class Prediction:
         The network, made ready.
     config : PredictConfig
         What to write.
-    work : Underway
+    work : ResumableOutput
         What is done already, and where to note what gets done.
     report : callable
         Is handed a `PieceRecord` before the first and after each piece, from another thread.
@@ -116,7 +116,7 @@ class Prediction:
         stack: io.Stack,
         model: Model,
         config: PredictConfig,
-        work: Underway,
+        work: ResumableOutput,
         report: Report,
         tell: Tell,
     ) -> None:
@@ -130,7 +130,7 @@ class Prediction:
         now_px = plans.limit_px(self.engine, stack, config, model.halo_px)
         self.predictor.limit_px = min(work.identity["resolved"]["limit_px"], now_px)
         self.predictor.batch = plans.batch_size(self.engine, self.tiles, config)
-        self.plan = Plan.of(self.tiles, self.engine, stack, config, self.predictor.input_px)
+        self.plan = Plan.from_tiles(self.tiles, self.engine, stack, config, self.predictor.input_px)
         self.total = len(stack) * len(self.tiles)
         if config.needs_sections:
             self._forget_parts_of_sections()
@@ -178,7 +178,7 @@ class Prediction:
 
             def write(done: tuple[Piece, Probability]) -> None:
                 for number, facts in writer.put(*done):
-                    self._finished(canvas, number, facts)
+                    self._mark_done(canvas, number, facts)
 
             with read_ahead(pieces, depth=1) as ahead, WriteBehind(write, depth=1) as behind:
                 for batch in _batches(ahead, self.predictor):
@@ -215,7 +215,7 @@ class Prediction:
             return SectionWriter(canvas, self.config, self.work.finished)
         return Writer(canvas, self.config)
 
-    def _finished(self, canvas: io.Canvas, number: int, facts: Mapping[str, float]) -> None:
+    def _mark_done(self, canvas: io.Canvas, number: int, facts: Mapping[str, float]) -> None:
         """Note a piece that is on the canvas; make it safe every few seconds."""
         self.work.mark(number, facts)
         if time.monotonic() - self._flushed > FLUSH_S:

@@ -88,4 +88,4 @@ def _levels(stack: Stack, section: int, whole: AnyArray | None) -> GreyLevels:
             require_finite(band, stack.name, section + 1, rows.start)
             yield band
 
-    return GreyLevels.of(checked())
+    return GreyLevels.from_bands(checked())

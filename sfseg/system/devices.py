@@ -84,15 +84,32 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     -------
     torch.dtype
         ``torch.float32`` or ``torch.bfloat16``.
+
+    Raises
+    ------
+    DeviceError
+        If bf16 is asked for by name and the processor has no instructions for it.
     """
     if precision == "auto":
         return torch.bfloat16 if _has_fast_bf16(device) else torch.float32
+    if precision == "bf16" and not has_bf16(device):
+        raise DeviceError(
+            f"precision bf16: expected a processor with AVX-512, found "
+            f"{torch.backends.cpu.get_cpu_capability()}",
+            hint="--precision float32, or auto, which takes it here",
+        )
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def dtype_name(dtype: torch.dtype) -> str:
     """Name a type as numpy does: ``float32`` or ``bfloat16``."""
     return str(dtype).removeprefix("torch.")
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tell whether a device can compute convolutions in bf16, be it slowly."""
+    # oneDNN, which runs them on a CPU, has no bf16 without AVX-512 or AVX-NE-CONVERT.
+    return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _has_fast_bf16(device: torch.device) -> bool:

@@ -31,13 +31,13 @@ def cache_folder() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("sfseg")
 
 
-def beside(path: Path, suffix: str) -> Path:
+def sibling(path: Path, suffix: str) -> Path:
     """Return the path of the same name with a dot and `suffix` added to it."""
     return path.with_name(f"{path.name}.{suffix}")
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def explain_errors(path: Path) -> Iterator[None]:
     """Say in the words of sfseg why a path cannot be written.
 
     Parameters
@@ -56,7 +56,7 @@ def told(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, SfsegError) or error.errno is None or not _concerns(error, path):
             raise
-        raise OutputError.of(path, error) from error
+        raise OutputError.from_oserror(path, error) from error
 
 
 def _concerns(error: OSError, path: Path) -> bool:
@@ -90,7 +90,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
             hint=f"give a shorter name: while it is made, names as <name>{_LONGEST_SUFFIX} are "
             "written beside it",
         )
-    with told(path):
+    with explain_errors(path):
         _refuse_taken(path, overwrite=overwrite)
 
 
@@ -124,7 +124,7 @@ def refuse_file(folder: Path) -> None:
     OutputError
         If the system cannot tell.
     """
-    with told(folder):
+    with explain_errors(folder):
         is_file = folder.is_file()
     if is_file:
         raise OutputExistsError(
@@ -163,11 +163,11 @@ def remove(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def parent_made(path: Path) -> Iterator[None]:
+def ensure_parent(path: Path) -> Iterator[None]:
     """Make the folder of `path`; when the block raises, remove what was made and is empty."""
     new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
-        with told(path):
+        with explain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
@@ -186,7 +186,7 @@ def publish(part: Path, path: Path, *, overwrite: bool) -> None:
         ``<path>.part``, a file or a folder.
     path : Path
         The final name. An existing folder, which no rename replaces, is for a moment
-        ``<path>.part.old``; see `settle`.
+        ``<path>.part.old``; see `recover`.
     overwrite : bool
         Whether what is there may be replaced.
 
@@ -198,16 +198,16 @@ def publish(part: Path, path: Path, *, overwrite: bool) -> None:
     refuse_existing(path, overwrite=overwrite)
     try:
         if path.is_dir():
-            path.rename(beside(part, "old"))
+            path.rename(sibling(part, "old"))
         part.replace(path)
         sync(path.parent)
     finally:
-        settle(path)
+        recover(path)
 
 
-def settle(path: Path) -> None:
+def recover(path: Path) -> None:
     """Complete the replacement of a folder if the new one is in place, else take it back."""
-    old = beside(path, "part.old")
+    old = sibling(path, "part.old")
     if path.exists():
         remove(old)
     elif old.exists():
@@ -239,8 +239,8 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         If it cannot be written.
     """
     refuse_existing(path, overwrite=overwrite)
-    part = beside(path, "part")
-    with told(path), parent_made(path):
+    part = sibling(path, "part")
+    with explain_errors(path), ensure_parent(path):
         remove(part)  # of a run that was killed
         try:
             yield part

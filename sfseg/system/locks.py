@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sfseg.errors import OutputExistsError
-from sfseg.system.files import parent_made, told
+from sfseg.system.files import ensure_parent, explain_errors
 
 if sys.platform == "win32":
     import msvcrt
@@ -57,7 +57,7 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         while True:
-            with told(path):
+            with explain_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(_open(path))
                 is_free = _try_lock(file)
@@ -99,7 +99,7 @@ def only_one(lock: Path, work: str) -> Iterator[None]:
             hint="let that one end, or name another folder with --out",
         )
 
-    with parent_made(lock), exclusive(lock, waiting=refuse):
+    with ensure_parent(lock), exclusive(lock, waiting=refuse):
         yield
 
 

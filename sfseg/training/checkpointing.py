@@ -9,7 +9,7 @@ from pathlib import Path
 from sfseg.system import files
 from sfseg.training import curves
 from sfseg.training.progress import EpochRecord
-from sfseg.training.time_budget import Chore
+from sfseg.training.time_budget import TimeBudget
 from sfseg.training.trainer import Trainer
 
 HISTORY, CURVES = "history.csv", "curves.png"
@@ -26,7 +26,7 @@ class Saving:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._chore = Chore()
+        self._chore = TimeBudget()
         self._epochs = -1
 
     def save_if_due(self, *, at_end: bool) -> None:

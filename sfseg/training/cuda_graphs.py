@@ -25,7 +25,7 @@ class _Recording(Generic[T]):
     result: T
 
 
-class Replay(Generic[T]):
+class CudaGraph(Generic[T]):
     """Does what `work` does, with new inputs and what the other tensors that it uses hold by then.
 
     Parameters

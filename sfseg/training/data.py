@@ -12,7 +12,7 @@ from sfseg import io
 from sfseg.config import TrainConfig
 from sfseg.datasets import registry
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
-from sfseg.training.data_checks import PairFacts, count_pair, describe_labels, find_doubts
+from sfseg.training.data_checks import PairFacts, count_pair, data_warnings, describe_labels
 from sfseg.training.pairs import pair_files
 from sfseg.training.splits import number_through, pick, split_sections
 from sfseg.types import AnyArray, LabelKind, VoxelSize, format_sections
@@ -62,7 +62,7 @@ class TrainingData:
     taught: tuple[Section, ...] = ()
 
     @property
-    def lessons(self) -> tuple[Section, ...]:
+    def epoch_sections(self) -> tuple[Section, ...]:
         """What an epoch visits: sections with labels twice as often as taught ones."""
         return self.training * 2 + self.taught if self.taught else self.training
 
@@ -134,7 +134,7 @@ def load_training_data(
         say(str(facts))
         sections |= found
         pairs.append(facts)
-    for doubt in [*find_doubts(pairs, kind), *_doubt_protocol(config, parts, counts, used)]:
+    for doubt in [*data_warnings(pairs, kind), *_doubt_protocol(config, parts, counts, used)]:
         say(f"warning: {doubt}")
     described = f"sections {format_sections(training)}" + (
         f" (validation {format_sections(held)})" if held else ""

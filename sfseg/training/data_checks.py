@@ -95,7 +95,7 @@ def count_pair(
         description,
         voxel_size_nm,
         sections=len(sections),
-        grey=GreyLevels.of(
+        grey=GreyLevels.from_bands(
             chain.from_iterable(
                 (image[rows] for rows in bands((image.shape[0], image.shape[1])))
                 for _, image, _ in sections
@@ -120,7 +120,7 @@ def describe_labels(kind: LabelKind) -> str:
     return f"labels: {_MEANINGS[kind]}"
 
 
-def find_doubts(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
+def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
     """Say what looks wrong with training data.
 
     Parameters

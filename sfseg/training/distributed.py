@@ -75,7 +75,7 @@ ALONE = World()
 
 
 @contextlib.contextmanager
-def meeting(device: torch.device) -> Iterator[World]:
+def process_group(device: torch.device) -> Iterator[World]:
     """Meet the other processes that `torchrun` has started, and part at the end of the block.
 
     Parameters

@@ -80,7 +80,7 @@ def require_origin(config: TrainConfig) -> Header | None:
     return header
 
 
-def doubt_origin(
+def origin_warnings(
     config: TrainConfig, voxel_size_nm: VoxelSize | None, *, is_validated: bool
 ) -> Iterator[str]:
     """Say what does not fit between the weights that are begun with and what is trained.

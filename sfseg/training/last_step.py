@@ -12,7 +12,7 @@ class LastStep:
     """Keeps a network that learns as it was after its last finished step.
 
     A state may be wanted while a step is under way, by another thread. Parameters, average and
-    optimiser then still are what the last step left, for they change in `changing` only. But the
+    optimiser then still are what the last step left, for they change in `update` only. But the
     statistics of the batch normalisation move with each forward pass: of them a copy is kept.
 
     Parameters
@@ -29,7 +29,7 @@ class LastStep:
         self._whole = True
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[None]:
+    def update(self) -> Iterator[None]:
         """Let nobody look while the block changes what a state consists of."""
         with self._lock:
             self._whole = False
@@ -38,17 +38,17 @@ class LastStep:
             self._whole = True
 
     @contextlib.contextmanager
-    def still(self) -> Iterator[bool]:
+    def snapshot(self) -> Iterator[bool]:
         """Let nothing change during the block; gives False if a change was broken off midway."""
         with self._lock:
             yield self._whole
 
-    def take_back(self) -> None:
+    def rollback(self) -> None:
         """Undo what a forward pass has changed."""
         _copy(self._kept, self._buffers)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the network's parameters and buffers of that time; to be read in `still` only."""
+        """Return the parameters and buffers of that time; read them in `snapshot` only."""
         return self._network.state_dict() | self._kept
 
 

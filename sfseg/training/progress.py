@@ -67,7 +67,7 @@ class EpochRecord:
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """How far a training is; saved with its state.
 
     Attributes
@@ -93,7 +93,7 @@ class Progress:
         return max((r.v_rand for r in self.history if r.v_rand is not None), default=None)
 
     @classmethod
-    def of(cls, state: State) -> "Progress":
+    def from_state(cls, state: State) -> "TrainingProgress":
         """Read how far a training was, out of its state.
 
         Raises

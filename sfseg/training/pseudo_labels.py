@@ -22,7 +22,7 @@ from sfseg.types import AnyArray, Probability
 Predict = Callable[[AnyArray], Probability]
 
 
-def teach(
+def add_pseudo_labels(
     data: TrainingData, config: TrainConfig, folder: Path | None, *, say: Callable[[str], None]
 ) -> TrainingData:
     """Add sections that have no labels, marked by the mean of the teachers.
@@ -115,7 +115,7 @@ def make_teacher(spec: str, config: TrainConfig) -> Predict:
     network, header = load_weights(spec)
     device = own_device(devices.pick_device(config.device))
     dtype = devices.pick_dtype(config.precision, device)
-    predict = Predictor.of(network, device, dtype, input_px=header.input_px, tta="d4")
+    predict = Predictor.from_network(network, device, dtype, input_px=header.input_px, tta="d4")
     recipe = header.training.get("recipe", {})
     return lambda image: posterior(predict(image), recipe)
 

@@ -166,7 +166,7 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
 
     In a folder of its own, for safetensors writes to a name that it makes up beside the given one.
     """
-    staging = files.beside(path, "part")
+    staging = files.sibling(path, "part")
     files.remove(staging)
     staging.mkdir(parents=True)
     try:

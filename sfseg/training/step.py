@@ -14,14 +14,14 @@ from sfseg.models.encoder_decoder import EncoderDecoder
 from sfseg.system import devices
 from sfseg.training.affinities import WithAffinities, affinity_loss
 from sfseg.training.averaging import average_weights, decay_of_average, is_frozen, set_mode
-from sfseg.training.cuda_graphs import Replay
+from sfseg.training.cuda_graphs import CudaGraph
 from sfseg.training.distributed import World
 from sfseg.training.last_step import LastStep
 from sfseg.training.loss import loss_of, pixel_weights
 from sfseg.training.optim import learning_rate, make_optimizer, set_learning_rate
 
 
-class Learner:
+class TrainStep:
     """A network, what it learns with, and the average of its weights.
 
     Parameters
@@ -74,11 +74,11 @@ class Learner:
         self._device, self._dtype, self._world = device, dtype, world
         self._decay = torch.zeros((), device=device)
         records = device.type == "cuda" and world.size == 1
-        self._replayed_gradients = Replay(self._compute_gradients, records=records)
-        self._replayed_move = Replay(self._move_weights, records=records)
+        self._replayed_gradients = CudaGraph(self._compute_gradients, records=records)
+        self._replayed_move = CudaGraph(self._move_weights, records=records)
         self._mode: Hashable = None
 
-    def find_gradients(
+    def compute_gradients(
         self,
         images: Tensor,
         targets: Tensor,
@@ -124,7 +124,7 @@ class Learner:
             meanwhile()
         loss, norm = numbers()
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            self.last_step.take_back()
+            self.last_step.rollback()
             raise NonFiniteError(
                 f"step {step + 1}: expected a finite loss and gradient, "
                 f"found {loss:g} and {norm:g}",
@@ -134,7 +134,7 @@ class Learner:
         return loss
 
     def update(self) -> None:
-        """Move the weights and their average, after `find_gradients`, in `LastStep.changing`."""
+        """Move the weights and their average, after `compute_gradients`, in `LastStep.update`."""
         self._replayed_move(mode=self._mode)
 
     def _compute_gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:

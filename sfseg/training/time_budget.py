@@ -8,7 +8,7 @@ SHARE = 0.05
 """Each takes no more than this share of the time, however long it takes and short the epochs."""
 
 
-class Chore:
+class TimeBudget:
     """Something that takes time, and can wait."""
 
     def __init__(self) -> None:

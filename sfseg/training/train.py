@@ -18,10 +18,10 @@ from sfseg.recipes import STUDENT
 from sfseg.system import devices, files, locks, torchrun
 from sfseg.training.checkpointing import CURVES, HISTORY, Saving
 from sfseg.training.data import load_training_data
-from sfseg.training.distributed import meeting, own_device
-from sfseg.training.initial_weights import doubt_origin, require_origin
+from sfseg.training.distributed import own_device, process_group
+from sfseg.training.initial_weights import origin_warnings, require_origin
 from sfseg.training.progress import EpochRecord, StepRecord
-from sfseg.training.pseudo_labels import teach
+from sfseg.training.pseudo_labels import add_pseudo_labels
 from sfseg.training.trainer import STATE, Trainer
 
 
@@ -114,9 +114,9 @@ def train(
     """
     refuse_unusable(config)
     folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
-    data = teach(load_training_data(config, folder, say=say), config, folder, say=say)
+    data = add_pseudo_labels(load_training_data(config, folder, say=say), config, folder, say=say)
     device = own_device(devices.pick_device(config.device))
-    with only_one(config), meeting(device) as world:
+    with own_folder(config), process_group(device) as world:
         trainer = Trainer(config, data, world)
         for change in trainer.load_state() if config.resume else []:
             say(f"warning: the last bits may differ from an uninterrupted training:{change}")
@@ -127,7 +127,9 @@ def train(
             write_config(trainer)
         size, share = data.pixels / 1e6, data.interior_share
         say(f"training on {data.description}, {size:.1f} megapixels, {share:.0%} inside cells")
-        for doubt in doubt_origin(config, data.voxel_size_nm, is_validated=bool(data.validation)):
+        for doubt in origin_warnings(
+            config, data.voxel_size_nm, is_validated=bool(data.validation)
+        ):
             say(f"warning: {doubt}")
         on_start(trainer.save_state)
         run(trainer, report, stop or threading.Event())
@@ -135,7 +137,7 @@ def train(
 
 
 @contextlib.contextmanager
-def only_one(config: TrainConfig) -> Iterator[None]:
+def own_folder(config: TrainConfig) -> Iterator[None]:
     """Keep other trainings out of a training's folder, and clear away what a killed one left.
 
     Raises
@@ -153,8 +155,8 @@ def only_one(config: TrainConfig) -> Iterator[None]:
     with locks.only_one(config.out / "training.lock", "training"):
         refuse_taken(config)
         for path in (config.out / name for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG)):
-            with files.told(path):
-                files.remove(files.beside(path, "part"))
+            with files.explain_errors(path):
+                files.remove(files.sibling(path, "part"))
         yield
 
 
@@ -270,7 +272,7 @@ def refuse_taken(config: TrainConfig) -> None:
 
 def _is_config(path: Path) -> bool:
     """Whether a configuration is that of a training killed before its first state, or none."""
-    with files.told(path):
+    with files.explain_errors(path):
         if not path.exists():
             return True
         try:
@@ -282,7 +284,7 @@ def _is_config(path: Path) -> bool:
 def write_config(trainer: Trainer) -> None:
     """Write as ``config.json`` what was asked for and what it was resolved to."""
     asked = dataclasses.asdict(trainer.config)
-    resolved = {"device": str(trainer.device), **trainer.fingerprint}
+    resolved = {"device": str(trainer.device), **trainer.identity}
     text = json.dumps(
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
     )

@@ -22,9 +22,9 @@ from sfseg.training.distributed import ALONE, World, own_device
 from sfseg.training.initial_weights import identify_weights, start_network
 from sfseg.training.optim import learning_rate
 from sfseg.training.patches import CPU, Patches
-from sfseg.training.progress import SCORES, EpochRecord, Progress, StepRecord
-from sfseg.training.step import Learner
-from sfseg.training.time_budget import Chore
+from sfseg.training.progress import SCORES, EpochRecord, StepRecord, TrainingProgress
+from sfseg.training.step import TrainStep
+from sfseg.training.time_budget import TimeBudget
 
 STATE = f"state{checkpoints.SUFFIX}"
 
@@ -51,7 +51,7 @@ class Trainer:
             devices.keep_freed_memory()
         self.dtype = devices.pick_dtype(config.precision, self.device)
         self.patches = Patches(
-            data.lessons,
+            data.epoch_sections,
             config.recipe,
             seed=config.seed,
             # Elsewhere the CPU makes them; MPS has no bicubic sampling.
@@ -61,11 +61,11 @@ class Trainer:
         )
         network, self.origin = start_network(config)
         self.teachers = [identify_weights(spec) for spec in config.teachers] or None
-        self.learner = Learner(network, config, self.device, self.dtype, world)
+        self.train_step = TrainStep(network, config, self.device, self.dtype, world)
         self.next_batch: tuple[int, tuple[Tensor, Tensor]] | None = None
         self.saved: tuple[int, int] | None = None
-        self.saving_weights = Chore()
-        self.progress = Progress()
+        self.saving_weights = TimeBudget()
+        self.progress = TrainingProgress()
         self.started = time.monotonic()
         self.first_step = 0
 
@@ -95,7 +95,7 @@ class Trainer:
         return self.config.out / checkpoints.WEIGHTS_NAME
 
     @property
-    def fingerprint(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What decides the weights that come out, as JSON holds it."""
         return {
             "arch": self.config.arch,
@@ -135,11 +135,11 @@ class Trainer:
             If the loss or its gradient is no longer a number. All is as after the step before.
         """
         progress = self.progress
-        loss = self.learner.find_gradients(
+        loss = self.train_step.compute_gradients(
             images, targets, progress.step, self.steps, meanwhile=self._make_next_batch
         )
-        with self.learner.last_step.changing():
-            self.learner.update()
+        with self.train_step.last_step.update():
+            self.train_step.update()
             progress.step += 1
             progress.losses.append(loss)
         return self._step_record()
@@ -190,7 +190,7 @@ class Trainer:
             with self.saving_weights.doing():
                 self.save_weights(record)
         # Not before the weights are safe: else they could be lost.
-        with self.learner.last_step.changing():
+        with self.train_step.last_step.update():
             progress.history.append(record)
             progress.losses.clear()
         return record
@@ -214,7 +214,9 @@ class Trainer:
             return {}
         devices.give_back_memory()  # else it would count as taken below
         input_px = self.config.recipe.input_px
-        predict = Predictor.of(self.learner.average, self.device, self.dtype, input_px=input_px)
+        predict = Predictor.from_network(
+            self.train_step.average, self.device, self.dtype, input_px=input_px
+        )
         predicted = []
         for section in self.data.validation:
             if stopped():
@@ -234,9 +236,11 @@ class Trainer:
             voxel_size_nm=self.data.voxel_size_nm,
             data=self.data.description,
             scores=scores,
-            training={"epoch": record.epoch, **self.fingerprint},
+            training={"epoch": record.epoch, **self.identity},
         )
-        checkpoints.save_weights(self.weights, self.learner.average, header, half=self.config.half)
+        checkpoints.save_weights(
+            self.weights, self.train_step.average, header, half=self.config.half
+        )
 
     def save_state(self) -> int:
         """Make everything that going on needs durable; for any thread, at any moment.
@@ -253,19 +257,19 @@ class Trainer:
         OSError
             If the disk is full or fails. The state that was there stays.
         """
-        with self.learner.last_step.still() as is_whole:
+        with self.train_step.last_step.snapshot() as is_whole:
             progress = dataclasses.replace(self.progress, seconds=self.seconds)
             now = (progress.step, len(progress.history))
             if is_whole and now != self.saved and self.world.is_first:
                 states.save_state(
                     self.config.out / STATE,
                     {
-                        "learner": self.learner.last_step.tensors(),
-                        "average": self.learner.average.state_dict(),
+                        "learner": self.train_step.last_step.tensors(),
+                        "average": self.train_step.average.state_dict(),
                     },
-                    self.learner.optimizer,
+                    self.train_step.optimizer,
                     {
-                        "config": self.fingerprint,
+                        "config": self.identity,
                         "circumstances": self.circumstances,
                         "progress": dataclasses.asdict(progress),
                     },
@@ -287,12 +291,12 @@ class Trainer:
             If there is none, or it was started with another configuration or other data.
         """
         state = states.read_state(self.config.out / STATE)
-        state.refuse_other(self.fingerprint)
-        progress = Progress.of(state)
-        with self.learner.last_step.changing():
+        state.refuse_other(self.identity)
+        progress = TrainingProgress.from_state(state)
+        with self.train_step.last_step.update():
             state.restore(
-                {"learner": self.learner.with_heads, "average": self.learner.average},
-                self.learner.optimizer,
+                {"learner": self.train_step.with_heads, "average": self.train_step.average},
+                self.train_step.optimizer,
             )
             self.progress = progress
         self.first_step = progress.step

@@ -38,7 +38,7 @@ class GreyLevels:
     high: float
 
     @classmethod
-    def of(cls, bands: Iterable[AnyArray]) -> "GreyLevels":
+    def from_bands(cls, bands: Iterable[AnyArray]) -> "GreyLevels":
         """Measure a section that comes in bands of rows; there is at least one.
 
         Notes
@@ -60,7 +60,7 @@ class GreyLevels:
     @classmethod
     def of_section(cls, section: AnyArray) -> "GreyLevels":
         """Measure a section, shape (Y, X), that is in memory."""
-        return cls.of(section[rows] for rows in bands((section.shape[0], section.shape[1])))
+        return cls.from_bands(section[rows] for rows in bands((section.shape[0], section.shape[1])))
 
     def _and(self, other: "GreyLevels") -> "GreyLevels":
         count = self.count + other.count

@@ -44,7 +44,7 @@ def tried(tmp_path_factory):
     from sfseg.prediction.predict import Model
 
     memory = tmp_path_factory.mktemp("tried") / "engines.json"
-    Model.of(PredictConfig(), memory=memory)
+    Model.load(PredictConfig(), memory=memory)
     return memory.read_text()
 
 
@@ -248,6 +248,7 @@ def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, 
     assert tifffile.imread(out).shape == (4, 128, 160)
 
 
+@pytest.mark.bf16
 def test_predict_takes_every_option(volume, tmp_path):
     (tmp_path / "out.tif").write_text("to be replaced")
     result = sfseg(

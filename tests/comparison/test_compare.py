@@ -453,7 +453,7 @@ def test_a_folder_in_which_a_comparison_is_at_work_is_left_alone(config):
 
 
 def test_several_processes_are_refused(config, monkeypatch):
-    monkeypatch.setattr(verb.launch, "processes", lambda: 2)
+    monkeypatch.setattr(verb.torchrun, "processes", lambda: 2)
     with pytest.raises(OptionError, match="one process"):
         compare(config)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import settle
+from conftest import warm_statistics
 from torch import nn
 
 from sfseg import models
@@ -37,7 +37,7 @@ def network(request):
     built = models.build(request.param, seed=1)
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        settle(built)
+        warm_statistics(built)
     return built
 
 
@@ -74,7 +74,7 @@ def test_blocks_of_any_size_give_what_the_network_gives(network, monkeypatch):
     np.testing.assert_allclose(found, forward(network, batch), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("dtype", [F32, BF16])
+@pytest.mark.parametrize("dtype", [F32, pytest.param(BF16, marks=pytest.mark.bf16)])
 def test_the_size_of_the_blocks_does_not_change_a_bit(small_network, monkeypatch, dtype):
     batch = sections(1, 112, 176)
     expected = torch_engine(small_network, CPU, dtype)(batch)
@@ -102,6 +102,7 @@ def test_whole_passes_give_what_the_network_gives(small_network):
     np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-5, rtol=0)
 
 
+@pytest.mark.bf16
 def test_the_sections_of_a_batch_do_not_depend_on_each_other(small_network):
     batch = sections(3, 32, 64)
     engine = torch_engine(small_network, CPU, BF16)
@@ -117,6 +118,7 @@ def test_a_foreign_network_is_refused():
         blockwise._pack(nn.Linear(2, 2), F32)
 
 
+@pytest.mark.bf16
 def test_the_memory_of_the_blocks_is_told(small_network):
     """Four channels of skips at each level, in bf16 half of those in float32."""
     of = {dtype: Blockwise(fold(small_network), dtype).bytes_per_px for dtype in (F32, BF16)}
@@ -124,6 +126,7 @@ def test_the_memory_of_the_blocks_is_told(small_network):
     assert of[BF16] < of[F32]
 
 
+@pytest.mark.bf16
 def test_bf16_agrees_with_float32_on_the_shipped_network(tissue):
     """The bar of the field's bf16 releases: no probability is off by more than 0.06."""
     network, _ = load_weights(SHIPPED_MODEL)
@@ -149,7 +152,7 @@ def test_openvino_gives_the_numbers_of_torch(tissue_folder, tmp_path):
     record = json.loads((tmp_path / "o.tif.json").read_text())
     assert record["identity"]["resolved"]["engine"] == "openvino"
     config = PredictConfig(engine="torch", precision="float32", device="cpu")
-    predict_file(Job(str(source), expected), Model.of(config), config)
+    predict_file(Job(str(source), expected), Model.load(config), config)
     found, wanted = tifffile.imread(out), tifffile.imread(expected)
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
 
@@ -198,7 +201,9 @@ def trials(monkeypatch):
 
 
 @pytest.mark.parametrize("named", ["auto", "torch"])
-@pytest.mark.parametrize(("precision", "dtype"), [("float32", F32), ("bf16", BF16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("float32", F32), pytest.param("bf16", BF16, marks=pytest.mark.bf16)]
+)
 def test_a_precision_that_is_named_is_taken_without_a_trial(
     small_network, trials, tmp_path, monkeypatch, named, precision, dtype
 ):
@@ -219,6 +224,7 @@ def test_where_the_hardware_has_no_bf16_nothing_is_tried(small_network, trials, 
     assert trials == []
 
 
+@pytest.mark.bf16
 def test_auto_is_torch_in_bf16_where_that_agrees_and_is_faster(small_network, trials):
     engine, chosen = make_engine(small_network, CPU)
     assert (engine.name, engine.dtype) == ("torch", BF16)
@@ -227,6 +233,7 @@ def test_auto_is_torch_in_bf16_where_that_agrees_and_is_faster(small_network, tr
     assert trials == ["torch"]
 
 
+@pytest.mark.bf16
 def test_a_choice_is_remembered_and_not_tried_again(small_network, trials, tmp_path):
     memory = tmp_path / "cache" / "engines.json"
     first = make_engine(small_network, CPU, memory=memory)
@@ -239,6 +246,7 @@ def test_a_choice_is_remembered_and_not_tried_again(small_network, trials, tmp_p
 
 
 @pytest.mark.parametrize("what", ["version", "weights", "threads", "machine", "engine"])
+@pytest.mark.bf16
 def test_a_choice_holds_for_what_it_was_tried_with(
     small_network, trials, tmp_path, monkeypatch, what
 ):
@@ -279,6 +287,7 @@ def test_a_choice_holds_for_what_it_was_tried_with(
         b'{"KEY": {"engine": "torch", "dtype": "float32", "agreeing": ["torch"]}}',
     ],
 )
+@pytest.mark.bf16
 def test_a_damaged_memory_costs_a_trial_and_no_more(small_network, trials, tmp_path, damage):
     memory = tmp_path / "engines.json"
     make_engine(small_network, CPU, "torch", memory=memory)
@@ -289,6 +298,7 @@ def test_a_damaged_memory_costs_a_trial_and_no_more(small_network, trials, tmp_p
     assert list(json.loads(memory.read_text())) == [key]
 
 
+@pytest.mark.bf16
 def test_a_memory_that_cannot_be_written_is_no_error(small_network, trials, tmp_path):
     (tmp_path / "file").write_text("in the way")
     memory = tmp_path / "file" / "engines.json"
@@ -297,6 +307,7 @@ def test_a_memory_that_cannot_be_written_is_no_error(small_network, trials, tmp_
 
 
 @pytest.mark.parametrize("off", [np.float32(0.5), np.float32(np.nan)])
+@pytest.mark.bf16
 def test_bf16_that_disagrees_is_left_however_fast_and_the_person_is_told(
     small_network, trials, tmp_path, monkeypatch, off
 ):
@@ -314,6 +325,7 @@ def test_bf16_that_disagrees_is_left_however_fast_and_the_person_is_told(
     assert trials == ["torch"]
 
 
+@pytest.mark.bf16
 def test_bf16_that_is_slower_is_left_and_the_person_is_told(
     small_network, trials, tmp_path, monkeypatch
 ):

@@ -87,7 +87,7 @@ def test_a_cpu_gets_one_tile_at_once_and_a_gpu_as_many_as_fit():
 
 def plan(stack, *, tile_px=None, **options):
     tiles = Predictor(np.zeros_like, 16, tile_px=tile_px).tiles(stack.shape[1:])
-    return Plan.of(tiles, engine(), stack, PredictConfig(**options), None)
+    return Plan.from_tiles(tiles, engine(), stack, PredictConfig(**options), None)
 
 
 def test_a_plan_says_in_one_line_what_it_costs():
@@ -132,5 +132,5 @@ def test_a_plan_within_its_memory_says_so():
         config = PredictConfig(memory_gib=memory_gib)
         most = plans.limit_px(engine(), stack, config, halo_px=16)
         tiles = Predictor(np.zeros_like, 272, limit_px=most).tiles((8192, 8192))
-        found = Plan.of(tiles, engine(), stack, config, None)
+        found = Plan.from_tiles(tiles, engine(), stack, config, None)
         assert 0.5 * memory_gib * GIB < found.peak_bytes <= memory_gib * GIB

@@ -26,7 +26,7 @@ from sfseg.errors import (
 )
 from sfseg.io import hash_input, open_stack, write_stack
 from sfseg.io.canvas import Canvas
-from sfseg.io.guards import wrapped
+from sfseg.io.guards import translate_errors
 from sfseg.io.tiff.strips import SegmentReader
 from sfseg.models import STRIDE
 from sfseg.models.weights import Header
@@ -431,6 +431,7 @@ def test_resume_refuses_what_has_changed_and_names_it(small, tmp_path, finished)
         run(small, out, resume=True, **old)
 
 
+@pytest.mark.bf16
 def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
     small_network, tissue, tmp_path, monkeypatch
 ):
@@ -577,7 +578,7 @@ def test_a_read_that_the_file_fails_is_told_of_the_file_and_leaves_nothing(
 
 
 def test_an_error_that_names_its_file_keeps_that_name():
-    with pytest.raises(OSError, match=r"'a\.zarr/c/0'$"), wrapped("a.zarr"):
+    with pytest.raises(OSError, match=r"'a\.zarr/c/0'$"), translate_errors("a.zarr"):
         raise OSError(errno.EIO, "failed", "a.zarr/c/0")
 
 

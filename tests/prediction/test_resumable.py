@@ -14,7 +14,7 @@ from subprocess import DEVNULL, PIPE
 import pytest
 
 from sfseg.errors import OutputExistsError, ResumeError, SfsegError, StackError
-from sfseg.prediction.resumable import places, underway
+from sfseg.prediction.resumable import open_resumable, places
 from sfseg.system import files
 
 IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]}, "tta": False}
@@ -22,7 +22,7 @@ IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]
 
 def make(path, identity, pieces=6, begun=None, **options):
     """Make a file of a few bytes, or a folder of as many files."""
-    with underway(path, identity, **options) as work:
+    with open_resumable(path, identity, **options) as work:
         if begun is not None:
             begun.append(work)
         if work.fresh and path.suffix == ".zarr":
@@ -62,7 +62,7 @@ def is_made(path, pieces=6):
 def stop(path, after=4, error=KeyboardInterrupt, **options):
     """Stop the making of `path` before a piece; return the work."""
 
-    with contextlib.suppress(error), underway(path, IDENTITY, **options) as work:
+    with contextlib.suppress(error), open_resumable(path, IDENTITY, **options) as work:
         work.part.write_bytes(bytes(6))
         for piece in range(after):
             with work.part.open("r+b") as file:
@@ -91,13 +91,13 @@ def test_an_output_appears_whole_and_nothing_else_stays(path):
 
 def test_all_that_comes_and_goes_beside_an_output_is_named(path, monkeypatch):
     def spy(*arguments):
-        used.add(beside(*arguments))
-        return beside(*arguments)
+        used.add(sibling(*arguments))
+        return sibling(*arguments)
 
-    used, beside = set(), files.beside
-    monkeypatch.setattr(files, "beside", spy)
+    used, sibling = set(), files.sibling
+    monkeypatch.setattr(files, "sibling", spy)
     for _ in range(2):  # to replace one takes more names
-        with underway(path, IDENTITY, overwrite=True) as work:
+        with open_resumable(path, IDENTITY, overwrite=True) as work:
             if path.suffix == ".zarr":
                 work.part.mkdir()
                 (work.part / "zarr.json").write_bytes(b"{}")
@@ -129,7 +129,7 @@ def test_what_stops_a_run_decides_nothing_but_blame_for_the_input_does(error, ou
 
 def test_an_error_while_a_run_goes_on_loses_nothing_of_what_an_earlier_one_did(out):
     stop(out)
-    with pytest.raises(StackError), underway(out, IDENTITY, resume=True) as work:
+    with pytest.raises(StackError), open_resumable(out, IDENTITY, resume=True) as work:
         raise StackError("no such device")
     assert work.kept
     make(out, IDENTITY, resume=True)
@@ -165,7 +165,7 @@ def test_resume_starts_anew_where_there_is_nothing_to_go_on_with(out):
     assert begun[0].fresh
     out.unlink()
     stop(out)
-    files.beside(out, "part").unlink()
+    files.sibling(out, "part").unlink()
     make(out, {"other": 1}, begun=begun, resume=True)
     assert begun[1].fresh
     assert begun[1].identity == {"other": 1}
@@ -174,7 +174,7 @@ def test_resume_starts_anew_where_there_is_nothing_to_go_on_with(out):
 
 def test_a_part_without_a_manifest_is_not_trusted(out):
     stop(out)
-    files.beside(out, "part.manifest").unlink()
+    files.sibling(out, "part.manifest").unlink()
     begun = []
     make(out, IDENTITY, begun=begun, resume=True)
     assert begun[0].fresh
@@ -204,7 +204,7 @@ def test_resuming_another_run_is_refused_and_every_difference_named(out):
     [({"a": {}}, {}), ({"a": 1}, {"a": True}), ({"a": {"b": 1}}, {"a": {"b": {"c": 1}}})],
 )
 def test_small_differences_are_differences(was, now, out):
-    with contextlib.suppress(KeyboardInterrupt), underway(out, was) as work:
+    with contextlib.suppress(KeyboardInterrupt), open_resumable(out, was) as work:
         work.part.touch()
         work.mark(0, {})
         raise KeyboardInterrupt
@@ -215,17 +215,19 @@ def test_small_differences_are_differences(was, now, out):
 def test_what_was_resolved_may_differ_and_is_that_of_the_first_run(out):
     with (
         contextlib.suppress(KeyboardInterrupt),
-        underway(out, {"tta": True, "resolved": {"engine": "eager", "tile": (1, 2)}}) as work,
+        open_resumable(out, {"tta": True, "resolved": {"engine": "eager", "tile": (1, 2)}}) as work,
     ):
         work.part.touch()
         work.mark(0, {})
         raise KeyboardInterrupt
-    with underway(out, {"tta": True, "resolved": {"engine": "compiled"}}, resume=True) as work:
+    with open_resumable(
+        out, {"tta": True, "resolved": {"engine": "compiled"}}, resume=True
+    ) as work:
         assert work.identity["resolved"] == {"engine": "eager", "tile": [1, 2]}
 
 
 def test_facts_come_back_as_json_has_them_and_others_are_refused_at_once(out):
-    with underway(out, IDENTITY) as work:
+    with open_resumable(out, IDENTITY) as work:
         work.part.touch()
         work.mark(3, {"mean": 0.1, "shape": (1, 2)})
         assert work.finished == {3: {"mean": 0.1, "shape": [1, 2]}}
@@ -237,7 +239,7 @@ def test_facts_come_back_as_json_has_them_and_others_are_refused_at_once(out):
 def test_a_manifest_cut_short_anywhere_is_gone_on_with_or_refused(out):
     stop(out)
     stopped = {path: path.read_bytes() for path in out.parent.iterdir()}
-    manifest = files.beside(out, "part.manifest")
+    manifest = files.sibling(out, "part.manifest")
     whole = stopped[manifest]
     cuts = [whole[:size] for size in range(len(whole) + 1)]
     cuts += [cut + bytes(600) for cut in cuts if cut.endswith(b"\n")]  # as a power cut leaves it
@@ -260,7 +262,7 @@ def test_a_manifest_cut_short_anywhere_is_gone_on_with_or_refused(out):
 )
 def test_damage_before_the_end_of_a_manifest_is_refused_with_its_place(line, out):
     stop(out)
-    manifest = files.beside(out, "part.manifest")
+    manifest = files.sibling(out, "part.manifest")
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([*lines[:2], line, *lines[2:], ""]))
     with pytest.raises(ResumeError, match="line 3: expected"):
@@ -269,7 +271,7 @@ def test_damage_before_the_end_of_a_manifest_is_refused_with_its_place(line, out
 
 def test_a_manifest_of_another_schema_is_refused(out):
     stop(out)
-    manifest = files.beside(out, "part.manifest")
+    manifest = files.sibling(out, "part.manifest")
     manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 2'))
     with pytest.raises(ResumeError, match=r"line 1: .* of this version"):
         make(out, IDENTITY, resume=True)
@@ -298,7 +300,7 @@ def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
 
 def test_an_output_that_came_in_the_meantime_is_kept_and_so_is_the_work(out):
     def run():
-        with underway(out, IDENTITY) as work:
+        with open_resumable(out, IDENTITY) as work:
             begun.append(work)
             work.part.write_bytes(bytes([1, 2, 3, 4, 5, 6]))
             for piece in range(6):
@@ -321,7 +323,7 @@ def test_an_output_that_came_in_the_meantime_is_kept_and_so_is_the_work(out):
 def test_an_old_output_is_not_taken_for_the_new_one(out):
     make(out, IDENTITY, pieces=3)
     stop(out, overwrite=True)
-    files.beside(out, "part").unlink()
+    files.sibling(out, "part").unlink()
     begun = []
     make(out, IDENTITY, begun=begun, resume=True, overwrite=True)
     assert not begun[0].complete
@@ -336,9 +338,9 @@ def test_nothing_is_recorded_before_the_part_is_flushed(monkeypatch, out):
         fsync(descriptor)
 
     work = stop(out, after=2)  # the inodes stay while it goes on
-    part, manifest = work.part.stat().st_ino, files.beside(out, "part.manifest").stat().st_ino
+    part, manifest = work.part.stat().st_ino, files.sibling(out, "part.manifest").stat().st_ino
     monkeypatch.setattr(os, "fsync", noting)
-    with contextlib.suppress(OSError), underway(out, IDENTITY, resume=True) as work:
+    with contextlib.suppress(OSError), open_resumable(out, IDENTITY, resume=True) as work:
         work.mark(2, {})
         raise OSError
     assert flushed == [part, manifest]
@@ -403,7 +405,7 @@ def test_stopped_at_any_call_the_next_run_finishes(error, existing, resume, path
         if faults.count < number:
             break
         if isinstance(error, KilledError):
-            there = [place for place in (path, files.beside(path, "part.old")) if place.exists()]
+            there = [place for place in (path, files.sibling(path, "part.old")) if place.exists()]
             assert bool(there) >= existing
             assert all(is_made(place) or is_made(place, 3) for place in there[:1])
         else:
@@ -419,7 +421,7 @@ def assert_nothing_lost(path, existing, begun):
     """Whatever the error was: the output is an old or new one, and what is kept can be resumed."""
     assert is_made(path) or (is_made(path, 3) if existing else not path.exists())
     kept = bool(begun) and begun[0].kept
-    assert kept == files.beside(path, "part.manifest").exists()
+    assert kept == files.sibling(path, "part.manifest").exists()
     stray = set(names(path.parent)) - {path.name} if path.parent.exists() else set()
     assert kept or stray <= {f"{path.name}.part.lock"}
 
@@ -437,8 +439,8 @@ def finish(path, *, resume, overwrite):
 CHILD = f"""
 import sys
 from pathlib import Path
-from sfseg import files
-from sfseg.prediction.resumable import underway
+from sfseg.system import files
+from sfseg.prediction.resumable import open_resumable
 {inspect.getsource(make)}
 print("begun", flush=True)
 make(Path(sys.argv[1]), {{}}, pieces=12, resume=True)
@@ -458,7 +460,7 @@ def test_killed_at_random_moments_it_finishes_with_the_same_bytes(tmp_path):
             if child.returncode >= 0:  # 1 if it was all done before the kill: the output exists
                 break
             kills += 1
-            manifest = files.beside(path, "part.manifest")
+            manifest = files.sibling(path, "part.manifest")
             went_on += manifest.exists() and manifest.read_bytes().count(b"\n") > 1
         assert is_made(path, 12)
         assert names(path.parent) == [path.name]
@@ -469,7 +471,7 @@ def test_killed_at_random_moments_it_finishes_with_the_same_bytes(tmp_path):
 
 def test_a_second_run_is_refused_while_the_first_one_lives(out):
     code = CHILD.partition("print(")[0] + (
-        "with underway(Path(sys.argv[1]), {}) as work:\n"
+        "with open_resumable(Path(sys.argv[1]), {}) as work:\n"
         "    work.part.write_bytes(bytes([1]))\n"
         "    work.mark(0, {})\n"
         "    work.sync()\n"
@@ -529,11 +531,11 @@ def test_killed_while_it_clears_leftovers_away_it_does_not_trust_the_rest(path):
 
 def test_a_line_cut_short_is_gone_from_the_manifest_when_it_grows(out):
     stop(out)
-    with files.beside(out, "part.manifest").open("ab") as file:
+    with files.sibling(out, "part.manifest").open("ab") as file:
         file.write(b"{" * 600)
-    with contextlib.suppress(OSError), underway(out, IDENTITY, resume=True) as work:
+    with contextlib.suppress(OSError), open_resumable(out, IDENTITY, resume=True) as work:
         work.mark(5, {})
         raise OSError
-    assert files.beside(out, "part.manifest").read_bytes().endswith(b"}\n")
-    with underway(out, IDENTITY, resume=True) as work:
+    assert files.sibling(out, "part.manifest").read_bytes().endswith(b"}\n")
+    with open_resumable(out, IDENTITY, resume=True) as work:
         assert work.finished.keys() == {0, 1, 2, 3, 5}

@@ -108,7 +108,7 @@ def test_running_out_of_memory_is_told_from_other_errors(error, expected):
 
 FAULTS = """
 import resource, sys, torch
-from sfseg import devices
+from sfseg.system import devices
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

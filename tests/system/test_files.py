@@ -11,12 +11,12 @@ from sfseg.errors import OutputError, OutputExistsError
 from sfseg.system import locks
 from sfseg.system.files import (
     atomic_path,
-    beside,
-    parent_made,
+    ensure_parent,
+    explain_errors,
+    recover,
     refuse_existing,
     remove,
-    settle,
-    told,
+    sibling,
     write_text,
 )
 
@@ -132,11 +132,11 @@ def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_pa
 @pytest.mark.parametrize("renamed", [False, True])
 def test_a_replacement_that_was_killed_halfway_is_taken_back_or_completed(renamed, tmp_path):
     store = tmp_path / "a.zarr"
-    beside(store, "part.old").mkdir()
+    sibling(store, "part.old").mkdir()
     if renamed:
         store.mkdir()
         (store / "new").touch()
-    settle(store)
+    recover(store)
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
     assert (store / "new").exists() == renamed
 
@@ -150,8 +150,8 @@ def test_removing_a_link_leaves_what_it_points_to(tmp_path):
 
 
 def test_what_a_killed_run_has_half_written_is_replaced_be_it_a_file_or_a_folder(tmp_path):
-    beside(tmp_path / "a.txt", "part").mkdir()
-    (beside(tmp_path / "a.txt", "part") / "0").touch()
+    sibling(tmp_path / "a.txt", "part").mkdir()
+    (sibling(tmp_path / "a.txt", "part") / "0").touch()
     write_text(tmp_path / "a.txt", "whole")
     make_store(tmp_path / "a.zarr")
     (tmp_path / "b.zarr.part").touch()
@@ -193,7 +193,7 @@ def test_each_reason_why_a_file_cannot_be_written_is_told_with_what_mends_it(
 
 def test_an_error_about_another_file_or_told_already_is_raised_as_it_is(tmp_path):
     for error in (FileNotFoundError(errno.ENOENT, "no", "elsewhere.tif"), OutputExistsError("x")):
-        with pytest.raises(type(error)) as caught, told(tmp_path / "a.txt"):
+        with pytest.raises(type(error)) as caught, explain_errors(tmp_path / "a.txt"):
             raise error
         assert caught.value is error
 
@@ -224,7 +224,7 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
         write_text(tmp_path / "file" / "a.txt", "x")
     with (
         pytest.raises(OutputError, match="a file is in the way"),
-        parent_made(tmp_path / "file/b/c"),
+        ensure_parent(tmp_path / "file/b/c"),
     ):
         pass
 
@@ -252,15 +252,15 @@ def test_a_lock_of_another_user_that_may_only_be_read_is_taken_over(tmp_path, mo
 # --- nobody else writes
 
 WRITERS = {
-    "files.py": "the way to write",
-    "locks.py": "an empty file, that nothing is read from",
-    "underway.py": "a manifest that only grows, and is flushed line by line",
-    "images/tiff_out.py": "into a part that `underway` or `atomic_path` flushes and renames",
-    "images/zarr_out.py": "into such a part, and each file is flushed and renamed on its own",
-    "delivery/archives.py": "into the staging folder, whose files are flushed before they move",
-    "delivery/downloads.py": "into the staging folder",
-    "delivery/manifest.py": "into the staging folder",
-    "delivery/staging.py": "into the staging folder",
+    "system/files.py": "the way to write",
+    "system/locks.py": "an empty file, that nothing is read from",
+    "prediction/resumable.py": "a manifest that only grows, and is flushed line by line",
+    "io/tiff/writer.py": "into a part that `open_resumable` or `atomic_path` flushes and renames",
+    "io/zarr/writer.py": "into such a part, and each file is flushed and renamed on its own",
+    "datasets/archive.py": "into the staging folder, whose files are flushed before they move",
+    "datasets/download.py": "into the staging folder",
+    "datasets/manifest.py": "into the staging folder",
+    "datasets/staging.py": "into the staging folder",
 }
 """Modules that write otherwise than by `files.atomic_path`, and why they may."""
 

@@ -85,9 +85,9 @@ def test_they_are_learnt_and_remembered_but_not_part_of_the_weights(tissue, tmp_
     recipe = dataclasses.replace(DEFAULT, patch_px=64, batch_size=2, visits=1, epochs=1)
     data = TrainingData(sections[:2], (), None, "tissue")
     trainer = Trainer(TrainConfig(tmp_path, recipe=recipe, precision="float32"), data)
-    begin = trainer.learner.with_heads.affinities.weight.detach().clone()
+    begin = trainer.train_step.with_heads.affinities.weight.detach().clone()
     trainer.take_step(*trainer.batch(0))
-    assert not torch.equal(trainer.learner.with_heads.affinities.weight, begin)
+    assert not torch.equal(trainer.train_step.with_heads.affinities.weight, begin)
     trainer.finish_epoch(lambda: False)
     network, _ = weights.load_weights(str(trainer.weights))
     assert network.state_dict().keys() == models.build("sfnet").state_dict().keys()
@@ -96,6 +96,8 @@ def test_they_are_learnt_and_remembered_but_not_part_of_the_weights(tissue, tmp_
     again.load_state()
     assert (tmp_path / STATE).exists()
     for one, other in zip(
-        trainer.learner.with_heads.parameters(), again.learner.with_heads.parameters(), strict=True
+        trainer.train_step.with_heads.parameters(),
+        again.train_step.with_heads.parameters(),
+        strict=True,
     ):
         assert torch.equal(one, other)

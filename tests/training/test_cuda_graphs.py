@@ -8,7 +8,7 @@ import torch
 from sfseg.config import TrainConfig
 from sfseg.models import build
 from sfseg.recipes import DEFAULT, THESIS
-from sfseg.training.cuda_graphs import WARM_CALLS, Replay
+from sfseg.training.cuda_graphs import WARM_CALLS, CudaGraph
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.muon import Muon
 from sfseg.training.optim import make_optimizer, set_learning_rate
@@ -24,7 +24,7 @@ def cuda():
 
 def test_what_is_not_recorded_is_done_each_time():
     total = torch.zeros(())
-    add = Replay(total.add_, records=False)
+    add = CudaGraph(total.add_, records=False)
     for number in range(WARM_CALLS + 3):
         add(torch.tensor(float(number)))
     assert total == sum(range(WARM_CALLS + 3))
@@ -39,7 +39,7 @@ def test_what_is_recorded_is_done_once_a_call_with_what_is_given_then(cuda):
         total.add_(numbers.sum())
         return total * 2
 
-    replay = Replay(add, records=True)
+    replay = CudaGraph(add, records=True)
     for number in range(10):
         for length in (2, 3):
             before = total.item()
@@ -70,7 +70,7 @@ def test_a_network_learns_the_same_from_replayed_steps(tissue, tmp_path, recipe)
     def learnt(*, records):
         config = TrainConfig(tmp_path, "sfnet", recipe, device="cuda", precision="float32")
         trainer = Trainer(config, data)
-        for replay in (trainer.learner._replayed_gradients, trainer.learner._replayed_move):
+        for replay in (trainer.train_step._replayed_gradients, trainer.train_step._replayed_move):
             assert replay._records
             replay._records = records
         return [trainer.take_step(*trainer.batch(step)).loss for step in range(trainer.steps)]

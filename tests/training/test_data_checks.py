@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sfseg.training.data_checks import count_pair, describe_labels, find_doubts
+from sfseg.training.data_checks import count_pair, data_warnings, describe_labels
 from sfseg.types import same_scale
 
 
@@ -14,7 +14,7 @@ def pair(tissue, *, name="a", voxel=(50, 4, 4), image=None, marks=None):
 
 
 def doubts(*pairs, kind="interior"):
-    return list(find_doubts(pairs, kind))
+    return list(data_warnings(pairs, kind))
 
 
 def test_the_counts_are_those_of_all_used_sections_together(tissue):

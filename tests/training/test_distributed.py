@@ -30,8 +30,8 @@ from sfseg.training.data import Section, TrainingData
 from sfseg.training.distributed import (
     ALONE,
     SharedBatchNorm,
-    meeting,
     own_device,
+    process_group,
     with_shared_statistics,
 )
 from sfseg.training.train import train
@@ -78,12 +78,12 @@ def learn(folder, dtype, world):
         images, targets = training.batch(step)
         losses.append(training.take_step(images.to(dtype), targets).loss)
     training.save_state()
-    return losses, dict(training.learner.network.state_dict())
+    return losses, dict(training.train_step.network.state_dict())
 
 
 def work(folder):
     """Do a process's share, in one meeting for all that the tests look at."""
-    with meeting(CPU) as world:
+    with process_group(CPU) as world:
         found = {str(dtype): learn(folder / str(dtype), dtype, world) for dtype in DTYPES}
         found["any"] = [world.any(False), world.any(world.rank == 1)]
         found["sum"] = world.sum(torch.tensor([1.0 + world.rank]))
@@ -237,7 +237,7 @@ def test_several_processes_do_not_compile(launched, tmp_path):
 
 
 def test_one_process_meets_nobody():
-    with meeting(CPU) as world:
+    with process_group(CPU) as world:
         assert world == ALONE
         assert not distributed.is_initialized()
         assert world.any(True)

@@ -19,7 +19,7 @@ from sfseg.models import weights as checkpoints
 from sfseg.prediction.predict import predict
 from sfseg.recipes import DEFAULT, FINETUNE
 from sfseg.scoring.score import score_files
-from sfseg.training.initial_weights import doubt_origin, require_origin, start_network
+from sfseg.training.initial_weights import origin_warnings, require_origin, start_network
 from sfseg.training.train import train
 
 TINY = ("--epochs", 1, "--patch", 32, "--batch-size", 12, "--precision", "float32")
@@ -90,23 +90,23 @@ def test_another_scale_and_another_input_than_the_weights_were_trained_on_are_do
     unet, tmp_path
 ):
     config = TrainConfig(out=tmp_path, init=str(unet), arch="unet")
-    scale, size = doubt_origin(config, (50, 4, 4), is_validated=True)
+    scale, size = origin_warnings(config, (50, 4, 4), is_validated=True)
     assert scale.startswith("pixels of 4 nm, but ")
     assert "trained on 9 nm" in scale
     assert "sections resized to 640x640" in size
     shipped = TrainConfig(out=tmp_path, init=SHIPPED_MODEL)
-    assert list(doubt_origin(shipped, (50, 4, 4), is_validated=False)) == []
-    assert list(doubt_origin(shipped, None, is_validated=False)) == []
+    assert list(origin_warnings(shipped, (50, 4, 4), is_validated=False)) == []
+    assert list(origin_warnings(shipped, None, is_validated=False)) == []
 
 
 def test_weights_that_have_seen_the_held_out_sections_are_doubted(tmp_path):
     started = TrainConfig(out=tmp_path, dataset="isbi2012", init=SHIPPED_MODEL)
     taught = TrainConfig(out=tmp_path, teachers=(SHIPPED_MODEL,))  # isbi2012 by default
     for config in (started, taught):
-        (doubt,) = doubt_origin(config, None, is_validated=True)
+        (doubt,) = origin_warnings(config, None, is_validated=True)
         assert f"{SHIPPED_MODEL} has learnt from isbi2012: " in doubt
     own = dataclasses.replace(started, dataset=None, images="a.tif", labels="b.tif")
-    assert list(doubt_origin(own, None, is_validated=True)) == []
+    assert list(origin_warnings(own, None, is_validated=True)) == []
 
 
 # --- the command

@@ -118,13 +118,16 @@ def test_a_saved_state_goes_on_bit_for_bit():
 
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
 def test_it_has_every_parameter_once_and_the_inner_kernels_as_kernels(arch):
-    learner = WithAffinities(models.build(arch), seed=0)
+    train_step = WithAffinities(models.build(arch), seed=0)
     kernels, others = (
-        [*group["params"]] for group in make_optimizer(learner, DEFAULT, torch.float32).param_groups
+        [*group["params"]]
+        for group in make_optimizer(train_step, DEFAULT, torch.float32).param_groups
     )
-    every = list(learner.parameters())
+    every = list(train_step.parameters())
     assert sorted(map(id, kernels + others)) == sorted(map(id, every))
     left = [tuple(weight.shape) for weight in others if weight.ndim == 4]
-    channels = learner.network.output.in_channels
+    channels = train_step.network.output.in_channels
     assert left == [(64, 1, 3, 3), (1, channels, 3, 3), (len(OFFSETS_PX), channels, 3, 3)]
-    assert np.sum([kernel.numel() for kernel in kernels]) > 0.98 * models.count_parameters(learner)
+    assert np.sum([kernel.numel() for kernel in kernels]) > 0.98 * models.count_parameters(
+        train_step
+    )

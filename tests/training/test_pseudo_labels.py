@@ -14,7 +14,7 @@ from sfseg.models import weights
 from sfseg.recipes import DEFAULT, STUDENT
 from sfseg.training.data import load_training_data
 from sfseg.training.loss import loss_of
-from sfseg.training.pseudo_labels import mark, posterior, teach
+from sfseg.training.pseudo_labels import add_pseudo_labels, mark, posterior
 from sfseg.training.train import train
 from sfseg.training.trainer import STATE
 
@@ -95,20 +95,20 @@ def test_marks_are_the_mean_of_the_teachers():
 
 
 def test_taught_sections_are_visited_half_as_often_as_labelled_ones(config):
-    data = teach(load_training_data(config, None), config, None, say=quiet)
+    data = add_pseudo_labels(load_training_data(config, None), config, None, say=quiet)
     assert len(data.taught) == 2
     assert len(data.training) == 3
     assert data.taught[0].image.shape == data.taught[0].labels.shape == (64, 80)
-    counts = [sum(lesson is section for lesson in data.lessons) for section in data.training]
+    counts = [sum(lesson is section for lesson in data.epoch_sections) for section in data.training]
     assert counts == [2, 2, 2]
-    assert sum(lesson is data.taught[0] for lesson in data.lessons) == 1
+    assert sum(lesson is data.taught[0] for lesson in data.epoch_sections) == 1
 
 
 def test_without_teachers_nothing_is_added(config):
     alone = dataclasses.replace(config, teachers=(), unlabelled=None)
     data = load_training_data(alone, None)
-    assert teach(data, alone, None, say=quiet) is data
-    assert data.lessons == data.training
+    assert add_pseudo_labels(data, alone, None, say=quiet) is data
+    assert data.epoch_sections == data.training
 
 
 def test_a_student_remembers_its_teachers_and_its_unlabelled_sections(config, teacher):

@@ -26,7 +26,7 @@ from sfseg.models.weights import WEIGHTS_NAME
 from sfseg.recipes import DEFAULT
 from sfseg.system import locks
 from sfseg.training import checkpointing, loss, state, time_budget, trainer
-from sfseg.training import step as learner
+from sfseg.training import step as train_step
 from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
 from sfseg.training.train import StepRecord, train
@@ -158,7 +158,7 @@ def test_a_training_stopped_after_any_step_ends_like_an_uninterrupted_one(config
 @pytest.mark.parametrize(
     ("call", "where", "name", "after", "step"),
     [
-        (3, learner, "loss_of", False, 2),  # in the midst of the third step
+        (3, train_step, "loss_of", False, 2),  # in the midst of the third step
         (1, Trainer, "validate", False, 2),
         (1, weights, "save_weights", True, 2),  # weights written, epoch not noted down
         (1, checkpointing, "write_history", False, 2),
@@ -178,7 +178,7 @@ def test_an_interrupt_anywhere_loses_no_finished_step(
 
 def test_a_step_that_broke_off_in_its_update_is_not_saved(config, whole, monkeypatch):
     with monkeypatch.context() as patched:
-        fail_at(patched, 4, learner, "average_weights", KeyboardInterrupt())
+        fail_at(patched, 4, train_step, "average_weights", KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             train(config)
     assert step_of(config.out) == 2  # of the first epoch's end
@@ -186,7 +186,7 @@ def test_a_step_that_broke_off_in_its_update_is_not_saved(config, whole, monkeyp
     require_same_end(whole, config.out)
 
 
-@pytest.mark.parametrize(("where", "name"), [(learner, "loss_of"), (Trainer, "validate")])
+@pytest.mark.parametrize(("where", "name"), [(train_step, "loss_of"), (Trainer, "validate")])
 def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
     config, whole, monkeypatch, where, name
 ):
@@ -272,7 +272,7 @@ def test_a_loss_that_is_no_number_keeps_the_state_of_the_step_before(config, dat
 
     loss_that_breaks.calls = 0
     with monkeypatch.context() as patched:
-        patched.setattr(learner, "loss_of", loss_that_breaks)
+        patched.setattr(train_step, "loss_of", loss_that_breaks)
         with pytest.raises(NonFiniteError, match=r"step 4: .*\n.*state after step 3 is kept"):
             train(config)
     other = own_config(data, config.out.with_name("other"))
@@ -288,7 +288,7 @@ def test_what_broke_a_training_is_told_before_what_kept_its_state_from_being_sav
     def fails(*_):
         raise OutputError("state.safetensors: expected room on the disk, found none")
 
-    monkeypatch.setattr(learner, "loss_of", lambda *args: loss.loss_of(*args) * np.nan)
+    monkeypatch.setattr(train_step, "loss_of", lambda *args: loss.loss_of(*args) * np.nan)
     monkeypatch.setattr(trainer.Trainer, "save_state", fails)
     with pytest.raises(NonFiniteError, match="step 1: ") as error:
         train(config)
@@ -441,15 +441,15 @@ def test_moments_come_back_in_the_layout_of_their_weights(small, tmp_path):
 def test_statistics_are_those_of_the_last_step_until_the_next_is_done(small):
     network, _ = small
     last = state.LastStep(network)
-    with last.still():
+    with last.snapshot():
         before = {name: tensor.clone() for name, tensor in last.tensors().items()}
     network(torch.randn(2, 2, 5, 5))
     assert not torch.equal(network.state_dict()["1.running_mean"], before["1.running_mean"])
     assert torch.equal(last.tensors()["1.running_mean"], before["1.running_mean"])
-    last.take_back()
+    last.rollback()
     assert all(torch.equal(network.state_dict()[name], before[name]) for name in before)
     network(torch.randn(2, 2, 5, 5))
-    with last.changing():
+    with last.update():
         pass
     assert torch.equal(last.tensors()["1.running_mean"], network[1].running_mean)
 

@@ -209,7 +209,7 @@ def test_validation_scores_are_those_of_predict_and_score(config):
 
     result = train(config)
     options = PredictConfig(model=str(result.weights), engine="torch", precision="float32")
-    model = Model.of(options)
+    model = Model.load(options)
     out = config.out / "out.tif"
     predict_file(Job(config.images, out), model, options)
     report = score_files(out, config.labels, sections="1")

@@ -35,7 +35,7 @@ def test_bands_measure_as_the_whole_does(shape, dtype, cuts, offset):
         dtype
     )
     edges = sorted({0, shape[0], *(cut for cut in cuts if cut < shape[0])})
-    found = GreyLevels.of(section[a:b] for a, b in itertools.pairwise(edges))
+    found = GreyLevels.from_bands(section[a:b] for a, b in itertools.pairwise(edges))
     assert found.count == section.size
     assert (found.low, found.high) == (section.min(), section.max())
     assert found.mean == pytest.approx(section.mean(dtype=np.float64), rel=1e-12)
@@ -56,7 +56,7 @@ def test_bands_follow_each_other_and_are_no_larger_than_said(shape, most):
 
 def test_without_a_band_there_is_nothing_to_measure():
     with pytest.raises(ValueError, match="no band"):
-        GreyLevels.of([])
+        GreyLevels.from_bands([])
 
 
 def test_a_part_is_scaled_by_the_whole_section(rng):

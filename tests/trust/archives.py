@@ -30,14 +30,14 @@ def watch(places: Path, cache: Path) -> None:
     """Note each change outside the staging folder: of what is opened, made, renamed or removed."""
     ours = tuple(str(cache / name) for name in ("toy.part", "toy.lock"))
     descriptor = os.open(places, os.O_WRONLY | os.O_CREAT)
-    harmless = {str(cache), os.devnull}
+    escape_controls = {str(cache), os.devnull}
 
     def note(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in CHANGES or (event == "open" and not (arguments[2] or 0) & os.O_ACCMODE):
             return
         for path in arguments[: CHANGES[event]]:
             full = spelled_out(path, arguments[-1]) if isinstance(path, str | bytes) else ""
-            if not full.startswith(ours) and full not in harmless:
+            if not full.startswith(ours) and full not in escape_controls:
                 os.write(descriptor, f"{event} {full}\n".encode())
 
     sys.addaudithook(note)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import StackError
-from sfseg.io.guards import is_passing, refuse_untrusted
+from sfseg.io.guards import is_transient, refuse_untrusted
 
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
@@ -77,7 +77,7 @@ def walk(path: Path, name: str) -> list[Directory]:
             try:
                 page, following = _directory(file, offset, order, file_bytes, big=big)
             except (struct.error, ValueError, OverflowError, OSError) as error:
-                if is_passing(error):
+                if is_transient(error):
                     raise
                 raise StackError(
                     f"{name}: expected page {len(pages) + 1} at byte {offset}, "

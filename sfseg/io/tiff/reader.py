@@ -7,7 +7,7 @@ import numpy as np
 import tifffile
 
 from sfseg.errors import StackError
-from sfseg.io.guards import wrapped
+from sfseg.io.guards import translate_errors
 from sfseg.io.tiff import checks, ifd, metadata
 from sfseg.io.tiff.strips import Box, SegmentReader
 from sfseg.types import AnyArray
@@ -37,12 +37,12 @@ class TiffSource:
         self._name = name
         directories = ifd.walk(path, name)
         self._offsets = [directory.start for directory in directories]
-        with wrapped(name):
+        with translate_errors(name):
             self._file = tifffile.TiffFile(path, is_lsm=False, is_ndpi=False, is_scanimage=False)
         self._segments = SegmentReader(self._file.filehandle, name)
         self._last: tifffile.TiffPage | None = None
         try:
-            with wrapped(name):
+            with translate_errors(name):
                 self._check(path, directories)
         except BaseException:
             self.close()
@@ -109,11 +109,11 @@ class TiffSource:
     def _frame(self, frame: int, box: Box) -> AnyArray:
         """Read a part of one frame in native byte order."""
         if self._unpaged:
-            with wrapped(f"{self._name}: image {frame + 1}"):
+            with translate_errors(f"{self._name}: image {frame + 1}"):
                 first = self._page(0)
                 return self._segments.read(first, box, shift=frame * first.nbytes)
         number = frame if self._declared.pages is None else self._declared.pages[frame]
-        with wrapped(f"{self._name}: page {number + 1}"):
+        with translate_errors(f"{self._name}: page {number + 1}"):
             return self._segments.read(self._page(number), box)
 
     def _page(self, index: int) -> tifffile.TiffPage:

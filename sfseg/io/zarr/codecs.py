@@ -33,7 +33,7 @@ def name(codec: Codec) -> str:
     return str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")
 
 
-def widening(what: str, codecs: Sequence[Codec], *, nested: bool = False) -> int:
+def expansion_ratio(what: str, codecs: Sequence[Codec], *, nested: bool = False) -> int:
     """Refuse codecs that are not known to be safe, and tell how much larger the others make bytes.
 
     Parameters

@@ -11,7 +11,7 @@ import numpy as np
 
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
-from sfseg.io.guards import MAX_RATIO, refuse_bomb, wrapped
+from sfseg.io.guards import MAX_RATIO, refuse_bomb, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
 _MAX_SAMPLES = 4
@@ -58,8 +58,8 @@ class ZarrSource:
         try:
             import zarr
         except ImportError as error:
-            raise MissingExtraError.of("zarr", name) from error
-        with wrapped(name), warnings.catch_warnings():
+            raise MissingExtraError.from_extra("zarr", name) from error
+        with translate_errors(name), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what zarr thinks of metadata is nothing to act on
             self._open(zarr, inside)
 
@@ -142,7 +142,7 @@ class ZarrSource:
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
         """Read a part of the array; see `sfseg.io.sources.Source`."""
-        with wrapped(self._name):
+        with translate_errors(self._name):
             return np.asarray(self._array[part])
 
     def close(self) -> None:

@@ -87,11 +87,11 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         metadata: Mapping[str, Any] = array.metadata.to_dict()
         of_format_2 = [*(metadata.get("filters") or ()), metadata.get("compressor")]
         found = metadata.get("codecs") or [codec for codec in of_format_2 if codec]
-        widening = codecs.widening(self._name, found)
+        widening = codecs.expansion_ratio(self._name, found)
         if found and codecs.name(found[-1]) == codecs.SHARDING:
             inner = found[-1]["configuration"]
             found = inner["codecs"]
-            widening *= codecs.widening(self._name, found, nested=True)
+            widening *= codecs.expansion_ratio(self._name, found, nested=True)
             self._shards = self._shards_of(array, inner)
         self._chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize // widening
         self._compressor = next((n for n in map(codecs.name, found) if n in COMPRESSORS), None)

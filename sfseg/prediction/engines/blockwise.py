@@ -42,11 +42,12 @@ class Blockwise:
         _keep_freed_memory()
         self._dtype = dtype
         self._join = network.join
-        self._down = [_Level.of([block], dtype) for block in network.down]
+        self._down = [_Level.from_blocks([block], dtype) for block in network.down]
         self._bridge = _pack(network.bridge, dtype)
         tops = [[up] for up in network.up[:-1]] + [[network.up[-1], network.output]]
         self._up = [
-            _Level.of(top, dtype, deconv) for top, deconv in zip(tops, network.deconv, strict=True)
+            _Level.from_blocks(top, dtype, deconv)
+            for top, deconv in zip(tops, network.deconv, strict=True)
         ]
 
     @property
@@ -87,7 +88,7 @@ class Blockwise:
         skip = _empty(level.channels, (height, width), self._dtype)
         pooled = _empty(level.channels, (height // 2, width // 2), self._dtype)
         for block in level.blocks((height, width)):
-            y = _at(level.layers(_solid(_at(x, block.read))), block.keep)
+            y = _at(level.layers(_channels_last(_at(x, block.read))), block.keep)
             _at(skip, block.write).copy_(y)
             _at(pooled, _halved(block.write)).copy_(torch.max_pool2d(y, 2))
         return skip, pooled
@@ -107,10 +108,10 @@ class Blockwise:
         channels, shape = skip.shape[1], skip.shape[-2:]  # as many rise
         if self._join is not concatenate:
             risen = _empty(channels, shape, self._dtype)
-            level.deconv(_solid(x), risen)
-            return _solid(self._join(risen, skip))
+            level.deconv(_channels_last(x), risen)
+            return _channels_last(self._join(risen, skip))
         both = _empty(2 * channels, shape, self._dtype)
-        level.deconv(_solid(x), both[:, :channels])  # in place: torch.cat would copy it
+        level.deconv(_channels_last(x), both[:, :channels])  # in place: torch.cat would copy it
         both[:, channels:] = skip
         return both
 
@@ -125,7 +126,7 @@ class _Level:
     cutter: Cutter
 
     @classmethod
-    def of(
+    def from_blocks(
         cls, blocks: list[nn.Module], dtype: torch.dtype, deconv: nn.Module | None = None
     ) -> "_Level":
         """Pack the layers, and add up how far they look; a deconvolution looks 1 pixel far."""
@@ -197,7 +198,9 @@ class _Doubling(nn.Module):
         height, width = x.shape[-2:]
         x = functional.pad(x, (0, 1, 0, 1))
         for conv, (row, column) in zip(self.convs, _PARITIES, strict=True):
-            out[..., row::2, column::2] = conv(_solid(x[..., : height + row, : width + column]))
+            out[..., row::2, column::2] = conv(
+                _channels_last(x[..., : height + row, : width + column])
+            )
 
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -260,7 +263,7 @@ def _empty(channels: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(1, channels, *shape, dtype=dtype, memory_format=torch.channels_last)
 
 
-def _solid(x: Tensor) -> Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 

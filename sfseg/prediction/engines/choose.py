@@ -181,7 +181,7 @@ def _remember(memory: Path, key: str, choice: Choice) -> None:
     """Add a choice; a cache that cannot be written costs a new trial, not the prediction."""
     with (
         contextlib.suppress(OSError),
-        exclusive(files.beside(memory, "lock"), waiting=lambda: None),
+        exclusive(files.sibling(memory, "lock"), waiting=lambda: None),
     ):
         known = {**_recall(memory), key: choice}
         text = json.dumps({key: vars(choice) for key, choice in known.items()}, indent=1)

@@ -59,7 +59,7 @@ def openvino_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
             hint="--engine torch runs everywhere",
         )
     if not has_openvino():
-        raise MissingExtraError.of("openvino", "engine openvino")
+        raise MissingExtraError.from_extra("openvino", "engine openvino")
     import openvino
 
     example = torch.zeros(1, 1, STRIDE, STRIDE)
