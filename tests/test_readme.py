@@ -76,7 +76,7 @@ def test_the_scores_of_the_shipped_weights_are_those_of_their_card():
 def test_the_shipped_weights_reach_their_score_on_a_real_section(isbi):
     """Section 25, one pass: the card's value to a hundredth, whatever the arithmetic."""
     from sfseg.io import open_stack
-    from sfseg.scoring.evaluate import evaluate
+    from sfseg.scoring.evaluate import score
 
     card = (ROOT / "sfseg" / "weights" / "sfnet-isbi2012.md").read_text()
     said = float(re.search(r"^\| 25 \| ([\d.]+) ", card, re.MULTILINE)[1])
@@ -87,7 +87,7 @@ def test_the_shipped_weights_reach_their_score_on_a_real_section(isbi):
         open_stack(isbi / "train-volume.tif") as images,
         open_stack(isbi / "train-labels.tif") as labels,
     ):
-        scores = evaluate(predictor(images.section(24)), labels.section(24))
+        scores = score(predictor(images.section(24)), labels.section(24))
     found = next(
         row.v_rand for row in scores.per_threshold if abs(row.threshold - threshold) < 0.01
     )

@@ -1,6 +1,6 @@
 """How good a membrane map is: V_Rand, V_Info, Dice and Jaccard; arrays in, numbers out.
 
-`evaluate` gives the numbers of the evaluation script of the ISBI 2012 challenge, exactly, and those
+`score` gives the numbers of the evaluation script of the ISBI 2012 challenge, exactly, and those
 of the usual overlaps beside them. The halves of a score are called *split* (it falls when a true
 cell is cut up) and *merge* (it falls when true cells are joined), never precision and recall: which
 of the two is which differs from library to library.
@@ -48,7 +48,7 @@ class SectionScore:
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of a stack; see `evaluate`."""
+    """The scores of a stack; see `score`."""
 
     shape: Shape
     v_rand: float
@@ -70,7 +70,7 @@ class Scores:
     per_section: tuple[SectionScore, ...]
 
 
-def evaluate(
+def score(
     prediction: AnyArray,
     labels: AnyArray,
     *,
@@ -135,10 +135,10 @@ def evaluate(
     predicted, true = (
         list(as_stack(array, name)) for array, name in zip((prediction, labels), names, strict=True)
     )
-    return evaluate_sections(predicted, true, workers=workers, names=names, numbers=numbers)
+    return score_sections(predicted, true, workers=workers, names=names, numbers=numbers)
 
 
-def evaluate_sections(
+def score_sections(
     prediction: Sequence[AnyArray],
     labels: Sequence[AnyArray],
     *,
@@ -146,20 +146,20 @@ def evaluate_sections(
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
 ) -> Scores:
-    """Score sections of any sizes together; of one size it is what `evaluate` does.
+    """Score sections of any sizes together; of one size it is what `score` does.
 
     Parameters
     ----------
     prediction, labels : sequence of ndarray, shape (Y, X)
-        Interior probability and truth of each section, of the types that `evaluate` takes; those of
+        Interior probability and truth of each section, of the types that `score` takes; those of
         one section are of one shape.
     workers, names, numbers
-        As of `evaluate`.
+        As of `score`.
 
     Returns
     -------
     Scores
-        As of `evaluate`; its shape is that of the first section, as often as there are sections.
+        As of `score`; its shape is that of the first section, as often as there are sections.
 
     Raises
     ------

@@ -8,7 +8,7 @@ import numpy as np
 
 from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io import open_stack
-from sfseg.scoring.evaluate import Scores, evaluate
+from sfseg.scoring.evaluate import Scores, score
 from sfseg.types import INTERIOR, AnyArray, parse_sections
 
 
@@ -21,7 +21,7 @@ class ScoreReport:
     prediction, truth : str
         The files as they were named.
     scores : Scores
-        See `sfseg.scoring.evaluate.evaluate`.
+        See `sfseg.scoring.evaluate.score`.
     truth_values : int
         How many different values the truth has; more than 2 are unusual for labels.
     """
@@ -72,7 +72,7 @@ def score_files(
     ShapeMismatchError
         If the stacks differ in shape.
     StackError
-        If a file is not a stack that can be scored (see `sfseg.scoring.evaluate.evaluate`), or the
+        If a file is not a stack that can be scored (see `sfseg.scoring.evaluate.score`), or the
         prediction is a mask of the whole numbers 0 and 1.
     OptionError
         If `sections` names none, or one outside the stacks.
@@ -92,7 +92,7 @@ def score_files(
         predicted, true = maps.read(indices), labels.read(indices)
     _refuse_mask(predicted, names[0])
     _refuse_one_value(true, names[1])
-    scores = evaluate(
+    scores = score(
         _inverted(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,
         names=names,

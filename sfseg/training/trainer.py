@@ -14,7 +14,7 @@ from sfseg.config import TrainConfig
 from sfseg.identity import differences
 from sfseg.models import weights as checkpoints
 from sfseg.prediction.predictor import Predictor
-from sfseg.scoring import evaluate
+from sfseg.scoring.evaluate import score_sections
 from sfseg.system import devices
 from sfseg.training import state as states
 from sfseg.training.data import TrainingData
@@ -223,7 +223,7 @@ class Trainer:
                 return None
             predicted.append(predict(section.image))
         labels = [section.labels for section in self.data.validation]
-        scores = evaluate.evaluate_sections(predicted, labels)
+        scores = score_sections(predicted, labels)
         return {name: getattr(scores, name) for name in SCORES}
 
     def save_weights(self, record: EpochRecord) -> None:

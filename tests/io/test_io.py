@@ -31,7 +31,7 @@ from sfseg.errors import (
 from sfseg.io import voxels
 from sfseg.io.write import fits_imagej
 
-ISBI = Path(__file__).parents[2] / "shared" / "data" / "ISBI-2012-challenge"
+ISBI = Path(__file__).parents[3] / "shared" / "data" / "ISBI-2012-challenge"
 ISBI_PIXELS = {  # from the page of datasets
     "train-volume.tif": "200da3d452d726e6c9ca1ce04b869d4edb727320d23b516d01cce707dc8c4760",
     "train-labels.tif": "a7cb64000a1a7e542682927e19c91339f58f9f178e0bcce4e207371116f0ca36",

@@ -15,12 +15,12 @@ from scipy.stats import entropy
 
 from sfseg.errors import NonFiniteError, ShapeMismatchError, StackError
 from sfseg.scoring.contingency import Tallies, group, tally
-from sfseg.scoring.evaluate import ALPHAS, THRESHOLDS, evaluate, evaluate_sections
+from sfseg.scoring.evaluate import ALPHAS, THRESHOLDS, score, score_sections
 from sfseg.scoring.measures import v_info, v_rand
 from sfseg.scoring.thresholds import as_stack, sweep_section
 
 OWN_VECTORS = Path(__file__).parent / "vectors"
-CHALLENGE_VECTORS = Path(__file__).parents[2] / "shared" / "data" / "score-vectors"
+CHALLENGE_VECTORS = Path(__file__).parents[3] / "shared" / "data" / "score-vectors"
 SYNTHETIC = ("binary", "f32", "u16_single", "u8")
 CHALLENGE = (
     "better_f32",
@@ -56,7 +56,7 @@ every_vector = pytest.mark.parametrize(
 @every_vector
 def test_every_threshold_gives_the_official_programs_numbers(folder, name):
     prediction, labels, expected = vector(folder, name)
-    scores = evaluate(prediction, labels)
+    scores = score(prediction, labels)
     for ours, official in zip(scores.per_threshold, expected["thresholds"], strict=True):
         assert ours.threshold == official["threshold"]
         for key in ("v_rand", "v_rand_pooled", "v_info"):
@@ -66,7 +66,7 @@ def test_every_threshold_gives_the_official_programs_numbers(folder, name):
 @every_vector
 def test_the_best_scores_are_the_official_programs(folder, name):
     prediction, labels, expected = vector(folder, name)
-    scores = evaluate(prediction, labels)
+    scores = score(prediction, labels)
     for key in ("v_rand", "v_rand_pooled", "v_info", "pixel_f"):
         assert getattr(scores, key) == pytest.approx(expected[f"{key}_max"], abs=1e-9, rel=0), key
 
@@ -91,13 +91,13 @@ def test_the_thresholds_are_added_up_in_double_precision():
 def test_a_float32_prediction_is_compared_in_double_precision():
     prediction = TWO_CELLS.astype(np.float32) / 255
     prediction[:, :2] = np.float32(0.1)  # as a double above 0.1, as a float32 equal to it
-    assert evaluate(prediction, TWO_CELLS).per_threshold[1].v_rand == 1.0
+    assert score(prediction, TWO_CELLS).per_threshold[1].v_rand == 1.0
 
 
 def test_a_cut_cell_by_hand():
     prediction = TWO_CELLS.copy()
     prediction[1, :2] = 0  # cuts A into 2 and 4 pixels; its row 1 becomes two dams
-    scores = evaluate(prediction, TWO_CELLS)
+    scores = score(prediction, TWO_CELLS)
     squares = 2**2 + 4**2 + 4**2 + 2 * 1**2
     assert scores.v_rand_merge == 1.0
     assert scores.v_rand_split == squares / (8**2 + 4**2)
@@ -112,7 +112,7 @@ def test_a_cut_cell_by_hand():
 
 
 def test_joined_cells_by_hand():
-    scores = evaluate(np.full_like(TWO_CELLS, 255), TWO_CELLS)
+    scores = score(np.full_like(TWO_CELLS, 255), TWO_CELLS)
     assert scores.v_rand_split == 1.0
     assert scores.v_rand_merge == (8**2 + 4**2) / 12**2
     assert scores.v_rand == pytest.approx(2 * 80 / (144 + 80))
@@ -141,14 +141,14 @@ def with_dams_alone(predicted):
 @settings(deadline=None)
 def test_v_rand_counts_pairs_of_pixels(pair):
     truth, predicted = pair
-    score, split, merge = v_rand(tallied(truth, predicted))
+    found, split, merge = v_rand(tallied(truth, predicted))
     alone = with_dams_alone(predicted)
     together = truth[:, None] == truth
     found_together = alone[:, None] == alone
     both = np.sum(together & found_together)
     assert split == pytest.approx(both / together.sum())
     assert merge == pytest.approx(both / found_together.sum())
-    assert score == pytest.approx(2 * both / (together.sum() + found_together.sum()))
+    assert found == pytest.approx(2 * both / (together.sum() + found_together.sum()))
 
 
 @given(segmentations)
@@ -171,8 +171,8 @@ def test_the_numbers_of_the_segments_do_not_matter(pair, true_names, names):
         np.array([0, *true_names], np.int32)[truth],
         np.array([0, *names], np.int32)[predicted],
     )
-    for score in (v_rand, v_info):
-        assert score(tallied(*renamed)).score == pytest.approx(score(tallied(*pair)).score)
+    for measure in (v_rand, v_info):
+        assert measure(tallied(*renamed)).score == pytest.approx(measure(tallied(*pair)).score)
 
 
 def stacks(kind):
@@ -189,7 +189,7 @@ def pairs(draw):
 @given(pairs())
 @settings(max_examples=50, deadline=None)
 def test_scores_lie_between_0_and_1_and_dice_is_never_below_jaccard(pair):
-    scores = evaluate(*pair)
+    scores = score(*pair)
     for name, value in dataclasses.asdict(scores).items():
         if isinstance(value, float):
             assert 0 <= value <= 1, name
@@ -205,14 +205,14 @@ def test_scores_lie_between_0_and_1_and_dice_is_never_below_jaccard(pair):
 @settings(max_examples=50, deadline=None)
 def test_the_truth_itself_scores_1(pair):
     labels = np.where(pair[1] > 0, np.uint8(255), np.uint8(0))
-    scores = evaluate(labels, labels)
+    scores = score(labels, labels)
     assert scores.v_rand == scores.v_rand_split == scores.v_rand_merge == 1.0
     assert scores.dice == scores.jaccard == scores.membrane_dice == scores.pixel_f == 1.0
     assert scores.v_rand_threshold == THRESHOLDS[0]  # the first of equals
 
 
 def test_the_truth_itself_has_v_info_1_where_there_are_two_cells():
-    assert evaluate(TWO_CELLS, TWO_CELLS).v_info == pytest.approx(1.0)
+    assert score(TWO_CELLS, TWO_CELLS).v_info == pytest.approx(1.0)
 
 
 @given(pairs())
@@ -220,8 +220,8 @@ def test_the_truth_itself_has_v_info_1_where_there_are_two_cells():
 def test_only_the_thresholds_that_a_pixel_is_above_matter(pair):
     prediction, labels = pair
     midpoints = (np.searchsorted(THRESHOLDS, prediction / 255) - 0.5) / 10
-    scores = evaluate(np.clip(midpoints, 0, 1), labels)
-    expected = dataclasses.replace(evaluate(prediction, labels), shape=scores.shape)
+    scores = score(np.clip(midpoints, 0, 1), labels)
+    expected = dataclasses.replace(score(prediction, labels), shape=scores.shape)
     assert scores == expected
 
 
@@ -229,18 +229,18 @@ def test_only_the_thresholds_that_a_pixel_is_above_matter(pair):
 @settings(max_examples=30, deadline=None)
 def test_all_types_of_the_same_prediction_and_labels_score_the_same(pair):
     interior, labels = pair[0] > 127, pair[1] > 127
-    expected = evaluate(interior, labels)
+    expected = score(interior, labels)
     for kind, top in ((np.uint8, 255), (np.uint16, 65535), (np.float32, 1), (np.float64, 1)):
-        assert evaluate(interior.astype(kind) * kind(top), labels.astype(kind)) == expected
+        assert score(interior.astype(kind) * kind(top), labels.astype(kind)) == expected
 
 
 @given(pairs())
 @settings(max_examples=30, deadline=None)
 def test_the_order_of_sections_and_the_number_of_threads_do_not_matter(pair):
     prediction, labels = pair
-    scores = evaluate(prediction, labels, workers=1)
-    assert evaluate(prediction, labels, workers=3) == scores
-    flipped = evaluate(prediction[::-1], labels[::-1])
+    scores = score(prediction, labels, workers=1)
+    assert score(prediction, labels, workers=3) == scores
+    flipped = score(prediction[::-1], labels[::-1])
     assert flipped.v_rand == pytest.approx(scores.v_rand)
     assert [row.v_rand for row in flipped.per_section[::-1]] == pytest.approx(
         [row.v_rand for row in scores.per_section]
@@ -249,13 +249,13 @@ def test_the_order_of_sections_and_the_number_of_threads_do_not_matter(pair):
 
 def test_a_single_section_is_a_stack_of_one():
     prediction = np.where(TWO_CELLS > 0, 200, 30).astype(np.uint8)
-    assert evaluate(prediction, TWO_CELLS) == evaluate(prediction[None], TWO_CELLS[None])
-    assert evaluate(prediction, TWO_CELLS).shape == (1, 4, 4)
+    assert score(prediction, TWO_CELLS) == score(prediction[None], TWO_CELLS[None])
+    assert score(prediction, TWO_CELLS).shape == (1, 4, 4)
 
 
 def test_soft_labels_are_thresholded_with_the_prediction():
     soft = np.where(TWO_CELLS > 0, 1.0, 0.35)  # below 0.4 the membrane counts as inside
-    by_threshold = evaluate(TWO_CELLS, soft).per_threshold
+    by_threshold = score(TWO_CELLS, soft).per_threshold
     assert by_threshold[3].v_rand < 1.0
     assert by_threshold[4].v_rand == 1.0
 
@@ -265,12 +265,12 @@ def test_v_rand_alpha_is_the_best_over_alpha_at_the_best_threshold():
     prediction[1, :2] = 0
     assert ALPHAS[0] == 0.1
     assert ALPHAS[-1] == 1.0
-    assert evaluate(prediction, TWO_CELLS).v_rand_alpha == 1.0  # alpha = 1 is the merge half
+    assert score(prediction, TWO_CELLS).v_rand_alpha == 1.0  # alpha = 1 is the merge half
 
 
 def test_sections_can_have_other_numbers():
     labels = np.stack([TWO_CELLS, TWO_CELLS])
-    scores = evaluate(labels, labels, numbers=(25, 30))
+    scores = score(labels, labels, numbers=(25, 30))
     assert [row.section for row in scores.per_section] == [25, 30]
 
 
@@ -278,42 +278,42 @@ def test_sections_of_several_sizes_are_scored_together(tissue):
     """At each threshold V_Rand and V_Info are means of sections, and Dice counts all pixels."""
     labels = [tissue[1][0], tissue[1][1, :96, :64]]
     predicted = [np.roll(section, 2, 0) for section in labels]
-    together = evaluate_sections(predicted, labels)
-    alone = [evaluate(*pair) for pair in zip(predicted, labels, strict=True)]
+    together = score_sections(predicted, labels)
+    alone = [score(*pair) for pair in zip(predicted, labels, strict=True)]
     assert together.shape == (2, 128, 160)
     for row, *rows in zip(together.per_threshold, *(s.per_threshold for s in alone), strict=True):
         assert row.v_rand == pytest.approx(np.mean([r.v_rand for r in rows]))
         assert row.v_info == pytest.approx(np.mean([r.v_info for r in rows]))
     assert min(s.dice for s in alone) < together.dice < max(s.dice for s in alone)
     stack = np.stack(labels[:1] * 2)
-    assert evaluate_sections(list(stack), list(stack)) == evaluate(stack, stack)
+    assert score_sections(list(stack), list(stack)) == score(stack, stack)
 
 
 def test_unequal_shapes_are_refused():
     with pytest.raises(ShapeMismatchError, match=r"expected the shape of labels, \(4, 4\)"):
-        evaluate(TWO_CELLS[:3], TWO_CELLS)
+        score(TWO_CELLS[:3], TWO_CELLS)
     with pytest.raises(ShapeMismatchError, match=r"a section of shape \(4, 4\) as in labels"):
-        evaluate_sections([TWO_CELLS, TWO_CELLS[:3]], [TWO_CELLS, TWO_CELLS])
+        score_sections([TWO_CELLS, TWO_CELLS[:3]], [TWO_CELLS, TWO_CELLS])
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.uint32, np.complex64])
 def test_other_types_are_refused(kind):
     with pytest.raises(StackError, match=f"prediction: .*found {np.dtype(kind)}"):
-        evaluate(TWO_CELLS.astype(kind), TWO_CELLS)
+        score(TWO_CELLS.astype(kind), TWO_CELLS)
     with pytest.raises(StackError, match=f"labels: .*found {np.dtype(kind)}"):
-        evaluate(TWO_CELLS, TWO_CELLS.astype(kind))
+        score(TWO_CELLS, TWO_CELLS.astype(kind))
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 1, 4, 4), (0, 4, 4), (4, 0)])
 def test_what_is_no_stack_is_refused(shape):
     with pytest.raises(StackError, match="expected a stack"):
-        evaluate(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
+        score(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
 
 
 def test_a_section_too_large_for_the_kernels_is_refused():
     huge = np.broadcast_to(np.uint8(255), (50_000, 50_000))
     with pytest.raises(StackError, match="less than 2\\^31 pixels, found 50000x50000"):
-        evaluate(huge, huge)
+        score(huge, huge)
 
 
 @pytest.mark.parametrize(
@@ -330,16 +330,16 @@ def test_values_that_are_no_probability_are_refused_with_their_place(value, erro
     prediction = labels / np.float32(255)
     prediction[1, 2, 3] = value
     with pytest.raises(error, match=rf"section 2: .* found {value:g} at row 2, column 3"):
-        evaluate(prediction, labels)
+        score(prediction, labels)
 
 
 def test_a_section_with_nothing_inside_is_refused_by_its_number():
     labels = np.stack([TWO_CELLS, TWO_CELLS * 0])
     with pytest.raises(StackError, match=r"truth\.tif: section 30: .*nothing to score"):
-        evaluate(labels, labels, names=("map.tif", "truth.tif"), numbers=(29, 30))
+        score(labels, labels, names=("map.tif", "truth.tif"), numbers=(29, 30))
 
 
 def test_nothing_predicted_inside_is_one_segment_and_scores_low_without_failing():
-    scores = evaluate(np.zeros_like(TWO_CELLS), TWO_CELLS)
+    scores = score(np.zeros_like(TWO_CELLS), TWO_CELLS)
     assert scores.v_rand == pytest.approx(2 * 80 / (144 + 80))
     assert scores.v_info == scores.dice == scores.pixel_f == 0.0

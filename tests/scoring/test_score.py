@@ -1,4 +1,4 @@
-"""`score_files`: the numbers of `evaluate` for files, whichever way round they are stored."""
+"""`score_files`: the numbers of `score` for files, whichever way round they are stored."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
-from sfseg.scoring.evaluate import evaluate
+from sfseg.scoring.evaluate import score
 from sfseg.scoring.score import score_files
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -78,7 +78,7 @@ def test_chosen_sections_are_scored_alone_and_keep_their_numbers(files):
     prediction, truth, map_array, labels = files
     scores = score_files(prediction, truth, sections="1,3").scores
     assert [row.section for row in scores.per_section] == [1, 3]
-    assert scores == evaluate(map_array[[0, 2]], labels[[0, 2]], numbers=(1, 3))
+    assert scores == score(map_array[[0, 2]], labels[[0, 2]], numbers=(1, 3))
 
 
 @pytest.mark.parametrize("sections", ["4", "0", "two", "2-1"])

@@ -26,7 +26,7 @@ def rows():
     pytest.importorskip("zarr")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CODE, json.dumps(SAMPLES)],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
