@@ -13,11 +13,17 @@ from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.predictor import ORIENTATIONS, Predictor
 from sfseg.prediction.tiles import Tile, halo_px, lengths
 from sfseg.prediction.windows import needed_of, padded_shape, window_of
+from sfseg.system.devices import has_bf16
 from sfseg.transforms.normalise import GreyLevels, standardise
 from sfseg.transforms.orient import orient, unorient
 
 CPU = torch.device("cpu")
-DTYPES = [torch.float32, torch.bfloat16]
+DTYPES = [torch.float32, *[torch.bfloat16] * has_bf16(CPU)]
+"""The arithmetic that this processor has."""
+
+each_dtype = pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.bf16)]
+)
 
 sizes = st.one_of(
     st.tuples(st.integers(1, 260), st.integers(1, 260)),
@@ -139,7 +145,7 @@ def test_the_small_network_depends_on_the_section(predict):
     assert np.ptp(predict()(noise((100, 300)))) > 0.05
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 def test_the_order_of_the_tiles_and_the_batch_do_not_change_a_bit(predict, dtype, rng):
     section = noise((30, 480))
     whole = predict(dtype)(section)
@@ -299,7 +305,7 @@ def test_flips_mirror_each_axis_and_turn_nothing():
     assert found == {tuple(map(tuple, way.tolist())) for way in ways}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 @pytest.mark.parametrize("tta", ["flips", "d4"])
 def test_an_average_does_not_depend_on_batch_and_tiles_to_the_bit(predict, dtype, tta):
     section = noise((35, 300))
