@@ -10,6 +10,10 @@ from unittest import mock
 import rich.progress  # noqa: F401 - what the command imports late
 from typer.testing import CliRunner
 
+# Commands import these late, but a child that has become another user may not read them any more.
+import sfseg.datasets.fetch
+import sfseg.prediction.predict
+import sfseg.training.train  # noqa: F401
 from sfseg import cli, models
 from sfseg.datasets import registry
 from sfseg.datasets.dataset import DataFile, Dataset, Part
