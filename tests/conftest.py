@@ -63,9 +63,7 @@ def tissue_folder(tissue, tmp_path_factory):
     """A folder with the tissue as volume.tif and labels.tif, voxel 50x4x4 nm; not to be changed."""
     folder = tmp_path_factory.mktemp("tissue")
     for name, stack in zip(("volume", "labels"), tissue, strict=True):
-        write_stack(
-            folder / f"{name}.tif", stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4)
-        )
+        write_stack(folder / f"{name}.tif", stack, voxel_size_nm=(50, 4, 4))
     return folder
 
 

@@ -68,7 +68,7 @@ def predict_stack(race: InferenceBenchmark, volume: AnyArray, report: Report) ->
     model = Model(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:
         job = Job(str(Path(folder, "volume.tif")), Path(folder, "map.tif"))
-        write_stack(Path(job.source), volume, volume.shape, volume.dtype)
+        write_stack(Path(job.source), volume)
         timing = measure(
             lambda: predict_file(job, model, config),
             race.device,

@@ -13,7 +13,7 @@ from sfseg.io.hashing import hash_input
 from sfseg.io.labels import read_labels
 from sfseg.io.open import open_stack
 from sfseg.io.stack import Stack, require_finite
-from sfseg.io.write import create_canvas, reopen_canvas, write_stack
+from sfseg.io.write import create_canvas, reopen_canvas, write_sections, write_stack
 
 __all__ = [
     "Canvas",
@@ -26,5 +26,6 @@ __all__ = [
     "read_labels",
     "reopen_canvas",
     "require_finite",
+    "write_sections",
     "write_stack",
 ]

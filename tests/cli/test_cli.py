@@ -620,7 +620,7 @@ def wait_for_a_piece(manifest, process):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, number, code):
     big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (10, 1, 1))
-    write_stack(tissue_files / "big.tif", big, big.shape, big.dtype)
+    write_stack(tissue_files / "big.tif", big)
     command = [sys.executable, "-c", OFTEN, "predict", "big.tif", "-o", "out.tif", *FAST]
     with subprocess.Popen(
         command, cwd=tissue_files, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -86,7 +86,7 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     source = folder / "source"
     for name, pixels in zip(("volume", "labels"), make_tissue((6, 64, 64), seed=1), strict=True):
-        write_stack(source / f"{name}.tif", pixels, pixels.shape, pixels.dtype)
+        write_stack(source / f"{name}.tif", pixels)
     fetch(SMALL, source=source, to=folder)
     return folder
 
@@ -236,7 +236,7 @@ def test_folds_are_blocks_of_neighbours_inside_the_training_part():
 
 
 def test_folds_of_the_challenge_leave_its_test_sections_alone(tmp_path):
-    write_stack(tmp_path / "train-volume.tif", *stack_of(30))
+    write_stack(tmp_path / "train-volume.tif", make_tissue((30, 32, 32))[0])
     for folds in (2, 4, 5, 24):
         blocks = []
         for split in make_splits(registry.ISBI2012, tmp_path, folds):
@@ -246,11 +246,6 @@ def test_folds_of_the_challenge_leave_its_test_sections_alone(tmp_path):
             assert sorted(tested + numbers(split.training)) == list(range(1, 25))
             blocks += tested
         assert blocks == list(range(1, 25))
-
-
-def stack_of(sections):
-    pixels = make_tissue((sections, 32, 32))[0]
-    return pixels, pixels.shape, pixels.dtype
 
 
 def numbers(text):
@@ -281,7 +276,7 @@ def test_with_folds_the_pixels_of_the_test_sections_change_nothing(config, tmp_p
     for name in ("volume.tif", "labels.tif"):
         pixels = tifffile.imread(folder / name)
         pixels[4:] = 255 - pixels[4:]
-        write_stack(folder / name, pixels, pixels.shape, pixels.dtype, overwrite=True)
+        write_stack(folder / name, pixels, overwrite=True)
     compare(other)
     for name, found in scores(config.out).items():
         assert scores(other.out)[name]["scores"]["v_rand"] == found["scores"]["v_rand"]

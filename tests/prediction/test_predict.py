@@ -80,7 +80,7 @@ def small(tissue, tmp_path):
     """Three sections of 90x90, four tiles of 32 px each: 12 pieces."""
     path = tmp_path / "small.tif"
     stack = tissue[0][:3, :90, :90]
-    write_stack(path, stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4))
+    write_stack(path, stack, voxel_size_nm=(50, 4, 4))
     return path
 
 
@@ -231,7 +231,7 @@ def test_an_array_in_hdf5_is_predicted_as_the_tiff_is(small, tmp_path):
 def test_blank_sections_are_counted_once_however_many_tiles_they_have(tmp_path, tissue):
     stack = tissue[0][:3, :90, :90].copy()
     stack[1] = 7
-    write_stack(tmp_path / "in.tif", stack, stack.shape, stack.dtype)
+    write_stack(tmp_path / "in.tif", stack)
     assert run(tmp_path / "in.tif", tmp_path / "out.tif", **TILED).blank_sections == 1
 
 
@@ -426,7 +426,7 @@ def test_resume_refuses_what_has_changed_and_names_it(small, tmp_path, finished)
     pixels = tifffile.imread(small)
     pixels[2, 5, 5] ^= 1
     small.unlink()
-    write_stack(small, pixels, pixels.shape, pixels.dtype, voxel_size_nm=(50, 4, 4))
+    write_stack(small, pixels, voxel_size_nm=(50, 4, 4))
     with pytest.raises(ResumeError, match=r"  input\.sha256: "):
         run(small, out, resume=True, **old)
 
@@ -437,7 +437,7 @@ def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
 ):
     stack = np.tile(tissue[0][:2, :32, :150], (1, 1, 2))
     source = tmp_path / "strip.tif"
-    write_stack(source, stack, stack.shape, stack.dtype)
+    write_stack(source, stack)
     models = {
         dtype: replace(
             MODEL,
@@ -482,7 +482,7 @@ def test_memory_that_runs_out_on_the_way_does_not_change_a_byte(small, tmp_path)
 def test_nan_is_refused_with_its_place_and_leaves_nothing(tmp_path, rng, options):
     stack = rng.random((3, 50, 70), dtype=np.float32)
     stack[2, 3, 4] = np.nan
-    write_stack(tmp_path / "nan.tif", stack, stack.shape, stack.dtype)
+    write_stack(tmp_path / "nan.tif", stack)
     with pytest.raises(NonFiniteError, match=r"nan\.tif.*section 3.*row 3.*column 4"):
         run(tmp_path / "nan.tif", tmp_path / "out.tif", **options)
     assert names(tmp_path, "*") == ["nan.tif"]

@@ -31,7 +31,7 @@ def tiles_of(shape=SHAPE):
 
 
 def opened(path, stack):
-    write_stack(path, stack, stack.shape, stack.dtype)
+    write_stack(path, stack)
     return open_stack(path)
 
 

@@ -196,7 +196,7 @@ def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero
     noise = np.random.default_rng(7).normal(0, 60, images.shape)
     noisy = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
     for path, stack in ((volume, noisy), (labels, truth)):
-        write_stack(Path(path), stack, stack.shape, stack.dtype)
+        write_stack(Path(path), stack)
     predict(volume, tmp_path / "map.tif")
     shipped = score_files(tmp_path / "map.tif", labels, sections="1-3").scores
     config = TrainConfig(

@@ -63,7 +63,7 @@ def data(tmp_path_factory):
     """A folder with three small sections."""
     folder = tmp_path_factory.mktemp("data")
     for name, stack in zip(("volume", "labels"), make_tissue((3, 48, 48), seed=3), strict=True):
-        write_stack(folder / f"{name}.tif", stack, stack.shape, stack.dtype)
+        write_stack(folder / f"{name}.tif", stack)
     return folder
 
 

@@ -127,7 +127,7 @@ def write_toy(folder: Path, shape: Shape = SHAPE) -> list[DataFile]:
     """Write ``volume.tif`` and ``labels.tif``, the same bytes each time, and tell what they are."""
     files = []
     for name, stack in zip(("volume.tif", "labels.tif"), make_tissue(shape, seed=3), strict=True):
-        write_stack(folder / name, stack, shape, stack.dtype)
+        write_stack(folder / name, stack)
         digest = hashlib.sha256(stack.tobytes()).hexdigest()
         files.append(DataFile(name, (folder / name).stat().st_size, shape, pixels=digest))
     return files
