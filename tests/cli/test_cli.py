@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from sfseg.cli import app
 from sfseg.cli.train import default_folder
 from sfseg.io import write_stack
 from sfseg.models.safetensors_file import read_tensors
+from tests.processes import end, started, wait_until
 
 
 def sfseg(*arguments):
@@ -158,6 +158,7 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
     assert "V_Rand" in result.stderr
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     out = tmp_path / "run"
     command = ("train", "--dataset", "tissue", "--arch", "unet", "--out", out, *TINY)
@@ -168,6 +169,7 @@ def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_compiles_when_asked(tissue_files, monkeypatch):
     """With the compiler itself replaced, which takes a minute."""
     compiled = []
@@ -186,6 +188,7 @@ def test_a_run_is_named_by_its_architecture_and_its_data():
     assert default_folder("unet", None, "data/raw/*.png").name == "unet-raw"
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
     turned = tmp_path / "turned.tif"
     tifffile.imwrite(turned, 255 - tifffile.imread(labels), photometric="minisblack")
@@ -571,34 +574,21 @@ def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
 # --- signals
 
 
-def started(*arguments, cwd):
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfseg", *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-def wait_for(path, process):
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+PATIENT = "from sfseg.cli import signals, main; signals.GRACE_S = 3600; main()"
+"""The command, which waits for its running step however busy the machine is."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, number, code):
     out = tissue_files / "run"
-    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out, "--epochs", 500)
-    with started("train", *own, "--patch", 32, cwd=tissue_files) as process:
-        wait_for(out / "history.csv", process)
+    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out)
+    endless = ("--epochs", 100_000, "--sections", 1, "--validation", "none", "--patch", 32)
+    command = ("-c", PATIENT, "train", *own, *endless)
+    with started(*command, cwd=tissue_files) as process:
+        wait_until((out / "history.csv").exists, process)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = end(process)
     assert process.returncode == code, stderr
     assert "--resume" in stderr
     assert not list(out.glob("*.part"))
@@ -606,28 +596,31 @@ def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, numbe
     assert saved["progress"]["step"] > 0
 
 
-OFTEN = "from sfseg.prediction import run; run.FLUSH_S = 0; from sfseg.cli import main; main()"
-
-
-def wait_for_a_piece(manifest, process):
-    wait_for(manifest, process)
-    while b'"piece"' not in (manifest.read_bytes() if manifest.exists() else b""):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+SIGNALLED = """
+import os, sys
+from sfseg.cli import main
+from sfseg.prediction import run
+number = int(sys.argv.pop(1))
+put = run.WriteBehind.put
+def put_or_stop(self, item, pieces=[]):
+    put(self, item)
+    pieces.append(item)
+    if len(pieces) == 5:  # the third is written
+        os.kill(os.getpid(), number)
+run.FLUSH_S, run.WriteBehind.put = 0, put_or_stop
+main()
+"""
+"""The command, which sends itself a signal when some pieces are done."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, number, code):
-    big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (10, 1, 1))
+    big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (3, 1, 1))
     write_stack(tissue_files / "big.tif", big)
-    command = [sys.executable, "-c", OFTEN, "predict", "big.tif", "-o", "out.tif", *FAST]
-    with subprocess.Popen(
-        command, cwd=tissue_files, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_for_a_piece(tissue_files / "out.tif.part.manifest", process)
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=30)
+    command = ("-c", SIGNALLED, int(number), "predict", "big.tif", "-o", "out.tif", *FAST)
+    with started(*command, cwd=tissue_files) as process:
+        stdout, stderr = end(process)
     assert process.returncode == code, stderr
     assert stdout == ""
     assert "out.tif: what is done is kept: the same command with --resume goes on" in stderr
@@ -643,9 +636,9 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
     )
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
-    assert 0 < facts["resumed"] < facts["pieces"] == 40
-    assert f"going on after {facts['resumed']} of 40 pieces" in result.stderr
+    assert 0 < facts["resumed"] < facts["pieces"] == 12
+    assert f"going on after {facts['resumed']} of 12 pieces" in result.stderr
     found = tifffile.imread(tissue_files / "out.tif")
-    for copy in range(1, 10):  # each four sections are the same
+    for copy in range(1, 3):  # each four sections are the same
         np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])
     assert not list(tissue_files.glob("*.part*"))

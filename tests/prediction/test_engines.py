@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import warm_statistics
 from torch import nn
 
 from sfseg import models
@@ -26,6 +25,7 @@ from sfseg.prediction.predict import Model, predict_file
 from sfseg.prediction.predictor import Predictor
 from sfseg.system import devices
 from sfseg.transforms.normalise import standardise
+from tests.networks import warm_statistics
 
 CPU = torch.device("cpu")
 F32, BF16 = torch.float32, torch.bfloat16

@@ -1,9 +1,9 @@
 """A training that was stopped, in whatever way, goes on as if it had not been."""
 
+import contextlib
 import dataclasses
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -19,8 +19,6 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import CheckpointError, NonFiniteError, OutputError, OutputExistsError
 from sfseg.io import write_stack
 from sfseg.models import weights
-from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import WEIGHTS_NAME
 from sfseg.recipes import DEFAULT
@@ -31,22 +29,10 @@ from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
 from sfseg.training.train import StepRecord, train
 from sfseg.training.trainer import STATE, Trainer
+from tests.networks import Small
+from tests.processes import HANGS_S, end, started
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=2, epochs=2)
-
-
-class Small(EncoderDecoder):
-    """As deep as the real ones, but of 4 channels."""
-
-    def __init__(self):
-        super().__init__(
-            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
-            bridge=Conv(4, 4),
-            deconv=[Deconv(4, 4) for _ in range(4)],
-            up=[Conv(8, 4) for _ in range(4)],
-            output=Output(4),
-            join=concatenate,
-        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +40,7 @@ def _small_and_plain():
     """Train a small network, and draw no curves: they take longer than the training."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small})
-        patched.setattr(checkpointing.plots, "write_curves", lambda path, _: path.touch())
+        patched.setattr(checkpointing.curves, "write_curves", lambda path, _: path.touch())
         yield
 
 
@@ -506,24 +492,20 @@ with stop.listening():
 """
 
 
+@contextlib.contextmanager
 def busy(*, save="return 7", grace=0.1, arm="stop.arm(save)"):
     """Start a process whose main thread is deep in a long call."""
     code = BUSY.format(save=save, grace=grace, arm=arm)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--out", "a b"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.read(5) == "ready"
-    return process
+    with started("-c", code, "train", "--out", "a b") as process:
+        assert process.stdout.read(5) == "ready"
+        yield process
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_in_a_long_step_saves_the_step_before_and_says_how_to_go_on(number, code):
     with busy() as process:
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = end(process)
     assert process.returncode == code
     assert stderr.splitlines() == [
         "stopping after this step; once more to stop at once",
@@ -531,13 +513,13 @@ def test_a_signal_in_a_long_step_saves_the_step_before_and_says_how_to_go_on(num
     ]
 
 
-@pytest.mark.parametrize("grace", [0.1, 60])  # while it saves, and before it does
+@pytest.mark.parametrize("grace", [0.1, HANGS_S])  # while it saves, and before it does
 def test_a_second_signal_ends_a_training_at_once(grace):
     with busy(save="threading.Event().wait()", grace=grace) as process:
         process.send_signal(signal.SIGINT)
         assert "stopping" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = end(process)
     assert process.returncode == 130
     assert stderr == "stopped at once\n"
 
@@ -545,7 +527,7 @@ def test_a_second_signal_ends_a_training_at_once(grace):
 def test_a_state_that_cannot_be_saved_on_a_signal_is_an_error():
     with busy(save="raise OSError('the disk is full')") as process:
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = end(process)
     assert process.returncode == 1
     assert "error: the disk is full" in stderr
 
@@ -562,7 +544,7 @@ def test_a_signal_while_training_sets_the_event():
     with stop.listening():
         stop.arm(lambda: pytest.fail("there was time to finish the step"))
         signal.raise_signal(signal.SIGTERM)
-        assert stop.event.wait(60)
+        assert stop.event.wait(HANGS_S)
     assert stop.exit_code == 143
     assert signal.set_wakeup_fd(-1) == -1
 

@@ -21,28 +21,13 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
 from sfseg.io.zarr import writer
 from sfseg.models import weights
-from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.prediction import run
 from sfseg.training import curves, time_budget
 from sfseg.types import Shape
+from tests.networks import Small
 
 SHAPE: Shape = (3, 90, 90)
 CPU = ("--device", "cpu", "--precision", "float32")
-
-
-class Small(EncoderDecoder):
-    """As deep as the real ones, but of 4 channels; its halo is 80 px."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
-            bridge=Conv(4, 4),
-            deconv=[Deconv(4, 4) for _ in range(4)],
-            up=[Conv(8, 4) for _ in range(4)],
-            output=Output(4),
-            join=concatenate,
-        )
 
 
 class World:
