@@ -1,0 +1,67 @@
+"""Draw the picture at the top of the README: a section, its probability map, its cells.
+
+Predicts a section of synthetic tissue twice with the shipped weights. Writes one small PNG and
+prints its path and size, for example::
+
+    docs/images/section-map-cells.png: 1176 x 384 pixels, 150 kB
+
+Run it from the root of the repository, or name another file:
+``python examples/make_pictures.py picture.png``.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image, ImageDraw, ImageFont
+
+import sfseg
+
+SIDE_PX, GAP_PX = 384, 12
+VOXEL_SIZE_NM = (50, 4, 4)
+GREYS, COLOURS = 40, 21  # black, and the 20 colours of matplotlib's "tab20"
+
+out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/section-map-cells.png")
+
+volume, _ = sfseg.make_tissue((1, SIDE_PX, SIDE_PX), seed=5)
+with tempfile.TemporaryDirectory() as folder:
+    section, cells = Path(folder, "section.tif"), Path(folder, "cells.tif")
+    sfseg.write_stack(section, volume, voxel_size_nm=VOXEL_SIZE_NM)
+    sfseg.predict_file(section, cells, output="segments", close_gaps=True)
+    with sfseg.open_stack(cells) as stack:
+        segments = stack.read()[0]  # (Y, X), 0 = border
+probability = sfseg.predict(volume)[0]  # (Y, X), 1 = inside a cell
+
+# One palette for all: first the greys, then black and the colours, then nothing (the gaps).
+palette = np.zeros((256, 3), np.uint8)
+palette[:GREYS] = np.linspace(0, 255, GREYS).round()[:, None]
+palette[GREYS + 1 : GREYS + COLOURS] = np.array(colormaps["tab20"].colors) * 255
+nothing = GREYS + COLOURS
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    """Turn values in [0, 1] into numbers of the palette."""
+    return np.rint(values * (GREYS - 1)).astype(np.uint8)
+
+
+# Numbers spread over the palette give neighbouring cells different colours.
+coloured = np.where(segments == 0, GREYS, GREYS + 1 + segments * 7 % (COLOURS - 1))
+gap = np.full((SIDE_PX, GAP_PX), nothing)
+panels = [grey(volume[0] / 255), gap, grey(probability), gap, coloured]
+pixels = np.hstack(panels).astype(np.uint8)
+picture = Image.frombytes("P", pixels.shape[::-1], pixels.tobytes())
+picture.putpalette(palette.tobytes())
+
+draw = ImageDraw.Draw(picture)
+font = ImageFont.load_default(size=20)
+for place, name in enumerate(("section", "probability: white = inside", "cells")):
+    left = place * (SIDE_PX + GAP_PX)
+    _, _, right, bottom = draw.textbbox((left + 10, 8), name, font=font)
+    draw.rectangle((left, 0, right + 10, bottom + 8), fill=0)
+    draw.text((left + 10, 8), name, font=font, fill=GREYS - 1)
+
+out.parent.mkdir(parents=True, exist_ok=True)
+picture.save(out, optimize=True, transparency=nothing)
+print(f"{out}: {picture.width} x {picture.height} pixels, {out.stat().st_size / 1000:.0f} kB")
