@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import NonFiniteError, StackError
+from sfseg.io import as_stack_array
 from sfseg.scoring.contingency import Tally, group, tally
 from sfseg.scoring.thinning import Thinner
 from sfseg.types import AnyArray
@@ -33,8 +34,8 @@ def as_stack(array: AnyArray, name: str) -> AnyArray:
 
     Parameters
     ----------
-    array : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
-        What a person handed over.
+    array : array_like of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
+        What a person passed.
     name : str
         What to call it in messages.
 
@@ -48,15 +49,12 @@ def as_stack(array: AnyArray, name: str) -> AnyArray:
     StackError
         If the type or the number of axes is another, or there are no pixels or too many.
     """
+    array = as_stack_array(array, name, hint="sfseg.score_files scores files")
     if array.dtype.kind not in "buf" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
         raise StackError(
             f"{name}: expected bool, uint8, uint16 or float, found {array.dtype}",
             hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
             "cell; numbers of segments cannot be scored",
-        )
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise StackError(
-            f"{name}: expected a stack (Z, Y, X) or a section (Y, X), found the shape {array.shape}"
         )
     rows, columns = array.shape[-2:]
     if (rows + 2) * (columns + 2) > np.iinfo(np.int32).max:  # the kernels' index of a framed pixel
@@ -64,7 +62,7 @@ def as_stack(array: AnyArray, name: str) -> AnyArray:
             f"{name}: expected sections of less than 2^31 pixels, found {rows}x{columns}",
             hint="score crops of it",
         )
-    return array if array.ndim == 3 else array[np.newaxis]
+    return array
 
 
 def sweep_section(

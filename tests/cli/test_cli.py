@@ -623,7 +623,7 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
         stdout, stderr = end(process)
     assert process.returncode == code, stderr
     assert stdout == ""
-    assert "out.tif: what is done is kept: the same command with --resume goes on" in stderr
+    assert "out.tif: finished tiles are kept; continue with --resume" in stderr
     assert "Traceback" not in stderr
     assert not (tissue_files / "out.tif").exists()
     assert "without --resume" in fails(

@@ -57,7 +57,7 @@ def test_nan_in_a_map_is_written_as_it_is(tmp_path):
         (np.zeros((1, 2, 3, 4), np.uint8), "shape (1, 2, 3, 4) is no stack"),
         (np.array(["a", "b"]), "holds no real numbers, but <U1"),
         (np.zeros((2, 2), complex), "holds no real numbers, but complex128"),
-        ([[1, 2], [3]], "these rows make no array"),
+        ([[1, 2], [3]], "NumPy cannot make an array of it"),
         (None, "holds no real numbers, but object"),
         (np.zeros((2, 2)), "float64 pixels cannot be written"),
         (np.zeros((2, 2), bool), "bool pixels cannot be written"),

@@ -1,7 +1,6 @@
 """What a prediction is known by, and the record beside its output."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from sfseg.prediction import provenance
 from sfseg.prediction.engines import Engine
 
 ENGINE = Engine("torch", torch.device("cpu"), torch.bfloat16, np.zeros_like, 8)
+RESOLVED = {"engine": "torch", "dtype": "bfloat16", "device": "cpu", "limit_px": 1000}
 
 
 @pytest.fixture
@@ -20,15 +20,10 @@ def source(tissue_folder):
     return str(tissue_folder / "volume.tif")
 
 
-def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="0" * 64):
+def identity(source, config=None, **resolved):
     with open_stack(source) as stack:
         return provenance.identity(
-            source,
-            stack,
-            config or PredictConfig(),
-            engine,
-            limit_px=limit_px,
-            weights_sha256=weights_sha256,
+            stack, config or PredictConfig(), RESOLVED | resolved, weights_sha256="0" * 64
         )
 
 
@@ -39,12 +34,7 @@ def test_an_identity_names_all_that_the_pixels_follow_from(source):
     assert len(found["input"]["sha256"]) == 64
     assert found["weights"] == {"sha256": "0" * 64}
     assert {"sfseg", "torch", "numpy"} <= found["versions"].keys()
-    assert found["resolved"] == {
-        "engine": "torch",
-        "dtype": "bfloat16",
-        "device": "cpu",
-        "limit_px": 1000,
-    }
+    assert found["resolved"] == RESOLVED
 
 
 def test_the_threshold_counts_only_where_it_is_used(source):
@@ -58,7 +48,7 @@ def test_the_threshold_counts_only_where_it_is_used(source):
 
 def test_openvino_s_version_counts_where_it_runs_and_only_there(source, monkeypatch):
     monkeypatch.setattr(provenance.metadata, "version", lambda name: f"that of {name}")
-    by_openvino = identity(source, engine=replace(ENGINE, name="openvino"))
+    by_openvino = identity(source, engine="openvino")
     assert by_openvino["versions"].keys() - identity(source)["versions"].keys() == {"openvino"}
 
 
@@ -67,7 +57,6 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
     with open_stack(source) as stack:
         text = provenance.record(
             known,
-            source,
             stack,
             PredictConfig(),
             ENGINE,
@@ -80,7 +69,7 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
     assert found["device"].startswith("cpu (")
     assert found["device"].endswith("torch, bf16)")
     assert found["input"]["voxel_size_nm"] == [50, 4, 4]
-    elsewhere = identity(source, engine=replace(ENGINE, dtype=torch.float32), limit_px=7)
+    elsewhere = identity(source, dtype="float32", limit_px=7)
     assert provenance.differences_of(found, elsewhere) == []
     other = identity(source, PredictConfig(tta="d4", tile_px=64))
     lines = "\n".join(provenance.differences_of(found, other))
