@@ -1,12 +1,14 @@
 """Every default of sfseg but the recipes', in frozen dataclasses; defaults live here only."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from math import inf
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from sfseg.errors import OptionError
-from sfseg.recipes import DEFAULT, STUDENT, Recipe, check_choices
+from sfseg.errors import OptionError, UnknownNameError
+from sfseg.recipes import DEFAULT, STUDENT, Recipe, check_choices, find_recipe
 from sfseg.types import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
@@ -313,3 +315,62 @@ class CompareConfig:
     def epochs(self) -> int:
         """Epochs that each network is trained, at least one."""
         return max(1, round(self.budget * self.recipe.epochs))
+
+
+C = TypeVar("C", TrainConfig, PredictConfig)
+
+
+def configure(kind: type[C], config: C | None, options: Mapping[str, Any]) -> C:
+    """Make a configuration from keyword options, on top of a given one.
+
+    Parameters
+    ----------
+    kind : type
+        The class of the configuration.
+    config : object of `kind` or None
+        Where the other values come from; None = the defaults.
+    options : mapping of str to object
+        Fields and their values. A path may be a str or a Path, a recipe its name.
+
+    Returns
+    -------
+    object of `kind`
+        The configuration.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such field, or no such recipe.
+    OptionError
+        If `config` is of another type, a path is none, or a field without a default is missing.
+    """
+    if config is not None and not isinstance(config, kind):
+        raise OptionError(
+            f"config: a {kind.__name__} is needed here, not a {type(config).__name__}",
+            hint="pass single options by their names, for example device='cpu'",
+        )
+    hints = get_type_hints(kind)
+    for name in options:
+        if name not in hints:
+            raise UnknownNameError.from_known("option", name, hints)
+    values = {name: _as_field(name, hints[name], value) for name, value in options.items()}
+    if config is not None:
+        return replace(config, **values)
+    for field in fields(kind):
+        if field.default is MISSING and field.name not in values:
+            raise OptionError(f"{field.name}: this option is missing", hint=f"{field.name}=...")
+    return kind(**values)
+
+
+def _as_field(name: str, hint: Any, value: Any) -> Any:
+    """Turn a value into what a field holds: a Path, a Recipe, or a str; others stay."""
+    if hint is Recipe and isinstance(value, str):
+        return find_recipe(value)
+    if hint not in (Path, str, str | None) or (value is None and hint == str | None):
+        return value
+    if not isinstance(value, str | os.PathLike):
+        raise OptionError(
+            f"{name}: a name or a path is needed here, not a {type(value).__name__}",
+            hint="pass a str or a pathlib.Path",
+        )
+    return Path(value) if hint is Path else os.fspath(value)

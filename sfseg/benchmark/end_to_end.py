@@ -12,7 +12,7 @@ from sfseg.models import STRIDE
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines import Choice
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, PredictResult, predict_file
+from sfseg.prediction.predict import Model, PredictResult, predict_job
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.devices import dtype_name
 from sfseg.system.machine import Arithmetic, Timing, measure
@@ -70,7 +70,7 @@ def predict_stack(race: InferenceBenchmark, volume: AnyArray, report: Report) ->
         job = Job(str(Path(folder, "volume.tif")), Path(folder, "map.tif"))
         write_stack(Path(job.source), volume)
         timing = measure(
-            lambda: predict_file(job, model, config),
+            lambda: predict_job(job, model, config),
             race.device,
             race.repeats,
             compiles=engine.name == "compile",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sfseg.models.weights import Header
-    from sfseg.prediction.predict import Failure, Model, PieceRecord, PredictResult
+    from sfseg.prediction.predict import Failure, Model, PredictResult, TileRecord
 
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
@@ -111,7 +111,7 @@ def predict(
 ) -> None:
     """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
     from sfseg.prediction import predict as verb
-    from sfseg.prediction.jobs import plan_jobs
+    from sfseg.prediction.jobs import make_jobs
     from sfseg.system.files import cache_folder
 
     if output == "probability" and threshold is not None:
@@ -146,12 +146,12 @@ def predict(
         resume=resume,
         overwrite=overwrite,
     )
-    jobs = plan_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
     ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
     say(describe_model(config, ready))
     results: list[PredictResult | Failure] = []
     with progress("predicting") as bar:
-        for result in verb.predict_files(jobs, ready, config, report=reporter(bar), tell=say):
+        for result in verb.predict_files(jobs, ready, config, report=reporter(bar), say=say):
             results.append(result)
             say_result(result, ready.header)
             if isinstance(result, verb.PredictResult) and not as_json:
@@ -190,18 +190,18 @@ def describe_model(config: PredictConfig, model: "Model") -> str:
     return f"{config.model} ({model.header.arch}) on {where}{notice}"
 
 
-def reporter(bar: ProgressDisplay) -> "Callable[[PieceRecord], None]":
+def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":
     """Say what is going to be done, show it on the bar, and once how long it may take."""
     first = 0
 
-    def report(record: "PieceRecord") -> None:
+    def report(record: "TileRecord") -> None:
         nonlocal first
         if record.seconds_left is None:
             first = record.done + 1
             say(f"{record.source}: {record.description}")
             say(str(record.plan))
             if record.done:
-                say(f"going on after {record.done} of {record.total} pieces")
+                say(f"going on after {record.done} of {record.total} tiles")
         elif record.done == first and record.seconds_left > WORTH_TELLING_S:
             say(f"about {format_time(record.seconds_left)}")
         note = f"{Path(record.source).name} {record.done}/{record.total}"
@@ -217,7 +217,7 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
     if isinstance(result, Failure):
         say_error(result.error)
         return
-    if result.resumed == result.pieces:
+    if result.resumed == result.tiles:
         say(f"{result.job.output}: was done before")
     else:
         say(f"{result.job.output}: done in {result.seconds:.1f} s")
@@ -258,6 +258,6 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "blank_sections": result.blank_sections,
         "seconds": result.seconds,
         "stages": result.stages,
-        "pieces": result.pieces,
+        "pieces": result.tiles,
         "resumed": result.resumed,
     }

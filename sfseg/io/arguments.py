@@ -9,7 +9,7 @@ from sfseg.errors import StackError
 from sfseg.types import AnyArray
 
 
-def as_path(value: object, function: str) -> Path:
+def as_path(value: object, function: str, *, hint: str | None = None) -> Path:
     """Turn a path into a `Path`, and refuse anything else.
 
     Parameters
@@ -18,6 +18,8 @@ def as_path(value: object, function: str) -> Path:
         The path.
     function : str
         The function that was called, for the message.
+    hint : str, optional
+        What to do instead, for the message.
 
     Returns
     -------
@@ -34,11 +36,11 @@ def as_path(value: object, function: str) -> Path:
     kind = "an array" if hasattr(value, "__array__") else f"a {type(value).__name__}"
     raise StackError(
         f"{function}: the path of a file is needed here, not {kind}",
-        hint="pass a str or a pathlib.Path",
+        hint=hint or "pass a str or a pathlib.Path",
     )
 
 
-def as_stack_array(value: object, function: str) -> AnyArray:
+def as_stack_array(value: object, function: str, *, hint: str | None = None) -> AnyArray:
     """Turn an array of one section or a stack into one of shape (Z, Y, X).
 
     Parameters
@@ -47,6 +49,8 @@ def as_stack_array(value: object, function: str) -> AnyArray:
         The pixels.
     function : str
         The function that was called, for the message.
+    hint : str, optional
+        What to do with a path instead, for the message.
 
     Returns
     -------
@@ -61,13 +65,13 @@ def as_stack_array(value: object, function: str) -> AnyArray:
     if isinstance(value, str | os.PathLike):
         raise StackError(
             f"{function}: an array is needed here, not the path {os.fspath(value)!r}",
-            hint=f"read the file first: sfseg.open_stack({os.fspath(value)!r}).read()",
+            hint=hint or f"read the file first: sfseg.open_stack({os.fspath(value)!r}).read()",
         )
     try:
         array = np.asarray(value)
-    except ValueError as error:  # lists of unequal lengths
+    except (ValueError, TypeError, RuntimeError) as error:  # uneven lists, tensors on a GPU
         raise StackError(
-            f"{function}: these rows make no array: {error}", hint="pass a NumPy array"
+            f"{function}: NumPy cannot make an array of it: {error}", hint="pass a NumPy array"
         ) from error
     if array.dtype.kind not in "buif":
         raise StackError(

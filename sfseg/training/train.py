@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfseg import __version__, models
-from sfseg.config import TrainConfig
+from sfseg.config import TrainConfig, configure
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, SfsegError
@@ -55,18 +56,19 @@ CONFIG = "config.json"
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     report: Report = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
     on_start: Callable[[Save], None] = lambda _: None,
+    **options: Any,
 ) -> TrainResult:
     """Train a network and write its weights.
 
     Parameters
     ----------
-    config : TrainConfig
+    config : TrainConfig, optional
         What, on what, how, where to.
     report : callable
         Is handed a `StepRecord` after each step and an `EpochRecord` after each epoch.
@@ -78,6 +80,8 @@ def train(
         Is handed, before the first step, a function that makes the state as of the last finished
         step durable and returns that step. Any thread may call it at any moment: it is for whoever
         cannot wait for the running step.
+    **options
+        Fields of `TrainConfig` by name, instead of `config` or on top of it; ``out`` is needed.
 
     Returns
     -------
@@ -112,6 +116,7 @@ def train(
     of each process; its learning rate stays what it is. All of them read the data and, to go on,
     the state; the first one alone writes, validates and, in the command, speaks.
     """
+    config = configure(TrainConfig, config, options)
     refuse_unusable(config)
     folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
     data = add_pseudo_labels(load_training_data(config, folder, say=say), config, folder, say=say)

@@ -630,7 +630,7 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
         stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == code, stderr
     assert stdout == ""
-    assert "out.tif: what is done is kept: the same command with --resume goes on" in stderr
+    assert "out.tif: finished tiles are kept; continue with --resume" in stderr
     assert "Traceback" not in stderr
     assert not (tissue_files / "out.tif").exists()
     assert "without --resume" in fails(
@@ -644,7 +644,7 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
     assert 0 < facts["resumed"] < facts["pieces"] == 40
-    assert f"going on after {facts['resumed']} of 40 pieces" in result.stderr
+    assert f"going on after {facts['resumed']} of 40 tiles" in result.stderr
     found = tifffile.imread(tissue_files / "out.tif")
     for copy in range(1, 10):  # each four sections are the same
         np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])

@@ -45,7 +45,7 @@ from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import load_weights
-from sfseg.prediction.predict import predict
+from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PIRIFORM
 from sfseg.scoring.score import score_files
 from sfseg.training import curves
@@ -190,7 +190,7 @@ def test_the_table_is_written_as_markdown_json_and_picture_and_no_state_is_left(
 def test_the_scores_are_those_of_predict_and_score_on_the_test_sections(whole, tmp_path):
     folder, out = dataset_folder(SMALL), tmp_path / "whole.tif"
     weights = str(whole.folder / "narrow-seed0")
-    predict(folder / "volume.tif", out, PredictConfig(model=weights, precision="float32"))
+    predict_file(folder / "volume.tif", out, PredictConfig(model=weights, precision="float32"))
     report = score_files(out, folder / "labels.tif", sections="5-6")
     found = scores(whole.folder)["narrow-seed0"]["scores"]
     for name in ("v_rand", "v_info", "dice", "jaccard", "membrane_dice"):
