@@ -1,10 +1,14 @@
 """Membrane maps of electron-microscopy stacks: fetch, train, predict, score.
 
-Arrays in, arrays out: `predict`, `score`, `make_tissue`, and `Model` for many arrays. Files of any
-size: `predict_file`, `score_files`, `open_stack`, `read_labels`, `write_stack`. Importing `sfseg`
-imports neither torch nor numpy; a name is imported when it is first used.
+Arrays in, arrays out::
 
-The rooms, from the top down; a room imports from the rows below its own only::
+    import sfseg
+
+    probability = sfseg.predict(stack)                  # float32, 1 = inside a cell
+    scores = sfseg.score(probability, labels)           # scores.v_rand
+    sfseg.predict_file("volume.tif", "map.tif")         # any size, in bounded memory
+
+The rooms, from the top down; a room imports from the rows below it only::
 
     cli                                    the command line, a file for each command
     comparison   benchmark                 networks compared; speed measured
@@ -23,7 +27,10 @@ if TYPE_CHECKING:
     from sfseg.datasets.fetch import fetch
     from sfseg.datasets.synthetic import make_tissue
     from sfseg.errors import SfsegError
-    from sfseg.io import Stack, open_stack, read_labels, write_stack
+    from sfseg.io.labels import read_labels
+    from sfseg.io.open import open_stack
+    from sfseg.io.stack import Stack
+    from sfseg.io.write import write_stack
     from sfseg.prediction.model import Model, load_model, predict
     from sfseg.prediction.predict import predict_file
     from sfseg.prediction.run import PredictResult
@@ -43,7 +50,6 @@ __all__ = [
     "Stack",
     "TrainConfig",
     "TrainResult",
-    "__version__",
     "fetch",
     "load_model",
     "make_tissue",
@@ -57,29 +63,38 @@ __all__ = [
     "write_stack",
 ]
 
-_HOMES = {
-    "sfseg.config": ("PredictConfig", "TrainConfig"),
-    "sfseg.datasets.fetch": ("fetch",),
-    "sfseg.datasets.synthetic": ("make_tissue",),
-    "sfseg.errors": ("SfsegError",),
-    "sfseg.io": ("Stack", "open_stack", "read_labels", "write_stack"),
-    "sfseg.prediction.model": ("Model", "load_model", "predict"),
-    "sfseg.prediction.predict": ("predict_file",),
-    "sfseg.prediction.run": ("PredictResult",),
-    "sfseg.scoring.evaluate": ("Scores", "score"),
-    "sfseg.scoring.score": ("ScoreReport", "score_files"),
-    "sfseg.training.train": ("TrainResult", "train"),
+_MODULE_OF = {
+    "Model": "sfseg.prediction.model",
+    "PredictConfig": "sfseg.config",
+    "PredictResult": "sfseg.prediction.run",
+    "ScoreReport": "sfseg.scoring.score",
+    "Scores": "sfseg.scoring.evaluate",
+    "SfsegError": "sfseg.errors",
+    "Stack": "sfseg.io.stack",
+    "TrainConfig": "sfseg.config",
+    "TrainResult": "sfseg.training.train",
+    "fetch": "sfseg.datasets.fetch",
+    "load_model": "sfseg.prediction.model",
+    "make_tissue": "sfseg.datasets.synthetic",
+    "open_stack": "sfseg.io.open",
+    "predict": "sfseg.prediction.model",
+    "predict_file": "sfseg.prediction.predict",
+    "read_labels": "sfseg.io.labels",
+    "score": "sfseg.scoring.evaluate",
+    "score_files": "sfseg.scoring.score",
+    "train": "sfseg.training.train",
+    "write_stack": "sfseg.io.write",
 }
-"""Where each public name comes from; tests hold it against the imports above and `__all__`."""
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            value = globals()[name] = getattr(importlib.import_module(home), name)
-            return value
-    raise AttributeError(f"module 'sfseg' has no attribute {name!r}")
+    """Import a public name when it is first used: `import sfseg` loads neither torch nor numpy."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'sfseg' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*globals(), *__all__})

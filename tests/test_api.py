@@ -1,6 +1,7 @@
-"""What `import sfseg` offers: arrays in, arrays out, and plain sentences for what is neither."""
+"""The public names of the package: complete, lazy, documented; arrays in, arrays out."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,211 +9,220 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-import torch
 from typer.testing import CliRunner
 
 import sfseg
-from sfseg.cli import app
-from sfseg.errors import (
-    NonFiniteError,
-    OptionError,
-    SfsegError,
-    ShapeMismatchError,
-    StackError,
-    UnknownNameError,
-)
-
-ARRAYS = {
-    "predict": lambda array: sfseg.predict(array, device="cpu"),
-    "score": lambda array: sfseg.score(array, np.array([[0, 255]], np.uint8)),
-    "score labels": lambda array: sfseg.score(np.array([[0, 255]], np.uint8), array),
-    "write_stack": lambda array: sfseg.write_stack("never.tif", array),
-}
-PATHS = {
-    "open_stack": sfseg.open_stack,
-    "predict_file": lambda path: sfseg.predict_file(path, "out.tif"),
-    "predict_file out": lambda path: sfseg.predict_file("in.tif", path),
-    "read_labels": sfseg.read_labels,
-    "score_files": lambda path: sfseg.score_files(path, "labels.tif"),
-    "write_stack": lambda path: sfseg.write_stack(path, np.zeros((2, 2), np.uint8)),
-    "load_model": sfseg.load_model,
-    "train": lambda path: sfseg.train(out=path),
-}
+from sfseg import cli
+from sfseg.errors import NonFiniteError, OptionError, SfsegError, StackError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
 def model():
-    return sfseg.load_model(device="cpu")
+    return sfseg.load_model(device="cpu", precision="float32")
 
 
-# --- names
+@pytest.fixture(scope="module")
+def volume():
+    return sfseg.make_tissue((2, 70, 90), seed=5)[0]
 
 
-def test_the_public_names_are_sorted_and_there():
-    assert sfseg.__all__ == sorted(sfseg.__all__)
-    assert dir(sfseg) == sfseg.__all__
+# --- the list of names
+
+
+def test_the_list_of_names_is_sorted_and_is_what_is_exported():
+    assert sfseg.__all__ == sorted(set(sfseg.__all__))
+    assert sfseg._MODULE_OF.keys() == set(sfseg.__all__)
+    assert set(sfseg.__all__) <= set(dir(sfseg))
     for name in sfseg.__all__:
-        assert getattr(sfseg, name) is not None
-    with pytest.raises(AttributeError, match="'nothing'"):
-        sfseg.nothing  # noqa: B018
+        assert getattr(sfseg, name).__module__ == sfseg._MODULE_OF[name]
 
 
-def test_the_names_for_type_checkers_are_those_at_run_time():
+def test_type_checkers_see_the_same_names_from_the_same_modules():
     tree = ast.parse(Path(sfseg.__file__).read_text())
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
-    typed = {
-        (node.module, alias.name)
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    homes = {(home, name) for home, names in sfseg._HOMES.items() for name in names}
-    assert typed == homes
-    assert {name for _, name in homes} | {"__version__"} == set(sfseg.__all__)
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert seen == sfseg._MODULE_OF
 
 
-def test_every_public_name_says_what_it_is():
-    for name in set(sfseg.__all__) - {"__version__"}:
-        assert getattr(sfseg, name).__doc__.strip()
+@pytest.mark.parametrize("name", sfseg.__all__)
+def test_every_public_name_has_a_docstring(name):
+    assert inspect.getdoc(getattr(sfseg, name))
 
 
-def test_a_name_brings_what_it_needs_and_no_more():
+def test_names_are_imported_when_they_are_used():
     code = (
-        "import sys, sfseg; sfseg.SfsegError; assert 'torch' not in sys.modules;"
-        "sfseg.score; print('torch' in sys.modules, 'numpy' in sys.modules)"
+        "import sys, sfseg; dir(sfseg); sfseg.SfsegError, sfseg.PredictConfig;"
+        "assert 'torch' not in sys.modules; sfseg.Model; assert 'torch' in sys.modules"
     )
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert result.stdout == "False True\n"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# --- predict
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'segment'"):
+        _ = sfseg.segment
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-@pytest.mark.parametrize("options", [{}, {"tta": "d4"}, {"close_gaps": True}])
-def test_an_array_gives_what_the_command_writes_to_the_bit(tissue, tmp_path, model, dtype, options):
-    volume = tissue[0][:2, :80, :96].astype(dtype)
-    sfseg.write_stack(tmp_path / "in.tif", volume)
-    words = [f"--{key.replace('_', '-')}" for key in options]
-    words += [str(value) for value in options.values() if value is not True]
-    command = ["predict", str(tmp_path / "in.tif"), "-o", str(tmp_path / "out.tif"), *words]
-    result = CliRunner().invoke(app, [*command, "--device", "cpu"])
+# --- predict equals the command
+
+
+CASES = {
+    "uint8": ({}, lambda volume: volume),
+    "uint16": ({}, lambda volume: volume.astype(np.uint16) * 200),
+    "float32": ({}, lambda volume: volume.astype(np.float32) / 7),
+    "float64": ({}, lambda volume: volume / 7),
+    "averaged": ({"tta": "d4"}, lambda volume: volume[:1, :48, :48]),
+    "closed gaps": ({"close_gaps": True}, lambda volume: volume),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_array_gives_what_the_command_writes_to_the_bit(case, model, volume, tmp_path):
+    options, make = CASES[case]
+    array = make(volume)
+    tifffile.imwrite(tmp_path / "in.tif", array, photometric="minisblack")
+    arguments = ["predict", f"{tmp_path / 'in.tif'}", "-o", f"{tmp_path / 'out.tif'}"]
+    arguments += ["--device", "cpu", "--precision", "float32"]
+    arguments += ["--tta", options["tta"]] if "tta" in options else []
+    arguments += ["--close-gaps"] if "close_gaps" in options else []
+    result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 0, result.output
-    found = model.predict(volume, **options)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "out.tif"))
+    found = model.predict(array, **options)
+    assert (found.shape, found.dtype) == (array.shape, np.float32)
+    np.testing.assert_array_equal(found, tifffile.imread(tmp_path / "out.tif").reshape(found.shape))
 
 
-def test_predict_is_load_model_and_predict(tissue, model):
-    section = tissue[0][0, :64, :80]
-    found = sfseg.predict(section, device="cpu")
-    assert found.shape == section.shape
-    np.testing.assert_array_equal(found, model.predict(section[None])[0])
+def test_predict_loads_the_model_itself(model, volume):
+    found = sfseg.predict(volume, device="cpu", precision="float32")
+    np.testing.assert_array_equal(found, model.predict(volume))
 
 
-def test_lists_and_tensors_of_numbers_are_arrays_too(model):
-    rows = [[0, 50, 100], [100, 50, 0]]
-    expected = model.predict(np.array(rows))
-    np.testing.assert_array_equal(model.predict(rows), expected)
-    np.testing.assert_array_equal(model.predict(torch.tensor(rows)), expected)
+def test_a_section_is_predicted_as_a_stack_of_one(model, volume):
+    section = model.predict(volume[0])
+    assert section.shape == volume[0].shape
+    np.testing.assert_array_equal(section, model.predict(volume[:1])[0])
 
 
-def test_a_file_and_an_array_are_scored_alike(tissue, tmp_path):
-    volume, labels = tissue
-    sfseg.write_stack(tmp_path / "map.tif", volume)
-    sfseg.write_stack(tmp_path / "labels.tif", labels)
-    scores = sfseg.score_files(tmp_path / "map.tif", tmp_path / "labels.tif").scores
-    assert scores == sfseg.score(volume, labels)
+def test_byte_order_memory_order_and_nested_lists_do_not_matter(model, volume):
+    small = volume[:1, :32, :48].astype(np.uint16)
+    expected = model.predict(small)
+    for same in (small.astype(">u2"), np.asfortranarray(small), small.tolist()):
+        np.testing.assert_array_equal(model.predict(same), expected)
 
 
-def test_files_are_predicted_with_options_by_their_names(tissue_files):
-    out = tissue_files / "out.tif"
-    result = sfseg.predict_file(
-        tissue_files / "volume.tif", str(out), device="cpu", output="binary", threshold=0.4
-    )
-    assert result.shape == (4, 128, 160)
-    assert sorted(np.unique(tifffile.imread(out))) == [0, 255]
-    config = sfseg.PredictConfig(device="cpu", output="binary", threshold=0.4)
-    again = sfseg.predict_file(tissue_files / "volume.tif", out, config, resume=True)
-    assert again.resumed == again.tiles
+def test_a_tensor_is_predicted_and_the_array_stays_what_it_was(model, volume):
+    import torch
+
+    small = volume[:1, :32, :48].copy()
+    found = model.predict(torch.from_numpy(small))
+    np.testing.assert_array_equal(found, model.predict(small))
+    np.testing.assert_array_equal(small, volume[:1, :32, :48])
 
 
-# --- bad input
+# --- wrong arguments
 
 
-@pytest.mark.parametrize("function", ARRAYS)
-def test_a_path_is_no_array(function):
-    with pytest.raises(SfsegError, match="array") as caught:
-        ARRAYS[function]("stack.tif")
-    assert "hint: " in str(caught.value)
+FILE, ARRAY = "map.tif", np.zeros((20, 20), np.uint8)
+MIXED_UP = {
+    "predict": (lambda: sfseg.predict(FILE), "predict_file"),
+    "predict_file": (lambda: sfseg.predict_file(ARRAY, FILE), "sfseg.predict takes arrays"),
+    "predict_file, out": (lambda: sfseg.predict_file(FILE, ARRAY), "sfseg.predict takes arrays"),
+    "score": (lambda: sfseg.score(FILE, ARRAY), "score_files"),
+    "score, labels": (lambda: sfseg.score(ARRAY, Path(FILE)), "score_files"),
+    "score_files": (lambda: sfseg.score_files(ARRAY, FILE), "sfseg.score takes arrays"),
+    "open_stack": (lambda: sfseg.open_stack(ARRAY), "an array needs no opening"),
+    "read_labels": (lambda: sfseg.read_labels(ARRAY), "an array needs no opening"),
+    "write_stack": (lambda: sfseg.write_stack(ARRAY, FILE), "str or a pathlib.Path"),
+    "write_stack, array": (lambda: sfseg.write_stack(FILE, FILE), "sfseg.open_stack"),
+    "load_model": (lambda: sfseg.load_model(ARRAY), "str or a pathlib.Path"),
+    "train": (lambda: sfseg.train(out="run", images=ARRAY), "str or a pathlib.Path"),
+    "train, config": (lambda: sfseg.train("run"), "by their names"),
+    "fetch": (lambda: sfseg.fetch(ARRAY), "isbi2012"),
+}
 
 
-@pytest.mark.parametrize("function", PATHS)
-@pytest.mark.parametrize("value", [np.zeros((2, 2)), 3, None])
-def test_an_array_is_no_path(function, value, tmp_path, monkeypatch):
+@pytest.mark.parametrize("case", MIXED_UP)
+def test_an_array_for_a_path_and_a_path_for_an_array_get_a_sentence(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SfsegError, match="path") as caught:
-        PATHS[function](value)
-    assert "hint: " in str(caught.value)
+    call, hint = MIXED_UP[case]
+    with pytest.raises(SfsegError) as caught:
+        call()
+    assert "needed here, not " in caught.value.message
+    assert "\n" not in caught.value.message
+    assert hint in caught.value.hint
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("function", ARRAYS)
-@pytest.mark.parametrize(
-    "array",
-    [
-        np.zeros(5),
-        np.zeros((1, 2, 3, 4)),
-        np.zeros((0, 4, 4)),
-        np.zeros((2, 2), complex),
-        np.array(["a"]),
-        np.array([object()]),
-        [[1, 2], [3]],
-        None,
-    ],
-    ids=["1-d", "4-d", "empty", "complex", "text", "objects", "ragged", "None"],
-)
-def test_what_is_no_stack_of_numbers_is_refused_in_a_sentence(function, array):
-    with pytest.raises((StackError, ShapeMismatchError)) as caught:
-        ARRAYS[function](array)
-    assert "hint: " in str(caught.value)
+BAD = {
+    "complex": (np.zeros((8, 8), complex), "no real numbers"),
+    "objects": (np.full((8, 8), None), "no real numbers"),
+    "text": (np.full((8, 8), "a"), "no real numbers"),
+    "one axis": (np.zeros(8), "is no stack"),
+    "four axes": (np.zeros((1, 2, 8, 8)), "is no stack"),
+    "colour": (np.zeros((8, 8, 3), np.uint8), "colour"),
+    "no section": (np.zeros((0, 8, 8)), "is no stack"),
+    "no rows": (np.zeros((0, 8)), "is no stack"),
+    "uneven lists": ([[1, 2], [3]], "NumPy cannot make an array of it"),
+    "nothing": (None, "no real numbers"),
+}
 
 
-def test_a_colour_image_is_refused(model):
-    with pytest.raises(StackError, match="colour image"):
-        model.predict(np.zeros((64, 64, 3), np.uint8))
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_no_stack_of_numbers_is_refused_before_the_weights_are_read(case):
+    array, message = BAD[case]
+    with pytest.raises(StackError, match=message):
+        sfseg.predict(array, model="not looked at")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_what_is_not_finite_is_refused_with_its_place(value, model):
-    section = np.zeros((20, 30), np.float32)
-    section[3, 4] = value
-    with pytest.raises(NonFiniteError, match=r"row 3, column 4"):
-        model.predict(section)
-    with pytest.raises(NonFiniteError):
-        sfseg.score(section, np.full((20, 30), 255, np.uint8))
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_not_finite_is_named(model, value):
+    array = np.zeros((2, 20, 20), np.float32)
+    array[1, 3, 5] = value
+    with pytest.raises(NonFiniteError, match=r"section 2: .* row 3, column 5"):
+        model.predict(array)
 
 
 @pytest.mark.parametrize(
-    ("call", "error"),
+    ("call", "error", "hint"),
     [
-        (lambda: sfseg.load_model("nosuch"), UnknownNameError),
-        (lambda: sfseg.load_model(device="gpu"), SfsegError),
-        (lambda: sfseg.load_model(engine="tensorrt"), OptionError),
-        (lambda: sfseg.predict_file("in.tif", "out.tif", tile=64), UnknownNameError),
-        (lambda: sfseg.predict_file("in.tif", "out.png"), OptionError),
-        (lambda: sfseg.predict_file("in.tif", "out.tif", tta="d5"), OptionError),
-        (lambda: sfseg.train(out="runs/a", recipe="nosuch"), UnknownNameError),
-        (lambda: sfseg.train(out="runs/a", arch="resnet"), UnknownNameError),
-        (sfseg.train, OptionError),
-        (lambda: sfseg.fetch("isbi2013"), UnknownNameError),
-        (lambda: sfseg.fetch(3), UnknownNameError),
+        (lambda: sfseg.load_model("sfnet-isbi"), UnknownNameError, "sfnet-isbi2012"),
+        (lambda: sfseg.load_model(engine="torhc"), OptionError, "choose one"),
+        (lambda: sfseg.predict(ARRAY, tta="d5"), OptionError, "choose one"),
+        (lambda: sfseg.predict_file(FILE, "o.tif", ttta="d4"), UnknownNameError, "'tta'"),
+        (lambda: sfseg.predict_file(FILE, "o.png"), OptionError, "o.tif"),
+        (lambda: sfseg.train(out="run", sed=1), UnknownNameError, "'seed'"),
+        (lambda: sfseg.train(dataset="tissue"), OptionError, "out="),
+        (lambda: sfseg.train(out="run", recipe="defualt"), UnknownNameError, "'default'"),
+        (lambda: sfseg.fetch("isbi2021"), UnknownNameError, "isbi2012"),
+        (lambda: sfseg.make_tissue((64, 64)), OptionError, "three"),
     ],
 )
-def test_unknown_names_and_options_are_refused(call, error, tmp_path, monkeypatch):
+def test_unknown_names_and_missing_options_get_a_hint(call, error, hint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error) as caught:
         call()
-    assert "hint: " in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert hint in caught.value.hint
+
+
+# --- files
+
+
+def test_options_go_on_top_of_a_configuration(volume, tmp_path):
+    sfseg.write_stack(tmp_path / "in.tif", volume[:1], voxel_size_nm=(50, 4, 4))
+    config = sfseg.PredictConfig(device="cpu", output="binary")
+    result = sfseg.predict_file(
+        f"{tmp_path / 'in.tif'}", f"{tmp_path / 'out.tif'}", config, threshold=0.25
+    )
+    assert isinstance(result, sfseg.PredictResult)
+    with sfseg.open_stack(tmp_path / "out.tif") as stack:
+        expected = sfseg.predict(volume[:1], device="cpu") > 0.25
+        np.testing.assert_array_equal(stack.read() == 255, expected)
+
+
+def test_scores_of_arrays_and_of_files_are_the_same(tmp_path):
+    labels = sfseg.make_tissue((2, 64, 64))[1]
+    map_ = np.roll(labels, 1, axis=2)
+    sfseg.write_stack(tmp_path / "map.tif", map_)
+    sfseg.write_stack(tmp_path / "labels.tif", labels)
+    scores = sfseg.score(map_, labels)
+    assert isinstance(scores, sfseg.Scores)
+    assert sfseg.score_files(tmp_path / "map.tif", f"{tmp_path / 'labels.tif'}").scores == scores

@@ -134,7 +134,7 @@ def open_array(array: object, function: str, *, hint: str | None = None) -> Stac
         pixels.shape,
         _readable(pixels.dtype, function),
         None,
-        sha256=lambda: hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest(),
+        sha256=lambda: hashlib.sha256(pixels.tobytes()).hexdigest(),
         read_window=lambda section, rows, columns: pixels[section, rows, columns],
         close=lambda: None,
     )

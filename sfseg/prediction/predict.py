@@ -207,8 +207,9 @@ def _naming(source: str) -> Iterator[None]:
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:
+    details = f" ({error})" if str(error) else ""
     found = DeviceError(
-        f"{job.source}: too little memory to predict it: {error}",
+        f"{job.source}: too little memory to predict it{details}",
         hint="end other programs, or give smaller tiles, as in --tile 256",
     )
     found.__cause__ = error

@@ -81,8 +81,8 @@ def score_files(
     OSError
         If a file cannot be read.
     """
-    arrays = "sfseg.score takes arrays"
-    prediction, truth = (as_path(f, "score_files", hint=arrays) for f in (prediction, truth))
+    files = (prediction, truth)
+    prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
     names = str(prediction), str(truth)
     with open_stack(prediction, axes=axes) as maps, open_stack(truth, axes=axes) as labels:
         if maps.shape != labels.shape:

@@ -29,13 +29,13 @@ THRESHOLDS = tuple(_thresholds())
 """The thresholds of the challenge's script."""
 
 
-def as_stack(array: AnyArray, name: str) -> AnyArray:
+def as_stack(array: object, name: str) -> AnyArray:
     """Check an array to score, and give a section as a stack of one.
 
     Parameters
     ----------
     array : array_like of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
-        What a person passed.
+        What the caller passed.
     name : str
         What to call it in messages.
 
@@ -47,22 +47,22 @@ def as_stack(array: AnyArray, name: str) -> AnyArray:
     Raises
     ------
     StackError
-        If the type or the number of axes is another, or there are no pixels or too many.
+        If it is a path, has another type or other dimensions, or has no pixels or too many.
     """
-    array = as_stack_array(array, name, hint="sfseg.score_files scores files")
-    if array.dtype.kind not in "buf" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
+    stack = as_stack_array(array, name, hint="use sfseg.score_files for files")
+    if stack.dtype.kind == "i" or (stack.dtype.kind == "u" and stack.dtype.itemsize > 2):
         raise StackError(
-            f"{name}: expected bool, uint8, uint16 or float, found {array.dtype}",
+            f"{name}: {stack.dtype} cannot be scored, only bool, uint8, uint16 and float",
             hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
             "cell; numbers of segments cannot be scored",
         )
-    rows, columns = array.shape[-2:]
+    rows, columns = stack.shape[1:]
     if (rows + 2) * (columns + 2) > np.iinfo(np.int32).max:  # the kernels' index of a framed pixel
         raise StackError(
-            f"{name}: expected sections of less than 2^31 pixels, found {rows}x{columns}",
+            f"{name}: sections of {rows}x{columns} have too many pixels, 2^31 or more",
             hint="score crops of it",
         )
-    return array
+    return stack
 
 
 def sweep_section(

@@ -11,8 +11,8 @@ from sfseg.config import SHIPPED_MODEL
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.predictor import ORIENTATIONS, Predictor
-from sfseg.prediction.tiles import Tile, halo_px, lengths
-from sfseg.prediction.windows import needed_of, padded_shape, window_of
+from sfseg.prediction.tiles import Tile, halo_px, lengths, padded_shape
+from sfseg.prediction.windows import needed_of, window_of
 from sfseg.system.devices import has_bf16
 from sfseg.transforms.normalise import GreyLevels, standardise
 from sfseg.transforms.orient import orient, unorient

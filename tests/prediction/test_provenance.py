@@ -1,6 +1,7 @@
 """What a prediction is known by, and the record beside its output."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ import torch
 
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.io import open_stack
+from sfseg.models.weights import Header
 from sfseg.prediction import provenance
-from sfseg.prediction.engines import Engine
+from sfseg.prediction.engines import Choice, Engine
+from sfseg.prediction.model import Model
 
 ENGINE = Engine("torch", torch.device("cpu"), torch.bfloat16, np.zeros_like, 8)
-RESOLVED = {"engine": "torch", "dtype": "bfloat16", "device": "cpu", "limit_px": 1000}
 
 
 @pytest.fixture
@@ -20,11 +22,13 @@ def source(tissue_folder):
     return str(tissue_folder / "volume.tif")
 
 
-def identity(source, config=None, **resolved):
+def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="0" * 64):
+    config = config or PredictConfig()
+    header, choice = Header(arch="sfnet", recipe="default"), Choice("torch", "bfloat16")
+    model = Model(torch.nn.Identity(), header, engine, choice, 16, weights_sha256)
     with open_stack(source) as stack:
-        return provenance.identity(
-            stack, config or PredictConfig(), RESOLVED | resolved, weights_sha256="0" * 64
-        )
+        resolved = {**model.resolve(stack, config), "limit_px": limit_px}
+        return provenance.identity(stack, config, resolved, weights_sha256=weights_sha256)
 
 
 def test_an_identity_names_all_that_the_pixels_follow_from(source):
@@ -34,7 +38,12 @@ def test_an_identity_names_all_that_the_pixels_follow_from(source):
     assert len(found["input"]["sha256"]) == 64
     assert found["weights"] == {"sha256": "0" * 64}
     assert {"sfseg", "torch", "numpy"} <= found["versions"].keys()
-    assert found["resolved"] == RESOLVED
+    assert found["resolved"] == {
+        "engine": "torch",
+        "dtype": "bfloat16",
+        "device": "cpu",
+        "limit_px": 1000,
+    }
 
 
 def test_the_threshold_counts_only_where_it_is_used(source):
@@ -48,7 +57,7 @@ def test_the_threshold_counts_only_where_it_is_used(source):
 
 def test_openvino_s_version_counts_where_it_runs_and_only_there(source, monkeypatch):
     monkeypatch.setattr(provenance.metadata, "version", lambda name: f"that of {name}")
-    by_openvino = identity(source, engine="openvino")
+    by_openvino = identity(source, engine=replace(ENGINE, name="openvino"))
     assert by_openvino["versions"].keys() - identity(source)["versions"].keys() == {"openvino"}
 
 
@@ -69,7 +78,7 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
     assert found["device"].startswith("cpu (")
     assert found["device"].endswith("torch, bf16)")
     assert found["input"]["voxel_size_nm"] == [50, 4, 4]
-    elsewhere = identity(source, dtype="float32", limit_px=7)
+    elsewhere = identity(source, engine=replace(ENGINE, dtype=torch.float32), limit_px=7)
     assert provenance.differences_of(found, elsewhere) == []
     other = identity(source, PredictConfig(tta="d4", tile_px=64))
     lines = "\n".join(provenance.differences_of(found, other))
