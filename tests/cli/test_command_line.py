@@ -137,6 +137,23 @@ def test_a_log_has_a_line_each_minute_with_what_how_far_and_the_time_left(capsys
     assert shown[1].endswith(" left")
 
 
+@pytest.mark.parametrize("compiler", ["/nowhere", "false"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predict volume.tif -o x.tif --engine compile --precision float32",
+        "train --images volume.tif --labels labels.tif --out run --compile",
+    ],
+)
+def test_a_broken_compiler_is_an_error_line(line, compiler, tissue_files):
+    broken = os.environ | {"CXX": compiler}
+    found = in_a_process(*line.split(), cwd=tissue_files, env=broken)
+    assert found.returncode == 1
+    assert "error: CXX: the C++ compiler" in found.stderr
+    assert "\nhint: " in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_an_error_belongs_to_the_package_that_raised_it():
     import tifffile
 
