@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from sfseg import models
+from sfseg import config, models
 from sfseg.cli import app
 from sfseg.cli.compare import default_folder, pick_recipe
 from sfseg.comparison import compare as verb
@@ -97,6 +97,7 @@ def _small_world(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "DATASETS", {**registry.DATASETS, "small": SMALL})
         patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, **SMALL_ARCHS})
+        patch.setattr(config, "ARCHITECTURES", (*config.ARCHITECTURES, *SMALL_ARCHS))
         patch.setattr(curves, "write_curves", lambda *_: None)  # slow, and tested elsewhere
         patch.setenv("SFSEG_CACHE", str(cache))
         yield
@@ -601,5 +602,5 @@ def test_a_signal_ends_training_and_test_alike_and_says_how_to_go_on(command, mo
         result = command("--seeds", 1)
     assert result.exit_code == 143, result.output
     assert result.stdout == ""
-    assert re.search("stopped; to go on: .* --resume\n", result.stderr)
+    assert re.search("stopped; to continue: .* compare --resume --out .*\n", result.stderr)
     assert command("--seeds", 1, "--resume").exit_code == 0
