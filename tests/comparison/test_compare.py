@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from sfseg import config, models
+from sfseg import models
 from sfseg.cli import app
 from sfseg.cli.compare import default_folder, pick_recipe
 from sfseg.comparison import compare as verb
@@ -26,7 +26,7 @@ from sfseg.comparison.protocol import make_splits
 from sfseg.comparison.results import RunScore
 from sfseg.comparison.runs import Stage
 from sfseg.comparison.table import as_dict, make_table
-from sfseg.config import CompareConfig, PredictConfig
+from sfseg.config import ARCHITECTURES, CompareConfig, PredictConfig
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import dataset_folder, fetch
 from sfseg.datasets.registry import DataFile, Part
@@ -97,7 +97,7 @@ def _small_world(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "DATASETS", {**registry.DATASETS, "small": SMALL})
         patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, **SMALL_ARCHS})
-        patch.setattr(config, "ARCHITECTURES", (*config.ARCHITECTURES, *SMALL_ARCHS))
+        patch.setattr("sfseg.config.ARCHITECTURES", (*ARCHITECTURES, *SMALL_ARCHS))
         patch.setattr(curves, "write_curves", lambda *_: None)  # slow, and tested elsewhere
         patch.setenv("SFSEG_CACHE", str(cache))
         yield
