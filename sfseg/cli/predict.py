@@ -339,6 +339,6 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "blank_sections": result.blank_sections,
         "seconds": result.seconds,
         "stages": result.stages,
-        "tiles": result.tiles,
+        "pieces": result.tiles,
         "resumed": result.resumed,
     }

@@ -640,13 +640,8 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
     )
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
-<<<<<<< HEAD
     assert 0 < facts["resumed"] < facts["pieces"] == 12
-    assert f"going on after {facts['resumed']} of 12 pieces" in result.stderr
-=======
-    assert 0 < facts["resumed"] < facts["pieces"] == 40
-    assert f"continuing after {facts['resumed']} of 40 pieces" in result.stderr
->>>>>>> 6c3d6c9 (Tests of the command line: help, completion, errors before torch, lines in a log)
+    assert f"continuing after {facts['resumed']} of 12 tiles" in result.stderr
     found = tifffile.imread(tissue_files / "out.tif")
     for copy in range(1, 3):  # each four sections are the same
         np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])
