@@ -105,7 +105,7 @@ def compare(
     """
     refuse_unusable(config)
     tell, dataset = _once(say), registry.find(config.dataset)
-    folder = fetch(config.dataset, report=tell)
+    folder = fetch(config.dataset, to=config.data_dir, report=tell)
     splits = make_splits(dataset, folder, config.folds)
     with locks.only_one(config.out / "compare.lock", "comparison"):
         refuse_taken(config)  # another may have begun since it was looked at first

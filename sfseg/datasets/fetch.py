@@ -113,7 +113,9 @@ def fetch(
     report(f"cite: {wanted.citation}" + "".join(f", doi:{doi}" for doi in wanted.dois))
     report(f"licence: {wanted.licence}")
     if is_in_place(wanted, folder):
+        report(f"{wanted.name} is in {folder} already")
         return folder
+    report(f"{wanted.name} is not in {folder} yet: fetching it")
     if wanted.extra and importlib.util.find_spec(EXTRAS[wanted.extra]) is None:
         raise MissingExtraError.from_extra(wanted.extra, f"dataset {wanted.name}")
     offers = wanted.sources if source is None else (sources.from_user(source, wanted),)
@@ -176,4 +178,9 @@ def dataset_folder(dataset: str | Dataset, *, to: str | Path | None = None) -> P
         If there is no such dataset.
     """
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
-    return (cache_folder() if to is None else Path(to)) / wanted.name
+    return data_folder(to) / wanted.name
+
+
+def data_folder(to: str | Path | None = None) -> Path:
+    """Return the folder of all datasets: `to`, else that of `cache_folder`."""
+    return cache_folder() if to is None else Path(to)

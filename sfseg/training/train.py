@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sfseg import __version__, models
-from sfseg.config import TrainConfig, configure
+from sfseg.config import CONFIG_NAME, TrainConfig, configure
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, SfsegError
@@ -51,8 +51,6 @@ class TrainResult:
 
 Report = Callable[[StepRecord | EpochRecord], None]
 Save = Callable[[], int]
-
-CONFIG = "config.json"
 
 
 def train(
@@ -118,7 +116,8 @@ def train(
     """
     config = configure(TrainConfig, config, options)
     refuse_unusable(config)
-    folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
+    name = config.dataset_name
+    folder = fetch(name, to=config.data_dir, report=say) if name else None
     data = add_pseudo_labels(load_training_data(config, folder, say=say), config, folder, say=say)
     device = own_device(devices.pick_device(config.device))
     with own_folder(config), process_group(device) as world:
@@ -159,7 +158,9 @@ def own_folder(config: TrainConfig) -> Iterator[None]:
         return
     with locks.only_one(config.out / "training.lock", "training"):
         refuse_taken(config)
-        for path in (config.out / name for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG)):
+        for path in (
+            config.out / name for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG_NAME)
+        ):
             with files.explain_errors(path):
                 files.remove(files.sibling(path, "part"))
         yield
@@ -260,8 +261,8 @@ def refuse_taken(config: TrainConfig) -> None:
     files.refuse_file(config.out)
     names = (STATE, WEIGHTS_NAME, HISTORY, CURVES)
     found = [name for name in names if (config.out / name).exists()]
-    if not found and not _is_config(config.out / CONFIG):
-        found = [CONFIG]
+    if not found and not _is_config(config.out / CONFIG_NAME):
+        found = [CONFIG_NAME]
     if found and not config.resume:
         raise OutputExistsError(
             f"{config.out}: expected no training there yet, found {found[0]}",
@@ -293,4 +294,4 @@ def write_config(trainer: Trainer) -> None:
     text = json.dumps(
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
     )
-    files.write_text(trainer.config.out / CONFIG, text + "\n", overwrite=True)
+    files.write_text(trainer.config.out / CONFIG_NAME, text + "\n", overwrite=True)

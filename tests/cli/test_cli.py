@@ -127,7 +127,7 @@ def test_fetch_from_takes_the_data_that_the_user_has(isbi, tmp_path):
 
 
 def test_fetch_of_an_unknown_dataset_suggests_the_nearest():
-    assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021")
+    assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021", code=2)
 
 
 def test_fetch_from_with_nothing_to_fetch_is_refused(tmp_path):
@@ -211,9 +211,13 @@ def test_train_refuses_options_that_do_not_fit(volume, labels, tmp_path):
 
 def test_train_refuses_bad_input(volume, labels, tmp_path):
     own = ("train", "--out", tmp_path / "run", "--images", volume)
-    assert "did you mean 'sfnet'" in fails("train", "--arch", "sfnett", "--out", tmp_path / "run")
-    assert "did you mean 'thesis'" in fails("train", "--recipe", "theses")
-    assert "did you mean 'tissue'" in fails("train", "--dataset", "tisue", "--out", tmp_path / "r")
+    assert "did you mean 'sfnet'" in fails(
+        "train", "--arch", "sfnett", "--out", tmp_path / "run", code=2
+    )
+    assert "did you mean 'thesis'" in fails("train", "--recipe", "theses", code=2)
+    assert "did you mean 'tissue'" in fails(
+        "train", "--dataset", "tisue", "--out", tmp_path / "r", code=2
+    )
     flat = tmp_path / "flat.tif"
     tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
     assert "flat.tif" in fails(*own, "--labels", flat)
@@ -305,7 +309,7 @@ def test_predict_resumes_nothing_where_all_is_done(volume, tmp_path):
     again = sfseg(*command)
     assert again.exit_code == 0
     assert again.stdout == f"{tmp_path / 'out.tif'}\n"
-    assert "out.tif: was done before" in again.stderr
+    assert "out.tif: finished already" in again.stderr
     error = fails(*command, "--tta", "flips")
     assert 'options.tta: "none" -> "flips"' in error
 
@@ -313,7 +317,7 @@ def test_predict_resumes_nothing_where_all_is_done(volume, tmp_path):
 def test_predict_refuses_tiles_memory_and_levels_that_cannot_be(volume, tmp_path):
     own = ("predict", volume, "-o", tmp_path / "out.tif")
     for tile in ("nonsense", "15", "-16", "1.5", "", "²"):
-        assert "--tile: expected auto or a number from 16" in fails(*own, "--tile", tile, code=2)
+        assert "--tile: must be auto or a number from 16" in fails(*own, "--tile", tile, code=2)
     assert "-o map.zarr" in fails(*own, "--multiscale", code=2)
     assert sfseg(*own, "--memory", 0.5).exit_code == 2
     assert sfseg(*own, "--engine", "abacus").exit_code == 2
@@ -339,7 +343,7 @@ def test_predict_warns_of_blank_sections(tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((1, 64, 64), 9, np.uint8))
     result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", *FAST)
     assert result.exit_code == 0
-    assert "warning: blank" in result.stderr
+    assert "warning: 1 sections are blank" in result.stderr
 
 
 def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
@@ -351,7 +355,7 @@ def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
         metadata={"axes": "ZYX", "spacing": 50, "unit": "nm"},
     )
     result = sfseg("predict", tmp_path / "coarse.tif", "-o", tmp_path / "out.tif", *FAST)
-    assert "warning: pixels of 9 nm, but the network was trained on 4 nm" in result.stderr
+    assert "warning: pixels are 9 nm, but the network was trained on 4 nm" in result.stderr
 
 
 def test_json_knows_no_nan(tmp_path, tissue):
@@ -454,8 +458,8 @@ def test_predict_refuses_bad_weights_and_devices(volume, tmp_path):
     assert "bad.safetensors" in fails(
         "predict", volume, *out, "--model", tmp_path / "bad.safetensors"
     )
-    assert "sfnet-isbi2012" in fails("predict", volume, *out, "--model", "sfnet-isbi2013")
-    assert "expected auto, cpu" in fails("predict", volume, *out, "--device", "gpu")
+    assert "sfnet-isbi2012" in fails("predict", volume, *out, "--model", "sfnet-isbi2013", code=2)
+    assert "expected auto, cpu" in fails("predict", volume, *out, "--device", "gpu", code=2)
     if not torch.cuda.is_available():
         assert "--device cpu" in fails("predict", volume, *out, "--device", "cuda")
     assert not (tmp_path / "out.tif").exists()
@@ -637,7 +641,7 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
     assert 0 < facts["resumed"] < facts["pieces"] == 12
-    assert f"going on after {facts['resumed']} of 12 tiles" in result.stderr
+    assert f"continuing after {facts['resumed']} of 12 tiles" in result.stderr
     found = tifffile.imread(tissue_files / "out.tif")
     for copy in range(1, 3):  # each four sections are the same
         np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])

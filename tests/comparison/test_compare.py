@@ -26,7 +26,7 @@ from sfseg.comparison.protocol import make_splits
 from sfseg.comparison.results import RunScore
 from sfseg.comparison.runs import Stage
 from sfseg.comparison.table import as_dict, make_table
-from sfseg.config import CompareConfig, PredictConfig
+from sfseg.config import ARCHITECTURES, CompareConfig, PredictConfig
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import dataset_folder, fetch
 from sfseg.datasets.registry import DataFile, Part
@@ -97,6 +97,7 @@ def _small_world(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "DATASETS", {**registry.DATASETS, "small": SMALL})
         patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, **SMALL_ARCHS})
+        patch.setattr("sfseg.config.ARCHITECTURES", (*ARCHITECTURES, *SMALL_ARCHS))
         patch.setattr(curves, "write_curves", lambda *_: None)  # slow, and tested elsewhere
         patch.setenv("SFSEG_CACHE", str(cache))
         yield
@@ -601,5 +602,5 @@ def test_a_signal_ends_training_and_test_alike_and_says_how_to_go_on(command, mo
         result = command("--seeds", 1)
     assert result.exit_code == 143, result.output
     assert result.stdout == ""
-    assert re.search("stopped; to go on: .* --resume\n", result.stderr)
+    assert re.search("stopped; to continue: .* compare --resume --out .*\n", result.stderr)
     assert command("--seeds", 1, "--resume").exit_code == 0

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 
 from sfseg import models
 from sfseg.cli import signals
+from sfseg.cli.resume import command_to_resume
 from sfseg.config import TrainConfig
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import CheckpointError, NonFiniteError, OutputError, OutputExistsError
@@ -481,7 +483,7 @@ BUSY = """
 import hashlib, sys, threading
 from sfseg.cli import signals as module
 module.GRACE_S = {grace}
-stop = module.Stop()
+stop = module.Stop("sfseg train --resume --out 'a b'")
 def save():
     {save}
 with stop.listening():
@@ -508,8 +510,8 @@ def test_a_signal_in_a_long_step_saves_the_step_before_and_says_how_to_go_on(num
         _, stderr = end(process)
     assert process.returncode == code
     assert stderr.splitlines() == [
-        "stopping after this step; once more to stop at once",
-        "stopped after step 7; to go on: -c train --out 'a b' --resume",
+        "stopping after this step; press Ctrl-C again to stop immediately",
+        "stopped after step 7; to continue: sfseg train --resume --out 'a b'",
     ]
 
 
@@ -521,7 +523,7 @@ def test_a_second_signal_ends_a_training_at_once(grace):
         process.send_signal(signal.SIGINT)
         _, stderr = end(process)
     assert process.returncode == 130
-    assert stderr == "stopped at once\n"
+    assert stderr == "stopped immediately\n"
 
 
 def test_a_state_that_cannot_be_saved_on_a_signal_is_an_error():
@@ -533,14 +535,14 @@ def test_a_state_that_cannot_be_saved_on_a_signal_is_an_error():
 
 
 def test_a_signal_before_training_ends_the_process_by_unwinding():
-    stop = signals.Stop()
+    stop = signals.Stop("")
     with stop.listening(), pytest.raises(SystemExit) as error:
         signal.raise_signal(signal.SIGTERM)
     assert error.value.code == 143
 
 
 def test_a_signal_while_training_sets_the_event():
-    stop = signals.Stop()
+    stop = signals.Stop("")
     with stop.listening():
         stop.arm(lambda: pytest.fail("there was time to finish the step"))
         signal.raise_signal(signal.SIGTERM)
@@ -552,14 +554,17 @@ def test_a_signal_while_training_sets_the_event():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["/usr/bin/sfseg", "train", "--seed", "3"], "sfseg train --seed 3 --resume"),
-        (["/x/sfseg/__main__.py", "train", "--resume"], "python -m sfseg train --resume"),
+        (["/usr/bin/sfseg", "train", "--seed", "3"], "sfseg train --resume --out 'a b'"),
+        (
+            ["/x/sfseg/__main__.py", "train", "--resume"],
+            "python -m sfseg train --resume --out 'a b'",
+        ),
     ],
 )
-def test_the_command_to_go_on_is_the_one_that_runs_with_resume(monkeypatch, argv, words):
+def test_the_command_to_go_on_names_the_folder_alone(monkeypatch, argv, words):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     monkeypatch.setattr(sys, "argv", argv)
-    assert signals.command_to_resume() == words
+    assert command_to_resume("train", Path("a b")) == words
 
 
 @pytest.mark.parametrize(("nodes", "words"), [("1", ""), ("3", "--nnodes 3 ")])
@@ -568,5 +573,5 @@ def test_under_torchrun_the_command_to_go_on_starts_as_many_processes(monkeypatc
     monkeypatch.setenv("GROUP_WORLD_SIZE", nodes)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(sys, "argv", ["/x/sfseg/__main__.py", "train", "--seed", "3"])
-    expected = f"torchrun {words}--nproc-per-node 2 -m sfseg train --seed 3 --resume"
-    assert signals.command_to_resume() == expected
+    expected = f"torchrun {words}--nproc-per-node 2 -m sfseg train --resume --out run"
+    assert command_to_resume("train", Path("run")) == expected
