@@ -5,7 +5,7 @@ it. *Interior probability* is float32 in [0, 1]: 1 = inside a cell, 0 = membrane
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, Literal
 
@@ -24,6 +24,9 @@ Shape = tuple[int, int, int]
 
 VoxelSize = tuple[float, float, float]
 """Nanometres along (z, y, x); z is NaN where a file tells only the size of its pixels."""
+
+Say = Callable[[str], None]
+"""Called with one line of text at a time: what happens, and warnings."""
 
 LabelKind = Literal["interior", "membrane", "instances"]
 """What is not 0 in labels: the inside of cells, the membrane, or cells by their ids."""

@@ -146,7 +146,7 @@ def train(
         resume=resume,
         save_every_s=save_every,
     )
-    verb.refuse_unusable(config)
+    verb.prepare(config)
     say(describe_run(config))
     stop = Stop()
     with stop.listening(), progress("training") as bar:
