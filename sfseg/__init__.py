@@ -1,6 +1,14 @@
 """Membrane maps of electron-microscopy stacks: fetch, train, predict, score.
 
-The rooms, from the top down; a room imports from the rows below its own only::
+Arrays in, arrays out::
+
+    import sfseg
+
+    probability = sfseg.predict(stack)                  # float32, 1 = inside a cell
+    scores = sfseg.score(probability, labels)           # scores.v_rand
+    sfseg.predict_file("volume.tif", "map.tif")         # any size, in bounded memory
+
+The rooms, from the top down; a room imports from the rows below it only::
 
     cli                                    the command line, a file for each command
     comparison   benchmark                 networks compared; speed measured
@@ -11,4 +19,82 @@ The rooms, from the top down; a room imports from the rows below its own only::
     config recipes identity types errors   leaves
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sfseg.config import PredictConfig, TrainConfig
+    from sfseg.datasets.fetch import fetch
+    from sfseg.datasets.synthetic import make_tissue
+    from sfseg.errors import SfsegError
+    from sfseg.io.labels import read_labels
+    from sfseg.io.open import open_stack
+    from sfseg.io.stack import Stack
+    from sfseg.io.write import write_stack
+    from sfseg.prediction.model import Model, load_model, predict
+    from sfseg.prediction.predict import predict_file
+    from sfseg.prediction.run import PredictResult
+    from sfseg.scoring.evaluate import Scores, score
+    from sfseg.scoring.score import ScoreReport, score_files
+    from sfseg.training.train import TrainResult, train
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Model",
+    "PredictConfig",
+    "PredictResult",
+    "ScoreReport",
+    "Scores",
+    "SfsegError",
+    "Stack",
+    "TrainConfig",
+    "TrainResult",
+    "fetch",
+    "load_model",
+    "make_tissue",
+    "open_stack",
+    "predict",
+    "predict_file",
+    "read_labels",
+    "score",
+    "score_files",
+    "train",
+    "write_stack",
+]
+
+_MODULE_OF = {
+    "Model": "sfseg.prediction.model",
+    "PredictConfig": "sfseg.config",
+    "PredictResult": "sfseg.prediction.run",
+    "ScoreReport": "sfseg.scoring.score",
+    "Scores": "sfseg.scoring.evaluate",
+    "SfsegError": "sfseg.errors",
+    "Stack": "sfseg.io.stack",
+    "TrainConfig": "sfseg.config",
+    "TrainResult": "sfseg.training.train",
+    "fetch": "sfseg.datasets.fetch",
+    "load_model": "sfseg.prediction.model",
+    "make_tissue": "sfseg.datasets.synthetic",
+    "open_stack": "sfseg.io.open",
+    "predict": "sfseg.prediction.model",
+    "predict_file": "sfseg.prediction.predict",
+    "read_labels": "sfseg.io.labels",
+    "score": "sfseg.scoring.evaluate",
+    "score_files": "sfseg.scoring.score",
+    "train": "sfseg.training.train",
+    "write_stack": "sfseg.io.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import sfseg` loads neither torch nor numpy."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'sfseg' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value  # the next use finds it without this function
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

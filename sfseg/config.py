@@ -1,16 +1,26 @@
-"""Every default of sfseg but the recipes', in frozen dataclasses; defaults live here only."""
+"""Every default of sfseg, in frozen dataclasses; those of the recipes are in `recipes`."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from math import inf
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
-from sfseg.errors import OptionError
-from sfseg.recipes import DEFAULT, STUDENT, Recipe, check_choices
+from sfseg.errors import OptionError, UnknownNameError
+from sfseg.recipes import DEFAULT, RECIPES, STUDENT, Recipe, check_choices, find_recipe
 from sfseg.types import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
+ARCHITECTURES = ("sfnet", "fusionnet", "unet")
+"""The names of `sfseg.models.ARCHITECTURES`, for those who have no need of torch."""
+
+CONFIG_NAME = "config.json"
+"""The file in the folder of a training that holds its `TrainConfig`."""
+
+COMPARISON_NAME = "compare.json"
+"""The file in the folder of a comparison that holds its `CompareConfig`."""
 
 Precision = Literal["auto", "float32", "bf16"]
 Averaging = Literal["none", "flips", "d4"]
@@ -34,19 +44,21 @@ class TrainConfig:
         How to train.
     dataset : str or None
         Name of a dataset, used with its standard split; None = isbi2012, or the user's `images`.
+    data_dir : Path or None
+        Folder of fetched datasets; None = that of `sfseg.system.files.cache_folder`.
     images, labels : str or None
         The user's own stack and its labels; or folders or patterns of them, matched by name as
         `sfseg.training.pairs.pair_files` does.
     labels_are : {'interior', 'membrane', 'instances'}
         What the user's labels say.
     sections : str or None
-        Training sections, as in ``"1-24"``; None = the standard split, or all. The sections of
-        several stacks are numbered through.
+        Training sections, as in ``"1-24"``; None = the standard split, or all. The numbers of
+        several stacks continue from one stack to the next.
     validation : str or None
         Sections held out for validation, or ``"none"``; None = the recipe's share, the first ones
         of each stack.
     axes : str or None
-        Axes of the user's files where their metadata are silent.
+        Order of the axes, for files of the user that do not say it.
     init : str or None
         Weights to start from, of the same architecture: a shipped name, or the path of a weights
         file or of a training's folder; None = random ones.
@@ -61,19 +73,20 @@ class TrainConfig:
     precision : {'auto', 'float32', 'bf16'}
         Arithmetic of the convolutions; auto = bf16 where the hardware has it.
     compile : bool
-        Compile the network first: faster steps after a minute's wait; needs a C++ compiler.
+        Compile the network: steps are faster after a minute. Needs a C++ compiler.
     half : bool
         Store the kernels as float16: half the file.
     resume : bool
-        Go on from the state in `out`.
+        Continue from the state in `out`.
     save_every_s : float
-        Seconds between durable states.
+        Save the state every so many seconds, and after each epoch.
     """
 
     out: Path
     arch: str = "sfnet"
     recipe: Recipe = DEFAULT
     dataset: str | None = None
+    data_dir: Path | None = None
     images: str | None = None
     labels: str | None = None
     labels_are: LabelKind = "interior"
@@ -118,7 +131,7 @@ class PredictConfig:
     precision : {'auto', 'float32', 'bf16'}
         Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees.
     tta : {'none', 'flips', 'd4'}
-        One pass, or the mean over the four flips or all eight orientations.
+        One pass, or the mean over the 4 flips or all 8 orientations.
     close_gaps : bool
         Close gaps in membranes, see `sfseg.prediction.gaps`, before anything is written.
     output : {'probability', 'binary', 'segments'}
@@ -128,15 +141,15 @@ class PredictConfig:
     threshold : float
         For binary and segments.
     tile_px : int or None
-        Side of the core of a tile; None = whole sections as far as memory allows.
+        Side of the core of a tile, in pixels; None = whole sections if memory allows.
     memory_gib : float or None
-        Memory that prediction may take; None = three quarters of what is available.
+        Memory that prediction may use; None = three quarters of the free memory.
     axes : str or None
-        Axes of the input where its metadata are silent.
+        Order of the axes, for an input that does not say it.
     multiscale : bool
-        Write a pyramid, where the output is OME-Zarr.
+        Write a pyramid; for OME-Zarr only.
     resume : bool
-        Go on with what an interrupted run has done, and leave alone what is finished.
+        Continue an interrupted run; keep finished outputs.
     overwrite : bool
         Replace an existing output.
     """
@@ -162,12 +175,12 @@ class PredictConfig:
         check_choices(self)
         if self.tile_px is not None and self.tile_px < 1:
             raise OptionError(
-                f"tile: expected 1 pixel or more, found {self.tile_px}", hint="--tile 512"
+                f"tile: must be 1 pixel or more, not {self.tile_px}", hint="--tile 512"
             )
 
     @property
     def needs_sections(self) -> bool:
-        """Whether a section has to be whole in memory before it is written."""
+        """Whether a whole section must be in memory before it is written."""
         return self.close_gaps or self.output == "segments"
 
 
@@ -180,17 +193,17 @@ class BenchConfig:
     archs : tuple of str
         Architectures, in the order of the result.
     engines : tuple of {'torch', 'compile', 'openvino'}
-        Engines, all of which must run here; empty = torch.
+        Engines; all of them must run on this machine. Empty = torch.
     side_px : int
         Rows and columns of a section; a multiple of 16.
     repeats : int
-        Passes of which the median is told; fewer where a pass takes seconds.
+        Passes to take the median of; fewer if a pass takes seconds.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     train : bool
         Measure the steps of a training instead of predictions.
     recipe : Recipe
-        That of the training; not `STUDENT`.
+        Recipe of the training; not `STUDENT`.
     """
 
     archs: tuple[str, ...] = ("sfnet", "unet", "fusionnet")
@@ -207,36 +220,35 @@ class BenchConfig:
         Raises
         ------
         OptionError
-            If there is no such engine, the networks cannot take the side, or there is nothing to
-            measure.
+            If there is no such engine, the networks cannot take a section of that side, or there is
+            nothing to measure.
         """
         for name in set(self.engines) - set(get_args(EngineName)):
             raise OptionError(
-                f"engines: expected {', '.join(get_args(EngineName))}, found {name!r}",
+                f"--engine: must be one of {', '.join(get_args(EngineName))}, not {name!r}",
                 hint="choose one of them",
             )
         if self.train and "openvino" in self.engines:
             raise OptionError(
-                "engines: expected torch or compile for training, found openvino",
+                "--engine openvino cannot train",
                 hint="--train --engine torch",
             )
         if self.recipe.is_a(STUDENT):
             raise OptionError(
-                f"recipe {self.recipe.name}: expected one that learns from labels alone, found one "
-                "that needs teachers",
-                hint="--recipe default, whose steps are the same",
+                f"--recipe {self.recipe.name} needs teachers, so it is not measured",
+                hint="--recipe default has the same steps",
             )
         if self.side_px < 16 or self.side_px % 16:
             raise OptionError(
-                f"side: expected a multiple of {16}, found {self.side_px}",
+                f"--side: must be a multiple of 16, not {self.side_px}",
                 hint=f"--side {max(round(self.side_px / 16), 1) * 16}",
             )
         if self.repeats < 1:
             raise OptionError(
-                f"repeats: expected 1 or more, found {self.repeats}", hint="--repeats 3"
+                f"--repeats: must be 1 or more, not {self.repeats}", hint="--repeats 3"
             )
         if not self.archs:
-            raise OptionError("archs: expected at least one, found none", hint="--arch sfnet")
+            raise OptionError("--arch: no architecture is named", hint="--arch sfnet")
 
 
 @dataclass(frozen=True)
@@ -246,20 +258,22 @@ class CompareConfig:
     Attributes
     ----------
     out : Path
-        Folder of the comparison: one folder a run, and the table.
+        Folder of the comparison: a folder for each run, and the table.
     archs : tuple of str
         Architectures, in the order of the table.
     recipe : Recipe
         How all of them are trained.
     dataset : str
         Name of a dataset.
+    data_dir : Path or None
+        Folder of fetched datasets; None = that of `sfseg.system.files.cache_folder`.
     seeds : int
-        Each architecture is trained with the seeds 0, 1 ... up to so many.
+        How many seeds to train each architecture with: 0, 1, 2 ...
     budget : float
-        Share of the recipe's epochs that is trained.
+        Share of the recipe's epochs to train.
     folds : int or None
-        Blocks of a cross-validation inside the training sections; None = train on all of them and
-        test on the dataset's test sections.
+        Number of blocks of a cross-validation inside the training sections; None = train on all
+        of them and test on the dataset's test sections.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : {'auto', 'float32', 'bf16'}
@@ -269,13 +283,14 @@ class CompareConfig:
     compile : bool
         Compile the networks for training.
     resume : bool
-        Go on with the comparison in `out`.
+        Continue the comparison in `out`.
     """
 
     out: Path
     archs: tuple[str, ...] = ("unet", "fusionnet", "sfnet")
     recipe: Recipe = DEFAULT
     dataset: str = DEFAULT_DATASET
+    data_dir: Path | None = None
     seeds: int = 3
     budget: float = 1.0
     folds: int | None = None
@@ -291,25 +306,111 @@ class CompareConfig:
         Raises
         ------
         OptionError
-            If one is not to be had.
+            If one of them is not allowed.
         """
         check_choices(self)
         if not self.archs or len(set(self.archs)) < len(self.archs):
             raise OptionError(
-                f"archs: expected each of them once, found {', '.join(self.archs) or 'none'}",
+                "--archs: "
+                + (f"names one twice: {', '.join(self.archs)}" if self.archs else "names none"),
                 hint="--archs unet,fusionnet,sfnet",
             )
         if self.seeds < 1:
-            raise OptionError(f"seeds: expected 1 or more, found {self.seeds}", hint="--seeds 3")
+            raise OptionError(f"--seeds: must be 1 or more, not {self.seeds}", hint="--seeds 3")
         if not 0 < self.budget < inf:
             raise OptionError(
-                f"budget: expected a share of the schedule above 0, found {self.budget:g}",
+                f"--budget: must be a share above 0, not {self.budget:g}",
                 hint="--budget 0.1 trains a tenth of the epochs",
             )
         if self.folds is not None and self.folds < 2:
-            raise OptionError(f"folds: expected 2 or more, found {self.folds}", hint="--folds 4")
+            raise OptionError(f"--folds: must be 2 or more, not {self.folds}", hint="--folds 4")
 
     @property
     def epochs(self) -> int:
-        """Epochs that each network is trained, at least one."""
+        """Epochs of each training, at least one."""
         return max(1, round(self.budget * self.recipe.epochs))
+
+
+C = TypeVar("C", TrainConfig, PredictConfig)
+
+
+def configure(kind: type[C], config: C | None, options: Mapping[str, Any]) -> C:
+    """Make a configuration from keyword options, on top of a given one.
+
+    Parameters
+    ----------
+    kind : type
+        The class of the configuration.
+    config : object of `kind` or None
+        Where the other values come from; None = the defaults.
+    options : mapping of str to object
+        Fields and their values. A path may be a str or a Path, a recipe its name.
+
+    Returns
+    -------
+    object of `kind`
+        The configuration.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such field, or no such recipe.
+    OptionError
+        If `config` is of another type, a path is none, or a field without a default is missing.
+    """
+    if config is not None and not isinstance(config, kind):
+        raise OptionError(
+            f"config: a {kind.__name__} is needed here, not a {type(config).__name__}",
+            hint="pass single options by their names, for example device='cpu'",
+        )
+    hints = get_type_hints(kind)
+    for name in options:
+        if name not in hints:
+            raise UnknownNameError.from_known("option", name, hints)
+    values = {name: _as_field(name, hints[name], value) for name, value in options.items()}
+    if config is not None:
+        return replace(config, **values)
+    for field in fields(kind):
+        if field.default is MISSING and field.name not in values:
+            raise OptionError(f"{field.name}: this option is missing", hint=f"{field.name}=...")
+    return kind(**values)
+
+
+def _as_field(name: str, hint: Any, value: Any) -> Any:
+    """Turn a value into what a field holds: a Path, a Recipe, or a str; others stay."""
+    if hint is Recipe and isinstance(value, str):
+        return find_recipe(value)
+    if hint not in (Path, str, str | None) or (value is None and hint == str | None):
+        return value
+    if not isinstance(value, str | os.PathLike):
+        raise OptionError(
+            f"{name}: a name or a path is needed here, not a {type(value).__name__}",
+            hint="pass a str or a pathlib.Path",
+        )
+    return Path(value) if hint is Path else os.fspath(value)
+
+
+Config = TypeVar("Config", TrainConfig, CompareConfig)
+
+
+def from_json(kind: type[Config], asked: Mapping[str, Any]) -> Config:
+    """Read back the configuration of a run, as its folder holds it.
+
+    Parameters
+    ----------
+    kind : type
+        `TrainConfig` or `CompareConfig`.
+    asked : mapping
+        The fields as JSON; those that are missing get their defaults.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, AttributeError
+        If it is not such a configuration.
+    """
+    values = {field.name: asked[field.name] for field in fields(kind) if field.name in asked}
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    values |= {name: Path(values[name]) for name in ("out", "data_dir") if values.get(name)}
+    recipe = values["recipe"]
+    base = RECIPES.get(recipe["name"].partition(",")[0], DEFAULT)  # older files have fewer fields
+    return kind(**values | {"recipe": replace(base, **recipe)})

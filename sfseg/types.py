@@ -5,7 +5,7 @@ it. *Interior probability* is float32 in [0, 1]: 1 = inside a cell, 0 = membrane
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 from typing import Any, Literal
 
@@ -18,6 +18,9 @@ AnyArray = NDArray[Any]
 Normalised = NDArray[np.float32]
 Probability = NDArray[np.float32]
 Segments = NDArray[np.int32]
+
+Say = Callable[[str], None]
+"""Takes a sentence for the person who waits."""
 
 Shape = tuple[int, int, int]
 """Sections, rows, columns: (Z, Y, X)."""

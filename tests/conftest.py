@@ -9,25 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from sfseg import models
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
-from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.system.devices import has_bf16
+from tests.networks import Small, warm_statistics
 
 SHARED = Path(__file__).parents[2] / "shared"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 # A shell that runs the tests in the background has them ignore Ctrl-C, which some of them send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def warm_statistics(network):
-    """Give the batch normalisations statistics that are not those of the first day."""
-    with torch.no_grad():
-        for _ in range(2):
-            network.train()(torch.randn(2, 1, 48, 48))
-    network.eval()
 
 
 def pytest_runtest_setup(item):
@@ -63,9 +55,7 @@ def tissue_folder(tissue, tmp_path_factory):
     """A folder with the tissue as volume.tif and labels.tif, voxel 50x4x4 nm; not to be changed."""
     folder = tmp_path_factory.mktemp("tissue")
     for name, stack in zip(("volume", "labels"), tissue, strict=True):
-        write_stack(
-            folder / f"{name}.tif", stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4)
-        )
+        write_stack(folder / f"{name}.tif", stack, voxel_size_nm=(50, 4, 4))
     return folder
 
 
@@ -86,19 +76,19 @@ def isbi():
 
 @pytest.fixture(scope="session")
 def small_network():
-    """As deep as the real ones, but of 4 channels and a halo of 80 px; not to be changed."""
+    """The small network, warmed up; not to be changed."""
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        network = EncoderDecoder(
-            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
-            bridge=Conv(4, 4),
-            deconv=[Deconv(4, 4) for _ in range(4)],
-            up=[Conv(8, 4) for _ in range(4)],
-            output=Output(4),
-            join=concatenate,
-        )
+        network = Small()
         warm_statistics(network)
     return network
+
+
+@pytest.fixture
+def small_architectures(monkeypatch):
+    """Let each architecture be the small network, for what is the same of all of them."""
+    small = dict.fromkeys(models.ARCHITECTURES, Small)
+    monkeypatch.setattr(models, "ARCHITECTURES", small)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import typer.main
 
 from sfseg.cli import app
 from sfseg.config import PredictConfig
-from sfseg.prediction.predict import Model, predict
+from sfseg.prediction.predict import Model, predict_file
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.score import score_files
 
@@ -60,7 +60,7 @@ def test_the_score_that_the_first_line_is_said_to_print_is_the_one_it_prints(tmp
     """To a hundredth: bf16 and float32 machines differ in the third digit."""
     said = float(re.search(r"^V_Rand +([\d.]+) ", README, re.MULTILINE)[1])
     sample = ROOT / "examples" / "sample"
-    predict(sample / "volume.tif", tmp_path / "out.tif")
+    predict_file(sample / "volume.tif", tmp_path / "out.tif")
     scores = score_files(tmp_path / "out.tif", sample / "labels.tif").scores
     assert scores.v_rand == pytest.approx(said, abs=0.01)
 

@@ -12,7 +12,7 @@ from sfseg.models import STRIDE
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines import Choice
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, PredictResult, predict_file
+from sfseg.prediction.predict import Model, PredictResult, predict_job
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.devices import dtype_name
 from sfseg.system.machine import Arithmetic, Timing, measure
@@ -68,9 +68,9 @@ def predict_stack(race: InferenceBenchmark, volume: AnyArray, report: Report) ->
     model = Model(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:
         job = Job(str(Path(folder, "volume.tif")), Path(folder, "map.tif"))
-        write_stack(Path(job.source), volume, volume.shape, volume.dtype)
+        write_stack(Path(job.source), volume)
         timing = measure(
-            lambda: predict_file(job, model, config),
+            lambda: predict_job(job, model, config),
             race.device,
             race.repeats,
             compiles=engine.name == "compile",

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. The only user of Typer and Rich."""
 
 import io
+import os
 import signal
 import sys
 from typing import Annotated
@@ -8,18 +9,20 @@ from typing import Annotated
 import typer
 
 from sfseg import __version__
-from sfseg.cli.bench import bench
-from sfseg.cli.compare import compare
-from sfseg.cli.console import Commands, exit_on_terminate
-from sfseg.cli.fetch import fetch
-from sfseg.cli.predict import predict
-from sfseg.cli.score import score
-from sfseg.cli.train import train
+from sfseg.cli import bench, compare, fetch, predict, score, train
+from sfseg.cli.console import exit_on_terminate
+from sfseg.cli.failures import Commands
+from sfseg.cli.help import Command
+
+EXAMPLES = """
+sfseg predict stack.tif -o map.tif      map of your own stack
+sfseg fetch tissue                      a small dataset, made on this machine
+sfseg train --dataset tissue            train a network on it
+sfseg predict --help                    all options of a command
+"""
 
 app = typer.Typer(
     cls=Commands,
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -33,7 +36,7 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXAMPLES)
 def sfseg(
     version: Annotated[
         bool,
@@ -42,16 +45,33 @@ def sfseg(
         ),
     ] = False,
 ) -> None:
-    """Membrane maps of electron-microscopy stacks: fetch, train, predict, score, compare, bench."""
+    """Membrane maps of electron-microscopy stacks."""
 
 
-for command in (fetch, train, predict, score, compare, bench):
-    app.command()(command)
+for command, examples in (
+    (fetch.fetch, fetch.EXAMPLES),
+    (train.train, train.EXAMPLES),
+    (predict.predict, predict.EXAMPLES),
+    (score.score, score.EXAMPLES),
+    (compare.compare, compare.EXAMPLES),
+    (bench.bench, bench.EXAMPLES),
+):
+    app.command(cls=Command, epilog=examples)(command)
 
 
 def main() -> None:
     """Run the command line; the entry point of the ``sfseg`` script."""
+    open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path may hold any bytes
     signal.signal(signal.SIGTERM, exit_on_terminate)
     app()
+
+
+def open_missing_streams() -> None:
+    """Open standard streams that are closed, to nowhere: else an output file takes their place."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free

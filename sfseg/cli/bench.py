@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sfseg.cli.checks import require_architectures, require_device_name
 from sfseg.cli.console import format_time, print_result, say
-from sfseg.cli.options import DeviceOption
+from sfseg.cli.options import (
+    MACHINE,
+    NETWORK,
+    DeviceOption,
+    JsonOption,
+    complete_architectures,
+    complete_engines,
+    complete_recipes,
+)
+from sfseg.cli.progress import progress
 from sfseg.config import BenchConfig
 from sfseg.recipes import find_recipe
 from sfseg.types import describe_shape
@@ -17,47 +27,82 @@ if TYPE_CHECKING:
     from sfseg.system.machine import Machine, Rates
 
 DEFAULTS = BenchConfig()
+MEASUREMENT = "Measurement"
+
+EXAMPLES = """
+sfseg bench
+sfseg bench --arch sfnet --engine torch --engine openvino
+sfseg bench --train -d cuda --json
+"""
 
 
 def bench(
     arch: Annotated[
         list[str] | None,
-        typer.Option(help="Architecture; give it again for another. [default: all three]"),
-    ] = None,
-    engine: Annotated[
-        list[str] | None,
         typer.Option(
-            help="torch, openvino or compile; give it again for another. compile takes minutes. "
-            "[default: torch]"
+            metavar="NAME",
+            help="Architecture; repeat the option for more. [default: all three]",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_architectures,
         ),
     ] = None,
-    side: Annotated[int, typer.Option(help="Side of a section in pixels.")] = DEFAULTS.side_px,
-    repeats: Annotated[
-        int, typer.Option(help="Passes to take the median of; fewer of slow ones.")
-    ] = DEFAULTS.repeats,
-    device: DeviceOption = DEFAULTS.device,
     train: Annotated[
-        bool, typer.Option("--train", help="Measure training steps instead of predictions.")
+        bool,
+        typer.Option(
+            "--train",
+            help="Measure training steps instead of predictions.",
+            rich_help_panel=MEASUREMENT,
+        ),
     ] = False,
+    side: Annotated[
+        int,
+        typer.Option(metavar="PIXELS", help="Side of the section.", rich_help_panel=MEASUREMENT),
+    ] = DEFAULTS.side_px,
+    repeats: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Passes to take the median of; fewer if they are slow.",
+            rich_help_panel=MEASUREMENT,
+        ),
+    ] = DEFAULTS.repeats,
     recipe: Annotated[
-        str, typer.Option(help="With --train: default, finetune, thesis or thesis-piriform.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="With --train: default, finetune, thesis or thesis-piriform.",
+            rich_help_panel=MEASUREMENT,
+            autocompletion=complete_recipes,
+        ),
     ] = DEFAULTS.recipe.name,
     patch: Annotated[
         int | None,
         typer.Option(
-            min=32, help="With --train: side of patches in pixels. [default: the recipe's]"
+            min=32,
+            metavar="PIXELS",
+            help="With --train: side of the patches. [default: the recipe's]",
+            rich_help_panel=MEASUREMENT,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    device: DeviceOption = DEFAULTS.device,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="torch, openvino or compile; repeat the option for more. compile takes minutes. "
+            "[default: torch]",
+            rich_help_panel=MACHINE,
+            autocompletion=complete_engines,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure how fast the networks run on this machine, in about a minute.
 
-    Each network, engine and precision on one section, as ratios to plain PyTorch and to the rate of
-    a matrix product; then a prediction from file to file. sfnet runs with the shipped weights, the
-    others with random ones. With --train: steps of plain PyTorch, then of `sfseg train` itself.
+    Each network, engine and precision runs on one section. The rates are ratios to plain PyTorch
+    and to a matrix product. Then a stack is predicted from file to file. sfnet runs with the
+    shipped weights, the others with random ones.
     """
-    from sfseg.benchmark import bench as verb
-
     config = BenchConfig(
         archs=tuple(arch) if arch else DEFAULTS.archs,
         engines=tuple(engine or ()),  # type: ignore[arg-type] # checked by the configuration
@@ -67,7 +112,17 @@ def bench(
         train=train,
         recipe=find_recipe(recipe).changed(patch_px=patch),
     )
-    result = verb.bench(config, report=say)
+    require_architectures(config.archs)
+    require_device_name(device)
+    from sfseg.benchmark import bench as verb
+
+    with progress("measuring") as bar:
+
+        def report(line: str) -> None:
+            say(line)
+            bar.update(0, None, line)
+
+        result = verb.bench(config, report=report)
     print_result(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))
 
 
@@ -148,7 +203,7 @@ def describe_prediction(found: "EndToEnd") -> list[str]:
         f"predict {describe_shape(found.shape)}, from file to file, {found.model} by "
         f"{found.engine} in {found.precision}",
         f"{found.seconds_per_section:.4f} s a section, {found.times_plain:.2f} times as fast as "
-        f"plain's network alone; {found.overhead_percent:.1f} % beyond computing",
+        f"plain PyTorch's network alone; {found.overhead_percent:.1f} % beyond computing",
         f"compute {percent['compute']:.1f} %, the rest {percent['rest']:.1f} %; beside it "
         f"read {percent['read']:.1f} %, write {percent['write']:.1f} %",
     ]

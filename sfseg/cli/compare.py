@@ -1,16 +1,38 @@
 """`sfseg compare`: architectures under one recipe, in a table beside the thesis'."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.console import ProgressDisplay, format_time, print_result, progress, say
-from sfseg.cli.options import CompileOption, DeviceOption, TrainingPrecisionOption
-from sfseg.cli.signals import Stop, command_to_resume
+from sfseg.cli.checks import (
+    require_architectures,
+    require_data_dir,
+    require_dataset,
+    require_device_name,
+)
+from sfseg.cli.console import format_time, print_result, say
+from sfseg.cli.options import (
+    INPUT,
+    LEARNING,
+    NETWORK,
+    OUTPUT,
+    QUALITY,
+    CompileOption,
+    DataDirOption,
+    DeviceOption,
+    TrainingPrecisionOption,
+    complete_architecture_lists,
+    complete_datasets,
+    complete_recipes,
+)
+from sfseg.cli.progress import ProgressDisplay, progress
+from sfseg.cli.resume import command_to_resume, is_given, read_asked
+from sfseg.cli.signals import Stop
 from sfseg.cli.train import describe_step
-from sfseg.config import CompareConfig
+from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
 
 if TYPE_CHECKING:
@@ -20,95 +42,161 @@ if TYPE_CHECKING:
 
 DEFAULTS = CompareConfig(out=Path("runs"))
 
+EXAMPLES = """
+sfseg compare --dataset isbi2012 --data-dir data -d cuda
+sfseg compare --archs unet,sfnet --seeds 1 --budget 0.1    a quick look
+sfseg compare --resume -o runs/compare-default-isbi2012    continue
+"""
+
 
 def compare(
-    archs: Annotated[str, typer.Option(help="Architectures, with commas between them.")] = ",".join(
-        DEFAULTS.archs
-    ),
-    recipe: Annotated[
-        str, typer.Option(help="default or thesis (for piriform thesis-piriform is taken then).")
-    ] = DEFAULTS.recipe.name,
+    ctx: typer.Context,
     dataset: Annotated[
-        str, typer.Option(help="A dataset of `sfseg fetch --list`.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Dataset of `sfseg fetch --list`.",
+            rich_help_panel=INPUT,
+            autocompletion=complete_datasets,
+        ),
     ] = DEFAULTS.dataset,
-    seeds: Annotated[
-        int, typer.Option(help="Train each with the seeds 0, 1 ... up to so many.")
-    ] = DEFAULTS.seeds,
-    budget: Annotated[
-        float, typer.Option(help="Share of the recipe's epochs; the table says so.")
-    ] = DEFAULTS.budget,
+    data_dir: DataDirOption = None,
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Cross-validate by so many blocks of neighbouring sections inside the training "
-            "part, and leave the test alone. [default: test on the dataset's test sections]"
+            metavar="N",
+            help="Cross-validate inside the training sections, in N blocks of neighbouring "
+            "sections; the test sections are not used. [default: test on the test sections]",
+            rich_help_panel=INPUT,
         ),
     ] = DEFAULTS.folds,
-    device: DeviceOption = DEFAULTS.device,
-    precision: TrainingPrecisionOption = DEFAULTS.precision,
-    close_gaps: Annotated[
-        bool, typer.Option("--close-gaps", help="Predict with --close-gaps; the table says so.")
-    ] = False,
-    compile_: CompileOption = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/compare-RECIPE-DATA]")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the comparison. [default: runs/compare-RECIPE-DATA]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with it; architectures and seeds may be added."),
+        typer.Option(
+            "--resume",
+            help="Continue the comparison in --out, with its own options; architectures and "
+            "seeds may be added.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of Markdown.")
+        bool,
+        typer.Option("--json", help="Print JSON instead of Markdown.", rich_help_panel=OUTPUT),
     ] = False,
+    archs: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Architectures, separated by commas.",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_architecture_lists,
+        ),
+    ] = ",".join(DEFAULTS.archs),
+    recipe: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="default or thesis; on piriform, thesis means thesis-piriform.",
+            rich_help_panel=LEARNING,
+            autocompletion=complete_recipes,
+        ),
+    ] = DEFAULTS.recipe.name,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Train each architecture N times, with the seeds 0, 1, 2 ...",
+            rich_help_panel=LEARNING,
+        ),
+    ] = DEFAULTS.seeds,
+    budget: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Train this share of the recipe's epochs; the table says so.",
+            rich_help_panel=LEARNING,
+        ),
+    ] = DEFAULTS.budget,
+    close_gaps: Annotated[
+        bool,
+        typer.Option(
+            "--close-gaps",
+            help="Predict with --close-gaps; the table says so.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = False,
+    device: DeviceOption = DEFAULTS.device,
+    precision: TrainingPrecisionOption = DEFAULTS.precision,
+    compile_: CompileOption = False,
 ) -> None:
     """Compare architectures under one recipe, and print a table beside the thesis'.
 
-    Each is trained on all training sections, without looking at the test; its last weights predict
-    the test sections in a single pass, scored as the challenge does. Mean and standard deviation
-    over the seeds. The folder has the table as table.md, table.json and table.png, rewritten after
-    each run.
+    Each is trained on all training sections, without looking at the test. Its last weights predict
+    the test sections in a single pass, scored as the challenge does. The table has mean and
+    standard deviation over the seeds. It is in the folder as table.md, table.json and table.png,
+    updated after each run.
     """
+    chosen = pick_recipe(recipe, dataset)
+    out = out or default_folder(chosen, dataset, budget, folds, close_gaps=close_gaps)
+    options = {
+        "archs": tuple(name.strip() for name in archs.split(",") if name.strip()),
+        "recipe": chosen,
+        "dataset": dataset,
+        "data_dir": data_dir,
+        "seeds": seeds,
+        "budget": budget,
+        "folds": folds,
+        "device": device,
+        "precision": precision,
+        "close_gaps": close_gaps,
+        "compile": compile_,
+    }
+    kept = read_asked(out / COMPARISON_NAME, CompareConfig) if resume else None
+    if kept is not None:
+        names = {"compile": "compile_"}
+        options = {k: v for k, v in options.items() if is_given(ctx, names.get(k, k))}
+    config = dataclasses.replace(
+        kept or CompareConfig(out),
+        **options | {"out": out, "resume": resume},  # type: ignore[arg-type]
+    )
+    require_architectures(config.archs)
+    require_device_name(config.device)
+    require_dataset(config.dataset)
+    require_data_dir(config.data_dir)
     from sfseg.comparison import compare as verb
 
-    chosen = pick_recipe(recipe, dataset)
-    config = CompareConfig(
-        out=out or default_folder(chosen, dataset, budget, folds, close_gaps=close_gaps),
-        archs=tuple(name.strip() for name in archs.split(",") if name.strip()),
-        recipe=chosen,
-        dataset=dataset,
-        seeds=seeds,
-        budget=budget,
-        folds=folds,
-        device=device,
-        precision=precision,
-        close_gaps=close_gaps,
-        compile=compile_,
-        resume=resume,
-    )
     verb.refuse_unusable(config)
     say(describe_comparison(config))
-    stop = Stop()
+    stop = Stop(command_to_resume("compare", config.out))
     try:
         with stop.listening(), progress("comparing") as bar:
             result = verb.compare(
                 config, report=reporter(bar, stop), say=say, stop=stop.event, on_start=stop.arm
             )
-    except SystemExit:  # a signal in the midst of a test
-        say_stopped(config)
+    except SystemExit:  # a signal during a test
+        say_stopped(config, stop)
         raise
     if not result.finished:
-        say_stopped(config)
+        say_stopped(config, stop)
         raise typer.Exit(stop.exit_code)
     say(f"{config.out}: table.md, table.json, table.png")
     print_result((config.out / ("table.json" if as_json else "table.md")).read_text().rstrip("\n"))
 
 
-def say_stopped(config: CompareConfig) -> None:
-    """Say the command that goes on, if there is anything to go on with."""
-    from sfseg.comparison.identity import IDENTITY_NAME
-
-    begun = (config.out / IDENTITY_NAME).is_file()
-    say(f"stopped; to go on: {command_to_resume()}" if begun else "stopped")
+def say_stopped(config: CompareConfig, stop: Stop) -> None:
+    """Say the command that continues, if anything has begun."""
+    begun = (config.out / COMPARISON_NAME).is_file()
+    say(f"stopped; to continue: {stop.resume_with}" if begun else "stopped")
 
 
 def pick_recipe(name: str, dataset: str) -> Recipe:
@@ -139,7 +227,7 @@ def describe_comparison(config: CompareConfig) -> str:
 def reporter(
     bar: ProgressDisplay, stop: Stop
 ) -> "Callable[[Stage | StepRecord | EpochRecord | RunScore], None]":
-    """Show steps on the bar and print a line for each run."""
+    """Show the steps as progress, and print a line for each run."""
     from sfseg.comparison.results import RunScore
     from sfseg.comparison.runs import Stage
     from sfseg.training.progress import StepRecord

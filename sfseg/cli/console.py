@@ -1,17 +1,15 @@
-"""What every command shares: messages on stderr, errors to exit codes, progress on a terminal."""
+"""What every command shares: plain messages on stderr, the product on stdout, times and signals."""
 
 import contextlib
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, Protocol
+from typing import TextIO
 
-import typer
-from typer.core import TyperGroup
-
-from sfseg.errors import OptionError, SfsegError
+from sfseg.errors import OutputError, SfsegError
 from sfseg.system.torchrun import is_first
 
 EXIT_ERROR = 1
@@ -24,25 +22,54 @@ _COMMANDS_TO_TERMINALS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\
 """Control characters other than tab and newline, and those that turn the direction of a line."""
 
 
-class Commands(TyperGroup):
-    """The one place that turns errors into messages and exit codes."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (SfsegError, OSError) as error:
-            say_error(error)
-            code = EXIT_USAGE if isinstance(error, OptionError) else EXIT_ERROR
-            raise typer.Exit(code) from error
-        except KeyboardInterrupt:
-            say("interrupted")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
 def say(message: str) -> None:
     """Print plain text to stderr; stdout carries the product only."""
     if is_first():
-        _write(message)
+        write_to_stderr(message)
+
+
+def say_error(error: SfsegError | OSError) -> None:
+    """Print an error as plain text: Rich would read "[uint8]" as markup."""
+    write_to_stderr("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
+
+
+def write_to_stderr(message: str) -> None:
+    """Print to stderr in every process; where that is closed or full, nobody can be told."""
+    # Not typer.echo: it goes past the stream that Rich puts in place to print above a bar.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{escape_controls(message)}\n")
+        sys.stderr.flush()
+
+
+def print_result(product: object) -> None:
+    """Print the product, or a part of it, to stdout.
+
+    A reader that has left, such as ``head``, wants no more: the work goes on without it.
+
+    Raises
+    ------
+    OutputError
+        If stdout cannot be written to.
+    """
+    if not is_first() or sys.stdout is None:
+        return
+    text = str(product)  # for a program without changes: a path must lead to its file
+    try:
+        sys.stdout.write(f"{escape_controls(text) if is_terminal(sys.stdout) else text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+    except OSError as error:
+        discard_stdout()
+        raise OutputError.from_oserror("standard output", error) from error
+
+
+def discard_stdout() -> None:
+    """Send what stdout still holds, and all that follows, to nowhere: Python flushes it at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def escape_controls(text: str) -> str:
@@ -50,22 +77,17 @@ def escape_controls(text: str) -> str:
     return _COMMANDS_TO_TERMINALS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def _write(message: str) -> None:
-    # Not typer.echo: it goes past the stream that Rich puts in place to print above a bar.
-    sys.stderr.write(f"{escape_controls(message)}\n")
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a person looks at a stream; a closed one is None."""
+    return stream is not None and stream.isatty()
 
 
-def print_result(product: object) -> None:
-    """Print the product, or a part of it, to stdout."""
-    if is_first():
-        text = str(product)  # for a program as it is: a path must lead to its file
-        sys.stdout.write(f"{escape_controls(text) if sys.stdout.isatty() else text}\n")
-        sys.stdout.flush()
-
-
-def say_error(error: SfsegError | OSError) -> None:
-    """Print an error as plain text: Rich would read "[uint8]" as markup."""
-    _write("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
+def format_time(seconds: float) -> str:
+    """Write a duration as 45 s, 12:03 or 1:02:03."""
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{round(seconds) % 60:02}"
+    return f"{minutes}:{round(seconds) % 60:02}" if minutes else f"{round(seconds)} s"
 
 
 @contextlib.contextmanager
@@ -87,59 +109,3 @@ def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
 def exit_on_terminate(_number: int, _frame: FrameType | None) -> None:
     """Unwind on SIGTERM, so that nothing half-written stays."""
     sys.exit(EXIT_TERMINATED)
-
-
-class ProgressDisplay(Protocol):
-    """What a command needs of a progress display."""
-
-    def update(
-        self, done: int, total: int | None, note: str, seconds_left: float | None = None
-    ) -> None:
-        """Show that `done` of `total` are done, and the time that is left."""
-
-
-class _Bar:
-    """A bar with the time left, on stderr; shows nothing where stderr is no terminal."""
-
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar, self._task = bar, task
-
-    def update(
-        self, done: int, total: int | None, note: str, seconds_left: float | None = None
-    ) -> None:
-        left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
-        self._bar.update(
-            self._task, completed=done, total=total, description=escape_controls(note), left=left
-        )
-
-
-def format_time(seconds: float) -> str:
-    """Write a duration as 45 s, 12:03 or 1:02:03."""
-    hours, minutes = divmod(round(seconds) // 60, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{round(seconds) % 60:02}"
-    return f"{minutes}:{round(seconds) % 60:02}" if minutes else f"{round(seconds)} s"
-
-
-@contextlib.contextmanager
-def progress(what: str) -> Iterator[ProgressDisplay]:
-    """Show a progress bar while the block runs."""
-    from rich import progress as rich
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    is_terminal = sys.stderr.isatty() and is_first()
-    columns = (  # a line of training is 80 characters wide with this bar
-        rich.BarColumn(bar_width=10),
-        rich.TextColumn("{task.description}", markup=False),
-        rich.TextColumn("{task.fields[left]}", markup=False),
-    )
-    with rich.Progress(
-        *columns,
-        console=console,
-        disable=not is_terminal,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # else the product would go to stderr
-        redirect_stderr=is_terminal,
-    ) as bar:
-        yield _Bar(bar, bar.add_task(what, total=None, left=""))

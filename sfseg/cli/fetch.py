@@ -5,53 +5,95 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.console import EXIT_USAGE, print_result, progress, say
+from sfseg.cli.checks import require_dataset, require_parent_of_data_dir
+from sfseg.cli.console import print_result, say
+from sfseg.cli.options import complete_datasets
+from sfseg.cli.progress import progress
 from sfseg.errors import OptionError
+
+EXAMPLES = """
+sfseg fetch --list                      what there is, and what is here
+sfseg fetch isbi2012                    download into the user's cache
+sfseg fetch isbi2012 --data-dir data    download into the folder data
+sfseg fetch isbi2012 --from ~/Downloads/ISBI-2012-challenge.zip
+"""
 
 
 def fetch(
     dataset: Annotated[
-        str | None, typer.Argument(help="isbi2012, piriform, vnc, snemi3d, cremi or tissue.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="isbi2012, piriform, vnc, snemi3d, cremi or tissue.",
+            autocompletion=complete_datasets,
+        ),
     ] = None,
     show_list: Annotated[
-        bool, typer.Option("--list", help="List the datasets, and which are here.")
+        bool,
+        typer.Option(
+            "--list", help="List the datasets, and which are here.", rich_help_panel="What to do"
+        ),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Read a fetched dataset and compare it with its hashes.",
+            rich_help_panel="What to do",
+        ),
     ] = False,
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Take it from this file, folder or https address instead."),
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Take the dataset from this file, folder or https address.",
+            rich_help_panel="Where",
+        ),
     ] = None,
-    to: Annotated[
-        Path | None, typer.Option(help="Folder of datasets. [default: SFSEG_CACHE, or the cache]")
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--data-dir",
+            "--to",
+            metavar="FOLDER",
+            help="Folder of datasets; each has a folder of its name in it. [default: the variable "
+            "SFSEG_CACHE, else the user's cache]",
+            rich_help_panel="Where",
+        ),
     ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read a fetched dataset through and compare hashes.")
-    ] = False,
 ) -> None:
-    """Fetch a dataset, verified, and print its folder.
+    """Fetch a dataset by name, verify it, and print its folder.
 
-    `tissue` is synthetic and needs no network. What is here already is not fetched again.
+    `tissue` is made on this machine and needs no network. A dataset that is here is not fetched
+    again. `sfseg train` and `sfseg compare` find it with the same --data-dir.
     """
-    from sfseg.datasets import fetch as verb
-
     if source is not None and (verify or show_list):
         raise OptionError(
-            "--from: expected a dataset to fetch with it, found --verify or --list",
+            "--from only works when a dataset is fetched, not with --verify or --list",
             hint="fetch first, then --verify",
         )
+    if dataset is None and not show_list:
+        raise OptionError("the name of a dataset is missing", hint="sfseg fetch --list")
+    if dataset is not None:
+        require_dataset(dataset)
+    require_parent_of_data_dir(data_dir)
+    from sfseg.datasets import fetch as verb
+
     if show_list:
-        print_result(format_list(to))
+        say(f"looked in {verb.data_folder(data_dir)}")
+        print_result(format_list(data_dir))
     elif dataset is None:
-        say("error: expected the name of a dataset, found none\nhint: sfseg fetch --list")
-        raise typer.Exit(EXIT_USAGE)
+        return
     elif verify:
-        for record in verb.verify(dataset, to=to):
-            say(f"{record.name}: {record.size_bytes:,} bytes, as expected")
-        print_result(verb.dataset_folder(dataset, to=to))
+        for record in verb.verify(dataset, to=data_dir):
+            say(f"{record.name}: {record.size_bytes:,} bytes, verified")
+        print_result(verb.dataset_folder(dataset, to=data_dir))
     else:
-        with progress("fetching") as bar:
+        with progress(f"fetching {dataset}") as bar:
             folder = verb.fetch(
                 dataset,
-                to=to,
+                to=data_dir,
                 source=source,
                 report=say,
                 progress=lambda name, done, total: bar.update(
@@ -61,12 +103,12 @@ def fetch(
         print_result(folder)
 
 
-def format_list(to: Path | None) -> str:
+def format_list(data_dir: Path | None) -> str:
     """Lay the datasets out for a person."""
     from sfseg.datasets.fetch import listing
 
     lines = [f"{'name':10}{'size':>9}  {'here':6}title"]
-    for entry in listing(to=to):
+    for entry in listing(to=data_dir):
         dataset = entry.dataset
         size = f"{dataset.size_bytes / 1e6:.0f} MB"
         here = "yes" if entry.is_here else "no"

@@ -6,127 +6,200 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sfseg.cli.checks import require_device_name, require_inputs, require_weights
 from sfseg.cli.console import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
-    ProgressDisplay,
     format_time,
     print_result,
-    progress,
     say,
     say_error,
 )
-from sfseg.cli.options import AxesOption, DeviceOption
+from sfseg.cli.options import (
+    MACHINE,
+    NETWORK,
+    OUTPUT,
+    QUALITY,
+    AxesOption,
+    DeviceOption,
+    complete_models,
+)
+from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
+from sfseg.system.files import cache_folder, refuse_existing
 from sfseg.types import same_scale, voxel_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sfseg.models.weights import Header
-    from sfseg.prediction.predict import Failure, Model, PieceRecord, PredictResult
+    from sfseg.prediction.predict import Failure, Model, PredictResult, TileRecord
 
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
 WORTH_TELLING_S = 30
+STACKS = (".tif", ".tiff", ".zarr")
+
+EXAMPLES = """
+sfseg predict stack.tif -o map.tif
+sfseg predict sections/ -o map.zarr --tta d4    best quality, 8 times slower
+sfseg predict *.tif -o maps/ -m runs/mine       many stacks, your own network
+"""
 
 
 def predict(
-    inputs: Annotated[list[str], typer.Argument(help="Stacks: files, folders or globs.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUTS...", help="Stacks: files, folders or patterns."),
+    ],
     out: Annotated[
         Path,
         typer.Option(
             "--out",
             "-o",
-            help="A .tif or .zarr: the input, be it a folder of sections, is one stack. Else a "
-            "folder: each input file is a stack of its own and keeps its name there.",
+            metavar="PATH",
+            help="NAME.tif or NAME.zarr: all sections become one stack. A folder: one output for "
+            "each input file, under the same name.",
+            rich_help_panel=OUTPUT,
         ),
     ],
+    output: Annotated[
+        Output,
+        typer.Option(
+            metavar="KIND",
+            help="What to write: probability; binary (255 and 0); or segments (a number for each "
+            "cell).",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = DEFAULTS.output,
+    dtype: Annotated[
+        OutputDtype | None,
+        typer.Option(
+            metavar="TYPE",
+            help="Type of the probabilities in the file: float32, uint16 or uint8. "
+            "[default: float32]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="P",
+            help="Pixels above this probability are inside a cell, for binary and segments. "
+            "[default: 0.5]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    multiscale: Annotated[
+        bool,
+        typer.Option(
+            "--multiscale",
+            help="Write smaller copies as well, for fast viewing; for a .zarr.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue an interrupted run; keep finished outputs.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print facts as JSON instead of paths.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    axes: AxesOption = DEFAULTS.axes,
     model: Annotated[
-        str, typer.Option(help="Name of shipped weights, a weights file, or a run's folder.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Shipped weights by name, a weights file, or the folder of a training.",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_models,
+        ),
     ] = DEFAULTS.model,
-    device: DeviceOption = DEFAULTS.device,
-    engine: Annotated[
-        EngineChoice,
-        typer.Option(help="What runs the network; auto is torch."),
-    ] = DEFAULTS.engine,
-    precision: Annotated[
-        Precision,
-        typer.Option(help="Arithmetic; auto is bf16 where it is fast and agrees with float32."),
-    ] = DEFAULTS.precision,
     tta: Annotated[
         Averaging,
         typer.Option(
-            help="Average over 4 flips or all 8 orientations: better, and as many times slower."
+            metavar="KIND",
+            help="Average over 4 flips or all 8 orientations: none, flips or d4. Better, and as "
+            "many times slower.",
+            rich_help_panel=QUALITY,
         ),
     ] = DEFAULTS.tta,
     close_gaps: Annotated[
         bool,
         typer.Option(
             "--close-gaps",
-            help="Close gaps in membranes that go on to either side of them: fewer cells run into "
-            "one. Holds a whole section in memory.",
+            help="Close short gaps in membranes, so that fewer cells merge. Holds a whole section "
+            "in memory.",
+            rich_help_panel=QUALITY,
         ),
     ] = False,
-    output: Annotated[
-        Output, typer.Option(help="What to write: probability, binary (255/0) or segments (ids).")
-    ] = DEFAULTS.output,
-    dtype: Annotated[
-        OutputDtype | None, typer.Option(help="Type of written probabilities. [default: float32]")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="For binary and segments. [default: 0.5]"),
-    ] = None,
+    device: DeviceOption = DEFAULTS.device,
+    engine: Annotated[
+        EngineChoice,
+        typer.Option(
+            metavar="NAME",
+            help="Library that runs the network: auto, torch, compile or openvino; auto is torch.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = DEFAULTS.engine,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            metavar="TYPE",
+            help="Arithmetic: float32, bf16, or auto for bf16 where it is fast and agrees with "
+            "float32.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = DEFAULTS.precision,
     tile: Annotated[
         str,
         typer.Option(
-            help="auto: whole sections, or tiles as large as memory allows. Or the side of a tile "
-            "in pixels, without its halo.",
+            metavar="PIXELS",
+            help="Side of a tile without its margin, or auto: whole sections, or tiles as large "
+            "as memory allows.",
+            rich_help_panel=MACHINE,
         ),
     ] = "auto",
     memory: Annotated[
         float | None,
         typer.Option(
-            min=1, help="GiB that may be taken. [default: three quarters of what is available]"
+            min=1,
+            metavar="GIB",
+            help="Memory to use at most. [default: three quarters of the free memory]",
+            rich_help_panel=MACHINE,
         ),
     ] = DEFAULTS.memory_gib,
-    axes: AxesOption = DEFAULTS.axes,
-    multiscale: Annotated[
-        bool, typer.Option("--multiscale", help="Write a pyramid; for a .zarr.")
-    ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with an interrupted run; leave alone what is finished."
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing outputs.")
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print facts as JSON, not paths.")
-    ] = False,
 ) -> None:
-    """Predict the interior probability of stacks: 1 = inside a cell, 0 = membrane."""
-    from sfseg.prediction import predict as verb
-    from sfseg.prediction.jobs import plan_jobs
-    from sfseg.system.files import cache_folder
-
+    """Predict membrane maps of stacks: 1 = inside a cell, 0 = membrane."""
     if output == "probability" and threshold is not None:
         raise OptionError(
-            "--threshold: expected --output binary or segments with it, found probability",
-            hint="probabilities are written as they are",
+            "--threshold only works with --output binary or segments",
+            hint="leave --threshold out, or add --output binary",
         )
     if output != "probability" and dtype is not None:
         raise OptionError(
-            f"--dtype: expected --output probability with it, found {output}",
-            hint="binary is uint8 and segments are int32",
+            f"--dtype only works with --output probability, not {output}",
+            hint="leave --dtype out: binary is uint8, segments are int32",
         )
     if multiscale and out.suffix.lower() != ".zarr":
         raise OptionError(
-            f"--multiscale: expected an output that ends in .zarr, found {out}",
+            f"--multiscale only works with an output that ends in .zarr, not {out.name}",
             hint="-o map.zarr",
         )
     config = PredictConfig(
@@ -146,12 +219,20 @@ def predict(
         resume=resume,
         overwrite=overwrite,
     )
-    jobs = plan_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    require_device_name(device)
+    require_weights([model])
+    require_inputs(inputs)
+    if out.suffix.lower() in STACKS:
+        refuse_existing(out, overwrite=overwrite or resume)
+    from sfseg.prediction import predict as verb
+    from sfseg.prediction.jobs import make_jobs
+
+    jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
     ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
     say(describe_model(config, ready))
     results: list[PredictResult | Failure] = []
     with progress("predicting") as bar:
-        for result in verb.predict_files(jobs, ready, config, report=reporter(bar), tell=say):
+        for result in verb.predict_files(jobs, ready, config, report=reporter(bar), say=say):
             results.append(result)
             say_result(result, ready.header)
             if isinstance(result, verb.PredictResult) and not as_json:
@@ -174,14 +255,14 @@ def parse_tile(text: str) -> int | None:
         return None
     if not text.isdecimal() or int(text) < SMALLEST_TILE_PX:
         raise OptionError(
-            f"--tile: expected auto or a number from {SMALLEST_TILE_PX} on, found {text!r}",
+            f"--tile: must be auto or a number from {SMALLEST_TILE_PX} up, not {text!r}",
             hint="--tile 512",
         )
     return int(text)
 
 
 def describe_model(config: PredictConfig, model: "Model") -> str:
-    """Say which network runs on which device, by which engine and in which arithmetic."""
+    """Say which network runs on which device, with which engine and arithmetic."""
     from sfseg.system.devices import describe
 
     engine = model.engine
@@ -190,20 +271,20 @@ def describe_model(config: PredictConfig, model: "Model") -> str:
     return f"{config.model} ({model.header.arch}) on {where}{notice}"
 
 
-def reporter(bar: ProgressDisplay) -> "Callable[[PieceRecord], None]":
-    """Say what is going to be done, show it on the bar, and once how long it may take."""
+def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":
+    """Say what is planned, show the progress, and once how long it may take."""
     first = 0
 
-    def report(record: "PieceRecord") -> None:
+    def report(record: "TileRecord") -> None:
         nonlocal first
         if record.seconds_left is None:
             first = record.done + 1
             say(f"{record.source}: {record.description}")
             say(str(record.plan))
             if record.done:
-                say(f"going on after {record.done} of {record.total} pieces")
+                say(f"continuing after {record.done} of {record.total} tiles")
         elif record.done == first and record.seconds_left > WORTH_TELLING_S:
-            say(f"about {format_time(record.seconds_left)}")
+            say(f"about {format_time(record.seconds_left)} left")
         note = f"{Path(record.source).name} {record.done}/{record.total}"
         bar.update(record.done, record.total, note, record.seconds_left)
 
@@ -211,28 +292,28 @@ def reporter(bar: ProgressDisplay) -> "Callable[[PieceRecord], None]":
 
 
 def say_result(result: "PredictResult | Failure", header: "Header") -> None:
-    """Tell on stderr how one input went."""
+    """Say on stderr how the prediction of one input ended."""
     from sfseg.prediction.predict import Failure
 
     if isinstance(result, Failure):
         say_error(result.error)
         return
-    if result.resumed == result.pieces:
-        say(f"{result.job.output}: was done before")
+    if result.resumed == result.tiles:
+        say(f"{result.job.output}: finished already")
     else:
         say(f"{result.job.output}: done in {result.seconds:.1f} s")
     if result.voxel_size_nm is None:
-        say("no voxel size in the file: none written")
+        say("the input has no voxel size, so the output has none")
     elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):
         say(
-            f"warning: pixels of {result.voxel_size_nm[2]:g} nm, but the network was trained on "
+            f"warning: pixels are {result.voxel_size_nm[2]:g} nm, but the network was trained on "
             f"{header.voxel_size_nm[2]:g} nm: resample the input for a better result"
         )
     if result.blank_sections:
-        say(f"warning: blank (one grey value throughout): {result.blank_sections} of its sections")
+        say(f"warning: {result.blank_sections} sections are blank: they have one grey value only")
     if not 0.01 < result.interior_share < 0.99:
         say(
-            f"warning: {result.interior_share:.1%} of it is predicted as interior: "
+            f"warning: {result.interior_share:.1%} of the pixels are predicted inside cells: "
             "is the input an EM image with dark membranes?"
         )
 
@@ -258,6 +339,6 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "blank_sections": result.blank_sections,
         "seconds": result.seconds,
         "stages": result.stages,
-        "pieces": result.pieces,
+        "pieces": result.tiles,
         "resumed": result.resumed,
     }

@@ -5,46 +5,79 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import AxesOption
+from sfseg.cli.options import INPUT, AxesOption, JsonOption
+from sfseg.cli.progress import progress
 from sfseg.types import describe_shape
 
 if TYPE_CHECKING:
     from sfseg.scoring.score import ScoreReport
 
+EXAMPLES = """
+sfseg score map.tif labels.tif
+sfseg score map.tif labels.tif --sections 25-30
+sfseg score membranes.tif labels.tif --invert --json
+"""
+
 
 def score(
     prediction: Annotated[
-        str, typer.Argument(help="Interior probability: a TIFF, folder or glob.")
+        str,
+        typer.Argument(
+            metavar="PREDICTION", help="Interior probability: a TIFF, a folder or a pattern."
+        ),
     ],
-    truth: Annotated[str, typer.Argument(help="Labels, 0 = membrane: a TIFF, folder or glob.")],
+    truth: Annotated[
+        str,
+        typer.Argument(
+            metavar="TRUTH", help="Labels, 0 = membrane: a TIFF, a folder or a pattern."
+        ),
+    ],
     sections: Annotated[
-        str | None, typer.Option(help="Score these sections only, as in 25-30; numbered from 1.")
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Score only these sections, e.g. 25-30; the first one is 1.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     invert: Annotated[
-        bool, typer.Option("--invert", help="The prediction is high on membranes: turn it round.")
+        bool,
+        typer.Option(
+            "--invert",
+            help="The prediction is high on membranes: invert it.",
+            rich_help_panel=INPUT,
+        ),
     ] = False,
     invert_labels: Annotated[
-        bool, typer.Option("--invert-labels", help="The labels are high on membranes: turn them.")
+        bool,
+        typer.Option(
+            "--invert-labels",
+            help="The labels are high on membranes: invert them.",
+            rich_help_panel=INPUT,
+        ),
     ] = False,
     axes: AxesOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a prediction against labels, exactly as the ISBI 2012 challenge does.
 
-    V_Rand and V_Info after border thinning, best over the thresholds 0, 0.1 ... 1. Polarity:
-    1 = inside a cell, 0 = membrane, in both files.
+    V_Rand and V_Info after border thinning, each the best over the thresholds 0, 0.1 ... 1. In
+    both files 1 = inside a cell, 0 = membrane.
     """
+    require_inputs([prediction, truth])
     from sfseg.scoring.score import score_files
 
-    report = score_files(
-        prediction,
-        truth,
-        sections=sections,
-        invert=invert,
-        invert_labels=invert_labels,
-        axes=axes,
-    )
+    with progress(f"scoring {prediction}"):
+        report = score_files(
+            prediction,
+            truth,
+            sections=sections,
+            invert=invert,
+            invert_labels=invert_labels,
+            axes=axes,
+        )
     if report.truth_values > 2:
         say(
             f"warning: {truth} has {report.truth_values} different values, and all but 0 count as "

@@ -1,51 +1,55 @@
-"""What SIGTERM and Ctrl-C do to a training: nothing of it is lost."""
+"""What SIGTERM and Ctrl-C do to a training: no finished step is lost."""
 
 import contextlib
 import os
-import shlex
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from sfseg.cli.console import EXIT_ERROR, on_signals, say, say_error
 from sfseg.errors import SfsegError
 
 GRACE_S = 2.0
-"""So long the running step may take, before the one before it has to do.
+"""Seconds to wait for the running step; after that, the state of the step before is saved.
 
 A cluster kills 10 s after SIGTERM and sometimes sooner; writing the largest state takes about 5 s.
 """
 
 
 class Stop:
-    """Ends a training on a signal: after the running step, soon, or at once.
+    """Ends a training on a signal: after the running step, soon, or immediately.
 
-    The first signal sets `event`, which the training heeds. Where that takes longer than `GRACE_S`,
-    as it may in the midst of a validation, a compilation or a long step, the state as of the last
-    finished step is saved and the process ended from another thread. A second signal ends it at
-    once; so does the first where there is no state to save yet.
+    The first signal sets `event`, which ends the training after the running step. A validation, a
+    compilation or a long step may take longer than `GRACE_S`. Then another thread saves the state
+    of the last finished step and ends the process. A second signal ends it immediately; so does
+    the first if there is no state to save yet.
+
+    Parameters
+    ----------
+    resume_with : str
+        The command that continues the training, for the message.
 
     Attributes
     ----------
     event : threading.Event
         Whether the training should stop.
     exit_code : int
-        What the signal says that the process should exit with.
+        Exit code of the process after the signal.
     has_state : bool
-        Whether a training is under way.
+        Whether a training has begun.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resume_with: str) -> None:
+        self.resume_with = resume_with
         self.event = threading.Event()
         self.exit_code = 0
         self.has_state = False
         self._save: Callable[[], int] | None = None
 
     def arm(self, save: Callable[[], int]) -> None:
-        """Take over the function that saves a training, which is about to start."""
+        """Keep the function that saves a training, which is about to start."""
         self._save, self.has_state = save, True
 
     @contextlib.contextmanager
@@ -80,7 +84,7 @@ class Stop:
             return
         self.exit_code = 128 + number
         self.event.set()
-        say("stopping after this step; once more to stop at once")
+        say("stopping after this step; press Ctrl-C again to stop immediately")
         inbox.settimeout(GRACE_S)
         try:
             number = _next_signal(inbox)
@@ -89,7 +93,7 @@ class Stop:
             inbox.settimeout(None)
             number = _next_signal(inbox)
         if number:
-            say("stopped at once")
+            say("stopped immediately")
             leave(self.exit_code)
 
     def _save_and_exit(self) -> None:
@@ -101,7 +105,7 @@ class Stop:
         except (SfsegError, OSError) as error:
             say_error(error)
             leave(EXIT_ERROR)
-        say(describe_stop(step))
+        say(describe_stop(step, self.resume_with))
         leave(self.exit_code)
 
 
@@ -121,18 +125,6 @@ def leave(exit_code: int) -> None:
     os._exit(exit_code)
 
 
-def describe_stop(step: int) -> str:
-    """Say what is safe, and the command that goes on."""
-    return f"stopped after step {step}; to go on: {command_to_resume()}"
-
-
-def command_to_resume() -> str:
-    """Write the command that is running, with --resume."""
-    words = [*sys.argv[1:], *["--resume"] * ("--resume" not in sys.argv)]
-    name = Path(sys.argv[0])
-    program = [name.name] if name.name != "__main__.py" else ["python", "-m", "sfseg"]
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
-        program = ["torchrun", *["--nnodes", nodes] * (nodes != "1")]
-        program += ["--nproc-per-node", processes, "-m", "sfseg"]
-    return shlex.join([*program, *words])
+def describe_stop(step: int, resume_with: str) -> str:
+    """Say what is safe, and the command that continues."""
+    return f"stopped after step {step}; to continue: {resume_with}"

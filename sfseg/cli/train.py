@@ -1,15 +1,40 @@
 """`sfseg train`: a network from a dataset or the user's own stacks."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.console import ProgressDisplay, format_time, print_result, progress, say
-from sfseg.cli.options import AxesOption, CompileOption, DeviceOption, TrainingPrecisionOption
+from sfseg.cli.checks import (
+    require_architectures,
+    require_data_dir,
+    require_dataset,
+    require_device_name,
+    require_inputs,
+    require_weights,
+)
+from sfseg.cli.console import format_time, print_result, say
+from sfseg.cli.options import (
+    INPUT,
+    LEARNING,
+    NETWORK,
+    OUTPUT,
+    AxesOption,
+    CompileOption,
+    DataDirOption,
+    DeviceOption,
+    TrainingPrecisionOption,
+    complete_architectures,
+    complete_datasets,
+    complete_models,
+    complete_recipes,
+)
+from sfseg.cli.progress import ProgressDisplay, progress
+from sfseg.cli.resume import command_to_resume, is_given, read_asked
 from sfseg.cli.signals import Stop, describe_stop
-from sfseg.config import DEFAULT_DATASET, TrainConfig
+from sfseg.config import CONFIG_NAME, DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.types import LabelKind
 
@@ -18,145 +43,308 @@ if TYPE_CHECKING:
 
 DEFAULTS = TrainConfig(out=Path("runs"))
 
+PARAMETERS = {"teachers": "teacher", "compile": "compile_", "save_every_s": "save_every"}
+"""The parameters of `train` that have another name than their field of `TrainConfig`."""
+
+EXAMPLES = """
+sfseg train --dataset isbi2012 --data-dir data
+sfseg train --images stack.tif --labels labels.tif -o runs/mine
+sfseg train --images stack.tif --labels labels.tif --init sfnet-isbi2012
+sfseg train --resume -o runs/mine       continue after an interruption
+"""
+
 
 def train(
-    arch: Annotated[
-        str | None,
-        typer.Option(help="sfnet, fusionnet or unet. [default: sfnet, or that of --init]"),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="default, finetune, student, thesis or thesis-piriform (the thesis to the "
-            "letter). [default: default; finetune with --init, student with --teacher]"
-        ),
-    ] = None,
+    ctx: typer.Context,
     dataset: Annotated[
         str | None,
-        typer.Option(help="A dataset of `sfseg fetch --list`, split as usual. [default: isbi2012]"),
+        typer.Option(
+            metavar="NAME",
+            help="Dataset of `sfseg fetch --list`, with its usual split. [default: isbi2012]",
+            rich_help_panel=INPUT,
+            autocompletion=complete_datasets,
+        ),
     ] = None,
+    data_dir: DataDirOption = None,
     images: Annotated[
         str | None,
         typer.Option(
-            help="Your own data: a stack, or a folder or pattern of stacks or images; "
-            "needs --labels."
+            metavar="PATH",
+            help="Your own images: a stack, or a folder or pattern of stacks or images. Needs "
+            "--labels.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="Labels of --images: a stack, or a folder or pattern of like names."),
+        typer.Option(
+            metavar="PATH",
+            help="Labels of --images: a stack, or a folder or pattern with the same names.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     labels_are: Annotated[
-        LabelKind, typer.Option(help="What is not 0 in --labels: cells, membranes, or cell ids.")
+        LabelKind,
+        typer.Option(
+            metavar="KIND",
+            help="What is not 0 in --labels: interior (of cells), membrane, or instances (a "
+            "number for each cell).",
+            rich_help_panel=INPUT,
+        ),
     ] = DEFAULTS.labels_are,
     sections: Annotated[
         str | None,
         typer.Option(
-            help="Sections to train on, as in 1-24; numbered through all stacks. "
-            "[default: the split's, or all]"
+            metavar="LIST",
+            help="Sections to train on, e.g. 1-24. The numbers of several stacks continue from "
+            "one to the next. [default: those of the split, or all]",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     validation: Annotated[
         str | None,
-        typer.Option(help="Sections held out of them, or none. [default: the recipe's share]"),
+        typer.Option(
+            metavar="LIST",
+            help="Sections to hold out of them for validation, or none. [default: the recipe's "
+            "share]",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     axes: AxesOption = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Stack without labels for --teacher. [default: that of the dataset]",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the training. [default: runs/ARCH-DATA]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the training in --out, with its own options.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    save_every: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Save the state every N seconds, and after each epoch.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = DEFAULTS.save_every_s,
+    half: Annotated[
+        bool,
+        typer.Option(
+            "--half",
+            help="Store the weights as float16: half the file size.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Architecture: sfnet, fusionnet or unet. [default: sfnet, or that of --init]",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_architectures,
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            help="Start from weights: a shipped name, a file, or a training's folder. The recipe "
-            "is then finetune: six epochs, a quarter of the learning rate. Lower "
-            "--learning-rate further where the first epochs are worse than the start."
+            metavar="NAME",
+            help="Start from weights: a shipped name, a file, or the folder of a training. The "
+            "recipe is then finetune: six epochs, a quarter of the learning rate. If the first "
+            "epochs are worse than the start, lower --learning-rate.",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_models,
         ),
     ] = None,
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="Learn also from sections without labels, marked by these weights; give it "
-            "several times for their mean. The recipe is then student."
+            metavar="NAME",
+            help="Learn also from sections without labels, marked by these weights. Repeat the "
+            "option for the mean of several. The recipe is then student.",
+            rich_help_panel=NETWORK,
+            autocompletion=complete_models,
         ),
     ] = None,
-    unlabelled: Annotated[
+    recipe: Annotated[
         str | None,
-        typer.Option(help="Stack without labels for --teacher. [default: the dataset's]"),
+        typer.Option(
+            metavar="NAME",
+            help="How to train: default, finetune, student, thesis or thesis-piriform (exactly "
+            "as in the thesis). [default: default; finetune with --init, student with --teacher]",
+            rich_help_panel=LEARNING,
+            autocompletion=complete_recipes,
+        ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="[default: the recipe's]")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Passes over the training sections. [default: the recipe's]",
+            rich_help_panel=LEARNING,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Patches in a step. [default: the recipe's]",
+            rich_help_panel=LEARNING,
+        ),
+    ] = None,
     patch: Annotated[
-        int | None, typer.Option(min=32, help="Side of patches in pixels. [default: the recipe's]")
+        int | None,
+        typer.Option(
+            min=32,
+            metavar="PIXELS",
+            help="Side of the patches. [default: the recipe's]",
+            rich_help_panel=LEARNING,
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(min=0, help="[default: the recipe's]")
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="RATE",
+            help="Largest rate of the schedule. [default: the recipe's]",
+            rich_help_panel=LEARNING,
+        ),
     ] = None,
     augmentation: Annotated[
-        Augmentation | None, typer.Option(help="[default: the recipe's]")
+        Augmentation | None,
+        typer.Option(
+            metavar="KIND",
+            help="How patches are varied: none, eightfold (the 8 orientations) or full. "
+            "[default: the recipe's]",
+            rich_help_panel=LEARNING,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = DEFAULTS.seed,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="Seed of all randomness.", rich_help_panel=LEARNING),
+    ] = DEFAULTS.seed,
     device: DeviceOption = DEFAULTS.device,
     precision: TrainingPrecisionOption = DEFAULTS.precision,
     compile_: CompileOption = False,
-    half: Annotated[
-        bool, typer.Option("--half", help="Store float16 kernels: half the file.")
-    ] = False,
-    save_every: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="SECONDS", help="Save the state so often, besides after each epoch."
-        ),
-    ] = DEFAULTS.save_every_s,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder. [default: runs/ARCH-DATA]")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a training in that folder stopped.")
-    ] = False,
 ) -> None:
     """Train a network and print the path of its weights.
 
-    Beside the weights lie history.csv, curves.png, config.json and the state that --resume needs.
+    The folder also gets history.csv, curves.png, config.json, and the state for --resume.
     """
+    changes = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "patch_px": patch,
+        "learning_rate": learning_rate,
+        "augmentation": augmentation,
+    }
+    chosen = {
+        "arch": arch,
+        "dataset": dataset,
+        "data_dir": data_dir,
+        "images": images,
+        "labels": labels,
+        "labels_are": labels_are,
+        "sections": sections,
+        "validation": validation,
+        "axes": axes,
+        "init": init,
+        "teachers": tuple(teacher or ()),
+        "unlabelled": unlabelled,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "compile": compile_,
+        "half": half,
+        "save_every_s": save_every,
+    }
+    if resume:
+        given = {k: v for k, v in chosen.items() if is_given(ctx, PARAMETERS.get(k, k))}
+        folder = out or default_folder(arch or DEFAULTS.arch, dataset, images)
+        config = resumed_config(folder, given, recipe, changes)
+    else:
+        arch = arch or default_arch(init)
+        start = find_recipe(recipe) if recipe else default_recipe(init, teacher)
+        config = dataclasses.replace(
+            TrainConfig(out or default_folder(arch, dataset, images)),
+            **chosen | {"arch": arch, "recipe": start.changed(**changes)},  # type: ignore[arg-type]
+        )
+    require_names(config)
     from sfseg.training import train as verb
 
-    arch = arch or default_arch(init)
-    config = TrainConfig(
-        out=out or default_folder(arch, dataset, images),
-        arch=arch,
-        recipe=(find_recipe(recipe) if recipe else default_recipe(init, teacher)).changed(
-            epochs=epochs,
-            batch_size=batch_size,
-            patch_px=patch,
-            learning_rate=learning_rate,
-            augmentation=augmentation,
-        ),
-        dataset=dataset,
-        images=images,
-        labels=labels,
-        labels_are=labels_are,
-        sections=sections,
-        validation=validation,
-        axes=axes,
-        init=init,
-        teachers=tuple(teacher or ()),
-        unlabelled=unlabelled,
-        seed=seed,
-        device=device,
-        precision=precision,
-        compile=compile_,
-        half=half,
-        resume=resume,
-        save_every_s=save_every,
-    )
     verb.refuse_unusable(config)
     say(describe_run(config))
-    stop = Stop()
+    resume_with = command_to_resume("train", config.out)
+    stop = Stop(resume_with)
     with stop.listening(), progress("training") as bar:
         result = verb.train(
             config, report=reporter(bar), say=say, stop=stop.event, on_start=stop.arm
         )
     if not result.finished:
-        say(describe_stop(result.step))
+        say(describe_stop(result.step, resume_with))
         raise typer.Exit(stop.exit_code)
     print_result(result.weights)
+
+
+def resumed_config(
+    out: Path, given: dict[str, Any], recipe: str | None, changes: dict[str, Any]
+) -> TrainConfig:
+    """Read what the training in a folder was asked for, and change what is given beside it.
+
+    Whether that can be resumed is for the training to say, which compares it with the state.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no training in the folder, or its record is damaged.
+    UnknownNameError, OptionError
+        If an option that is given is not possible.
+    """
+    asked = read_asked(out / CONFIG_NAME, TrainConfig) or TrainConfig(out)
+    if recipe:
+        again = find_recipe(recipe).changed(**changes)
+    else:
+        again = asked.recipe.changed(
+            **{k: v for k, v in changes.items() if v != getattr(asked.recipe, k)}
+        )
+    return dataclasses.replace(asked, **given | {"out": out, "recipe": again, "resume": True})
+
+
+def require_names(config: TrainConfig) -> None:
+    """Refuse, before torch is imported, what is not there.
+
+    Raises
+    ------
+    SfsegError, OSError
+        If a name is unknown or a file or folder is missing.
+    """
+    require_architectures([config.arch])
+    require_device_name(config.device)
+    require_weights(name for name in (config.init, *config.teachers) if name is not None)
+    if config.dataset_name:
+        require_dataset(config.dataset_name)
+        require_data_dir(config.data_dir)
+    require_inputs(source for source in (config.images, config.labels, config.unlabelled) if source)
 
 
 def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:
@@ -175,7 +363,7 @@ def describe_run(config: TrainConfig) -> str:
 
 
 def reporter(bar: ProgressDisplay) -> "Callable[[StepRecord | EpochRecord], None]":
-    """Show steps on the bar and print a line for each epoch."""
+    """Show the steps as progress, and print a line for each epoch."""
     from sfseg.training.progress import EpochRecord
 
     def report(record: "StepRecord | EpochRecord") -> None:
@@ -191,6 +379,7 @@ def default_arch(init: str | None) -> str:
     """Take the architecture of the weights to start from."""
     if init is None:
         return DEFAULTS.arch
+    require_weights([init])
     from sfseg.models.weights import load_header
 
     return load_header(init).arch

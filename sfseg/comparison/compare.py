@@ -25,7 +25,7 @@ from sfseg.datasets.dataset import Dataset
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import NonFiniteError, OptionError
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, predict_file
+from sfseg.prediction.predict import Model, predict_job
 from sfseg.recipes import FINETUNE, STUDENT
 from sfseg.scoring.score import score_files
 from sfseg.system import devices, files, locks, torchrun
@@ -105,7 +105,7 @@ def compare(
     """
     refuse_unusable(config)
     tell, dataset = _once(say), registry.find(config.dataset)
-    folder = fetch(config.dataset, report=tell)
+    folder = fetch(config.dataset, to=config.data_dir, report=tell)
     splits = make_splits(dataset, folder, config.folds)
     with locks.only_one(config.out / "compare.lock", "comparison"):
         refuse_taken(config)  # another may have begun since it was looked at first
@@ -246,7 +246,7 @@ class Comparison:
             overwrite=True,
         )
         model = Model.load(options)
-        predicted = predict_file(Job(str(test_set.volume), out / MAP_NAME), model, options)
+        predicted = predict_job(Job(str(test_set.volume), out / MAP_NAME), model, options)
         device = devices.pick_device(config.device)
         score = RunScore(
             arch=run.arch,

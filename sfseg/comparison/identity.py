@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from sfseg import __version__
-from sfseg.config import CompareConfig
+from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.errors import CheckpointError, OutputExistsError, ResumeError
 from sfseg.identity import differences
 from sfseg.system import devices, files
-
-IDENTITY_NAME = "compare.json"
 
 
 def refuse_taken(config: CompareConfig) -> None:
@@ -29,10 +27,10 @@ def refuse_taken(config: CompareConfig) -> None:
         If the device is not there.
     """
     files.refuse_file(config.out)
-    path = config.out / IDENTITY_NAME
+    path = config.out / COMPARISON_NAME
     if path.is_file() and not config.resume:
         raise OutputExistsError(
-            f"{config.out}: expected no comparison there yet, found {IDENTITY_NAME}",
+            f"{config.out}: expected no comparison there yet, found {COMPARISON_NAME}",
             hint="the same command with --resume goes on with it, --out names another folder",
         )
     other = next(config.out.glob("*-seed[0-9]*"), None)
@@ -85,5 +83,6 @@ def _refuse_another(path: Path, wanted: dict[str, Any]) -> None:
 
 def write_identity(config: CompareConfig) -> None:
     """Write what the runs have in common."""
-    text = json.dumps({"version": __version__, "identity": identity(config)}, indent=2)
-    files.write_text(config.out / IDENTITY_NAME, text + "\n", overwrite=True)
+    facts = {"version": __version__, "identity": identity(config)}
+    text = json.dumps({**facts, "asked": dataclasses.asdict(config)}, indent=2, default=str)
+    files.write_text(config.out / COMPARISON_NAME, text + "\n", overwrite=True)

@@ -170,7 +170,7 @@ def _write(
     path: Path, sections: Sequence[AnyArray], shape: Shape, voxel_size_nm: VoxelSize | None
 ) -> None:
     dtype = sections[0].dtype
-    io.write_stack(path, sections, shape, dtype, voxel_size_nm=voxel_size_nm, overwrite=True)
+    io.write_sections(path, sections, shape, dtype, voxel_size_nm=voxel_size_nm, overwrite=True)
 
 
 def _indices(part: Part, count: int) -> tuple[int, ...]:

@@ -66,6 +66,7 @@ def training_of(run: Run, config: CompareConfig, *, resume: bool) -> TrainConfig
         arch=run.arch,
         recipe=recipe,
         dataset=config.dataset,
+        data_dir=config.data_dir,
         sections=run.split.training,
         validation="none",
         seed=run.seed,

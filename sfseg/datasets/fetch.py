@@ -15,7 +15,7 @@ from sfseg.datasets.download import PATIENT, DownloadProgress, Patience
 from sfseg.datasets.manifest import FileRecord
 from sfseg.datasets.staging import fill, is_in_place
 from sfseg.datasets.verify import check_file
-from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError
+from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError, UnknownNameError
 from sfseg.system.files import cache_folder
 
 
@@ -42,12 +42,12 @@ class Listing:
     is_here: bool
 
 
-def listing(*, to: Path | None = None) -> tuple[Listing, ...]:
+def listing(*, to: str | Path | None = None) -> tuple[Listing, ...]:
     """List the datasets of the table, and whether they are here.
 
     Parameters
     ----------
-    to : Path, optional
+    to : str or Path, optional
         Folder of datasets; else that of `cache_folder`.
 
     Returns
@@ -62,7 +62,7 @@ def listing(*, to: Path | None = None) -> tuple[Listing, ...]:
 def fetch(
     dataset: str | Dataset,
     *,
-    to: Path | None = None,
+    to: str | Path | None = None,
     source: str | Path | None = None,
     report: Callable[[str], None] = _ignore,
     progress: DownloadProgress = _ignore,
@@ -74,7 +74,7 @@ def fetch(
     ----------
     dataset : str or Dataset
         Its name in the table, or an entry of one's own.
-    to : Path, optional
+    to : str or Path, optional
         Folder of datasets, in which it gets a folder of its name; else that of `cache_folder`.
     source : str or Path, optional
         A file (zip, HDF5, TIFF), a folder or an https address to take it from, instead of the
@@ -102,13 +102,20 @@ def fetch(
     StackError, ShapeMismatchError, OptionError
         If what arrived is whole, but its labels are not what the table says.
     """
+    if not isinstance(dataset, str | Dataset):
+        raise UnknownNameError(
+            f"fetch: the name of a dataset is needed here, not a {type(dataset).__name__}",
+            hint=f"one of: {', '.join(registry.DATASETS)}",
+        )
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
     folder = dataset_folder(wanted, to=to)
     report(f"{wanted.name}: {wanted.title}")
     report(f"cite: {wanted.citation}" + "".join(f", doi:{doi}" for doi in wanted.dois))
     report(f"licence: {wanted.licence}")
     if is_in_place(wanted, folder):
+        report(f"{wanted.name} is in {folder} already")
         return folder
+    report(f"{wanted.name} is not in {folder} yet: fetching it")
     if wanted.extra and importlib.util.find_spec(EXTRAS[wanted.extra]) is None:
         raise MissingExtraError.from_extra(wanted.extra, f"dataset {wanted.name}")
     offers = wanted.sources if source is None else (sources.from_user(source, wanted),)
@@ -116,14 +123,14 @@ def fetch(
     return folder
 
 
-def verify(dataset: str | Dataset, *, to: Path | None = None) -> tuple[FileRecord, ...]:
+def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[FileRecord, ...]:
     """Read a fetched dataset through and compare it with its record and with the table.
 
     Parameters
     ----------
     dataset : str or Dataset
         Its name in the table, or an entry of one's own.
-    to : Path, optional
+    to : str or Path, optional
         Folder of datasets; else that of `cache_folder`.
 
     Returns
@@ -162,7 +169,7 @@ def verify(dataset: str | Dataset, *, to: Path | None = None) -> tuple[FileRecor
     return records
 
 
-def dataset_folder(dataset: str | Dataset, *, to: Path | None = None) -> Path:
+def dataset_folder(dataset: str | Dataset, *, to: str | Path | None = None) -> Path:
     """Return where a dataset is, or would be.
 
     Raises
@@ -171,4 +178,9 @@ def dataset_folder(dataset: str | Dataset, *, to: Path | None = None) -> Path:
         If there is no such dataset.
     """
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
-    return (cache_folder() if to is None else to) / wanted.name
+    return data_folder(to) / wanted.name
+
+
+def data_folder(to: str | Path | None = None) -> Path:
+    """Return the folder of all datasets: `to`, else that of `cache_folder`."""
+    return cache_folder() if to is None else Path(to)

@@ -161,7 +161,5 @@ def _search(folder: Path) -> Candidates:
 def _draw(folder: Path) -> Candidates:
     """Draw the synthetic dataset; see `sfseg.datasets.synthetic`."""
     for name, pixels in zip(("volume.tif", "labels.tif"), make_tissue(), strict=True):
-        io.write_stack(
-            folder / name, pixels, pixels.shape, pixels.dtype, voxel_size_nm=(50.0, 4.0, 4.0)
-        )
+        io.write_stack(folder / name, pixels, voxel_size_nm=(50.0, 4.0, 4.0))
     return _search(folder)

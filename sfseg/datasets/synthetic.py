@@ -57,8 +57,11 @@ def make_tissue(
     >>> volume.shape, volume.dtype.name, sorted(set(labels.flat))
     ((2, 64, 64), 'uint8', [np.uint8(0), np.uint8(255)])
     """
-    if min(shape) < 1 or seed < 0:
-        raise OptionError(f"tissue: expected positive sides and seed, found {shape} and {seed}")
+    if len(shape) != 3 or min(shape) < 1 or seed < 0:
+        raise OptionError(
+            f"tissue: the shape {shape} or the seed {seed} is wrong",
+            hint="give three positive numbers (Z, Y, X), and a seed from 0 on",
+        )
     rng = np.random.default_rng(seed)
     border = _distance_to_border(_draw_cells(rng, shape))
     half_width = 1.6 + np.exp(0.6 * _smooth_field(rng, shape, (2, 24, 24)))

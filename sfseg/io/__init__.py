@@ -7,24 +7,29 @@ labels of any polarity into 255 = interior, 0 = membrane. `write_stack` writes a
 sections come. The voxel size is carried from the input's metadata to the output's.
 """
 
+from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.folders import container, list_files
 from sfseg.io.hashing import hash_input
 from sfseg.io.labels import read_labels
-from sfseg.io.open import open_stack
+from sfseg.io.open import open_array, open_stack
 from sfseg.io.stack import Stack, require_finite
-from sfseg.io.write import create_canvas, reopen_canvas, write_stack
+from sfseg.io.write import create_canvas, reopen_canvas, write_sections, write_stack
 
 __all__ = [
     "Canvas",
     "Stack",
+    "as_path",
+    "as_stack_array",
     "container",
     "create_canvas",
     "hash_input",
     "list_files",
+    "open_array",
     "open_stack",
     "read_labels",
     "reopen_canvas",
     "require_finite",
+    "write_sections",
     "write_stack",
 ]

@@ -7,14 +7,17 @@ labels of any polarity into 255 = interior, 0 = membrane. `write_stack` writes a
 sections come. The voxel size is carried from the input's metadata to the output's.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sfseg.errors import ShapeMismatchError, StackError
+from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.axes import resolve_axes
 from sfseg.io.folders import address, is_many, is_store, list_files
+from sfseg.io.hashing import hash_input
 from sfseg.io.hdf5 import Hdf5Source
 from sfseg.io.sources import Source, open_file
 from sfseg.io.stack import Stack
@@ -66,7 +69,8 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     -----
     Pixels are the numbers in the file: no palette, no inversion, no scaling is applied.
     """
-    name, path = str(source), Path(source)
+    path = as_path(source, "open_stack", hint="open_stack reads files; an array needs no opening")
+    name = str(source)
     if is_many(path):
         return _open_members(name, list_files(source), axes)
     file, inside = address(source)
@@ -90,8 +94,49 @@ def _open_one(source: Source, name: str, axes: str | None) -> Stack:
         layout.stack_shape,
         dtype,
         source.voxel_size_nm,
+        sha256=lambda: hash_input(name),
         read_window=lambda *window: layout.grey(source.read(layout.part(*window))),
         close=source.close,
+    )
+
+
+def open_array(array: object, function: str, *, hint: str | None = None) -> Stack:
+    """Open an array in memory as a stack, as if it came from a file.
+
+    Parameters
+    ----------
+    array : array_like, shape (Z, Y, X) or (Y, X)
+        Whole or real numbers.
+    function : str
+        The function that was called, for messages.
+    hint : str, optional
+        What to do with a path instead, for the message.
+
+    Returns
+    -------
+    Stack
+        The open stack, without a voxel size.
+
+    Raises
+    ------
+    StackError
+        If it is a path, is not a stack of numbers, or looks like a colour image.
+    """
+    pixels = as_stack_array(array, function, hint=hint)
+    depth, height, width = pixels.shape
+    if width in (3, 4) and min(depth, height) > 4:
+        raise StackError(
+            f"{function}: an array of shape {pixels.shape} looks like a colour image (Y, X, RGB)",
+            hint="pass grey values, for example image.mean(axis=-1)",
+        )
+    return Stack(
+        function,
+        pixels.shape,
+        _readable(pixels.dtype, function),
+        None,
+        sha256=lambda: hashlib.sha256(pixels.tobytes()).hexdigest(),
+        read_window=lambda section, rows, columns: pixels[section, rows, columns],
+        close=lambda: None,
     )
 
 
@@ -131,6 +176,7 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
         (len(members), *first.shape[1:]),
         first.dtype,
         first.voxel_size_nm if len(voxel_sizes) == 1 else None,
+        sha256=lambda: hash_input(name),
         read_window=sections.window,
         close=sections.close,
     )

@@ -29,6 +29,8 @@ class Stack:
     read_window : callable
         Gives the pixels, shape (Y, X), of the section of an index from 0, in the rows and columns
         of two slices with a start and a stop each.
+    sha256 : callable
+        Hashes all that the pixels depend on.
     close : callable
         Closes what is open.
     """
@@ -41,6 +43,7 @@ class Stack:
         voxel_size_nm: VoxelSize | None,
         *,
         read_window: Callable[[int, slice, slice], AnyArray],
+        sha256: Callable[[], str],
         close: Callable[[], None],
     ) -> None:
         self.name = name
@@ -48,6 +51,7 @@ class Stack:
         self.dtype = dtype
         self.voxel_size_nm = voxel_size_nm
         self._read_window = read_window
+        self._sha256 = sha256
         self._close = close
 
     def section(self, index: int) -> AnyArray:
@@ -112,6 +116,10 @@ class Stack:
         for position, index in enumerate(indices):
             pixels[position] = self.section(index)
         return pixels
+
+    def sha256(self) -> str:
+        """Hash the files that it is read from, in hexadecimal; see `sfseg.io.hashing`."""
+        return self._sha256()
 
     def describe(self) -> str:
         """Say what it is, as in ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""

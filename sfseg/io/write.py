@@ -3,6 +3,7 @@
 The name decides: what ends in .zarr is OME-Zarr, what ends in .tif or .tiff is a TIFF.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
@@ -12,14 +13,15 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from sfseg.errors import MissingExtraError, OptionError, StackError
+from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.guards import translate_errors
 from sfseg.io.tiff import writer as tiff_writer
 from sfseg.io.tiff.writer import TiffCanvas, fits_imagej
 from sfseg.system import files
-from sfseg.types import AnyArray, Shape, VoxelSize
+from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
 
-__all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_stack"]
+__all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_sections", "write_stack"]
 
 _TYPES = ("uint8", "uint16", "float32", "int32")
 _TIFF_SUFFIXES = (".tif", ".tiff")
@@ -28,7 +30,50 @@ _ANEW = "start anew, without --resume"
 
 
 def write_stack(
-    path: Path,
+    path: str | Path,
+    array: AnyArray,
+    *,
+    voxel_size_nm: VoxelSize | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an array as a stack, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write: a TIFF, or OME-Zarr if the name ends in .zarr.
+    array : ndarray of uint8, uint16, float32 or int32, shape (Z, Y, X) or (Y, X)
+        The pixels. NaN is written as it is.
+    voxel_size_nm : tuple of float, optional
+        nm along (z, y, x); NaN for a length that is not known.
+    overwrite : bool
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    StackError
+        If the array or the voxel size cannot be written, or the name has another ending.
+    OutputExistsError
+        If the path exists and `overwrite` is False.
+    OutputError
+        If the disk is full or fails.
+    MissingExtraError
+        If zarr is needed and not installed.
+
+    Notes
+    -----
+    The same pixels give the same bytes: no time and no random number is written.
+    """
+    target = as_path(path, "write_stack")
+    stack = as_stack_array(array, "write_stack")
+    stack = stack.astype(stack.dtype.newbyteorder("="), copy=False)
+    write_sections(
+        target, stack, stack.shape, stack.dtype, voxel_size_nm=voxel_size_nm, overwrite=overwrite
+    )
+
+
+def write_sections(
+    path: str | Path,
     sections: Iterable[AnyArray],
     shape: Shape,
     dtype: DTypeLike,
@@ -36,14 +81,14 @@ def write_stack(
     voxel_size_nm: VoxelSize | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write a stack as its sections come, whole or not at all.
+    """Write a stack section by section, whole or not at all.
 
     Parameters
     ----------
-    path : Path
-        The TIFF file to write.
+    path : str or Path
+        As for `write_stack`.
     sections : iterable of ndarray, shape (Y, X)
-        The sections in order, of the type `dtype`. One at a time is in memory.
+        The sections in order, of the type `dtype`. Only one at a time is in memory.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -51,35 +96,45 @@ def write_stack(
     voxel_size_nm : tuple of float, optional
         nm along (z, y, x); NaN for a length that is not known.
     overwrite : bool
-        Whether an existing file may be replaced.
+        Whether to replace an existing file.
 
     Raises
     ------
     StackError
-        If the type is another, or the sections are not as many, as large or of the type that was
-        said. Nothing is left behind.
-    OutputExistsError
-        If the path is taken and may not be replaced.
-
-    Notes
-    -----
-    The same pixels give the same bytes: no time and no random number is written.
+        If the number, shape or type of the sections is not as announced, or as for
+        `write_stack`. Nothing is left behind.
+    OutputExistsError, OutputError, MissingExtraError
+        As for `write_stack`.
     """
-    name, dtype = str(path), _writable(str(path), shape, dtype)
-    rows, columns = slice(0, shape[1]), slice(0, shape[2])
-    with files.atomic_path(path, overwrite=overwrite) as part:
-        tiff_writer.make(part, name, shape, dtype, voxel_size_nm)
-        with TiffCanvas(part, name, shape, dtype) as canvas:
+    target = as_path(path, "write_sections")
+    name, (depth, height, width) = str(target), shape
+    _require_voxel_size(name, voxel_size_nm)
+    dtype = _writable(name, shape, dtype)
+    _zarr_writer(name)  # refuse other endings before the folder is made
+    with files.atomic_path(target, overwrite=overwrite) as part:
+        canvas = create_canvas(part, name, shape, dtype, voxel_size_nm=voxel_size_nm)
+        with canvas:
             count = 0
             for section in sections:
-                if count == shape[0]:
-                    raise StackError(f"{name}: expected {count} sections, found more", hint=_AGREE)
-                canvas.put(count, rows, columns, section)
+                if count == depth:
+                    raise StackError(f"{name}: there are more than {depth} sections", hint=_AGREE)
+                canvas.put(count, slice(0, height), slice(0, width), section)
                 count += 1
-            if count < shape[0]:
-                raise StackError(
-                    f"{name}: expected {shape[0]} sections, found {count}", hint=_AGREE
-                )
+            if count < depth:
+                raise StackError(f"{name}: {depth} sections announced, {count} came", hint=_AGREE)
+            canvas.finish()
+
+
+def _require_voxel_size(name: str, voxel_size_nm: VoxelSize | None) -> None:
+    """Refuse a voxel size that is not three lengths, of which only z may be unknown."""
+    if voxel_size_nm is None:
+        return
+    lengths = tuple(voxel_size_nm)
+    if len(lengths) != 3 or not all(math.isfinite(n) and n > 0 for n in lengths[1:]):
+        raise StackError(
+            f"{name}: the voxel size {lengths} is not three lengths in nm",
+            hint="give (z, y, x), for example (50, 4, 4); only z may be NaN",
+        )
 
 
 def create_canvas(
@@ -180,11 +235,14 @@ def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canv
 def _writable(name: str, shape: Shape, dtype: DTypeLike) -> np.dtype[Any]:
     """Refuse pixels that no format here takes."""
     dtype = np.dtype(dtype)
-    if dtype not in _TYPES or 0 in shape:
+    if dtype not in _TYPES:
         raise StackError(
-            f"{name}: expected pixels of uint8, uint16, float32 or int32 to write, "
-            f"found {dtype} in {shape}",
-            hint="convert them first",
+            f"{name}: {dtype} pixels cannot be written",
+            hint="convert them to uint8, uint16, float32 or int32 first",
+        )
+    if 0 in shape:
+        raise StackError(
+            f"{name}: a stack of {describe_shape(shape)} has no pixels", hint="write at least one"
         )
     return dtype
 
@@ -196,7 +254,7 @@ def _zarr_writer(name: str) -> ModuleType | None:
         return None
     if suffix != ".zarr":
         raise StackError(
-            f"{name}: expected a name ending in .tif or .zarr, found {suffix or 'no ending'}",
+            f"{name}: the name of a stack ends in .tif or .zarr",
             hint=f"name it {Path(name).with_suffix('.tif')}",
         )
     try:

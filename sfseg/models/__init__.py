@@ -1,30 +1,50 @@
-"""The three networks that the thesis compares, behind one table.
+"""The three networks that the thesis compares, by name.
 
 Each maps normalised sections, float (B, 1, Y, X) with Y and X multiples of `STRIDE`, to one logit
-a pixel; its sigmoid is P(inside a cell).
+a pixel; its sigmoid is P(inside a cell). The names are known without importing torch.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from sfseg.errors import UnknownNameError
-from sfseg.models.fusionnet import FusionNet
-from sfseg.models.sfnet import SFNet
-from sfseg.models.unet import UNet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 STRIDE = 16
 """Four poolings by two: Y and X of the input are multiples of it."""
 
-ARCHITECTURES: Mapping[str, type[nn.Module]] = MappingProxyType(
-    {"sfnet": SFNet, "fusionnet": FusionNet, "unet": UNet}
+
+def _sfnet() -> nn.Module:
+    from sfseg.models.sfnet import SFNet
+
+    return SFNet()
+
+
+def _fusionnet() -> nn.Module:
+    from sfseg.models.fusionnet import FusionNet
+
+    return FusionNet()
+
+
+def _unet() -> nn.Module:
+    from sfseg.models.unet import UNet
+
+    return UNet()
+
+
+ARCHITECTURES: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
+    {"sfnet": _sfnet, "fusionnet": _fusionnet, "unet": _unet}
 )
+"""What builds each network; torch is imported when one of them is called."""
 
 
 def require(arch: str) -> None:
-    """Refuse a name that is none of an architecture.
+    """Refuse an unknown architecture.
 
     Raises
     ------
@@ -36,14 +56,14 @@ def require(arch: str) -> None:
 
 
 def build(arch: str, *, seed: int = 0) -> nn.Module:
-    """Build a network with the weights that the seed draws.
+    """Build a network with initial weights drawn from the seed.
 
     Parameters
     ----------
     arch : {'sfnet', 'fusionnet', 'unet'}
         Name of the architecture.
     seed : int
-        Seed of the initial weights; the global random state is left as it was.
+        Seed of the initial weights. The global random state does not change.
 
     Returns
     -------
@@ -56,6 +76,8 @@ def build(arch: str, *, seed: int = 0) -> nn.Module:
         If there is no such architecture.
     """
     require(arch)
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ARCHITECTURES[arch]()

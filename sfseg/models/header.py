@@ -10,6 +10,7 @@ from typing import Any
 
 from sfseg import __version__, models
 from sfseg.errors import CheckpointError
+from sfseg.system.weights_files import WEIGHTS_NAME
 from sfseg.types import VoxelSize
 
 SCHEMA = 1
@@ -17,9 +18,6 @@ SCHEMA = 1
 
 NORMALISATION = "section"
 """The one way to normalise: `sfseg.transforms.normalise.standardise`."""
-
-WEIGHTS_NAME = "weights.safetensors"
-"""What the weights are called in the folder of a training."""
 
 _INPUT_PX = 2**14  # a section of this side takes 1 GiB as float32
 

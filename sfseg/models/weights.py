@@ -7,13 +7,15 @@ import torch
 from torch import nn
 
 from sfseg import models
-from sfseg.errors import CheckpointError, UnknownNameError
-from sfseg.models.header import NORMALISATION, WEIGHTS_NAME, Header, parse_header
+from sfseg.models.header import NORMALISATION, Header, parse_header
 from sfseg.models.safetensors_file import open_tensors, write_tensors
+from sfseg.system.weights_files import SUFFIX, WEIGHTS_FOLDER, WEIGHTS_NAME, find_weights
 from sfseg.types import voxel_as_json
 
 __all__ = [
     "NORMALISATION",
+    "SUFFIX",
+    "WEIGHTS_FOLDER",
     "WEIGHTS_NAME",
     "Header",
     "find_weights",
@@ -22,9 +24,6 @@ __all__ = [
     "save_weights",
     "write_tensors",
 ]
-
-WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
-SUFFIX = ".safetensors"
 
 
 def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool = False) -> None:
@@ -103,30 +102,3 @@ def load_header(name: str) -> Header:
     """
     file = open_tensors(find_weights(name))
     return parse_header(file.path, file.header)
-
-
-def find_weights(name: str) -> Path:
-    """Find the file of a shipped name or a path.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is none.
-    CheckpointError
-        If what is there can be no weights: a folder without them, a pipe, a device.
-    """
-    shipped = {path.stem: path for path in WEIGHTS_FOLDER.glob(f"*{SUFFIX}")}
-    if name in shipped:
-        return shipped[name]
-    path = Path(name).expanduser()
-    if path.is_dir() and (path / WEIGHTS_NAME).is_file():
-        return path / WEIGHTS_NAME
-    if path.is_file():
-        return path
-    if path.exists():
-        raise CheckpointError(
-            f"{path}: expected weights, or the folder of a training, found "
-            + (f"a folder without {WEIGHTS_NAME}" if path.is_dir() else "a pipe or a device"),
-            hint=f"name a file, or the folder that sfseg train wrote {WEIGHTS_NAME} to",
-        )
-    raise UnknownNameError.from_known("model or a weights file", name, shipped)

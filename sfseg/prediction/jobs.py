@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
-from sfseg.prediction.provenance import read_record
-from sfseg.prediction.resumable import places, record_path
+from sfseg.prediction.provenance import find_record
+from sfseg.prediction.resumable import touched_paths
 from sfseg.system.files import explain_errors, refuse_existing
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
@@ -23,7 +23,7 @@ class Job:
     output: Path
 
 
-def plan_jobs(
+def make_jobs(
     sources: Sequence[str], out: Path, *, overwrite: bool = False, resume: bool = False
 ) -> list[Job]:
     """Decide what becomes what, and refuse before any work what cannot be written.
@@ -71,7 +71,7 @@ def plan_jobs(
     for job in jobs:
         _refuse_inputs(job.output, inputs)
         refuse_existing(job.output, overwrite=overwrite or resume)
-        refuse_foreign_record(job.output, overwrite=overwrite)
+        find_record(job.output, overwrite=overwrite)
         other = seen.setdefault(job.output, job)
         if other is not job:
             raise OptionError(
@@ -81,24 +81,10 @@ def plan_jobs(
     return jobs
 
 
-def refuse_foreign_record(output: Path, *, overwrite: bool) -> None:
-    """Refuse a name for the record beside an output that is taken by something else.
-
-    Raises
-    ------
-    OutputExistsError
-        If it is a folder; or a file that is no record of sfseg's, unless that may be replaced.
-    OutputError
-        If the name is too long, or the system cannot tell whether it is taken.
-    """
-    if read_record(output) is None:
-        refuse_existing(record_path(output), overwrite=overwrite)
-
-
 def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
     """Refuse an output whose making would write to, replace or remove an input."""
     entry, target = _entries(output)
-    if taken := inputs.intersection([target, *places(entry)]):
+    if taken := inputs.intersection([target, *touched_paths(entry)]):
         raise OutputExistsError(
             f"{output}: expected an output that is not an input, nor made over one, "
             f"found one at {min(taken)}",

@@ -1,30 +1,53 @@
 """A trained network, read from disk and made ready on a device."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from sfseg import io
-from sfseg.config import EngineName, PredictConfig
+from sfseg.config import Averaging, EngineChoice, Precision, PredictConfig, configure
 from sfseg.models import STRIDE
 from sfseg.models.weights import Header, find_weights, load_weights
-from sfseg.prediction import engines
+from sfseg.prediction import engines, plan
+from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.tiles import halo_px
+from sfseg.prediction.tile_reader import StackTile, read_tiles
+from sfseg.prediction.tile_writer import make_writer
+from sfseg.prediction.tiles import Tile, halo_px, section_tiles
 from sfseg.system import devices
+from sfseg.system.files import cache_folder
+from sfseg.types import AnyArray, Probability, Say, Shape
 
-Tell = Callable[[str], None]
-"""What is handed sentences that the person should read."""
+
+@dataclass(frozen=True)
+class Setup:
+    """What predicts one stack.
+
+    Attributes
+    ----------
+    engine : Engine
+        What runs the network.
+    tiles : list of Tile
+        The tiles of each section.
+    predictor : Predictor
+        Predicts them.
+    """
+
+    engine: Engine
+    tiles: list[Tile]
+    predictor: Predictor
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that is loaded and made ready on a device.
+    """A trained network, ready to predict on a device; see `load_model`.
 
     Attributes
     ----------
@@ -39,7 +62,7 @@ class Model:
     halo_px : int
         Margin that a tile of the network needs.
     weights_sha256 : str
-        Of the file of the weights.
+        SHA-256 of the weights file.
     """
 
     network: nn.Module
@@ -58,42 +81,267 @@ class Model:
         config : PredictConfig
             Model, device, engine and precision.
         memory : Path, optional
-            File that remembers the choice of an engine; see `sfseg.prediction.engines.make_engine`.
+            File that remembers the choice of an engine, by default one in the cache folder; see
+            `sfseg.prediction.engines.make_engine`.
+
+        Returns
+        -------
+        Model
+            Ready to predict.
 
         Raises
         ------
         DeviceError, MissingExtraError, UnknownNameError, CheckpointError
-            If the device, the engine or the weights are not there or not usable.
+            If the device, the engine or the weights are missing or unusable.
         """
         device = devices.pick_device(config.device)
         weights_sha256 = io.hash_input(find_weights(config.model))
         network, header = load_weights(config.model)
-        devices.base_bytes()
+        devices.base_bytes()  # measured now, before the engine takes memory
         engine, choice = engines.make_engine(
-            network, device, config.engine, config.precision, memory=memory
+            network,
+            device,
+            config.engine,
+            config.precision,
+            memory=memory or cache_folder() / "engines.json",
         )
         return cls(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256)
 
-    def _made(self, name: EngineName, dtype: torch.dtype, device: torch.device) -> Engine:
-        """Make another engine, or return the one that is there."""
+    def predict(
+        self, array: AnyArray, *, tta: Averaging = "none", close_gaps: bool = False
+    ) -> Probability:
+        """Predict the interior probability of a section or stack in memory.
+
+        Parameters
+        ----------
+        array : array_like, shape (Z, Y, X) or (Y, X)
+            Grey values of any numeric type, membranes dark. Each section is normalised by itself.
+        tta : {'none', 'flips', 'd4'}
+            One pass, or the mean over the four flips or all eight orientations: better, and as
+            many times slower.
+        close_gaps : bool
+            Close gaps in membranes; see `sfseg.prediction.gaps`.
+
+        Returns
+        -------
+        ndarray of float32, shape as `array`
+            Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane. The same numbers, to
+            the bit, that ``sfseg predict`` writes.
+
+        Raises
+        ------
+        StackError
+            If it is a path, or no stack of numbers.
+        NonFiniteError
+            If it holds NaN or infinity.
+        OptionError
+            If an option has another value.
+        DeviceError
+            If the memory is too small for a whole section and `close_gaps` is True.
+        """
+        stack = io.open_array(array, "predict", hint=_FILES)
+        config = configure(PredictConfig, None, {"tta": tta, "close_gaps": close_gaps})
+        setup = self.set_up(stack, config, self.resolve(stack, config))
+        target = _ArrayTarget(stack.shape)
+        writer = make_writer(target, config)
+
+        def write(tile: StackTile, probability: Probability) -> None:
+            for _ in writer.put(tile, probability):
+                pass
+
+        numbers = range(len(stack) * len(setup.tiles))
+        predict_tiles(read_tiles(stack, setup.tiles, numbers), setup.predictor, write)
+        return target.pixels.reshape(np.shape(array))
+
+    def resolve(self, stack: io.Stack, config: PredictConfig) -> dict[str, Any]:
+        """Decide what depends on this machine: engine, arithmetic, device, size of a tile.
+
+        Raises
+        ------
+        DeviceError
+            If the memory is too small for a whole section that has its gaps closed.
+        """
+        return {
+            "engine": self.engine.name,
+            "dtype": devices.dtype_name(self.engine.dtype),
+            "device": str(self.engine.device),
+            "limit_px": plan.limit_px(self.engine, stack, config, self.halo_px),
+        }
+
+    def set_up(
+        self,
+        stack: io.Stack,
+        config: PredictConfig,
+        resolved: Mapping[str, Any],
+        *,
+        first: Mapping[str, Any] | None = None,
+        say: Say = lambda _: None,
+    ) -> Setup:
+        """Make ready for one stack.
+
+        Parameters
+        ----------
+        stack : Stack
+            The open input.
+        config : PredictConfig
+            How to predict.
+        resolved : mapping
+            What `resolve` gave in this process.
+        first : mapping, optional
+            What it gave in the run that is resumed: its engine and its tiles are taken. Where
+            there is less memory now, each tile is cut further, which leaves no trace.
+        say : callable
+            Called with sentences for the person who waits.
+
+        Returns
+        -------
+        Setup
+            Complete.
+        """
+        first = first or resolved
+        engine = self._engine_of(first)
+        now_px = resolved["limit_px"]
+        if engine is not self.engine:
+            now_px = plan.limit_px(engine, stack, config, self.halo_px)
+        input_px = self.header.input_px
+        tiles = section_tiles(
+            (stack.shape[1], stack.shape[2]),
+            self.halo_px,
+            input_px=input_px,
+            tile_px=config.tile_px,
+            limit_px=first["limit_px"],
+        )
+        if config.tile_px is not None and input_px is not None:
+            say(f"--tile has no effect: these weights resize sections to {input_px}x{input_px}")
+        predictor = Predictor(
+            engine,
+            self.halo_px,
+            input_px=input_px,
+            tta=config.tta,
+            tile_px=config.tile_px,
+            limit_px=min(first["limit_px"], now_px),
+            batch=plan.batch_size(engine, tiles, config),
+            say=say,
+        )
+        return Setup(engine, tiles, predictor)
+
+    def _engine_of(self, resolved: Mapping[str, Any]) -> Engine:
+        """Make the engine of an earlier run, or return the one that is there."""
+        name, dtype = resolved["engine"], getattr(torch, resolved["dtype"])
+        device = devices.pick_device(resolved["device"])
         there = self.engine
         if (name, dtype, device) == (there.name, there.dtype, there.device):
             return there
         return engines.ENGINES[name](self.network, device, dtype)
 
-    def predictor(
-        self, config: PredictConfig, resolved: Mapping[str, Any], tell: Tell
-    ) -> tuple[Predictor, Engine]:
-        """Make the predictor of a run, with the engine that it was begun with."""
-        dtype = getattr(torch, resolved["dtype"])
-        engine = self._made(resolved["engine"], dtype, devices.pick_device(resolved["device"]))
-        predictor = Predictor(
-            engine,
-            self.halo_px,
-            input_px=self.header.input_px,
-            tta=config.tta,
-            tile_px=config.tile_px,
-            limit_px=resolved["limit_px"],
-            tell=tell,
-        )
-        return predictor, engine
+
+_FILES = "use sfseg.predict_file for files, or open them: sfseg.open_stack(path).read()"
+
+
+class _ArrayTarget:
+    """An output in memory, shape (Z, Y, X)."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.pixels = np.empty(shape, np.float32)
+
+    def put(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        """Write a rectangle of a section."""
+        self.pixels[section, rows, columns] = pixels
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = PredictConfig.model,
+    *,
+    device: str = "auto",
+    engine: EngineChoice = "auto",
+    precision: Precision = "auto",
+) -> Model:
+    """Load a trained network once, to predict many arrays with it.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Name of shipped weights, or the path of a weights file or of a training's folder.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    engine : {'auto', 'torch', 'compile', 'openvino'}
+        What runs the network; auto = torch.
+    precision : {'auto', 'float32', 'bf16'}
+        Arithmetic of the convolutions; auto = bf16 if the hardware has it and it agrees.
+
+    Returns
+    -------
+    Model
+        Ready to predict; see `Model.predict`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such model.
+    CheckpointError
+        If the file is not usable weights.
+    DeviceError, MissingExtraError
+        If the device or the engine is missing.
+    OptionError
+        If an option has another value.
+
+    Examples
+    --------
+    >>> import sfseg
+    >>> model = sfseg.load_model("sfnet-isbi2012", device="cpu")
+    >>> model.header.arch
+    'sfnet'
+    """
+    options = {"model": name_or_path, "device": device, "engine": engine, "precision": precision}
+    return Model.load(configure(PredictConfig, None, options))
+
+
+def predict(
+    array: AnyArray,
+    *,
+    model: str | os.PathLike[str] = PredictConfig.model,
+    device: str = "auto",
+    engine: EngineChoice = "auto",
+    precision: Precision = "auto",
+    tta: Averaging = "none",
+    close_gaps: bool = False,
+) -> Probability:
+    """Predict the interior probability of a section or stack in memory.
+
+    For several arrays, `load_model` loads the network once.
+
+    Parameters
+    ----------
+    array : array_like, shape (Z, Y, X) or (Y, X)
+        Grey values of any numeric type, membranes dark.
+    model : str or Path
+        Name of shipped weights, or the path of a weights file or of a training's folder.
+    device, engine, precision
+        Where and how to run; see `load_model`.
+    tta, close_gaps
+        See `Model.predict`.
+
+    Returns
+    -------
+    ndarray of float32, shape as `array`
+        Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane.
+
+    Raises
+    ------
+    StackError, NonFiniteError
+        If the array is not a stack of finite numbers.
+    UnknownNameError, CheckpointError, DeviceError, MissingExtraError, OptionError
+        As `load_model` and `Model.predict` do.
+
+    Examples
+    --------
+    >>> import sfseg
+    >>> volume, labels = sfseg.make_tissue((1, 64, 64))
+    >>> probability = sfseg.predict(volume, device="cpu")
+    >>> probability.shape, probability.dtype.name
+    ((1, 64, 64), 'float32')
+    """
+    io.open_array(array, "predict", hint=_FILES)  # a wrong array is refused before the weights load
+    ready = load_model(model, device=device, engine=engine, precision=precision)
+    return ready.predict(array, tta=tta, close_gaps=close_gaps)

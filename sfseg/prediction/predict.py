@@ -1,30 +1,31 @@
-"""Predict the membranes of a stack, or of many, from file to file."""
+"""Predict stacks from file to file; `sfseg.prediction.model` predicts arrays."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sfseg import io
-from sfseg.config import PredictConfig
-from sfseg.errors import DeviceError, OptionError, ResumeError, SfsegError
-from sfseg.prediction import plan, provenance
-from sfseg.prediction.jobs import STACK_SUFFIXES, Job, plan_jobs, refuse_foreign_record
-from sfseg.prediction.model import Model, Tell
-from sfseg.prediction.resumable import ResumableOutput, clear_lock, is_unfinished, open_resumable
-from sfseg.prediction.run import PieceRecord, PredictionRun, PredictResult, Report
+from sfseg.config import PredictConfig, configure
+from sfseg.errors import DeviceError, OptionError, SfsegError
+from sfseg.prediction import provenance
+from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
+from sfseg.prediction.model import Model
+from sfseg.prediction.resumable import ResumableOutput, clear_lock, open_resumable
+from sfseg.prediction.run import PredictionRun, PredictResult, Report, TileRecord
 from sfseg.system.devices import is_out_of_memory
+from sfseg.types import Say
 
 __all__ = [
     "Failure",
     "Model",
-    "PieceRecord",
     "PredictResult",
-    "predict",
+    "TileRecord",
     "predict_file",
     "predict_files",
+    "predict_job",
 ]
 
 
@@ -36,14 +37,18 @@ class Failure:
     error: SfsegError | OSError
 
 
-def predict(
-    source: str | Path,
-    out: str | Path,
-    config: PredictConfig = PredictConfig(),  # noqa: B008 - frozen
+def predict_file(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    config: PredictConfig | None = None,
     *,
     report: Report = lambda _: None,
+    say: Say = lambda _: None,
+    **options: Any,
 ) -> PredictResult:
-    """Predict one stack to one file.
+    """Predict one stack of any size from file to file, in bounded memory.
+
+    A run that was stopped continues with ``resume=True``, to the same bytes.
 
     Parameters
     ----------
@@ -51,10 +56,14 @@ def predict(
         A file, or a folder or glob of sections.
     out : str or Path
         The file to write; ends in .tif or .zarr.
-    config : PredictConfig
-        With what, how, and what to write.
+    config : PredictConfig, optional
+        How to predict and what to write.
     report : callable
-        Is handed a `PieceRecord` after each piece, from another thread.
+        Called with a `TileRecord` before the first and after each tile, from another thread.
+    say : callable
+        Called with sentences for the person who waits.
+    **options
+        Fields of `PredictConfig` by name, instead of `config` or on top of it.
 
     Returns
     -------
@@ -63,18 +72,23 @@ def predict(
 
     Raises
     ------
-    SfsegError
-        As `sfseg.prediction.jobs.plan_jobs`, `Model.load` and `predict_file` do.
+    UnknownNameError
+        If an option or a model is unknown.
+    StackError, OptionError, SfsegError
+        As `make_jobs`, `Model.load` and `predict_job` do.
     OSError
         If a file cannot be read or written.
     """
-    if Path(out).suffix.lower() not in STACK_SUFFIXES:
+    arrays = "sfseg.predict takes arrays"
+    source, target = (io.as_path(path, "predict_file", hint=arrays) for path in (source, out))
+    config = configure(PredictConfig, config, options)
+    if target.suffix.lower() not in STACK_SUFFIXES:
         raise OptionError(
-            f"{out}: expected a name ending in {' or '.join(STACK_SUFFIXES)}, found another",
-            hint="sfseg.prediction.predict.predict_files predicts many stacks into a folder",
+            f"{target}: the name of the output must end in {' or '.join(STACK_SUFFIXES)}",
+            hint=f"name it {target.with_suffix('.tif')}",
         )
-    (job,) = plan_jobs([str(source)], Path(out), overwrite=config.overwrite, resume=config.resume)
-    return predict_file(job, Model.load(config), config, report=report)
+    (job,) = make_jobs([str(source)], target, overwrite=config.overwrite, resume=config.resume)
+    return predict_job(job, Model.load(config), config, report=report, say=say)
 
 
 def predict_files(
@@ -83,7 +97,7 @@ def predict_files(
     config: PredictConfig,
     *,
     report: Report = lambda _: None,
-    tell: Tell = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Iterator[PredictResult | Failure]:
     """Predict stacks one after the other; a bad one does not stop the others.
 
@@ -94,7 +108,7 @@ def predict_files(
     """
     for job in jobs:
         try:
-            yield predict_file(job, model, config, report=report, tell=tell)
+            yield predict_job(job, model, config, report=report, say=say)
         except (SfsegError, OSError) as error:
             yield Failure(job, error)
         except (MemoryError, RuntimeError) as error:
@@ -103,28 +117,28 @@ def predict_files(
             yield Failure(job, _too_little_memory(job, error))
 
 
-def predict_file(
+def predict_job(
     job: Job,
     model: Model,
     config: PredictConfig,
     *,
     report: Report = lambda _: None,
-    tell: Tell = lambda _: None,
+    say: Say = lambda _: None,
 ) -> PredictResult:
-    """Predict one stack, piece by piece, to a file that is whole or not there.
+    """Predict one stack, tile by tile, to a file that is whole or absent.
 
     Parameters
     ----------
     job : Job
         Input and output.
     model : Model
-        The network, made ready.
+        The network, ready to predict.
     config : PredictConfig
         What to write.
     report : callable
-        Is handed a `PieceRecord` before the first and after each piece, from another thread.
-    tell : callable
-        Is handed sentences that the person should read.
+        Called with a `TileRecord` before the first and after each tile, from another thread.
+    say : callable
+        Called with sentences for the person who waits.
 
     Returns
     -------
@@ -138,49 +152,53 @@ def predict_file(
     NonFiniteError
         If it holds NaN or infinity.
     OutputExistsError
-        If the output exists, or what is no record has the name of its record, and
+        If the output exists, or another file has the name of its record, and
         ``config.overwrite`` is False.
     ResumeError
-        If ``config.resume`` is True and what is there came from another input, other weights or
+        If ``config.resume`` is True and the output came from another input, other weights or
         other options.
     OSError
-        If a file cannot be read or written. What is done is kept for ``config.resume``.
+        If a file cannot be read or written. Finished tiles are kept for ``config.resume``.
     """
     started = time.monotonic()
-    refuse_foreign_record(job.output, overwrite=config.overwrite)
+    record = provenance.find_record(job.output, overwrite=config.overwrite)
     with _naming(job.source):
         opened = io.open_stack(job.source, axes=config.axes)
     with opened as stack:
+        resolved = model.resolve(stack, config)
         with _naming(job.source):
             identity = provenance.identity(
-                job.source,
-                stack,
-                config,
-                model.engine,
-                limit_px=plan.limit_px(model.engine, stack, config, model.halo_px),
-                weights_sha256=model.weights_sha256,
+                stack, config, resolved, weights_sha256=model.weights_sha256
             )
-        if config.resume and (found := _finished_before(job.output, identity, config)):
+        if (
+            config.resume
+            and record is not None
+            and provenance.is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
+        ):
             clear_lock(job.output)
-            return _result_of_record(job, stack, found)
+            return _result_of_record(job, stack, record)
         work: ResumableOutput | None = None
         try:
             with open_resumable(
                 job.output, identity, resume=config.resume, overwrite=config.overwrite
             ) as work:
-                prediction = PredictionRun(job, stack, model, config, work, report, tell)
-                result = prediction.run(started)
-                work.record = prediction.record(result)
+                first = work.identity["resolved"]
+                setup = model.set_up(stack, config, resolved, first=first, say=say)
+                run = PredictionRun(job, stack, setup, config, work, report)
+                result = run.run(started)
+                work.record = provenance.record(
+                    work.identity, stack, config, setup.engine, run.facts(result)
+                )
         except BaseException:
             if work is not None and work.kept:
-                tell(f"{job.output}: what is done is kept: the same command with --resume goes on")
+                say(f"{job.output}: finished tiles are kept; continue with --resume")
             raise
         return result
 
 
 @contextlib.contextmanager
 def _naming(source: str) -> Iterator[None]:
-    """Name the input in an error of the system that names no file: a read that fails does not."""
+    """Name the input in an error of the system that names no file: a failed read names none."""
     try:
         yield
     except OSError as error:
@@ -189,51 +207,25 @@ def _naming(source: str) -> Iterator[None]:
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:
+    details = f" ({error})" if str(error) else ""
     found = DeviceError(
-        f"{job.source}: expected enough memory to predict it, found none left: {error}",
+        f"{job.source}: too little memory to predict it{details}",
         hint="end other programs, or give smaller tiles, as in --tile 256",
     )
     found.__cause__ = error
     return found
 
 
-def _finished_before(
-    output: Path, identity: Mapping[str, Any], config: PredictConfig
-) -> dict[str, Any] | None:
-    """Return the record of an output that is there and is what is wanted, else None."""
-    if not output.exists() or is_unfinished(output):
-        return None
-    found = provenance.read_record(output)
-    if found is None:
-        return None
-    if lines := provenance.differences_of(found, identity):
-        if config.overwrite:
-            return None
-        raise ResumeError(
-            f"{output}: expected what these options make, found the output of others:\n"
-            + "\n".join(lines),
-            hint="give another name, or --overwrite to replace it",
-        )
-    if found["output"] and found["output"] != {"sha256": io.hash_input(output)}:
-        if config.overwrite:
-            return None
-        raise ResumeError(
-            f"{output}: expected the output that its record tells of, found other pixels",
-            hint="give another name, or --overwrite to replace it",
-        )
-    return found
-
-
-def _result_of_record(job: Job, stack: io.Stack, found: Mapping[str, Any]) -> PredictResult:
-    """Tell of an output that a run before has finished."""
+def _result_of_record(job: Job, stack: io.Stack, record: Mapping[str, Any]) -> PredictResult:
+    """Describe an output that an earlier run has finished."""
     return PredictResult(
         job,
         stack.shape,
         stack.voxel_size_nm,
-        interior_share=found["interior_share"],
-        blank_sections=found["blank_sections"],
+        interior_share=record["interior_share"],
+        blank_sections=record["blank_sections"],
         seconds=0.0,
         stages={},
-        resumed=found["pieces"],
-        pieces=found["pieces"],
+        resumed=record["pieces"],
+        tiles=record["pieces"],
     )

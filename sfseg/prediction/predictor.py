@@ -1,7 +1,7 @@
 """A network made ready to predict sections of any size."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import ceil, prod
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -11,12 +11,12 @@ from torch import nn
 from sfseg.config import Averaging
 from sfseg.models import STRIDE
 from sfseg.prediction.engines.eager import torch_engine
-from sfseg.prediction.tiles import Box, Cutter, Tile, halo_px, lengths
-from sfseg.prediction.windows import Shape2D, padded_shape, window_of
+from sfseg.prediction.tiles import Box, Cutter, Shape2D, Tile, halo_px, lengths, section_tiles
+from sfseg.prediction.windows import window_of
 from sfseg.system.devices import available_bytes, is_out_of_memory
 from sfseg.transforms.normalise import GreyLevels, resize
 from sfseg.transforms.orient import orient, unorient
-from sfseg.types import AnyArray, Normalised, Probability
+from sfseg.types import AnyArray, Normalised, Probability, Say
 
 ORIENTATIONS = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
 """Of `orient`: none is mirrored, each axis is, all quarter turns as well."""
@@ -43,8 +43,8 @@ class Predictor:
     batch : int
         Tiles of one size, or orientations, that the network is given at once. On a CPU the result
         does not depend on it, to the bit.
-    tell : callable
-        Is handed a sentence when memory ran out and tiles get smaller.
+    say : callable
+        Called with a sentence when memory ran out and tiles get smaller.
     """
 
     def __init__(
@@ -57,16 +57,16 @@ class Predictor:
         tile_px: int | None = None,
         limit_px: int | None = None,
         batch: int = 1,
-        tell: Callable[[str], None] = lambda _: None,
+        say: Say = lambda _: None,
     ) -> None:
         self.run = run
         self.cutter = Cutter(halo_px, STRIDE)
         self.input_px = input_px
         self.tta: Averaging = tta
-        self.tile_px = None if tile_px is None else ceil(tile_px / STRIDE) * STRIDE
+        self.tile_px = tile_px
         self.limit_px = limit_px
         self.batch = batch
-        self.tell = tell
+        self.say = say
 
     @classmethod
     def from_network(
@@ -131,15 +131,15 @@ class Predictor:
         Returns
         -------
         list of Tile
-            What is read is given for the section padded to multiples of 16; see `window_of`.
+            See `sfseg.prediction.tiles.section_tiles`.
         """
-        whole = (slice(0, shape[0]), slice(0, shape[1]))
-        if self.input_px is not None:
-            return [Tile(whole, whole, whole)]
-        padded = padded_shape(shape)
-        if self.tile_px is not None:
-            return self.cutter.by_core(padded, self.tile_px, whole)
-        return self.cutter.within(padded, self.limit_px or prod(padded), whole)
+        return section_tiles(
+            shape,
+            self.cutter.halo,
+            input_px=self.input_px,
+            tile_px=self.tile_px,
+            limit_px=self.limit_px,
+        )
 
     def predict(
         self, windows: Sequence[AnyArray], levels: Sequence[GreyLevels], keep: Box
@@ -202,7 +202,7 @@ class Predictor:
             self.limit_px = half
         else:
             return False
-        self.tell(
+        self.say(
             f"out of memory at tiles of {shape[0]}x{shape[1]} pixels: going on with half of it"
         )
         return True

@@ -225,8 +225,8 @@ def record_path(path: Path) -> Path:
     return files.sibling(path, _RECORD)
 
 
-def places(path: Path) -> list[Path]:
-    """Name an output, and all that a run which makes it writes, replaces or removes beside it."""
+def touched_paths(path: Path) -> list[Path]:
+    """Name an output, and all paths beside it that its making writes, replaces or removes."""
     made = [path, files.sibling(path, _MANIFEST), record_path(path)]
     passing = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
     return [*made, *passing, files.sibling(path, _LOCK)]

@@ -1,4 +1,4 @@
-"""The pieces of a stack, each a tile of a section, read as they are wanted."""
+"""Read the tiles of a stack, one after the other."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ WHOLE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A tile of a section, read.
+class StackTile:
+    """A tile of one section of a stack, with its grey values.
 
     Attributes
     ----------
     number : int
-        Counts the tiles of all sections, from 0.
+        Counts the tiles of all sections, from 0: section * tiles of a section + tile.
     section : int
         Index of the section, from 0.
     tile : Tile
-        Where it lies, and what is kept of it.
+        What is read, kept and written of the section.
     window : ndarray, shape of ``tile.read``
         Grey values.
     levels : GreyLevels
-        Of the whole section.
+        Those of the whole section.
     """
 
     number: int
@@ -39,22 +39,22 @@ class Piece:
     levels: GreyLevels
 
 
-def read_pieces(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Iterator[Piece]:
-    """Read pieces of a stack.
+def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Iterator[StackTile]:
+    """Read tiles of a stack.
 
     Parameters
     ----------
     stack : Stack
         The open input.
     tiles : list of Tile
-        Of each section; see `sfseg.prediction.predictor.Predictor.tiles`.
+        The tiles of each section; see `sfseg.prediction.predictor.Predictor.tiles`.
     numbers : iterable of int
-        Which pieces, in rising order.
+        Which tiles, in rising order.
 
     Yields
     ------
-    Piece
-        In the order of the numbers. Sections without a wanted piece are not read.
+    StackTile
+        In the order of the numbers. Sections without a wanted tile are not read.
 
     Raises
     ------
@@ -71,21 +71,21 @@ def read_pieces(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Iter
         for number in group:
             tile = tiles[number % len(tiles)]
             rows, columns = needed_of(tile.read, (height, width))
-            part = stack.window(section, rows, columns) if whole is None else whole
+            pixels = stack.window(section, rows, columns) if whole is None else whole
             origin = (rows.start, columns.start) if whole is None else (0, 0)
-            window = window_of(part, tile.read, (height, width), origin)
-            yield Piece(number, section, tile, window, levels)
+            window = window_of(pixels, tile.read, (height, width), origin)
+            yield StackTile(number, section, tile, window, levels)
 
 
 def _levels(stack: Stack, section: int, whole: AnyArray | None) -> GreyLevels:
     """Measure a section, and refuse what is not finite."""
     height, width = stack.shape[1:]
 
-    def checked() -> Iterator[AnyArray]:
+    def finite_bands() -> Iterator[AnyArray]:
         for rows in bands((height, width)):
-            everything = slice(0, width)
-            band = stack.window(section, rows, everything) if whole is None else whole[rows]
+            columns = slice(0, width)
+            band = stack.window(section, rows, columns) if whole is None else whole[rows]
             require_finite(band, stack.name, section + 1, rows.start)
             yield band
 
-    return GreyLevels.from_bands(checked())
+    return GreyLevels.from_bands(finite_bands())

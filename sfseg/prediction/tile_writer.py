@@ -1,23 +1,35 @@
-"""What is written: interior probability turned into the pixels of the output, piece by piece."""
+"""Write tiles: interior probability turned into the pixels of the output."""
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 from skimage.measure import label
 
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
-from sfseg.io import Canvas
-from sfseg.prediction.tile_reader import Piece
+from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tiles import lengths
 from sfseg.transforms.normalise import bands
-from sfseg.types import INTERIOR, AnyArray, Probability
+from sfseg.types import INTERIOR, AnyArray, Probability, Shape
 
 Facts = dict[str, float]
-"""What is remembered of a finished piece: ``interior``, the sum of its probability; ``blank``, 1
-where its section has one grey value only; and for segments ``numbered``, the largest so far."""
+"""What is noted of a finished tile: ``interior``, the sum of its probability; ``blank``, 1 if its
+section has one grey value only; and for whole sections ``numbered``, the largest segment so far."""
+
+
+_NOTHING: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
+
+
+class Target(Protocol):
+    """Where the pixels go: a `sfseg.io.Canvas` on disk, or an array in memory."""
+
+    shape: Shape
+
+    def put(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        """Write a rectangle of a section."""
 
 
 def output_dtype(config: PredictConfig) -> np.dtype[Any]:
@@ -53,25 +65,25 @@ def convert(probability: Probability, config: PredictConfig) -> AnyArray:
 
 
 class Writer:
-    """Puts pieces on a canvas as they come.
+    """Writes tiles as they come.
 
     Parameters
     ----------
-    canvas : Canvas
-        Of the output.
+    target : Target
+        The output.
     config : PredictConfig
         What to write.
     """
 
-    def __init__(self, canvas: Canvas, config: PredictConfig) -> None:
-        self._canvas, self._config = canvas, config
+    def __init__(self, target: Target, config: PredictConfig) -> None:
+        self._target, self._config = target, config
 
-    def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
-        """Write a piece.
+    def put(self, tile: StackTile, probability: Probability) -> Iterator[tuple[int, Facts]]:
+        """Write a tile.
 
         Parameters
         ----------
-        piece : Piece
+        tile : StackTile
             Where it lies.
         probability : ndarray of float32
             Interior probability of its kept part.
@@ -79,61 +91,83 @@ class Writer:
         Yields
         ------
         number : int
-            A piece that is on the canvas now.
+            A tile that is written now.
         facts : dict
-            What is to be remembered of it.
+            What to note of it.
 
         Raises
         ------
         NonFiniteError
-            If the network has said NaN.
+            If the network gave NaN.
         """
-        facts = _facts(piece, probability)
-        rows, columns = piece.tile.write
+        facts = _facts(tile, probability)
+        rows, columns = tile.tile.write
         # In bands: a tile is large, and its pixels pass through float64.
-        for part in bands(lengths(piece.tile.write)):
-            there = slice(rows.start + part.start, rows.start + part.stop)
-            self._canvas.put(
-                piece.section, there, columns, convert(probability[part], self._config)
-            )
-        yield piece.number, facts
+        for band in bands(lengths(tile.tile.write)):
+            there = slice(rows.start + band.start, rows.start + band.stop)
+            self._target.put(tile.section, there, columns, convert(probability[band], self._config))
+        yield tile.number, facts
 
 
-class SectionWriter:
-    """Puts a section on a canvas when its last piece has come: gaps closed, or as segments.
-
-    Takes memory for one whole section.
+def make_writer(
+    target: Target, config: PredictConfig, finished: Mapping[int, Mapping[str, Any]] = _NOTHING
+) -> "Writer | SectionWriter":
+    """Make the writer that a configuration needs: of tiles, or of whole sections.
 
     Parameters
     ----------
-    canvas : Canvas
-        Of the output.
+    target : Target
+        The output.
     config : PredictConfig
         What to write.
     finished : mapping of int to dict
-        The facts of pieces that an interrupted run has finished.
+        The facts of the tiles that an interrupted run has finished.
+
+    Returns
+    -------
+    Writer or SectionWriter
+        Takes the tiles.
+    """
+    if config.needs_sections:
+        return SectionWriter(target, config, finished)
+    return Writer(target, config)
+
+
+class SectionWriter:
+    """Writes a section after its last tile: with its gaps closed, or as segments.
+
+    Holds one whole section in memory.
+
+    Parameters
+    ----------
+    target : Target
+        The output.
+    config : PredictConfig
+        What to write.
+    finished : mapping of int to dict
+        The facts of the tiles that an interrupted run has finished.
     """
 
     def __init__(
-        self, canvas: Canvas, config: PredictConfig, finished: Mapping[int, Mapping[str, Any]]
+        self, target: Target, config: PredictConfig, finished: Mapping[int, Mapping[str, Any]]
     ) -> None:
-        self._canvas, self._config = canvas, config
+        self._target, self._config = target, config
         self._numbered = max((int(facts["numbered"]) for facts in finished.values()), default=0)
         # Only closing gaps needs the probability; a mask takes a quarter of the memory.
-        self._section = np.zeros(canvas.shape[1:], np.float32 if config.close_gaps else np.uint8)
+        self._section = np.zeros(target.shape[1:], np.float32 if config.close_gaps else np.uint8)
         self._covered_px = 0
-        self._pieces: dict[int, Facts] = {}
+        self._tiles: dict[int, Facts] = {}  # of this section
 
-    def put(self, piece: Piece, probability: Probability) -> Iterator[tuple[int, Facts]]:
-        """Take a piece; see `Writer.put`. The pieces of a section come one after the other."""
-        self._pieces[piece.number] = _facts(piece, probability)
+    def put(self, tile: StackTile, probability: Probability) -> Iterator[tuple[int, Facts]]:
+        """Take a tile; see `Writer.put`. The tiles of a section come one after the other."""
+        self._tiles[tile.number] = _facts(tile, probability)
         kept = probability if self._config.close_gaps else convert(probability, self._config)
-        self._section[piece.tile.write] = kept
+        self._section[tile.tile.write] = kept
         self._covered_px += probability.size
         if self._covered_px == self._section.size:
-            self._finish(piece.section)
-            yield from ((n, {**f, "numbered": self._numbered}) for n, f in self._pieces.items())
-            self._covered_px, self._pieces = 0, {}
+            self._finish(tile.section)
+            yield from ((n, {**f, "numbered": self._numbered}) for n, f in self._tiles.items())
+            self._covered_px, self._tiles = 0, {}
 
     def _finish(self, section: int) -> None:
         """Write the section."""
@@ -146,7 +180,7 @@ class SectionWriter:
         if self._config.output == "segments":
             pixels = self._number(pixels)
         rows, columns = (slice(0, length) for length in pixels.shape)
-        self._canvas.put(section, rows, columns, pixels)
+        self._target.put(section, rows, columns, pixels)
 
     def _number(self, mask: AnyArray) -> AnyArray:
         """Give 4-connected components numbers, on from the section before; border is 0."""
@@ -156,11 +190,11 @@ class SectionWriter:
         return segments
 
 
-def _facts(piece: Piece, probability: Probability) -> Facts:
+def _facts(tile: StackTile, probability: Probability) -> Facts:
     interior = float(probability.sum(dtype=np.float64))
     if not math.isfinite(interior):
         raise NonFiniteError(
-            f"section {piece.section + 1}: expected probabilities from the network, found NaN",
+            f"section {tile.section + 1}: expected probabilities from the network, found NaN",
             hint="predict with --precision float32, or with other weights",
         )
-    return {"interior": interior, "blank": float(piece.levels.blank)}
+    return {"interior": interior, "blank": float(tile.levels.blank)}

@@ -1,4 +1,4 @@
-"""The plan: how a section is cut into tiles that leave no trace.
+"""How a section is cut into tiles that leave no trace.
 
 A tile is a core whose result is kept, and a halo around it that the network needs to see. With the
 halo computed from the network's layers and tiles that start on multiples of its stride, each kept
@@ -12,7 +12,13 @@ from math import ceil, prod
 import torch
 from torch import nn
 
+from sfseg.models import STRIDE
+
 Box = tuple[slice, slice]
+"""Rows and columns."""
+
+Shape2D = tuple[int, int]
+"""(Y, X)."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +211,50 @@ class Cutter:
             end = region.stop if last == stop else min(last - self.halo, region.stop)
             yield slice(first, last), slice(done - first, end - first), slice(done, end)
             done = end
+
+
+def section_tiles(
+    shape: Shape2D,
+    halo: int,
+    *,
+    input_px: int | None = None,
+    tile_px: int | None = None,
+    limit_px: int | None = None,
+) -> list[Tile]:
+    """Cut a section into tiles for prediction.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the section.
+    halo : int
+        Margin that a tile needs, a multiple of 16.
+    input_px : int or None
+        Side to which whole sections are resized for the network; None = native size, in tiles.
+    tile_px : int or None
+        Side of the core of a tile, rounded up to a multiple of 16; None = as `limit_px` allows.
+    limit_px : int or None
+        Most pixels of a tile with its halo; None = the whole section.
+
+    Returns
+    -------
+    list of Tile
+        `Tile.read` is given for the section padded to multiples of 16: see
+        `sfseg.prediction.windows.window_of`.
+    """
+    whole = (slice(0, shape[0]), slice(0, shape[1]))
+    if input_px is not None:
+        return [Tile(whole, whole, whole)]
+    padded, cutter = padded_shape(shape), Cutter(halo, STRIDE)
+    if tile_px is not None:
+        return cutter.by_core(padded, ceil(tile_px / STRIDE) * STRIDE, whole)
+    return cutter.within(padded, limit_px or prod(padded), whole)
+
+
+def padded_shape(shape: Shape2D) -> Shape2D:
+    """Round a section's (Y, X) up to what the networks take: multiples of 16."""
+    height, width = (ceil(length / STRIDE) * STRIDE for length in shape)
+    return height, width
 
 
 def overhead(tiles: list[Tile], shape: tuple[int, int]) -> float:

@@ -1,21 +1,10 @@
 """What a tile reads of its section, mirrored where it lies outside of it."""
 
-from math import ceil
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.models import STRIDE
-from sfseg.prediction.tiles import Box
+from sfseg.prediction.tiles import Box, Shape2D, padded_shape
 from sfseg.types import AnyArray
-
-Shape2D = tuple[int, int]
-
-
-def padded_shape(shape: Shape2D) -> Shape2D:
-    """Round a section's (Y, X) up to what the networks take."""
-    height, width = (ceil(length / STRIDE) * STRIDE for length in shape)
-    return height, width
 
 
 def needed_of(read: Box, shape: Shape2D) -> Box:

@@ -126,16 +126,18 @@ def score(
     ----------
     .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
     """
+    prediction, labels = (
+        as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
+    )
     if prediction.shape != labels.shape:
         raise ShapeMismatchError(
             f"{names[0]}: expected the shape of {names[1]}, {labels.shape}, "
             f"found {prediction.shape}",
             hint="score a prediction against the labels of the same sections",
         )
-    predicted, true = (
-        list(as_stack(array, name)) for array, name in zip((prediction, labels), names, strict=True)
+    return score_sections(
+        list(prediction), list(labels), workers=workers, names=names, numbers=numbers
     )
-    return score_sections(predicted, true, workers=workers, names=names, numbers=numbers)
 
 
 def score_sections(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sfseg.errors import ShapeMismatchError, StackError
-from sfseg.io import open_stack
+from sfseg.io import as_path, open_stack
 from sfseg.scoring.evaluate import Scores, score
 from sfseg.types import INTERIOR, AnyArray, parse_sections
 
@@ -81,6 +81,8 @@ def score_files(
     OSError
         If a file cannot be read.
     """
+    files = (prediction, truth)
+    prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
     names = str(prediction), str(truth)
     with open_stack(prediction, axes=axes) as maps, open_stack(truth, axes=axes) as labels:
         if maps.shape != labels.shape:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import NonFiniteError, StackError
+from sfseg.io import as_stack_array
 from sfseg.scoring.contingency import Tally, group, tally
 from sfseg.scoring.thinning import Thinner
 from sfseg.types import AnyArray
@@ -28,13 +29,13 @@ THRESHOLDS = tuple(_thresholds())
 """The thresholds of the challenge's script."""
 
 
-def as_stack(array: AnyArray, name: str) -> AnyArray:
+def as_stack(array: object, name: str) -> AnyArray:
     """Check an array to score, and give a section as a stack of one.
 
     Parameters
     ----------
-    array : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
-        What a person handed over.
+    array : array_like of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
+        What the caller passed.
     name : str
         What to call it in messages.
 
@@ -46,25 +47,22 @@ def as_stack(array: AnyArray, name: str) -> AnyArray:
     Raises
     ------
     StackError
-        If the type or the number of axes is another, or there are no pixels or too many.
+        If it is a path, has another type or other dimensions, or has no pixels or too many.
     """
-    if array.dtype.kind not in "buf" or (array.dtype.kind == "u" and array.dtype.itemsize > 2):
+    stack = as_stack_array(array, name, hint="use sfseg.score_files for files")
+    if stack.dtype.kind == "i" or (stack.dtype.kind == "u" and stack.dtype.itemsize > 2):
         raise StackError(
-            f"{name}: expected bool, uint8, uint16 or float, found {array.dtype}",
+            f"{name}: {stack.dtype} cannot be scored, only bool, uint8, uint16 and float",
             hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
             "cell; numbers of segments cannot be scored",
         )
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise StackError(
-            f"{name}: expected a stack (Z, Y, X) or a section (Y, X), found the shape {array.shape}"
-        )
-    rows, columns = array.shape[-2:]
+    rows, columns = stack.shape[1:]
     if (rows + 2) * (columns + 2) > np.iinfo(np.int32).max:  # the kernels' index of a framed pixel
         raise StackError(
-            f"{name}: expected sections of less than 2^31 pixels, found {rows}x{columns}",
+            f"{name}: sections of {rows}x{columns} have too many pixels, 2^31 or more",
             hint="score crops of it",
         )
-    return array if array.ndim == 3 else array[np.newaxis]
+    return stack
 
 
 def sweep_section(

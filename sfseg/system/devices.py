@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import os
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -169,9 +171,17 @@ def require_compiler(instead: str) -> None:
     Raises
     ------
     DeviceError
-        If there is no C++ compiler.
+        If there is no C++ compiler, or that of the variable CXX does not run.
     """
-    if not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
+    if (named := os.environ.get("CXX")) is not None:
+        try:  # torch.compile takes it, and nothing else
+            subprocess.run([*shlex.split(named), "--version"], capture_output=True, check=True)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            raise DeviceError(
+                f"CXX: the C++ compiler {named!r} does not run",
+                hint=f"{instead}, or correct the variable CXX",
+            ) from error
+    elif not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise DeviceError(
             "compile: expected a C++ compiler, found none",
             hint=f"{instead}, or install g++ or clang++",

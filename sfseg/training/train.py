@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sfseg import __version__, models
-from sfseg.config import TrainConfig
+from sfseg.config import CONFIG_NAME, TrainConfig, configure
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import CheckpointError, OptionError, OutputExistsError, SfsegError
@@ -51,22 +52,21 @@ class TrainResult:
 Report = Callable[[StepRecord | EpochRecord], None]
 Save = Callable[[], int]
 
-CONFIG = "config.json"
-
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
     report: Report = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     stop: threading.Event | None = None,
     on_start: Callable[[Save], None] = lambda _: None,
+    **options: Any,
 ) -> TrainResult:
     """Train a network and write its weights.
 
     Parameters
     ----------
-    config : TrainConfig
+    config : TrainConfig, optional
         What, on what, how, where to.
     report : callable
         Is handed a `StepRecord` after each step and an `EpochRecord` after each epoch.
@@ -78,6 +78,8 @@ def train(
         Is handed, before the first step, a function that makes the state as of the last finished
         step durable and returns that step. Any thread may call it at any moment: it is for whoever
         cannot wait for the running step.
+    **options
+        Fields of `TrainConfig` by name, instead of `config` or on top of it; ``out`` is needed.
 
     Returns
     -------
@@ -112,8 +114,10 @@ def train(
     of each process; its learning rate stays what it is. All of them read the data and, to go on,
     the state; the first one alone writes, validates and, in the command, speaks.
     """
+    config = configure(TrainConfig, config, options)
     refuse_unusable(config)
-    folder = fetch(config.dataset_name, report=say) if config.dataset_name else None
+    name = config.dataset_name
+    folder = fetch(name, to=config.data_dir, report=say) if name else None
     data = add_pseudo_labels(load_training_data(config, folder, say=say), config, folder, say=say)
     device = own_device(devices.pick_device(config.device))
     with own_folder(config), process_group(device) as world:
@@ -154,7 +158,9 @@ def own_folder(config: TrainConfig) -> Iterator[None]:
         return
     with locks.only_one(config.out / "training.lock", "training"):
         refuse_taken(config)
-        for path in (config.out / name for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG)):
+        for path in (
+            config.out / name for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG_NAME)
+        ):
             with files.explain_errors(path):
                 files.remove(files.sibling(path, "part"))
         yield
@@ -255,8 +261,8 @@ def refuse_taken(config: TrainConfig) -> None:
     files.refuse_file(config.out)
     names = (STATE, WEIGHTS_NAME, HISTORY, CURVES)
     found = [name for name in names if (config.out / name).exists()]
-    if not found and not _is_config(config.out / CONFIG):
-        found = [CONFIG]
+    if not found and not _is_config(config.out / CONFIG_NAME):
+        found = [CONFIG_NAME]
     if found and not config.resume:
         raise OutputExistsError(
             f"{config.out}: expected no training there yet, found {found[0]}",
@@ -288,4 +294,4 @@ def write_config(trainer: Trainer) -> None:
     text = json.dumps(
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
     )
-    files.write_text(trainer.config.out / CONFIG, text + "\n", overwrite=True)
+    files.write_text(trainer.config.out / CONFIG_NAME, text + "\n", overwrite=True)

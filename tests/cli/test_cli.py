@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from sfseg.cli import app
 from sfseg.cli.train import default_folder
 from sfseg.io import write_stack
 from sfseg.models.safetensors_file import read_tensors
+from tests.processes import end, started, wait_until
 
 
 def sfseg(*arguments):
@@ -127,7 +127,7 @@ def test_fetch_from_takes_the_data_that_the_user_has(isbi, tmp_path):
 
 
 def test_fetch_of_an_unknown_dataset_suggests_the_nearest():
-    assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021")
+    assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021", code=2)
 
 
 def test_fetch_from_with_nothing_to_fetch_is_refused(tmp_path):
@@ -158,6 +158,7 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
     assert "V_Rand" in result.stderr
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     out = tmp_path / "run"
     command = ("train", "--dataset", "tissue", "--arch", "unet", "--out", out, *TINY)
@@ -168,6 +169,7 @@ def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_compiles_when_asked(tissue_files, monkeypatch):
     """With the compiler itself replaced, which takes a minute."""
     compiled = []
@@ -186,6 +188,7 @@ def test_a_run_is_named_by_its_architecture_and_its_data():
     assert default_folder("unet", None, "data/raw/*.png").name == "unet-raw"
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
     turned = tmp_path / "turned.tif"
     tifffile.imwrite(turned, 255 - tifffile.imread(labels), photometric="minisblack")
@@ -208,9 +211,13 @@ def test_train_refuses_options_that_do_not_fit(volume, labels, tmp_path):
 
 def test_train_refuses_bad_input(volume, labels, tmp_path):
     own = ("train", "--out", tmp_path / "run", "--images", volume)
-    assert "did you mean 'sfnet'" in fails("train", "--arch", "sfnett", "--out", tmp_path / "run")
-    assert "did you mean 'thesis'" in fails("train", "--recipe", "theses")
-    assert "did you mean 'tissue'" in fails("train", "--dataset", "tisue", "--out", tmp_path / "r")
+    assert "did you mean 'sfnet'" in fails(
+        "train", "--arch", "sfnett", "--out", tmp_path / "run", code=2
+    )
+    assert "did you mean 'thesis'" in fails("train", "--recipe", "theses", code=2)
+    assert "did you mean 'tissue'" in fails(
+        "train", "--dataset", "tisue", "--out", tmp_path / "r", code=2
+    )
     flat = tmp_path / "flat.tif"
     tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
     assert "flat.tif" in fails(*own, "--labels", flat)
@@ -302,7 +309,7 @@ def test_predict_resumes_nothing_where_all_is_done(volume, tmp_path):
     again = sfseg(*command)
     assert again.exit_code == 0
     assert again.stdout == f"{tmp_path / 'out.tif'}\n"
-    assert "out.tif: was done before" in again.stderr
+    assert "out.tif: finished already" in again.stderr
     error = fails(*command, "--tta", "flips")
     assert 'options.tta: "none" -> "flips"' in error
 
@@ -310,7 +317,7 @@ def test_predict_resumes_nothing_where_all_is_done(volume, tmp_path):
 def test_predict_refuses_tiles_memory_and_levels_that_cannot_be(volume, tmp_path):
     own = ("predict", volume, "-o", tmp_path / "out.tif")
     for tile in ("nonsense", "15", "-16", "1.5", "", "²"):
-        assert "--tile: expected auto or a number from 16" in fails(*own, "--tile", tile, code=2)
+        assert "--tile: must be auto or a number from 16" in fails(*own, "--tile", tile, code=2)
     assert "-o map.zarr" in fails(*own, "--multiscale", code=2)
     assert sfseg(*own, "--memory", 0.5).exit_code == 2
     assert sfseg(*own, "--engine", "abacus").exit_code == 2
@@ -336,7 +343,7 @@ def test_predict_warns_of_blank_sections(tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((1, 64, 64), 9, np.uint8))
     result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", *FAST)
     assert result.exit_code == 0
-    assert "warning: blank" in result.stderr
+    assert "warning: 1 sections are blank" in result.stderr
 
 
 def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
@@ -348,7 +355,7 @@ def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
         metadata={"axes": "ZYX", "spacing": 50, "unit": "nm"},
     )
     result = sfseg("predict", tmp_path / "coarse.tif", "-o", tmp_path / "out.tif", *FAST)
-    assert "warning: pixels of 9 nm, but the network was trained on 4 nm" in result.stderr
+    assert "warning: pixels are 9 nm, but the network was trained on 4 nm" in result.stderr
 
 
 def test_json_knows_no_nan(tmp_path, tissue):
@@ -451,8 +458,8 @@ def test_predict_refuses_bad_weights_and_devices(volume, tmp_path):
     assert "bad.safetensors" in fails(
         "predict", volume, *out, "--model", tmp_path / "bad.safetensors"
     )
-    assert "sfnet-isbi2012" in fails("predict", volume, *out, "--model", "sfnet-isbi2013")
-    assert "expected auto, cpu" in fails("predict", volume, *out, "--device", "gpu")
+    assert "sfnet-isbi2012" in fails("predict", volume, *out, "--model", "sfnet-isbi2013", code=2)
+    assert "expected auto, cpu" in fails("predict", volume, *out, "--device", "gpu", code=2)
     if not torch.cuda.is_available():
         assert "--device cpu" in fails("predict", volume, *out, "--device", "cuda")
     assert not (tmp_path / "out.tif").exists()
@@ -571,34 +578,21 @@ def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
 # --- signals
 
 
-def started(*arguments, cwd):
-    return subprocess.Popen(
-        [sys.executable, "-m", "sfseg", *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )
-
-
-def wait_for(path, process):
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+PATIENT = "from sfseg.cli import signals, main; signals.GRACE_S = 3600; main()"
+"""The command, which waits for its running step however busy the machine is."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, number, code):
     out = tissue_files / "run"
-    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out, "--epochs", 500)
-    with started("train", *own, "--patch", 32, cwd=tissue_files) as process:
-        wait_for(out / "history.csv", process)
+    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out)
+    endless = ("--epochs", 100_000, "--sections", 1, "--validation", "none", "--patch", 32)
+    command = ("-c", PATIENT, "train", *own, *endless)
+    with started(*command, cwd=tissue_files) as process:
+        wait_until((out / "history.csv").exists, process)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=30)
+        _, stderr = end(process)
     assert process.returncode == code, stderr
     assert "--resume" in stderr
     assert not list(out.glob("*.part"))
@@ -606,31 +600,34 @@ def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, numbe
     assert saved["progress"]["step"] > 0
 
 
-OFTEN = "from sfseg.prediction import run; run.FLUSH_S = 0; from sfseg.cli import main; main()"
-
-
-def wait_for_a_piece(manifest, process):
-    wait_for(manifest, process)
-    while b'"piece"' not in (manifest.read_bytes() if manifest.exists() else b""):
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.05)
+SIGNALLED = """
+import os, sys
+from sfseg.cli import main
+from sfseg.prediction import run
+number = int(sys.argv.pop(1))
+put = run.WriteBehind.put
+def put_or_stop(self, item, pieces=[]):
+    put(self, item)
+    pieces.append(item)
+    if len(pieces) == 5:  # the third is written
+        os.kill(os.getpid(), number)
+run.FLUSH_S, run.WriteBehind.put = 0, put_or_stop
+main()
+"""
+"""The command, which sends itself a signal when some pieces are done."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, number, code):
-    big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (10, 1, 1))
-    write_stack(tissue_files / "big.tif", big, big.shape, big.dtype)
-    command = [sys.executable, "-c", OFTEN, "predict", "big.tif", "-o", "out.tif", *FAST]
-    with subprocess.Popen(
-        command, cwd=tissue_files, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        wait_for_a_piece(tissue_files / "out.tif.part.manifest", process)
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=30)
+    big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (3, 1, 1))
+    write_stack(tissue_files / "big.tif", big)
+    command = ("-c", SIGNALLED, int(number), "predict", "big.tif", "-o", "out.tif", *FAST)
+    with started(*command, cwd=tissue_files) as process:
+        stdout, stderr = end(process)
     assert process.returncode == code, stderr
     assert stdout == ""
-    assert "out.tif: what is done is kept: the same command with --resume goes on" in stderr
+    assert "out.tif: finished tiles are kept; continue with --resume" in stderr
     assert "Traceback" not in stderr
     assert not (tissue_files / "out.tif").exists()
     assert "without --resume" in fails(
@@ -643,9 +640,9 @@ def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, nu
     )
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)
-    assert 0 < facts["resumed"] < facts["pieces"] == 40
-    assert f"going on after {facts['resumed']} of 40 pieces" in result.stderr
+    assert 0 < facts["resumed"] < facts["pieces"] == 12
+    assert f"continuing after {facts['resumed']} of 12 tiles" in result.stderr
     found = tifffile.imread(tissue_files / "out.tif")
-    for copy in range(1, 10):  # each four sections are the same
+    for copy in range(1, 3):  # each four sections are the same
         np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])
     assert not list(tissue_files.glob("*.part*"))

@@ -26,7 +26,7 @@ from sfseg.comparison.protocol import make_splits
 from sfseg.comparison.results import RunScore
 from sfseg.comparison.runs import Stage
 from sfseg.comparison.table import as_dict, make_table
-from sfseg.config import CompareConfig, PredictConfig
+from sfseg.config import ARCHITECTURES, CompareConfig, PredictConfig
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import dataset_folder, fetch
 from sfseg.datasets.registry import DataFile, Part
@@ -45,7 +45,7 @@ from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import load_weights
-from sfseg.prediction.predict import predict
+from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PIRIFORM
 from sfseg.scoring.score import score_files
 from sfseg.training import curves
@@ -86,7 +86,7 @@ def cache(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cache")
     source = folder / "source"
     for name, pixels in zip(("volume", "labels"), make_tissue((6, 64, 64), seed=1), strict=True):
-        write_stack(source / f"{name}.tif", pixels, pixels.shape, pixels.dtype)
+        write_stack(source / f"{name}.tif", pixels)
     fetch(SMALL, source=source, to=folder)
     return folder
 
@@ -97,6 +97,7 @@ def _small_world(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "DATASETS", {**registry.DATASETS, "small": SMALL})
         patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, **SMALL_ARCHS})
+        patch.setattr("sfseg.config.ARCHITECTURES", (*ARCHITECTURES, *SMALL_ARCHS))
         patch.setattr(curves, "write_curves", lambda *_: None)  # slow, and tested elsewhere
         patch.setenv("SFSEG_CACHE", str(cache))
         yield
@@ -190,7 +191,7 @@ def test_the_table_is_written_as_markdown_json_and_picture_and_no_state_is_left(
 def test_the_scores_are_those_of_predict_and_score_on_the_test_sections(whole, tmp_path):
     folder, out = dataset_folder(SMALL), tmp_path / "whole.tif"
     weights = str(whole.folder / "narrow-seed0")
-    predict(folder / "volume.tif", out, PredictConfig(model=weights, precision="float32"))
+    predict_file(folder / "volume.tif", out, PredictConfig(model=weights, precision="float32"))
     report = score_files(out, folder / "labels.tif", sections="5-6")
     found = scores(whole.folder)["narrow-seed0"]["scores"]
     for name in ("v_rand", "v_info", "dice", "jaccard", "membrane_dice"):
@@ -236,7 +237,7 @@ def test_folds_are_blocks_of_neighbours_inside_the_training_part():
 
 
 def test_folds_of_the_challenge_leave_its_test_sections_alone(tmp_path):
-    write_stack(tmp_path / "train-volume.tif", *stack_of(30))
+    write_stack(tmp_path / "train-volume.tif", make_tissue((30, 32, 32))[0])
     for folds in (2, 4, 5, 24):
         blocks = []
         for split in make_splits(registry.ISBI2012, tmp_path, folds):
@@ -246,11 +247,6 @@ def test_folds_of_the_challenge_leave_its_test_sections_alone(tmp_path):
             assert sorted(tested + numbers(split.training)) == list(range(1, 25))
             blocks += tested
         assert blocks == list(range(1, 25))
-
-
-def stack_of(sections):
-    pixels = make_tissue((sections, 32, 32))[0]
-    return pixels, pixels.shape, pixels.dtype
 
 
 def numbers(text):
@@ -281,7 +277,7 @@ def test_with_folds_the_pixels_of_the_test_sections_change_nothing(config, tmp_p
     for name in ("volume.tif", "labels.tif"):
         pixels = tifffile.imread(folder / name)
         pixels[4:] = 255 - pixels[4:]
-        write_stack(folder / name, pixels, pixels.shape, pixels.dtype, overwrite=True)
+        write_stack(folder / name, pixels, overwrite=True)
     compare(other)
     for name, found in scores(config.out).items():
         assert scores(other.out)[name]["scores"]["v_rand"] == found["scores"]["v_rand"]
@@ -606,5 +602,5 @@ def test_a_signal_ends_training_and_test_alike_and_says_how_to_go_on(command, mo
         result = command("--seeds", 1)
     assert result.exit_code == 143, result.output
     assert result.stdout == ""
-    assert re.search("stopped; to go on: .* --resume\n", result.stderr)
+    assert re.search("stopped; to continue: .* compare --resume --out .*\n", result.stderr)
     assert command("--seeds", 1, "--resume").exit_code == 0

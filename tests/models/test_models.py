@@ -1,5 +1,8 @@
 """One contract for every architecture."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -73,3 +76,11 @@ def test_sfnet_stays_at_64_channels_squeezed_to_32():
 def test_an_unknown_architecture_suggests_the_nearest_name():
     with pytest.raises(UnknownNameError, match="did you mean 'unet'"):
         models.build("u-net")
+
+
+def test_the_names_are_known_without_torch():
+    code = (
+        "import sys; from sfseg import models; print(*models.ARCHITECTURES, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["sfnet", "fusionnet", "unet", "False"]

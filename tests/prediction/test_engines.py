@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from conftest import warm_statistics
 from torch import nn
 
 from sfseg import models
@@ -22,10 +21,11 @@ from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, predict_file
+from sfseg.prediction.predict import Model, predict_job
 from sfseg.prediction.predictor import Predictor
 from sfseg.system import devices
 from sfseg.transforms.normalise import standardise
+from tests.networks import warm_statistics
 
 CPU = torch.device("cpu")
 F32, BF16 = torch.float32, torch.bfloat16
@@ -152,7 +152,7 @@ def test_openvino_gives_the_numbers_of_torch(tissue_folder, tmp_path):
     record = json.loads((tmp_path / "o.tif.json").read_text())
     assert record["identity"]["resolved"]["engine"] == "openvino"
     config = PredictConfig(engine="torch", precision="float32", device="cpu")
-    predict_file(Job(str(source), expected), Model.load(config), config)
+    predict_job(Job(str(source), expected), Model.load(config), config)
     found, wanted = tifffile.imread(out), tifffile.imread(expected)
     np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
 
@@ -378,7 +378,7 @@ def test_a_gpu_that_runs_out_of_memory_goes_on_with_smaller_tiles(cuda, small_ne
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(150 * 2**20 / torch.cuda.mem_get_info()[1])
     try:
-        tiled = Predictor(engine, 80, tell=told.append)(section)
+        tiled = Predictor(engine, 80, say=told.append)(section)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert told

@@ -35,17 +35,17 @@ from sfseg.prediction import run as prediction
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.gaps import close_gaps
-from sfseg.prediction.jobs import Job, plan_jobs
+from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.predict import (
     Failure,
     Model,
     PredictResult,
-    predict,
     predict_file,
     predict_files,
+    predict_job,
 )
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.resumable import places
+from sfseg.prediction.resumable import touched_paths
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.files import remove
 
@@ -80,13 +80,13 @@ def small(tissue, tmp_path):
     """Three sections of 90x90, four tiles of 32 px each: 12 pieces."""
     path = tmp_path / "small.tif"
     stack = tissue[0][:3, :90, :90]
-    write_stack(path, stack, stack.shape, stack.dtype, voxel_size_nm=(50, 4, 4))
+    write_stack(path, stack, voxel_size_nm=(50, 4, 4))
     return path
 
 
-def run(source, out, ready=MODEL, *, report=lambda _: None, tell=lambda _: None, **options):
-    return predict_file(
-        Job(str(source), out), ready, PredictConfig(**options), report=report, tell=tell
+def run(source, out, ready=MODEL, *, report=lambda _: None, say=lambda _: None, **options):
+    return predict_job(
+        Job(str(source), out), ready, PredictConfig(**options), report=report, say=say
     )
 
 
@@ -122,7 +122,7 @@ def test_each_section_is_what_the_predictor_makes_of_it(volume, tissue, tmp_path
     expected = np.stack([Predictor(grey, 16)(section) for section in tissue[0]])
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected)
     assert result.interior_share == pytest.approx(expected.mean(dtype=np.float64), rel=1e-9)
-    assert result.pieces == 4 * 3 * 4
+    assert result.tiles == 4 * 3 * 4
     assert result.resumed == result.blank_sections == 0
     assert result.stages.keys() == {"read_s", "compute_s", "write_s"}
 
@@ -186,7 +186,7 @@ def test_tiles_and_whole_sections_make_the_same_bytes(small, tmp_path, options, 
     out = f"out{suffix}"  # an OME file knows its name
     for folder, tiles in (("whole", {}), ("tiled", TILED)):
         result = run(small, tmp_path / folder / out, **options, **tiles)
-        assert result.pieces == (12 if tiles else 3)
+        assert result.tiles == (12 if tiles else 3)
     assert content(tmp_path / "whole" / out) == content(tmp_path / "tiled" / out)
 
 
@@ -231,7 +231,7 @@ def test_an_array_in_hdf5_is_predicted_as_the_tiff_is(small, tmp_path):
 def test_blank_sections_are_counted_once_however_many_tiles_they_have(tmp_path, tissue):
     stack = tissue[0][:3, :90, :90].copy()
     stack[1] = 7
-    write_stack(tmp_path / "in.tif", stack, stack.shape, stack.dtype)
+    write_stack(tmp_path / "in.tif", stack)
     assert run(tmp_path / "in.tif", tmp_path / "out.tif", **TILED).blank_sections == 1
 
 
@@ -302,17 +302,17 @@ def test_a_run_stopped_at_any_piece_and_resumed_makes_the_same_bytes(
         folder, told = tmp_path / f"{piece}", []
         out = folder / name
         with pytest.raises(KeyboardInterrupt):
-            run(small, out, report=stop_at(piece), tell=told.append, **options)
+            run(small, out, report=stop_at(piece), say=told.append, **options)
         kept = piece > 0
         assert (folder.exists() and names(folder) != []) == kept
-        assert any("--resume goes on" in sentence for sentence in told) == kept
+        assert any("continue with --resume" in sentence for sentence in told) == kept
         assert not out.exists()
         result = run(small, out, resume=True, **options)
         # a section that has to be whole comes from all of its four tiles
         by_section = PredictConfig(**options).needs_sections
         least = piece // 4 * 4 if by_section else min(piece, 1)
         assert result.resumed >= least
-        assert result.pieces == 12
+        assert result.tiles == 12
         assert content(out) == content(tmp_path / "whole" / name)
         assert names(folder, "*") == [name, f"{name}.json"]
 
@@ -360,7 +360,7 @@ def test_resuming_what_is_finished_does_nothing_and_says_so(small, tmp_path):
     first = run(small, out, **TILED)
     before = out.stat()
     again = run(small, out, report=stop_at(0), resume=True, **TILED)
-    assert again.resumed == again.pieces == first.pieces == 12
+    assert again.resumed == again.tiles == first.tiles == 12
     assert again.interior_share == first.interior_share
     assert (out.stat().st_ino, out.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
@@ -426,7 +426,7 @@ def test_resume_refuses_what_has_changed_and_names_it(small, tmp_path, finished)
     pixels = tifffile.imread(small)
     pixels[2, 5, 5] ^= 1
     small.unlink()
-    write_stack(small, pixels, pixels.shape, pixels.dtype, voxel_size_nm=(50, 4, 4))
+    write_stack(small, pixels, voxel_size_nm=(50, 4, 4))
     with pytest.raises(ResumeError, match=r"  input\.sha256: "):
         run(small, out, resume=True, **old)
 
@@ -437,7 +437,7 @@ def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
 ):
     stack = np.tile(tissue[0][:2, :32, :150], (1, 1, 2))
     source = tmp_path / "strip.tif"
-    write_stack(source, stack, stack.shape, stack.dtype)
+    write_stack(source, stack)
     models = {
         dtype: replace(
             MODEL,
@@ -447,14 +447,14 @@ def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
         )
         for dtype in (F32, BF16)
     }
-    limits = iter([32 * 224] * 4 + [10**9] * 2)
+    limits = iter([32 * 224] * 2 + [10**9] * 2)
     monkeypatch.setattr(plan, "limit_px", lambda *_: next(limits))
     whole = run(source, tmp_path / "whole.tif", models[F32])
-    assert whole.pieces > 2
+    assert whole.tiles > 2
     with pytest.raises(KeyboardInterrupt):
         run(source, tmp_path / "out.tif", models[F32], report=stop_at(1))
     result = run(source, tmp_path / "out.tif", models[BF16], resume=True)
-    assert (result.pieces, result.resumed > 0) == (whole.pieces, True)
+    assert (result.tiles, result.resumed > 0) == (whole.tiles, True)
     assert content(tmp_path / "out.tif") == content(tmp_path / "whole.tif")
     record = json.loads((tmp_path / "out.tif.json").read_text())
     assert record["identity"]["resolved"]["dtype"] == "float32"
@@ -469,7 +469,7 @@ def test_memory_that_runs_out_on_the_way_does_not_change_a_byte(small, tmp_path)
 
     told = []
     model = replace(MODEL, engine=replace(MODEL.engine, run=tight))
-    run(small, tmp_path / "out.tif", model, tell=told.append)
+    run(small, tmp_path / "out.tif", model, say=told.append)
     run(small, tmp_path / "whole.tif")
     assert any("out of memory" in sentence for sentence in told)
     assert content(tmp_path / "out.tif") == content(tmp_path / "whole.tif")
@@ -482,7 +482,7 @@ def test_memory_that_runs_out_on_the_way_does_not_change_a_byte(small, tmp_path)
 def test_nan_is_refused_with_its_place_and_leaves_nothing(tmp_path, rng, options):
     stack = rng.random((3, 50, 70), dtype=np.float32)
     stack[2, 3, 4] = np.nan
-    write_stack(tmp_path / "nan.tif", stack, stack.shape, stack.dtype)
+    write_stack(tmp_path / "nan.tif", stack)
     with pytest.raises(NonFiniteError, match=r"nan\.tif.*section 3.*row 3.*column 4"):
         run(tmp_path / "nan.tif", tmp_path / "out.tif", **options)
     assert names(tmp_path, "*") == ["nan.tif"]
@@ -505,9 +505,9 @@ def test_a_disk_that_fails_keeps_what_is_done(small, tmp_path, monkeypatch, wher
     with monkeypatch.context() as patch:
         patch.setattr(owner, where, failing)
         with pytest.raises(OSError, match="No space left"):
-            run(small, out, tell=told.append, **TILED)
+            run(small, out, say=told.append, **TILED)
     assert not out.exists()
-    assert any("--resume goes on" in sentence for sentence in told)
+    assert any("continue with --resume" in sentence for sentence in told)
     assert run(small, out, resume=True, **TILED).resumed >= 4
     assert content(out) == content(tmp_path / "whole.tif")
 
@@ -552,9 +552,9 @@ def test_a_read_that_the_system_fails_keeps_what_is_done(small, tmp_path, monkey
     with monkeypatch.context() as patch:
         fails_at(patch, 3, error)
         with pytest.raises(OSError, match=r"small\.tif: page \d") as caught:
-            run(small, out, tell=told.append, **TILED)
+            run(small, out, say=told.append, **TILED)
     assert (caught.value.errno, isinstance(caught.value, StackError)) == (number, False)
-    assert told == [f"{out}: what is done is kept: the same command with --resume goes on"]
+    assert told == [f"{out}: finished tiles are kept; continue with --resume"]
     assert run(small, out, resume=True, **TILED).resumed > 0
     assert content(out) == content(tmp_path / "whole.tif")
 
@@ -584,7 +584,7 @@ def test_an_error_that_names_its_file_keeps_that_name():
 
 def test_a_read_that_fails_does_not_stop_the_other_stacks(small, volume, tmp_path, monkeypatch):
     fails_at(monkeypatch, 2, OSError(errno.EIO, os.strerror(errno.EIO)))
-    jobs = plan_jobs([str(small), str(volume)], tmp_path / "maps")
+    jobs = make_jobs([str(small), str(volume)], tmp_path / "maps")
     failure, result = predict_files(jobs, MODEL, PredictConfig())
     assert str(small) in str(failure.error)
     assert isinstance(result, PredictResult)
@@ -615,27 +615,27 @@ def test_an_existing_output_is_kept_unless_it_may_be_replaced(volume, tmp_path):
     out = tmp_path / "out.tif"
     out.write_text("precious")
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        plan_jobs([str(volume)], out)
+        make_jobs([str(volume)], out)
     assert out.read_text() == "precious"
-    (job,) = plan_jobs([str(volume)], out, overwrite=True)
-    predict_file(job, MODEL, PredictConfig(overwrite=True))
+    (job,) = make_jobs([str(volume)], out, overwrite=True)
+    predict_job(job, MODEL, PredictConfig(overwrite=True))
     assert tifffile.imread(out).shape == (4, 128, 160)
 
 
 def test_the_input_is_never_the_output_even_with_overwrite(volume):
     before = volume.read_bytes()
     with pytest.raises(OutputExistsError, match="not an input"):
-        plan_jobs([str(volume)], volume, overwrite=True)
+        make_jobs([str(volume)], volume, overwrite=True)
     with pytest.raises(OutputExistsError, match="not an input"):
-        plan_jobs([str(volume)], volume.parent, overwrite=True)
+        make_jobs([str(volume)], volume.parent, overwrite=True)
     with pytest.raises(OutputExistsError, match="not an input"):
-        plan_jobs([str(volume)], volume, resume=True)
+        make_jobs([str(volume)], volume, resume=True)
     assert volume.read_bytes() == before
 
 
 @pytest.mark.parametrize("output", ["map.tif", "map.zarr"])
 def test_an_input_is_never_what_comes_and_goes_beside_the_output(volume, tmp_path, output):
-    for place in places(tmp_path / output):
+    for place in touched_paths(tmp_path / output):
         for make in (place.symlink_to, place.hardlink_to, lambda _, at=place: at.mkdir()):
             make(volume)
             source = place
@@ -644,14 +644,14 @@ def test_an_input_is_never_what_comes_and_goes_beside_the_output(volume, tmp_pat
                 source.hardlink_to(volume)
             for options in ({}, {"overwrite": True}, {"resume": True}):
                 with pytest.raises(OutputExistsError, match="never overwritten"):
-                    plan_jobs([str(source)], tmp_path / output, **options)
+                    make_jobs([str(source)], tmp_path / output, **options)
             remove(place)
 
 
 def test_an_input_beside_the_output_that_is_none_of_that_is_fine(volume, tmp_path):
     for name in ("map.tif.parts", "map.tif.old", "map.part", "other.tif.part", "map.json"):
         (tmp_path / name).hardlink_to(volume)
-        assert plan_jobs([str(tmp_path / name)], tmp_path / "map.tif")
+        assert make_jobs([str(tmp_path / name)], tmp_path / "map.tif")
 
 
 def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
@@ -660,12 +660,12 @@ def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
         record.write_text(text)
         for resume in (False, True):
             with pytest.raises(OutputExistsError, match=r"out\.tif\.json: .*\nhint: .*--overwrite"):
-                plan_jobs([str(small)], out, resume=resume)
+                make_jobs([str(small)], out, resume=resume)
             with pytest.raises(OutputExistsError, match=r"out\.tif\.json"):
                 run(small, out, resume=resume)
         assert record.read_text() == text
     assert names(tmp_path) == ["out.tif.json"]
-    assert plan_jobs([str(small)], out, overwrite=True)
+    assert make_jobs([str(small)], out, overwrite=True)
     run(small, out, overwrite=True)
     assert json.loads(record.read_text())["pieces"] == 3
 
@@ -673,30 +673,30 @@ def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
 def test_a_folder_with_the_name_of_the_record_is_refused_before_any_work(small, tmp_path):
     (tmp_path / "out.tif.json").mkdir()
     with pytest.raises(OutputExistsError, match="found a folder"):
-        plan_jobs([str(small)], tmp_path / "out.tif", overwrite=True)
+        make_jobs([str(small)], tmp_path / "out.tif", overwrite=True)
 
 
 def test_the_record_of_an_output_that_is_gone_is_replaced(small, tmp_path):
     run(small, tmp_path / "out.tif")
     (tmp_path / "out.tif").unlink()
-    assert plan_jobs([str(small)], tmp_path / "out.tif")
+    assert make_jobs([str(small)], tmp_path / "out.tif")
     assert run(small, tmp_path / "out.tif").resumed == 0
 
 
 def test_a_name_that_leaves_no_room_for_the_record_is_refused_before_any_work(small, tmp_path):
     with pytest.raises(OutputError, match="shorter name"):
-        plan_jobs([str(small)], tmp_path / f"{'n' * 232}.tif")
+        make_jobs([str(small)], tmp_path / f"{'n' * 232}.tif")
 
 
 def test_an_output_behind_a_link_to_itself_is_refused(volume, tmp_path):
     (tmp_path / "loop.tif").symlink_to("loop.tif")
-    (job,) = plan_jobs([str(volume)], tmp_path / "loop.tif" / "out.tif")
+    (job,) = make_jobs([str(volume)], tmp_path / "loop.tif" / "out.tif")
     with pytest.raises(OutputError, match=r"out\.tif.*: expected to write it"):
-        predict_file(job, MODEL, PredictConfig())
+        predict_job(job, MODEL, PredictConfig())
 
 
 def test_a_folder_as_output_takes_each_file_under_its_name(tissue_files, tmp_path):
-    jobs = plan_jobs([str(tissue_files)], tmp_path / "maps")
+    jobs = make_jobs([str(tissue_files)], tmp_path / "maps")
     assert [job.output for job in jobs] == [
         tmp_path / "maps" / name for name in ("labels.tif", "volume.tif")
     ]
@@ -705,19 +705,19 @@ def test_a_folder_as_output_takes_each_file_under_its_name(tissue_files, tmp_pat
 def test_several_inputs_need_a_folder(volume, tmp_path):
     for name in ("out.tif", "out.zarr"):
         with pytest.raises(OptionError, match="name a folder"):
-            plan_jobs([str(volume), str(volume)], tmp_path / name)
+            make_jobs([str(volume), str(volume)], tmp_path / name)
 
 
 def test_one_stack_in_one_call_wants_one_file(volume, tmp_path):
-    with pytest.raises(OptionError, match=r"ending in \.tif.* or \.zarr"):
-        predict(volume.parent, tmp_path / "maps")
+    with pytest.raises(OptionError, match=r"must end in \.tif.* or \.zarr"):
+        predict_file(volume.parent, tmp_path / "maps")
 
 
 def test_one_stack_is_predicted_by_the_shipped_network(volume, tmp_path):
     config = PredictConfig(engine="torch", precision="float32")
-    result = predict(volume, tmp_path / "map.tif", config)
+    result = predict_file(volume, tmp_path / "map.tif", config)
     assert result.shape == tifffile.imread(tmp_path / "map.tif").shape == (4, 128, 160)
-    assert predict(volume, tmp_path / "map.tif", replace(config, resume=True)).resumed == 4
+    assert predict_file(volume, tmp_path / "map.tif", replace(config, resume=True)).resumed == 4
 
 
 def test_two_inputs_of_one_name_are_refused(volume, tmp_path):
@@ -725,18 +725,18 @@ def test_two_inputs_of_one_name_are_refused(volume, tmp_path):
     twin = tmp_path / "other" / volume.name
     twin.write_bytes(volume.read_bytes())
     with pytest.raises(OptionError, match="expected one input"):
-        plan_jobs([str(volume), str(twin)], tmp_path / "maps")
+        make_jobs([str(volume), str(twin)], tmp_path / "maps")
 
 
 def test_a_source_that_matches_nothing_is_refused(tmp_path):
     with pytest.raises(StackError):
-        plan_jobs([str(tmp_path / "none*.tif")], tmp_path / "maps")
+        make_jobs([str(tmp_path / "none*.tif")], tmp_path / "maps")
 
 
 def test_a_bad_file_does_not_stop_the_others(volume, tmp_path):
     bad = tmp_path / "bad.tif"
     bad.write_text("no image")
-    jobs = plan_jobs([str(bad), str(volume)], tmp_path / "maps")
+    jobs = make_jobs([str(bad), str(volume)], tmp_path / "maps")
     failure, result = predict_files(jobs, MODEL, PredictConfig())
     assert isinstance(failure, Failure)
     assert "bad.tif" in str(failure.error)
@@ -745,15 +745,15 @@ def test_a_bad_file_does_not_stop_the_others(volume, tmp_path):
 
 
 def test_many_stacks_are_gone_on_with_where_they_were_left(small, volume, tmp_path):
-    jobs = plan_jobs([str(small), str(volume)], tmp_path / "maps")
+    jobs = make_jobs([str(small), str(volume)], tmp_path / "maps")
     config = PredictConfig(tile_px=32)
     stop = stop_at(14)  # in the second stack
     with pytest.raises(KeyboardInterrupt):
         list(predict_files(jobs, MODEL, config, report=stop))
-    again = plan_jobs([str(small), str(volume)], tmp_path / "maps", resume=True)
+    again = make_jobs([str(small), str(volume)], tmp_path / "maps", resume=True)
     first, second = predict_files(again, MODEL, replace(config, resume=True))
-    assert (first.resumed, first.pieces) == (12, 12)
-    assert 0 < second.resumed < second.pieces
+    assert (first.resumed, first.tiles) == (12, 12)
+    assert 0 < second.resumed < second.tiles
 
 
 def test_a_finished_output_that_was_changed_since_is_not_taken_for_done(small, tmp_path):
@@ -763,7 +763,7 @@ def test_a_finished_output_that_was_changed_since_is_not_taken_for_done(small, t
     data = bytearray(out.read_bytes())
     data[-1] ^= 1
     out.write_bytes(data)
-    with pytest.raises(ResumeError, match="found other pixels"):
+    with pytest.raises(ResumeError, match="its record names other pixels"):
         run(small, out, resume=True)
     assert run(small, out, resume=True, overwrite=True).resumed == 0
 
@@ -776,7 +776,7 @@ def test_where_memory_runs_out_for_good_the_other_stacks_are_done(small, tmp_pat
     jobs = [Job(str(small), tmp_path / name) for name in ("a.tif", "b.tif")]
     results = list(predict_files(jobs, starved, PredictConfig()))
     assert [type(result) for result in results] == [Failure, Failure]
-    assert "expected enough memory" in str(results[0].error)
+    assert "too little memory to predict it" in str(results[0].error)
 
 
 def test_an_input_inside_of_the_output_s_store_is_never_replaced(tmp_path):
@@ -785,11 +785,11 @@ def test_an_input_inside_of_the_output_s_store_is_never_replaced(tmp_path):
     zarr.open_group(store, mode="w").create_array("raw", data=np.zeros((2, 20, 20), np.uint8))
     for source in (f"{store}:/raw", str(store / "raw")):
         with pytest.raises(OutputExistsError, match="never overwritten"):
-            plan_jobs([source], store, overwrite=True)
+            make_jobs([source], store, overwrite=True)
 
 
 def test_tiles_that_are_without_effect_are_told(small, tmp_path):
     resizing = replace(MODEL, header=replace(MODEL.header, input_px=64))
     told = []
-    run(small, tmp_path / "out.tif", resizing, tell=told.append, **TILED)
-    assert told == ["tile: without effect, for these weights take sections resized to 64x64"]
+    run(small, tmp_path / "out.tif", resizing, say=told.append, **TILED)
+    assert told == ["--tile has no effect: these weights resize sections to 64x64"]

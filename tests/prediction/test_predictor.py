@@ -11,13 +11,19 @@ from sfseg.config import SHIPPED_MODEL
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.predictor import ORIENTATIONS, Predictor
-from sfseg.prediction.tiles import Tile, halo_px, lengths
-from sfseg.prediction.windows import needed_of, padded_shape, window_of
+from sfseg.prediction.tiles import Tile, halo_px, lengths, padded_shape
+from sfseg.prediction.windows import needed_of, window_of
+from sfseg.system.devices import has_bf16
 from sfseg.transforms.normalise import GreyLevels, standardise
 from sfseg.transforms.orient import orient, unorient
 
 CPU = torch.device("cpu")
-DTYPES = [torch.float32, torch.bfloat16]
+DTYPES = [torch.float32, *[torch.bfloat16] * has_bf16(CPU)]
+"""The arithmetic that this processor has."""
+
+each_dtype = pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.bf16)]
+)
 
 sizes = st.one_of(
     st.tuples(st.integers(1, 260), st.integers(1, 260)),
@@ -139,7 +145,7 @@ def test_the_small_network_depends_on_the_section(predict):
     assert np.ptp(predict()(noise((100, 300)))) > 0.05
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 def test_the_order_of_the_tiles_and_the_batch_do_not_change_a_bit(predict, dtype, rng):
     section = noise((30, 480))
     whole = predict(dtype)(section)
@@ -223,7 +229,7 @@ OUT_OF_MEMORY = {
 def test_where_memory_runs_out_tiles_get_smaller_and_the_bits_stay(whose, tile_px):
     section, told = noise((150, 333)), []
     run, sizes = limited(5_000, OUT_OF_MEMORY[whose])
-    predictor = Predictor(run, 16, tile_px=tile_px, tell=told.append)
+    predictor = Predictor(run, 16, tile_px=tile_px, say=told.append)
     np.testing.assert_array_equal(predictor(section), Predictor(blurred, 16)(section))
     assert told
     assert all("out of memory at tiles of " in sentence for sentence in told)
@@ -236,7 +242,7 @@ def test_where_memory_runs_out_tiles_get_smaller_and_the_bits_stay(whose, tile_p
 def test_where_memory_runs_out_of_a_batch_it_is_halved_first():
     sections, told = [noise((40, 50), seed) for seed in range(4)], []
     run, sizes = limited(2 * 48 * 64, MemoryError())
-    predictor = Predictor(run, 16, batch=4, tell=told.append)
+    predictor = Predictor(run, 16, batch=4, say=told.append)
     levels = [GreyLevels.of_section(section) for section in sections]
     (tile,) = predictor.tiles((40, 50))
     windows = [window_of(section, tile.read, (40, 50)) for section in sections]
@@ -250,7 +256,7 @@ def test_where_memory_runs_out_of_a_batch_it_is_halved_first():
 def test_where_memory_runs_out_at_the_size_of_the_network_the_bits_stay():
     section, told = noise((90, 120)), []
     run, _ = limited(2_500, MemoryError())
-    found = Predictor(run, 16, input_px=64, tell=told.append)(section)
+    found = Predictor(run, 16, input_px=64, say=told.append)(section)
     np.testing.assert_array_equal(found, Predictor(blurred, 16, input_px=64)(section))
     assert told
 
@@ -299,7 +305,7 @@ def test_flips_mirror_each_axis_and_turn_nothing():
     assert found == {tuple(map(tuple, way.tolist())) for way in ways}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@each_dtype
 @pytest.mark.parametrize("tta", ["flips", "d4"])
 def test_an_average_does_not_depend_on_batch_and_tiles_to_the_bit(predict, dtype, tta):
     section = noise((35, 300))

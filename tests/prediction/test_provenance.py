@@ -9,8 +9,10 @@ import torch
 
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.io import open_stack
+from sfseg.models.weights import Header
 from sfseg.prediction import provenance
-from sfseg.prediction.engines import Engine
+from sfseg.prediction.engines import Choice, Engine
+from sfseg.prediction.model import Model
 
 ENGINE = Engine("torch", torch.device("cpu"), torch.bfloat16, np.zeros_like, 8)
 
@@ -21,15 +23,12 @@ def source(tissue_folder):
 
 
 def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="0" * 64):
+    config = config or PredictConfig()
+    header, choice = Header(arch="sfnet", recipe="default"), Choice("torch", "bfloat16")
+    model = Model(torch.nn.Identity(), header, engine, choice, 16, weights_sha256)
     with open_stack(source) as stack:
-        return provenance.identity(
-            source,
-            stack,
-            config or PredictConfig(),
-            engine,
-            limit_px=limit_px,
-            weights_sha256=weights_sha256,
-        )
+        resolved = {**model.resolve(stack, config), "limit_px": limit_px}
+        return provenance.identity(stack, config, resolved, weights_sha256=weights_sha256)
 
 
 def test_an_identity_names_all_that_the_pixels_follow_from(source):
@@ -67,7 +66,6 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
     with open_stack(source) as stack:
         text = provenance.record(
             known,
-            source,
             stack,
             PredictConfig(),
             ENGINE,

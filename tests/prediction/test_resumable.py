@@ -14,7 +14,7 @@ from subprocess import DEVNULL, PIPE
 import pytest
 
 from sfseg.errors import OutputExistsError, ResumeError, SfsegError, StackError
-from sfseg.prediction.resumable import open_resumable, places
+from sfseg.prediction.resumable import open_resumable, touched_paths
 from sfseg.system import files
 
 IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]}, "tta": False}
@@ -105,7 +105,7 @@ def test_all_that_comes_and_goes_beside_an_output_is_named(path, monkeypatch):
                 work.part.touch()
             work.record = "{}"
     monkeypatch.undo()
-    assert used == set(places(path)) - {path}
+    assert used == set(touched_paths(path)) - {path}
 
 
 def test_a_stopped_run_goes_on_with_the_pieces_that_were_marked(out):

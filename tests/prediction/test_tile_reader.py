@@ -7,7 +7,7 @@ from sfseg.errors import NonFiniteError
 from sfseg.io import open_stack, write_stack
 from sfseg.prediction import tile_reader
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.tile_reader import read_pieces
+from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.windows import window_of
 from sfseg.transforms import normalise
 
@@ -31,7 +31,7 @@ def tiles_of(shape=SHAPE):
 
 
 def opened(path, stack):
-    write_stack(path, stack, stack.shape, stack.dtype)
+    write_stack(path, stack)
     return open_stack(path)
 
 
@@ -50,14 +50,14 @@ def assert_pieces_of(stack, noise, numbers, found):
 def test_pieces_of_whole_sections_are_their_windows(noise, tmp_path):
     numbers = range(3 * len(tiles_of()))
     with opened(tmp_path / "a.tif", noise) as stack:
-        assert_pieces_of(stack, noise, numbers, list(read_pieces(stack, tiles_of(), numbers)))
+        assert_pieces_of(stack, noise, numbers, list(read_tiles(stack, tiles_of(), numbers)))
 
 
 @pytest.mark.usefixtures("by_windows")
 def test_pieces_of_large_sections_are_the_same_windows(noise, tmp_path):
     numbers = range(3 * len(tiles_of()))
     with opened(tmp_path / "a.tif", noise) as stack:
-        assert_pieces_of(stack, noise, numbers, list(read_pieces(stack, tiles_of(), numbers)))
+        assert_pieces_of(stack, noise, numbers, list(read_tiles(stack, tiles_of(), numbers)))
 
 
 @pytest.mark.parametrize("whole_bytes", [0, 2**30])
@@ -73,7 +73,7 @@ def test_only_sections_with_a_wanted_piece_are_read(noise, tmp_path, monkeypatch
 
         monkeypatch.setattr(type(stack), "window", window)
         numbers = [1, count - 1, 2 * count, 3 * count - 1]
-        found = list(read_pieces(stack, tiles_of(), numbers))
+        found = list(read_tiles(stack, tiles_of(), numbers))
         assert_pieces_of(stack, noise, numbers, found)
     assert set(seen) <= {0, 2}
 
@@ -86,7 +86,7 @@ def test_nan_is_named_by_its_place_in_the_section(noise, tmp_path, monkeypatch, 
     noise[1, 41, 2] = np.inf
     count = len(tiles_of())
     with opened(tmp_path / "a.tif", noise) as stack:
-        reading = read_pieces(stack, tiles_of(), range(3 * count))
+        reading = read_tiles(stack, tiles_of(), range(3 * count))
         assert [next(reading).number for _ in range(count)] == list(range(count))
         with pytest.raises(NonFiniteError, match=r"section 2: .* nan in row 40, column 70"):
             next(reading)
@@ -99,7 +99,7 @@ def test_a_section_is_refused_for_nan_in_a_tile_that_is_not_wanted(
     monkeypatch.setattr(tile_reader, "WHOLE_BYTES", whole_bytes)
     noise[0, 60, 82] = np.nan
     with opened(tmp_path / "a.tif", noise) as stack, pytest.raises(NonFiniteError):
-        list(read_pieces(stack, tiles_of(), [0]))
+        list(read_tiles(stack, tiles_of(), [0]))
 
 
 @pytest.mark.usefixtures("by_windows")
@@ -107,6 +107,6 @@ def test_a_section_is_refused_for_nan_in_a_tile_that_is_not_wanted(
 def test_sections_of_one_pixel_or_row_have_pieces(tmp_path, rng, shape):
     stack = rng.random(shape, dtype=np.float32)
     with opened(tmp_path / "a.tif", stack) as file:
-        for piece in read_pieces(file, tiles_of(shape), range(shape[0])):
+        for piece in read_tiles(file, tiles_of(shape), range(shape[0])):
             expected = window_of(stack[piece.section], piece.tile.read, shape[1:])
             np.testing.assert_array_equal(piece.window, expected)

@@ -8,7 +8,7 @@ from skimage.measure import label
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.tile_reader import Piece
+from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tile_writer import SectionWriter, Writer, convert, output_dtype
 from sfseg.transforms import normalise
 from sfseg.transforms.normalise import GreyLevels
@@ -33,7 +33,7 @@ def pieces_of(shape, *, blank=False):
     levels = GreyLevels(1, 0, 0, 0, 0 if blank else 1)
     for number in range(shape[0] * len(tiles)):
         section, tile = number // len(tiles), tiles[number % len(tiles)]
-        yield Piece(number, section, tile, np.empty(0), levels)
+        yield StackTile(number, section, tile, np.empty(0), levels)
 
 
 def put_all(writer, probability, pieces):

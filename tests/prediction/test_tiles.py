@@ -129,6 +129,7 @@ def test_a_section_within_the_limit_is_read_once_and_whole():
     assert overhead([tile], (8192, 4096)) == 1
 
 
+@pytest.mark.bf16
 def test_a_large_section_in_4_gib_costs_at_most_three_tenths_more(monkeypatch):
     """8192x8192 with the shipped network in bf16; the bar is 1.3."""
     network, _ = load_weights(SHIPPED_MODEL)

@@ -290,7 +290,7 @@ def test_sections_of_several_sizes_are_scored_together(tissue):
 
 
 def test_unequal_shapes_are_refused():
-    with pytest.raises(ShapeMismatchError, match=r"expected the shape of labels, \(4, 4\)"):
+    with pytest.raises(ShapeMismatchError, match=r"expected the shape of labels, \(1, 4, 4\)"):
         score(TWO_CELLS[:3], TWO_CELLS)
     with pytest.raises(ShapeMismatchError, match=r"a section of shape \(4, 4\) as in labels"):
         score_sections([TWO_CELLS, TWO_CELLS[:3]], [TWO_CELLS, TWO_CELLS])

@@ -38,8 +38,17 @@ def test_auto_precision_is_bf16_where_the_cpu_has_units_for_it(monkeypatch):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
         expected = torch.bfloat16 if has else torch.float32
         assert devices.pick_dtype("auto", CPU) == expected
-    assert devices.pick_dtype("bf16", CPU) == torch.bfloat16
     assert devices.pick_dtype("float32", CPU) == torch.float32
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_bf16_by_name_is_refused_where_the_cpu_cannot(monkeypatch, has):
+    monkeypatch.setattr(devices, "has_bf16", lambda _: has)
+    if has:
+        assert devices.pick_dtype("bf16", CPU) == torch.bfloat16
+    else:
+        with pytest.raises(DeviceError, match="hint: --precision float32"):
+            devices.pick_dtype("bf16", CPU)
 
 
 def test_a_device_is_described_with_its_engine_and_arithmetic():

@@ -44,7 +44,7 @@ def several(tmp_path, tissue):
             (tmp_path / folder).mkdir(exist_ok=True)
             cut = stack[:sections, :rows, :columns]
             path = tmp_path / folder / f"{name}{suffix}.tif"
-            write_stack(path, cut, cut.shape, cut.dtype, voxel_size_nm=(50, 4, 4))
+            write_stack(path, cut, voxel_size_nm=(50, 4, 4))
     return tmp_path
 
 
@@ -130,14 +130,14 @@ def test_the_hash_of_the_data_changes_with_one_pixel(tissue):
 def test_labels_of_another_shape_are_refused(tissue_files):
     small = np.zeros((4, 10, 10), np.uint8)
     small[:, 5:] = 255
-    write_stack(tissue_files / "small.tif", small, small.shape, small.dtype)
+    write_stack(tissue_files / "small.tif", small)
     with pytest.raises(ShapeMismatchError, match=r"small\.tif"):
         load(own(tissue_files, labels="small.tif"))
 
 
 def test_labels_with_one_value_only_are_refused(tissue_files, tissue):
     flat = np.full_like(tissue[1], 255)
-    write_stack(tissue_files / "flat.tif", flat, flat.shape, flat.dtype)
+    write_stack(tissue_files / "flat.tif", flat)
     with pytest.raises(StackError, match="255"):
         load(own(tissue_files, labels="flat.tif"))
 
@@ -181,7 +181,7 @@ def test_numbered_images_are_sections_of_like_number(tmp_path, tissue):
         for stem, stack in zip(("raw", "membrane"), tissue, strict=True):
             section = stack[number % 4][None]
             path = tmp_path / f"{stem}_{number}.tif"
-            write_stack(path, section, section.shape, section.dtype)
+            write_stack(path, section)
     data, _ = load(own(tmp_path, "raw_*.tif", "membrane_*.tif", validation="none"))
     assert data.description == f"{tmp_path.name}/raw_*.tif: 12 pairs, sections 1-12"
     for number, section in enumerate(data.training, start=1):
@@ -192,7 +192,7 @@ def test_numbered_images_are_sections_of_like_number(tmp_path, tissue):
 def test_a_stack_goes_with_a_folder_of_numbered_labels(tissue_files, tissue):
     (tissue_files / "lab").mkdir()
     for number, section in enumerate(tissue[1][:, None]):
-        write_stack(tissue_files / "lab" / f"{number}.tif", section, section.shape, section.dtype)
+        write_stack(tissue_files / "lab" / f"{number}.tif", section)
     data, _ = load(own(tissue_files, labels="lab", validation="none"))
     assert data.description == "volume.tif sections 1-4"
     np.testing.assert_array_equal(data.training[3].labels, tissue[1][3])
@@ -208,9 +208,7 @@ def test_a_pair_of_unequal_shapes_is_named_before_any_is_read(several):
 
 def test_what_looks_wrong_is_said(several, tissue):
     turned = 255 - tissue[1][:2, :64, :96]
-    write_stack(
-        several / "lab" / "b_labels.tif", turned, turned.shape, turned.dtype, overwrite=True
-    )
+    write_stack(several / "lab" / "b_labels.tif", turned, overwrite=True)
     _, said = load(own(several, "im", "lab"))
     warnings = [line for line in said if line.startswith("warning: ")]
     assert len(warnings) == 2

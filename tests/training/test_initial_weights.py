@@ -16,7 +16,7 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import CheckpointError, OptionError, UnknownNameError
 from sfseg.io import hash_input, write_stack
 from sfseg.models import weights as checkpoints
-from sfseg.prediction.predict import predict
+from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE
 from sfseg.scoring.score import score_files
 from sfseg.training.initial_weights import origin_warnings, require_origin, start_network
@@ -196,8 +196,8 @@ def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero
     noise = np.random.default_rng(7).normal(0, 60, images.shape)
     noisy = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
     for path, stack in ((volume, noisy), (labels, truth)):
-        write_stack(Path(path), stack, stack.shape, stack.dtype)
-    predict(volume, tmp_path / "map.tif")
+        write_stack(Path(path), stack)
+    predict_file(volume, tmp_path / "map.tif")
     shipped = score_files(tmp_path / "map.tif", labels, sections="1-3").scores
     config = TrainConfig(
         out=tmp_path / "tuned",

@@ -29,7 +29,7 @@ def quiet(_):
 def unlabelled(tissue, tmp_path):
     """Two sections of 64x80 without labels."""
     path = tmp_path / "more.tif"
-    write_stack(path, tissue[0][:2, :64, :80], (2, 64, 80), tissue[0].dtype)
+    write_stack(path, tissue[0][:2, :64, :80])
     return path
 
 
@@ -155,7 +155,7 @@ def test_an_unknown_teacher_is_refused_before_any_work(config):
 def test_a_section_with_nan_is_not_marked(config, tmp_path):
     images = np.zeros((2, 64, 64), np.float32)
     images[1, 3, 4] = np.nan
-    write_stack(tmp_path / "nan.tif", images, images.shape, images.dtype)
+    write_stack(tmp_path / "nan.tif", images)
     with pytest.raises(NonFiniteError, match="section 2"):
         train(dataclasses.replace(config, unlabelled=str(tmp_path / "nan.tif")))
 

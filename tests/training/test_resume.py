@@ -1,12 +1,13 @@
 """A training that was stopped, in whatever way, goes on as if it had not been."""
 
+import contextlib
 import dataclasses
 import resource
 import signal
-import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,12 @@ import torch
 
 from sfseg import models
 from sfseg.cli import signals
+from sfseg.cli.resume import command_to_resume
 from sfseg.config import TrainConfig
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import CheckpointError, NonFiniteError, OutputError, OutputExistsError
 from sfseg.io import write_stack
 from sfseg.models import weights
-from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import WEIGHTS_NAME
 from sfseg.recipes import DEFAULT
@@ -31,22 +31,10 @@ from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
 from sfseg.training.train import StepRecord, train
 from sfseg.training.trainer import STATE, Trainer
+from tests.networks import Small
+from tests.processes import HANGS_S, end, started
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=2, epochs=2)
-
-
-class Small(EncoderDecoder):
-    """As deep as the real ones, but of 4 channels."""
-
-    def __init__(self):
-        super().__init__(
-            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
-            bridge=Conv(4, 4),
-            deconv=[Deconv(4, 4) for _ in range(4)],
-            up=[Conv(8, 4) for _ in range(4)],
-            output=Output(4),
-            join=concatenate,
-        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +42,7 @@ def _small_and_plain():
     """Train a small network, and draw no curves: they take longer than the training."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small})
-        patched.setattr(checkpointing.plots, "write_curves", lambda path, _: path.touch())
+        patched.setattr(checkpointing.curves, "write_curves", lambda path, _: path.touch())
         yield
 
 
@@ -63,7 +51,7 @@ def data(tmp_path_factory):
     """A folder with three small sections."""
     folder = tmp_path_factory.mktemp("data")
     for name, stack in zip(("volume", "labels"), make_tissue((3, 48, 48), seed=3), strict=True):
-        write_stack(folder / f"{name}.tif", stack, stack.shape, stack.dtype)
+        write_stack(folder / f"{name}.tif", stack)
     return folder
 
 
@@ -495,7 +483,7 @@ BUSY = """
 import hashlib, sys, threading
 from sfseg.cli import signals as module
 module.GRACE_S = {grace}
-stop = module.Stop()
+stop = module.Stop("sfseg train --resume --out 'a b'")
 def save():
     {save}
 with stop.listening():
@@ -506,63 +494,59 @@ with stop.listening():
 """
 
 
+@contextlib.contextmanager
 def busy(*, save="return 7", grace=0.1, arm="stop.arm(save)"):
     """Start a process whose main thread is deep in a long call."""
     code = BUSY.format(save=save, grace=grace, arm=arm)
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", "--out", "a b"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.read(5) == "ready"
-    return process
+    with started("-c", code, "train", "--out", "a b") as process:
+        assert process.stdout.read(5) == "ready"
+        yield process
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_in_a_long_step_saves_the_step_before_and_says_how_to_go_on(number, code):
     with busy() as process:
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = end(process)
     assert process.returncode == code
     assert stderr.splitlines() == [
-        "stopping after this step; once more to stop at once",
-        "stopped after step 7; to go on: -c train --out 'a b' --resume",
+        "stopping after this step; press Ctrl-C again to stop immediately",
+        "stopped after step 7; to continue: sfseg train --resume --out 'a b'",
     ]
 
 
-@pytest.mark.parametrize("grace", [0.1, 60])  # while it saves, and before it does
+@pytest.mark.parametrize("grace", [0.1, HANGS_S])  # while it saves, and before it does
 def test_a_second_signal_ends_a_training_at_once(grace):
     with busy(save="threading.Event().wait()", grace=grace) as process:
         process.send_signal(signal.SIGINT)
         assert "stopping" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = end(process)
     assert process.returncode == 130
-    assert stderr == "stopped at once\n"
+    assert stderr == "stopped immediately\n"
 
 
 def test_a_state_that_cannot_be_saved_on_a_signal_is_an_error():
     with busy(save="raise OSError('the disk is full')") as process:
         process.send_signal(signal.SIGTERM)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = end(process)
     assert process.returncode == 1
     assert "error: the disk is full" in stderr
 
 
 def test_a_signal_before_training_ends_the_process_by_unwinding():
-    stop = signals.Stop()
+    stop = signals.Stop("")
     with stop.listening(), pytest.raises(SystemExit) as error:
         signal.raise_signal(signal.SIGTERM)
     assert error.value.code == 143
 
 
 def test_a_signal_while_training_sets_the_event():
-    stop = signals.Stop()
+    stop = signals.Stop("")
     with stop.listening():
         stop.arm(lambda: pytest.fail("there was time to finish the step"))
         signal.raise_signal(signal.SIGTERM)
-        assert stop.event.wait(60)
+        assert stop.event.wait(HANGS_S)
     assert stop.exit_code == 143
     assert signal.set_wakeup_fd(-1) == -1
 
@@ -570,14 +554,17 @@ def test_a_signal_while_training_sets_the_event():
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["/usr/bin/sfseg", "train", "--seed", "3"], "sfseg train --seed 3 --resume"),
-        (["/x/sfseg/__main__.py", "train", "--resume"], "python -m sfseg train --resume"),
+        (["/usr/bin/sfseg", "train", "--seed", "3"], "sfseg train --resume --out 'a b'"),
+        (
+            ["/x/sfseg/__main__.py", "train", "--resume"],
+            "python -m sfseg train --resume --out 'a b'",
+        ),
     ],
 )
-def test_the_command_to_go_on_is_the_one_that_runs_with_resume(monkeypatch, argv, words):
+def test_the_command_to_go_on_names_the_folder_alone(monkeypatch, argv, words):
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     monkeypatch.setattr(sys, "argv", argv)
-    assert signals.command_to_resume() == words
+    assert command_to_resume("train", Path("a b")) == words
 
 
 @pytest.mark.parametrize(("nodes", "words"), [("1", ""), ("3", "--nnodes 3 ")])
@@ -586,5 +573,5 @@ def test_under_torchrun_the_command_to_go_on_starts_as_many_processes(monkeypatc
     monkeypatch.setenv("GROUP_WORLD_SIZE", nodes)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(sys, "argv", ["/x/sfseg/__main__.py", "train", "--seed", "3"])
-    expected = f"torchrun {words}--nproc-per-node 2 -m sfseg train --seed 3 --resume"
-    assert signals.command_to_resume() == expected
+    expected = f"torchrun {words}--nproc-per-node 2 -m sfseg train --resume --out run"
+    assert command_to_resume("train", Path("run")) == expected

@@ -116,7 +116,7 @@ def test_training_learns_membranes_of_tissue(config):
 def test_the_thesis_recipe_trains_at_its_own_size_and_predicts_at_the_section_s(config, tissue):
     from sfseg.config import PredictConfig
     from sfseg.io import open_stack
-    from sfseg.prediction.predict import predict
+    from sfseg.prediction.predict import predict_file
 
     recipe = dataclasses.replace(THESIS, input_px=48, epochs=1, visits=1)
     result = train(dataclasses.replace(config, recipe=recipe))
@@ -124,7 +124,7 @@ def test_the_thesis_recipe_trains_at_its_own_size_and_predicts_at_the_section_s(
     assert weights.load_weights(str(result.weights))[1].input_px == 48
     out = config.out / "map.tif"
     own = PredictConfig(model=str(result.weights), engine="torch", precision="float32")
-    predict(config.images, out, own)
+    predict_file(config.images, out, own)
     with open_stack(out) as stack:
         assert stack.shape == tissue[0].shape
 
@@ -204,14 +204,14 @@ def test_without_decay_the_average_is_the_network_itself():
 def test_validation_scores_are_those_of_predict_and_score(config):
     from sfseg.config import PredictConfig
     from sfseg.prediction.jobs import Job
-    from sfseg.prediction.predict import Model, predict_file
+    from sfseg.prediction.predict import Model, predict_job
     from sfseg.scoring.score import score_files
 
     result = train(config)
     options = PredictConfig(model=str(result.weights), engine="torch", precision="float32")
     model = Model.load(options)
     out = config.out / "out.tif"
-    predict_file(Job(config.images, out), model, options)
+    predict_job(Job(config.images, out), model, options)
     report = score_files(out, config.labels, sections="1")
     assert report.scores.v_rand == pytest.approx(model.header.scores["v_rand"], abs=1e-9)
 

@@ -82,7 +82,7 @@ def spoilt(volume: Path) -> dict[str, Callable[[Path], object]]:
 
         pixels = np.zeros((3, 90, 90), np.float32)
         pixels[1, 5, 7] = np.nan
-        write_stack(path, pixels, pixels.shape, pixels.dtype)
+        write_stack(path, pixels)
 
     return {
         "text": lambda path: path.write_text("no image"),

@@ -10,35 +10,24 @@ from unittest import mock
 import rich.progress  # noqa: F401 - what the command imports late
 from typer.testing import CliRunner
 
-from sfseg import cli, models
+# Commands import these late, but a child that has become another user may not read them any more.
+import sfseg.datasets.fetch
+import sfseg.prediction.predict
+import sfseg.training.train  # noqa: F401
+from sfseg import cli, config, models
 from sfseg.datasets import registry
 from sfseg.datasets.dataset import DataFile, Dataset, Part
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
 from sfseg.io.zarr import writer
 from sfseg.models import weights
-from sfseg.models.blocks import Conv, Deconv, Output
-from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.prediction import run
 from sfseg.training import curves, time_budget
 from sfseg.types import Shape
+from tests.networks import Small
 
 SHAPE: Shape = (3, 90, 90)
 CPU = ("--device", "cpu", "--precision", "float32")
-
-
-class Small(EncoderDecoder):
-    """As deep as the real ones, but of 4 channels; its halo is 80 px."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            down=[Conv(1, 4), Conv(4, 4), Conv(4, 4), Conv(4, 4)],
-            bridge=Conv(4, 4),
-            deconv=[Deconv(4, 4) for _ in range(4)],
-            up=[Conv(8, 4) for _ in range(4)],
-            output=Output(4),
-            join=concatenate,
-        )
 
 
 class World:
@@ -72,6 +61,7 @@ class World:
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
                 (models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small}),
+                (config, "ARCHITECTURES", (*config.ARCHITECTURES, "small")),
                 (registry, "DATASETS", {**registry.DATASETS, "toy": self.dataset}),
                 (curves, "write_curves", _write_plainly),
                 (run, "FLUSH_S", 0),
@@ -123,7 +113,7 @@ def write_toy(folder: Path, shape: Shape = SHAPE) -> list[DataFile]:
     """Write ``volume.tif`` and ``labels.tif``, the same bytes each time, and tell what they are."""
     files = []
     for name, stack in zip(("volume.tif", "labels.tif"), make_tissue(shape, seed=3), strict=True):
-        write_stack(folder / name, stack, shape, stack.dtype)
+        write_stack(folder / name, stack)
         digest = hashlib.sha256(stack.tobytes()).hexdigest()
         files.append(DataFile(name, (folder / name).stat().st_size, shape, pixels=digest))
     return files

@@ -1,0 +1,17 @@
+"""How the tests use the cores: a worker of pytest-xdist for each, with one thread.
+
+Before NumPy and PyTorch are imported, which start their pools then; the workers and the processes
+that tests start inherit it.
+"""
+
+import os
+
+for _pool in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+    os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser, pluginmanager):
+    """Take the options of `addopts` also without pytest-xdist, and do nothing about them."""
+    if not pluginmanager.has_plugin("xdist"):
+        for name in ("--numprocesses", "--maxprocesses", "--dist"):
+            parser.addoption(name)

@@ -1,0 +1,103 @@
+"""Errors to messages and exit codes: one grammar, ``error:`` and ``hint:``, for all of them."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from sfseg.cli.console import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    discard_stdout,
+    say,
+    say_error,
+    write_to_stderr,
+)
+from sfseg.cli.help import Group
+from sfseg.errors import OptionError, OutputError, SfsegError, UnknownNameError
+
+TRACEBACK = "SFSEG_TRACEBACK"
+"""Environment variable that shows the traceback of an error in a package of others."""
+
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""Typer's own error of wrong options and arguments, which it does not export."""
+
+_LONGEST = 300
+
+
+class Commands(Group):
+    """The commands, and the one place that turns errors into messages and exit codes."""
+
+    def main(self, args: Any = None, **settings: Any) -> Any:  # type: ignore[override]
+        """Run a command and leave with its exit code."""
+        args = sys.argv[1:] if args is None else list(args)
+        settings["standalone_mode"] = False  # else Typer prints usage errors in its own way
+        try:
+            code = super().main(args or ["--help"], **settings)
+        except UsageError as error:
+            say_usage_error(error)
+            code = EXIT_USAGE
+        except OSError as error:  # of the help or the version
+            discard_stdout()
+            say_error(OutputError.from_oserror("standard output", error))
+            code = EXIT_ERROR
+        sys.exit(code)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            super().invoke(ctx)
+        except (typer.Exit, UsageError):
+            raise
+        except (SfsegError, OSError) as error:
+            say_error(error)
+            is_usage = isinstance(error, OptionError | UnknownNameError)
+            raise typer.Exit(EXIT_USAGE if is_usage else EXIT_ERROR) from error
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except Exception as error:
+            package = find_package(error)
+            if package is None or os.environ.get(TRACEBACK):
+                raise
+            say_foreign_error(package, error)
+            raise typer.Exit(EXIT_ERROR) from error
+
+
+def say_usage_error(error: Any) -> None:
+    """Print a usage error of Typer, with the help of its command as the hint."""
+    message = error.format_message().rstrip(".")
+    command = error.ctx.command_path if error.ctx else "sfseg"
+    write_to_stderr(f"error: {message[:1].lower()}{message[1:]}\nhint: {command} --help")
+
+
+def find_package(error: BaseException) -> str | None:
+    """Name the package of others in which an error arose; None where it is a bug of sfseg."""
+    own: str = type(error).__module__.partition(".")[0]
+    names = [own, *(name for name in reversed(list(_packages(error))))]
+    for name in names:
+        if name == "sfseg":
+            return None
+        if name and name not in sys.stdlib_module_names:
+            return name
+    return None
+
+
+def _packages(error: BaseException) -> Iterator[str]:
+    """Yield the package of each frame between the command and the error, the innermost last."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        yield str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def say_foreign_error(package: str, error: BaseException) -> None:
+    """Print what a package of others says of its failure, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = " ".join(lines[:1])[:_LONGEST]
+    name = type(error).__name__
+    text = told if told.startswith(name) or not told else f"{name}: {told}"
+    notes = getattr(error, "__notes__", ())
+    hint = f"hint: {TRACEBACK}=1 in the environment shows where it failed"
+    write_to_stderr("\n".join([f"error: {package}: {text or name}", *notes, hint]))

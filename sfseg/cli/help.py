@@ -1,0 +1,86 @@
+"""The help of a command as plain text: options in named groups, examples at the end."""
+
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+NAME_COLUMNS = 22
+"""Width of the names of options; a longer one has its sentence on the next line."""
+
+OTHER = "Other options"
+"""The group of options that name none, such as --help."""
+
+Row = tuple[str, str]
+
+
+class Command(TyperCommand):
+    """A command whose help groups its options by their ``rich_help_panel``.
+
+    The groups are those of Typer, but the text is plain: Rich reads "[uint8]" as markup.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        write_examples(self, formatter)
+
+
+class Group(TyperGroup):
+    """The overview: whole first sentences of the commands, in the order of a person's work."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                rows.append((name, command.get_short_help_str(limit=1000)))
+        write_rows("Commands", rows, formatter, name_columns=8)
+        write_options(self, ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
+        write_examples(self, formatter)
+
+
+def write_options(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write the arguments and the options, group by group."""
+    groups: dict[str, list[Row]] = {}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        is_argument = param.param_type_name == "argument"
+        title = "Arguments" if is_argument else getattr(param, "rich_help_panel", None) or OTHER
+        if record is not None:
+            groups.setdefault(title, []).append(record)
+    for title, rows in groups.items():
+        write_rows(title, rows, formatter)
+
+
+def write_rows(
+    title: str, rows: Iterable[Row], formatter: Any, *, name_columns: int = NAME_COLUMNS
+) -> None:
+    """Write names and sentences in two columns, aligned alike in every group."""
+    formatter.write(f"\n{title}:\n")
+    for name, sentence in rows:
+        indent = " " * (name_columns + 4)
+        lines = textwrap.wrap(
+            " ".join(sentence.split()),
+            formatter.width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        if lines and len(name) <= name_columns:
+            lines[0] = f"  {name:{name_columns}}  {lines[0].lstrip()}"
+        else:
+            lines.insert(0, f"  {name}")
+        formatter.write("\n".join(lines) + "\n")
+
+
+def write_examples(command: Any, formatter: Any) -> None:
+    """Write the examples line by line, as they are to be typed."""
+    if command.epilog:
+        lines = (f"  {line}".rstrip() for line in command.epilog.strip().splitlines())
+        formatter.write("\nExamples:\n" + "\n".join(lines) + "\n")

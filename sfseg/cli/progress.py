@@ -1,0 +1,120 @@
+"""How far long work is: a bar on a terminal, else a line now and then."""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from sfseg.cli.console import escape_controls, format_time, is_terminal, say
+from sfseg.system.torchrun import is_first
+
+LINE_EVERY_S = 60.0
+"""A log has at least one line in this time."""
+
+
+class ProgressDisplay(Protocol):
+    """What a command needs of a progress display."""
+
+    def update(
+        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+    ) -> None:
+        """Show that `done` of `total` are done, and the time that is left."""
+
+
+class _Bar:
+    """A bar with the time left, on a terminal."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._bar, self._task = bar, task
+
+    def update(
+        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+    ) -> None:
+        left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
+        self._bar.update(
+            self._task, completed=done, total=total, description=escape_controls(note), left=left
+        )
+
+
+class ProgressLines:
+    """Lines for a log: what is done, how far it is, the time left.
+
+    Parameters
+    ----------
+    what : str
+        What is going on, until the first update says more.
+    clock : callable
+        Gives the time in seconds.
+    """
+
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = self._changed = clock()
+        self._state: tuple[int, int | None, str, float | None] = (0, None, what, None)
+
+    def update(
+        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+    ) -> None:
+        """Remember how far it is; `line` tells it."""
+        now = self._clock()
+        if done < self._state[0] or total != self._state[1]:
+            self._started = now  # another file or another training
+        self._changed = now
+        self._state = (done, total, note, seconds_left)
+
+    def line(self) -> str:
+        """Say how far it is now."""
+        done, total, note, seconds_left = self._state
+        now = self._clock()
+        if seconds_left is None and total and done:
+            seconds_left = (self._changed - self._started) / done * (total - done)
+        if seconds_left is None or not total:
+            return f"{note}: at work for {format_time(now - self._started)}"
+        left = max(seconds_left - (now - self._changed), 0)
+        return f"{note}: {done / total:.0%}, {format_time(left)} left"
+
+    def keep_saying(self, wait: Callable[[float], bool]) -> None:
+        """Say a line each `LINE_EVERY_S` until ``wait(seconds)`` tells that the work is done."""
+        while not wait(LINE_EVERY_S):
+            say(self.line())
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[ProgressDisplay]:
+    """Show how far the block is: a bar on a terminal, else a line each minute."""
+    with _show_bar(what) if is_terminal(sys.stderr) and is_first() else _say_lines(what) as display:
+        yield display
+
+
+@contextlib.contextmanager
+def _say_lines(what: str) -> Iterator[ProgressDisplay]:
+    lines, finished = ProgressLines(what), threading.Event()
+    # A thread, since a step, a validation or a compilation may take longer than a minute.
+    thread = threading.Thread(target=lines.keep_saying, args=(finished.wait,), daemon=True)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        finished.set()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _show_bar(what: str) -> Iterator[ProgressDisplay]:
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (  # a line of training is 80 characters wide with this bar
+        rich.BarColumn(bar_width=10),
+        rich.TextColumn("{task.description}", markup=False),
+        rich.TextColumn("{task.fields[left]}", markup=False),
+    )
+    with rich.Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=is_terminal(sys.stdout),  # else the product would go to stderr
+    ) as bar:
+        yield _Bar(bar, bar.add_task(escape_controls(what), total=None, left=""))

@@ -1,0 +1,57 @@
+"""What --resume needs: the options of the run in a folder, and those of the command line."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import typer
+
+from sfseg.config import Config, from_json
+from sfseg.errors import CheckpointError
+
+
+def read_asked(path: Path, kind: type[Config]) -> Config | None:
+    """Read the configuration of the run that is to be resumed.
+
+    Returns
+    -------
+    TrainConfig or CompareConfig or None
+        None if an older version wrote the file, which did not keep it.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no run, or the file is damaged.
+    """
+    try:
+        kept = json.loads(path.read_bytes())
+        return from_json(kind, kept["asked"]) if "asked" in kept else None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"{path.parent}: there is no run to resume, {path.name} is missing",
+            hint="correct --out, or leave --resume out to start a new run",
+        ) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: the file is damaged or not from sfseg",
+            hint="start a new run in another --out",
+        ) from error
+
+
+def is_given(ctx: typer.Context, name: str) -> bool:
+    """Tell whether a parameter is on the command line, be it with its default value."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def command_to_resume(command: str, out: Path) -> str:
+    """Write the command that resumes the run in a folder."""
+    name = Path(sys.argv[0])
+    program = [name.name] if name.name != "__main__.py" else ["python", "-m", "sfseg"]
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
+        program = ["torchrun", *["--nnodes", nodes] * (nodes != "1")]
+        program += ["--nproc-per-node", processes, "-m", "sfseg"]
+    return shlex.join([*program, command, "--resume", "--out", str(out)])

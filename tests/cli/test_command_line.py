@@ -1,0 +1,194 @@
+"""What all commands share: help, completion, errors before torch, lines for a log, data folders."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from sfseg import config, models
+from sfseg.cli import app
+from sfseg.cli.failures import find_package
+from sfseg.cli.progress import ProgressLines
+
+COMMANDS = ("fetch", "train", "predict", "score", "compare", "bench")
+TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "float32")
+
+
+def run(*arguments, **settings):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], **settings)
+
+
+def in_a_process(*arguments, code="from sfseg.cli import main; main()", **settings):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+
+
+def test_the_overview_has_the_commands_in_order_and_whole_sentences():
+    shown = run("--help", env={"COLUMNS": "80"}).stdout
+    places = [shown.index(f"\n  {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+    assert "..." not in shown.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_ends_with_examples_of_at_most_80_columns(command):
+    shown = run(command, "--help", env={"COLUMNS": "80"}).stdout
+    examples = shown.partition("\nExamples:\n")[2].splitlines()
+    assert 2 <= len(examples) <= 4
+    assert all(line.startswith("  sfseg ") for line in examples)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_names_of_architectures_are_those_of_the_models():
+    assert tuple(models.ARCHITECTURES) == config.ARCHITECTURES
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sfseg ", COMMANDS),
+        ("sfseg train --arch ", config.ARCHITECTURES),
+        ("sfseg train --dataset is", ("isbi2012",)),
+        ("sfseg train --recipe the", ("thesis", "thesis-piriform")),
+        ("sfseg predict --tta ", ("none", "flips", "d4")),
+        ("sfseg predict -m ", ("sfnet-isbi2012",)),
+        ("sfseg compare --archs unet,s", ("unet,sfnet",)),
+        ("sfseg fetch ti", ("tissue",)),
+    ],
+)
+def test_the_shell_completes_commands_and_choices(line, expected):
+    words = line.split()
+    asked = {
+        "_SFSEG_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - (not line.endswith(" "))),
+    }
+    shown = in_a_process(
+        code="import sys; sys.argv[0] = 'sfseg'; from sfseg.cli import app; app(prog_name='sfseg')",
+        env=os.environ | asked,
+    ).stdout.split()
+    assert set(shown) == set(expected)
+
+
+WITHOUT_TORCH = """
+import atexit, sys
+atexit.register(lambda: print("torch" in sys.modules))
+from sfseg.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("predict missing.tif -o x.tif", 1),
+        ("predict volume.tif -o x.tif --model nosuch", 2),
+        ("predict volume.tif -o x.tif --device cuda:x", 2),
+        ("predict volume.tif -o x.tif --nosuch", 2),
+        ("predict volume.tif -o labels.tif", 1),
+        ("predict volume.tif", 2),
+        ("score missing.tif labels.tif", 1),
+        ("train --arch resnet", 2),
+        ("train --images missing.tif --labels labels.tif", 1),
+        ("train --dataset nosuch", 2),
+        ("train --recipe nosuch", 2),
+        ("train --data-dir nosuch", 2),
+        ("train --data-dir volume.tif", 1),
+        ("train --init nosuch", 2),
+        ("train --resume --out nosuch", 1),
+        ("compare --archs a,b", 2),
+        ("compare --resume --out nosuch", 1),
+        ("bench --arch a", 2),
+        ("fetch nosuch", 2),
+        ("fetch tissue --data-dir no/such", 2),
+        ("nosuch", 2),
+    ],
+)
+def test_a_wrong_path_name_or_option_is_an_error_line_before_torch_is_imported(
+    line, code, tissue_files
+):
+    found = in_a_process(*line.split(), code=WITHOUT_TORCH, cwd=tissue_files)
+    assert found.returncode == code, found.stderr
+    assert found.stdout == "False\n"
+    assert found.stderr.startswith("error: ")
+    assert "\nhint: " in found.stderr
+
+
+def test_a_log_has_a_line_each_minute_with_what_how_far_and_the_time_left(capsys):
+    now = [0.0]
+    lines = ProgressLines("training", clock=lambda: now[0])
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        now[0] += seconds
+        lines.update(len(waits) * 10, 40, f"epoch {len(waits)}")
+        return len(waits) == 3
+
+    assert lines.line() == "training: at work for 0 s"
+    lines.keep_saying(wait)
+    assert waits == [60, 60, 60]
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 2
+    assert shown[0].startswith("epoch 1: 25%, ")
+    assert shown[1].startswith("epoch 2: 50%, ")
+    assert shown[1].endswith(" left")
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere", "false"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predict volume.tif -o x.tif --engine compile --precision float32",
+        "train --images volume.tif --labels labels.tif --out run --compile",
+    ],
+)
+def test_a_broken_compiler_is_an_error_line(line, compiler, tissue_files):
+    broken = os.environ | {"CXX": compiler}
+    found = in_a_process(*line.split(), cwd=tissue_files, env=broken)
+    assert found.returncode == 1
+    assert "error: CXX: the C++ compiler" in found.stderr
+    assert "\nhint: " in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_an_error_belongs_to_the_package_that_raised_it():
+    import tifffile
+
+    with pytest.raises(tifffile.TiffFileError) as caught:
+        raise tifffile.TiffFileError("damaged")
+    assert find_package(caught.value) == "tifffile"
+
+
+def test_a_reader_of_stdout_that_has_left_and_a_full_disk_are_no_tracebacks(tissue_files):
+    labels = tissue_files / "labels.tif"
+    program = f"{sys.executable} -m sfseg score {labels} {labels}"
+    for line, code in ((f"{program} | true", 0), (f"{program} > /dev/full", 1)):
+        found = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False
+        )
+        assert found.returncode == code, found.stderr
+        assert "Traceback" not in found.stderr
+        assert "Exception ignored" not in found.stderr
+
+
+def test_train_finds_what_fetch_fetched_and_resumes_with_its_folder_alone(tmp_path):
+    data, out = tmp_path / "data", tmp_path / "run"
+    assert run("fetch", "tissue", "--to", data).exit_code == 0
+    assert (
+        f"tissue is in {data / 'tissue'} already"
+        in run("fetch", "tissue", "--data-dir", data).stderr
+    )
+    assert f"looked in {data}" in run("fetch", "--list", "--data-dir", data).stderr
+    options = ("--dataset", "tissue", "--data-dir", data, "--out", out, *TINY)
+    first = run("train", *options)
+    assert first.exit_code == 0, first.output
+    assert f"tissue is in {data / 'tissue'} already" in first.stderr
+    again = run("train", "--resume", "--out", out)
+    assert again.exit_code == 0, again.output
+    assert "finished already" in again.stderr
+    other = run("train", "--resume", "--out", out, "--seed", 7)
+    assert other.exit_code == 1
+    assert "seed: 0 -> 7" in other.stderr
