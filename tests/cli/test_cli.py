@@ -45,7 +45,7 @@ def tried(tmp_path_factory):
 
     memory = tmp_path_factory.mktemp("tried") / "engines.json"
     Model.load(PredictConfig(), memory=memory)
-    return memory.read_text()
+    return memory.read_text() if memory.exists() else "{}"  # without bf16 there is no choice
 
 
 @pytest.fixture
