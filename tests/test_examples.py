@@ -15,7 +15,7 @@ from sfseg.cli import app
 from sfseg.io import open_stack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-TUTORIAL = (EXAMPLES / "finetune_on_your_data.md").read_text()
+TUTORIAL = (EXAMPLES.parent / "docs" / "tutorial.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL)
 SCALED_DOWN = ("--epochs", "1", "--patch", "64")
 """What the tutorial's training is given besides, so that it takes seconds."""
@@ -54,6 +54,18 @@ def test_the_sample_is_the_tissue_that_its_page_says(name):
     expected = dict(zip(("volume", "labels"), make_tissue((3, 256, 256), seed=2), strict=True))
     with open_stack(EXAMPLES / "sample" / f"{name}.tif") as stack:
         assert (stack.read() != expected[name]).mean() < 1e-3
+
+
+def test_make_pictures_draws_a_picture_that_is_small_enough_for_the_readme(tmp_path):
+    run("make_pictures.py", tmp_path / "picture.png", tmp_path)
+    assert 10_000 < (tmp_path / "picture.png").stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_examples_use_the_public_names_only(script):
+    assert re.findall(r"^ *(?:from|import) sfseg.*$", script.read_text(), re.MULTILINE) == [
+        "import sfseg"
+    ]
 
 
 def v_rand(table):
