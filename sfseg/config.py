@@ -13,9 +13,6 @@ from sfseg.types import LabelKind
 
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
-ARCHITECTURES = ("sfnet", "fusionnet", "unet")
-"""The names of `sfseg.models.ARCHITECTURES`, for those who have no need of torch."""
-
 CONFIG_NAME = "config.json"
 """The file in the folder of a training that holds its `TrainConfig`."""
 

@@ -89,7 +89,7 @@ class Host(ThreadingHTTPServer):
 
         def answer(request: BaseHTTPRequestHandler) -> None:
             deliver(sent, announce=len(sent) + 1000)(request)
-            self.ended.wait(10)
+            self.ended.wait()
 
         return answer
 

@@ -4,17 +4,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from sfseg import config
-from sfseg.errors import OptionError, OutputExistsError, UnknownNameError
+from sfseg import models
+from sfseg.errors import OptionError, OutputExistsError
+from sfseg.models.weights_files import find_weights
 from sfseg.system import files
-from sfseg.system.weights_files import find_weights
 
 
 def require_architectures(names: Iterable[str]) -> None:
     """Refuse a name that is none of an architecture; raises UnknownNameError."""
     for name in names:
-        if name not in config.ARCHITECTURES:
-            raise UnknownNameError.from_known("architecture", name, config.ARCHITECTURES)
+        models.require(name)
 
 
 def require_device_name(name: str) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from sfseg.config import ARCHITECTURES, Precision
+from sfseg.config import Precision
+from sfseg.models import ARCHITECTURES
 from sfseg.recipes import RECIPES
 
 INPUT = "Input"
@@ -43,7 +44,7 @@ def complete_recipes(incomplete: str) -> list[str]:
 
 def complete_models(incomplete: str) -> list[str]:
     """Name the shipped weights for the shell, which completes files by itself."""
-    from sfseg.system.weights_files import shipped_weights
+    from sfseg.models.weights_files import shipped_weights
 
     return _beginning(incomplete, shipped_weights())
 

@@ -1,10 +1,7 @@
-"""Stacks in, stacks out: the only door to image files.
+"""Read and write image files: stacks, labels and pictures.
 
-`open_stack` reads, by sections or windows of them, a TIFF, a folder or pattern of numbered images,
-a single PNG, JPEG or TIFF, an OME-Zarr, or an array ``file.h5:/path/in/file`` or
-``store.zarr:/path/in/store``. `hash_input` tells one input from another. `read_labels` turns
-labels of any polarity into 255 = interior, 0 = membrane. `write_stack` writes a TIFF as its
-sections come. The voxel size is carried from the input's metadata to the output's.
+`open_stack` reads sections or windows of a TIFF, a folder or pattern of images, a PNG or JPEG, an
+OME-Zarr, or an array ``file.h5:/path/in/file``. `write_stack` writes TIFF or OME-Zarr.
 """
 
 from sfseg.io.arguments import as_path, as_stack_array
@@ -13,6 +10,7 @@ from sfseg.io.folders import container, list_files
 from sfseg.io.hashing import hash_input
 from sfseg.io.labels import read_labels
 from sfseg.io.open import open_array, open_stack
+from sfseg.io.pictures import write_picture
 from sfseg.io.stack import Stack, require_finite
 from sfseg.io.write import create_canvas, reopen_canvas, write_sections, write_stack
 
@@ -30,6 +28,7 @@ __all__ = [
     "read_labels",
     "reopen_canvas",
     "require_finite",
+    "write_picture",
     "write_sections",
     "write_stack",
 ]

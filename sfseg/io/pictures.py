@@ -1,20 +1,30 @@
-"""Read a PNG or JPEG file, which can only be decoded as a whole."""
+"""Read and write a PNG or JPEG file, which can only be decoded as a whole.
 
+Pixels go through imageio. The headers are read with Pillow, which imageio uses, because imageio
+does not say what it drops or alters.
+"""
+
+import contextlib
 import io
 import math
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
-from PIL.Image import Image
+import PIL.Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from sfseg.errors import StackError
 from sfseg.io import jpeg
+from sfseg.io.arguments import as_path
 from sfseg.io.guards import refuse_bomb, translate_errors
+from sfseg.system import files
 from sfseg.types import AnyArray, VoxelSize
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
@@ -22,6 +32,8 @@ _MODES = {"1": (1, bool), "L": (1, np.uint8), "LA": (2, np.uint8), "I;16": (1, n
 _MODES |= {"RGB": (3, np.uint8), "RGBA": (4, np.uint8)}
 """Samples and their type for each mode of Pillow that keeps the numbers of the file."""
 
+_WRITERS = (".png", ".jpg", ".jpeg")
+_DEEP_PNG = (np.dtype(np.uint16), ".png")
 _DEEP = 16
 _GREY = 0
 _DAMAGED = "copy or download the file again; it may be damaged"
@@ -110,7 +122,7 @@ def _picture(file: Any) -> PngImageFile | JpegImageFile:
     return PngImageFile(file) if magic == PNG else JpegImageFile(file)
 
 
-def _mode(picture: Image) -> str:
+def _mode(picture: PIL.Image.Image) -> str:
     """Give the mode that the pixels come in."""
     if picture.mode == "P" and picture.palette is not None:
         return str(picture.palette.mode)
@@ -125,11 +137,69 @@ def _is_narrowed(path: Path) -> bool:
 
 
 def _decode(data: bytes) -> AnyArray:
-    """Decode a whole picture."""
+    """Decode a whole picture: shape (Y, X) or (Y, X, samples)."""
     with _picture(io.BytesIO(data)) as picture:
-        mode = _mode(picture)
-        pixels = np.asarray(picture.convert(mode) if picture.mode == "P" else picture)
-        return pixels.astype(_MODES[mode][1], copy=False)
+        kind = _MODES[_mode(picture)][1]
+    with _open(data) as file:
+        pixels: AnyArray = file.read(index=0, writeable_output=False)
+    return pixels.astype(kind, copy=False)
+
+
+_OPENING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _open(data: bytes) -> Iterator[Any]:
+    """Open with imageio, without Pillow's own limit of pixels: `refuse_bomb` came before."""
+    with _OPENING:  # the limit is a global of Pillow, checked on opening only
+        limit, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, None
+        try:
+            file = iio.imopen(data, "r", plugin="pillow")
+        finally:
+            PIL.Image.MAX_IMAGE_PIXELS = limit
+    with file:
+        yield file
+
+
+def write_picture(path: str | Path, array: AnyArray, *, overwrite: bool = False) -> None:
+    """Write an image as PNG or JPEG, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write; its name ends in .png, .jpg or .jpeg.
+    array : ndarray, shape (Y, X) or (Y, X, 3)
+        Grey values of uint8, or in a PNG also uint16; or red, green and blue of uint8.
+    overwrite : bool
+        Whether to replace an existing file.
+
+    Raises
+    ------
+    StackError
+        If the format cannot hold the array, or the name has another ending.
+    OutputExistsError
+        If the path exists and `overwrite` is False.
+    OutputError
+        If the disk is full or fails.
+    """
+    target, pixels = as_path(path, "write_picture"), np.asarray(array)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    suffix = target.suffix.lower()
+    if suffix not in _WRITERS:
+        raise StackError(
+            f"{target}: the name of a picture ends in .png or .jpg",
+            hint=f"name it {target.with_suffix('.png')}",
+        )
+    is_grey = pixels.ndim == 2 and (pixels.dtype == np.uint8 or (pixels.dtype, suffix) == _DEEP_PNG)
+    is_colour = pixels.ndim == 3 and pixels.shape[-1] == 3 and pixels.dtype == np.uint8
+    if pixels.size == 0 or not (is_grey or is_colour):
+        raise StackError(
+            f"{target}: {pixels.dtype} of shape {pixels.shape} cannot be written as {suffix[1:]}",
+            hint="pass grey values (Y, X), or colours (Y, X, 3), of uint8; a .png also takes grey "
+            "values of uint16",
+        )
+    data = iio.imwrite("<bytes>", pixels, plugin="pillow", extension=suffix)
+    files.write_bytes(target, data, overwrite=overwrite)
 
 
 def _require_sums(data: bytes, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sfseg import __version__, models
 from sfseg.errors import CheckpointError
-from sfseg.system.weights_files import WEIGHTS_NAME
+from sfseg.models.weights_files import WEIGHTS_NAME
 from sfseg.types import VoxelSize
 
 SCHEMA = 1

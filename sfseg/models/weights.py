@@ -9,7 +9,7 @@ from torch import nn
 from sfseg import models
 from sfseg.models.header import NORMALISATION, Header, parse_header
 from sfseg.models.safetensors_file import open_tensors, write_tensors
-from sfseg.system.weights_files import SUFFIX, WEIGHTS_FOLDER, WEIGHTS_NAME, find_weights
+from sfseg.models.weights_files import SUFFIX, WEIGHTS_FOLDER, WEIGHTS_NAME, find_weights
 from sfseg.types import voxel_as_json
 
 __all__ = [

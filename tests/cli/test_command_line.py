@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from sfseg import config, models
+from sfseg import models
 from sfseg.cli import app
 from sfseg.cli.failures import find_package
 from sfseg.cli.progress import ProgressLines
@@ -41,15 +41,11 @@ def test_each_help_ends_with_examples_of_at_most_80_columns(command):
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_the_names_of_architectures_are_those_of_the_models():
-    assert tuple(models.ARCHITECTURES) == config.ARCHITECTURES
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("sfseg ", COMMANDS),
-        ("sfseg train --arch ", config.ARCHITECTURES),
+        ("sfseg train --arch ", tuple(models.ARCHITECTURES)),
         ("sfseg train --dataset is", ("isbi2012",)),
         ("sfseg train --recipe the", ("thesis", "thesis-piriform")),
         ("sfseg predict --tta ", ("none", "flips", "d4")),

@@ -26,7 +26,7 @@ from sfseg.comparison.protocol import make_splits
 from sfseg.comparison.results import RunScore
 from sfseg.comparison.runs import Stage
 from sfseg.comparison.table import as_dict, make_table
-from sfseg.config import ARCHITECTURES, CompareConfig, PredictConfig
+from sfseg.config import CompareConfig, PredictConfig
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import dataset_folder, fetch
 from sfseg.datasets.registry import DataFile, Part
@@ -50,7 +50,7 @@ from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PI
 from sfseg.scoring.score import score_files
 from sfseg.training import curves
 from sfseg.training.progress import StepRecord
-from sfseg.training.trainer import STATE
+from sfseg.training.run_folder import STATE
 
 QUICK = dataclasses.replace(
     DEFAULT, name="quick", patch_px=32, visits=1, batch_size=2, epochs=2, ema_decay=0.0
@@ -97,7 +97,6 @@ def _small_world(cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "DATASETS", {**registry.DATASETS, "small": SMALL})
         patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, **SMALL_ARCHS})
-        patch.setattr("sfseg.config.ARCHITECTURES", (*ARCHITECTURES, *SMALL_ARCHS))
         patch.setattr(curves, "write_curves", lambda *_: None)  # slow, and tested elsewhere
         patch.setenv("SFSEG_CACHE", str(cache))
         yield

@@ -7,6 +7,7 @@ import random
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,12 @@ from sfseg.errors import (
     StackError,
     UnknownNameError,
 )
+from tests.processes import HANGS_S
 from tests.trust.hosts import bad_answers, passing_answers
 
 HASTY = Patience(connect_s=0.5, stall_s=0.3, slowest_bytes_s=1000, pauses_s=(0.01,))
+PASSING_OVER = replace(HASTY, connect_s=HANGS_S, stall_s=3, pauses_s=())
+PATIENT = replace(HASTY, connect_s=HANGS_S, stall_s=HANGS_S)  # the machine may be busy
 VOLUME, LABELS = make_tissue((3, 48, 40), seed=5)
 
 
@@ -90,8 +94,8 @@ def host():
         yield host
 
 
-def get(dataset, to, **options):
-    return fetch.fetch(dataset, to=to, patience=HASTY, **options)
+def get(dataset, to, *, patience=PATIENT, **options):
+    return fetch.fetch(dataset, to=to, patience=patience, **options)
 
 
 def names_in(folder):
@@ -134,7 +138,7 @@ def test_the_progress_of_each_download_is_told(host, tmp_path):
 def test_nothing_has_the_final_name_if_the_only_source(what, host, tmp_path):
     host.serve("volume.tif", BAD_ANSWERS[what])
     with pytest.raises(FetchError, match=r"toy: expected volume\.tif.*found it nowhere") as caught:
-        get(table((host.url,)), tmp_path)
+        get(table((host.url,)), tmp_path, patience=HASTY)
     assert host.url in str(caught.value)
     assert "--from" in str(caught.value.hint)
     assert names_in(tmp_path) == []
@@ -143,7 +147,8 @@ def test_nothing_has_the_final_name_if_the_only_source(what, host, tmp_path):
 @pytest.mark.parametrize("what", SOME)
 def test_the_second_source_is_used_if_the_first(what, host, tmp_path):
     host.serve("volume.tif", BAD_ANSWERS[what])
-    assert_whole(get(table((host.url,), (host.url + "toy.zip", "archive")), tmp_path))
+    sources = table((host.url,), (host.url + "toy.zip", "archive"))
+    assert_whole(get(sources, tmp_path, patience=PASSING_OVER))
     assert names_in(tmp_path) == ["toy"]
 
 
@@ -159,7 +164,8 @@ def test_a_file_arrives_from_a_source_that(what, host, tmp_path):
 
 def test_a_stalled_source_is_left_for_the_next(host, tmp_path):
     host.serve("volume.tif", host.stall(b"II*\0"))
-    assert_whole(get(table((host.url,), (host.url + "toy.zip", "archive")), tmp_path))
+    sources = table((host.url,), (host.url + "toy.zip", "archive"))
+    assert_whole(get(sources, tmp_path, patience=PASSING_OVER))
 
 
 def test_other_pixels_are_a_checksum_error_that_names_the_file(host, tmp_path):
@@ -443,7 +449,7 @@ def test_who_waits_for_another_fetch_is_told(host, tmp_path):
 
     def answer_when_somebody_waits(request):
         asked.set()
-        waiting.wait(10)
+        waiting.wait(HANGS_S)
         deliver(BODIES["volume.tif"])(request)
 
     def note(line):
@@ -453,7 +459,7 @@ def test_who_waits_for_another_fetch_is_told(host, tmp_path):
     host.serve("volume.tif", answer_when_somebody_waits)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(fetch.fetch, dataset, to=tmp_path)
-        assert asked.wait(10)
+        assert asked.wait(HANGS_S)
         get(dataset, tmp_path, report=note)
         assert first.result() == tmp_path / "toy"
     assert waiting.is_set()

@@ -3,13 +3,12 @@
 The processes are real ones, started by `torchrun`, that talk over the loopback device.
 """
 
+import contextlib
 import dataclasses
 import os
 import signal
 import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,9 @@ from sfseg.training.distributed import (
     process_group,
     with_shared_statistics,
 )
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.train import train
+from tests.processes import end, started, wait_until
 
 CPU = torch.device("cpu")
 BATCH = 4
@@ -42,14 +43,8 @@ BATCH = 4
 
 def start(*arguments, **variables):
     """Start Python with one thread."""
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **variables},
-        cwd=Path(__file__).parents[2],
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return started(*arguments, env=environment, cwd=Path(__file__).parents[2])
 
 
 def start_two(*arguments):
@@ -71,8 +66,8 @@ def learn(folder, dtype, world):
     config = TrainConfig(out=folder, recipe=recipe, precision="float32")
     with pytest.MonkeyPatch.context() as patch:
         network = models.build("sfnet", seed=0).to(dtype)
-        patch.setattr(trainer, "start_network", lambda _: (network, None))
-        training = trainer.Trainer(config, data, world)
+        patch.setattr(trainer, "start_network", lambda _: network)
+        training = trainer.Trainer(RunSetup.from_config(config), data, world)
     losses = []
     for step in range(training.steps):
         images, targets = training.batch(step)
@@ -97,9 +92,10 @@ DTYPES = (torch.float32, torch.float64)
 def found(tmp_path_factory):
     """What each of two processes found."""
     folder = tmp_path_factory.mktemp("two")
-    for process in start_two(__file__, folder):
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+    with contextlib.ExitStack() as stack:
+        for process in [stack.enter_context(one) for one in start_two(__file__, folder)]:
+            _, said = end(process)
+            assert process.returncode == 0, said
     return folder, [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
@@ -175,12 +171,11 @@ def training(folder, out, *more):
 def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissue_folder, tmp_path):
     out = tmp_path / "run"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = start(*torchrun, *training(tissue_folder, out, "--epochs", "12", "--save-every", "0"))
-    deadline = time.monotonic() + 60
-    while not (out / trainer.STATE).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    printed, said = process.communicate(timeout=60)
+    command = (*torchrun, *training(tissue_folder, out, "--epochs", "12", "--save-every", "0"))
+    with start(*command) as process:
+        wait_until((out / trainer.STATE).exists, process)
+        process.send_signal(signal.SIGTERM)
+        printed, said = end(process)
     assert printed == ""
     assert said.count("training on") == said.count("stopped after step ") == 1
     assert "torchrun --nproc-per-node 2 -m sfseg train" in said
@@ -198,10 +193,8 @@ def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissu
     with pytest.raises(CheckpointError, match="processes: 2 -> 1"):
         train(alone)
 
-    again = start(
-        *torchrun, *training(tissue_folder, out, "--epochs", "12", "--save-every", "0", "--resume")
-    )
-    printed, said = again.communicate(timeout=120)
+    with start(*command, "--resume") as again:
+        printed, said = end(again)
     assert again.returncode == 0, said
     assert printed == f"{out}/weights.safetensors\n"
     assert read_tensors(out / trainer.STATE)[1]["progress"]["step"] == 48
@@ -232,7 +225,7 @@ def test_each_process_of_a_machine_takes_a_gpu_of_its_own(launched):
 
 def test_several_processes_do_not_compile(launched, tmp_path):
     launched.setattr(devices, "require_compiler", lambda _: None)
-    with pytest.raises(OptionError, match="compile: expected one process, found 4"):
+    with pytest.raises(OptionError, match="one process, found 4"):
         train(TrainConfig(tmp_path / "run", compile=True))
 
 

@@ -29,8 +29,9 @@ from sfseg.training import checkpointing, loss, state, time_budget, trainer
 from sfseg.training import step as train_step
 from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
+from sfseg.training.run_folder import STATE
 from sfseg.training.train import StepRecord, train
-from sfseg.training.trainer import STATE, Trainer
+from sfseg.training.trainer import Trainer
 from tests.networks import Small
 from tests.processes import HANGS_S, end, started
 
@@ -281,7 +282,8 @@ def test_what_broke_a_training_is_told_before_what_kept_its_state_from_being_sav
     with pytest.raises(NonFiniteError, match="step 1: ") as error:
         train(config)
     assert error.value.__notes__ == [
-        "nor could its state be saved: state.safetensors: expected room on the disk, found none"
+        "its state could not be saved either: state.safetensors: "
+        "expected room on the disk, found none"
     ]
 
 
@@ -338,7 +340,7 @@ def test_resuming_a_finished_training_says_so_and_changes_nothing(config, whole)
 def test_a_finished_training_whose_weights_are_gone_is_an_error(config):
     train(config)
     (config.out / WEIGHTS_NAME).unlink()
-    with pytest.raises(CheckpointError, match="found none"):
+    with pytest.raises(CheckpointError, match="are missing"):
         go_on(config)
 
 

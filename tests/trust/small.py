@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import sfseg.datasets.fetch
 import sfseg.prediction.predict
 import sfseg.training.train  # noqa: F401
-from sfseg import cli, config, models
+from sfseg import cli, models
 from sfseg.datasets import registry
 from sfseg.datasets.dataset import DataFile, Dataset, Part
 from sfseg.datasets.synthetic import make_tissue
@@ -61,7 +61,6 @@ class World:
         with contextlib.ExitStack() as stack:
             for owner, name, value in (
                 (models, "ARCHITECTURES", {**models.ARCHITECTURES, "small": Small}),
-                (config, "ARCHITECTURES", (*config.ARCHITECTURES, "small")),
                 (registry, "DATASETS", {**registry.DATASETS, "toy": self.dataset}),
                 (curves, "write_curves", _write_plainly),
                 (run, "FLUSH_S", 0),

@@ -1,0 +1,67 @@
+"""PNG and JPEG files, in and out through imageio."""
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from sfseg import io
+from sfseg.errors import OutputExistsError, StackError
+
+
+def grey(dtype="uint8"):
+    return (np.arange(48).reshape(6, 8) * 5).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2"])
+def test_grey_values_of_a_png_come_back(tmp_path, dtype):
+    pixels = grey("uint8") if dtype == "uint8" else (grey("uint16") * 200).astype(dtype)
+    io.write_picture(tmp_path / "a.png", pixels)
+    with io.open_stack(tmp_path / "a.png") as stack:
+        assert stack.dtype == np.dtype(dtype).newbyteorder("=")
+        np.testing.assert_array_equal(stack.read(), pixels[None])
+
+
+def test_colours_of_a_png_come_back(tmp_path):
+    colours = np.dstack([grey(), grey() // 2, 255 - grey()])
+    io.write_picture(str(tmp_path / "a.png"), colours)
+    assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "a.png")), colours)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
+def test_a_jpeg_comes_back_about_the_same(tmp_path, suffix):
+    io.write_picture(tmp_path / f"a.{suffix}", grey())
+    with io.open_stack(tmp_path / f"a.{suffix}") as stack:
+        assert np.abs(stack.read()[0].astype(int) - grey()).max() < 20
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "found"),
+    [
+        ("a.gif", grey(), "the name of a picture ends in .png or .jpg"),
+        ("a.jpg", grey("uint16"), "uint16 of shape (6, 8) cannot be written as jpg"),
+        ("a.png", grey("float32"), "float32 of shape (6, 8) cannot be written as png"),
+        ("a.png", np.zeros((6, 8, 4), np.uint8), "shape (6, 8, 4)"),
+        ("a.png", np.zeros((0, 8), np.uint8), "shape (0, 8)"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused(tmp_path, name, array, found):
+    with pytest.raises(StackError) as caught:
+        io.write_picture(tmp_path / name, array)
+    assert found in str(caught.value)
+    assert "hint: " in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_is_replaced_only_on_request(tmp_path):
+    io.write_picture(tmp_path / "a.png", grey())
+    with pytest.raises(OutputExistsError):
+        io.write_picture(tmp_path / "a.png", grey())
+    io.write_picture(tmp_path / "a.png", grey() + 1, overwrite=True)
+
+
+def test_reading_leaves_the_limit_of_pillow_as_it_was(tmp_path, monkeypatch):
+    io.write_picture(tmp_path / "a.png", grey())
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 7)
+    with io.open_stack(tmp_path / "a.png") as stack:
+        assert stack.read().shape == (1, 6, 8)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 7
