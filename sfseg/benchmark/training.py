@@ -26,6 +26,7 @@ from sfseg.training.cuda_graphs import WARM_CALLS
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.patches import Patches
 from sfseg.training.progress import StepRecord
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.train import run
 from sfseg.training.trainer import Trainer
 
@@ -208,8 +209,8 @@ def _plain_step(
 class _Watched(Trainer):
     """A training that notes when its steps begin and end."""
 
-    def __init__(self, config: TrainConfig, data: TrainingData) -> None:
-        super().__init__(config, data)
+    def __init__(self, setup: RunSetup, data: TrainingData) -> None:
+        super().__init__(setup, data)
         self.begun: list[float] = []
         self.ended: list[float] = []
 
@@ -235,7 +236,7 @@ def _our_laps(
         config = TrainConfig(
             Path(folder, "run"), arch, recipe, device=str(device), compile=engine == "compile"
         )
-        trainer = _Watched(config, data)
+        trainer = _Watched(RunSetup.from_config(config), data)
 
         def count(_: object) -> None:
             if len(trainer.ended) == WARM_STEPS + repeats:

@@ -292,7 +292,7 @@ def train(
     require_names(config)
     from sfseg.training import train as verb
 
-    verb.refuse_unusable(config)
+    verb.prepare(config)
     say(describe_run(config))
     resume_with = command_to_resume("train", config.out)
     stop = Stop(resume_with)

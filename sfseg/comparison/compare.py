@@ -30,8 +30,8 @@ from sfseg.recipes import FINETUNE, STUDENT
 from sfseg.scoring.score import score_files
 from sfseg.system import devices, files, locks, torchrun
 from sfseg.training.progress import EpochRecord, StepRecord
+from sfseg.training.run_folder import STATE
 from sfseg.training.train import Save, TrainResult, train
-from sfseg.training.trainer import STATE
 
 MAP_NAME = "map.tif"
 

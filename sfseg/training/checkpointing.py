@@ -1,4 +1,4 @@
-"""A training made durable now and then: its state, and what people read of it."""
+"""When a training saves its state, its history and its curves."""
 
 import csv
 import dataclasses
@@ -9,40 +9,39 @@ from pathlib import Path
 from sfseg.system import files
 from sfseg.training import curves
 from sfseg.training.progress import EpochRecord
+from sfseg.training.run_folder import CURVES, HISTORY
 from sfseg.training.time_budget import TimeBudget
 from sfseg.training.trainer import Trainer
 
-HISTORY, CURVES = "history.csv", "curves.png"
-
 
 class Saving:
-    """Makes a training durable now and then: at the end of each epoch and every so many seconds.
+    """Saves a training after each epoch and every ``save_every_s`` seconds.
 
     Parameters
     ----------
     trainer : Trainer
-        Whose state, history and curves are written.
+        The training whose state, history and curves are saved.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._chore = TimeBudget()
-        self._epochs = -1
+        self._budget = TimeBudget()
+        self._written_epochs = -1
 
     def save_if_due(self, *, at_end: bool) -> None:
-        """Save, if that is due after a step or `at_end` of an epoch, and not too often."""
-        is_due = at_end or self._chore.waited_s > self._trainer.config.save_every_s
-        if is_due and self._chore.is_affordable:
+        """Save at the end of an epoch, or when it is time to, unless that takes too much time."""
+        is_due = at_end or self._budget.waited_s > self._trainer.config.save_every_s
+        if is_due and self._budget.is_affordable:
             self.save()
 
     def save(self) -> None:
-        """Save what is not saved yet."""
-        with self._chore.doing():
+        """Save everything that has changed since the last time."""
+        with self._budget.doing():
             self._trainer.save_state()
             history = self._trainer.progress.history
-            if self._trainer.world.is_first and len(history) != self._epochs:
+            if self._trainer.world.is_first and len(history) != self._written_epochs:
                 write_history(self._trainer.config.out, history)
-                self._epochs = len(history)
+                self._written_epochs = len(history)
 
 
 def write_history(folder: Path, history: Sequence[EpochRecord]) -> None:

@@ -1,7 +1,7 @@
-"""Training data: sections in memory, what trains and what is held out."""
+"""Training data: sections in memory, to train on and held out for validation."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,26 +10,25 @@ import numpy as np
 
 from sfseg import io
 from sfseg.config import TrainConfig
-from sfseg.datasets import registry
+from sfseg.datasets.dataset import Part
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.training.data_checks import PairFacts, count_pair, data_warnings, describe_labels
 from sfseg.training.pairs import pair_files
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.splits import number_through, pick, split_sections
-from sfseg.types import AnyArray, LabelKind, VoxelSize, format_sections
-
-Say = Callable[[str], None]
+from sfseg.types import AnyArray, LabelKind, Say, VoxelSize, format_sections
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section and its truth.
+    """One section and its labels.
 
     Attributes
     ----------
     image : ndarray, shape (Y, X)
         As on disk.
     labels : ndarray of uint8, shape (Y, X)
-        255 = inside a cell, 0 = membrane.
+        255 = inside a cell, 0 = membrane; values between them are probabilities.
     """
 
     image: AnyArray
@@ -38,20 +37,20 @@ class Section:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training learns from and what it is judged by.
+    """The sections that a training learns from, and those it is validated on.
 
     Attributes
     ----------
     training, validation : tuple of Section
-        No section is in both.
+        Sections with labels; no section is in both.
     voxel_size_nm : tuple of float or None
         (z, y, x) of the first stack.
     description : str
         Names and sections, for the weights' header.
     pairs : tuple of PairFacts
-        The stacks that they come from, and what was counted in them.
+        Facts of the stacks that the sections come from.
     taught : tuple of Section
-        More to train on: sections without labels, marked by teachers; 0 to 255 for P(inside).
+        More sections to train on: their labels are what teachers predicted, 255 for P(inside) = 1.
     """
 
     training: tuple[Section, ...]
@@ -63,12 +62,12 @@ class TrainingData:
 
     @property
     def epoch_sections(self) -> tuple[Section, ...]:
-        """What an epoch visits: sections with labels twice as often as taught ones."""
+        """The sections of an epoch: those with labels twice, those marked by teachers once."""
         return self.training * 2 + self.taught if self.taught else self.training
 
     @property
     def pixels(self) -> int:
-        """Number of the training pixels."""
+        """Number of training pixels with labels."""
         return sum(section.labels.size for section in self.training)
 
     @cached_property
@@ -79,30 +78,29 @@ class TrainingData:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash all pixels, so that a resumed training can tell that they are the same."""
+        """Hash of all pixels, by which a resumed training checks that the data are the same."""
         digest = hashlib.sha256()
         for section in (*self.training, *self.validation):
             digest.update(section.image.tobytes())
             digest.update(section.labels.tobytes())
-        for section in self.taught:  # their marks follow from the teachers, up to rounding
+        for section in self.taught:  # not their labels: they depend on the teachers, up to rounding
             digest.update(section.image.tobytes())
         return digest.hexdigest()
 
 
 def load_training_data(
-    config: TrainConfig, folder: Path | None, *, say: Say = lambda _: None
+    setup: RunSetup, folder: Path | None, *, say: Say = lambda _: None
 ) -> TrainingData:
     """Read the sections that a configuration names and hold some out.
 
     Parameters
     ----------
-    config : TrainConfig
+    setup : RunSetup
         Names a dataset, or the user's own images and labels.
     folder : Path or None
-        Where the dataset lies; None where the user's own files are used.
+        Folder of the dataset; None for the user's own files.
     say : callable
-        Is told, line by line, which images and labels belong together, what is in them, and what
-        looks wrong with them.
+        Called with a line for each pair of images and labels, and with warnings.
 
     Returns
     -------
@@ -112,15 +110,16 @@ def load_training_data(
     Raises
     ------
     OptionError
-        If images or labels have no partner, or sections are named that are not there.
+        If images or labels have no partner, or sections are named that do not exist.
     ShapeMismatchError
         If images and labels differ in shape.
     StackError
-        If a file is not what it should be, or a section has no interior.
+        If a file is not a stack, or the labels of a section have no interior.
     NonFiniteError
         If an image holds NaN or infinity.
     """
-    parts, kind, voxel_size = _parts(config, folder, say)
+    config = setup.config
+    parts, kind, voxel_size = _find_parts(setup, folder, say)
     counts = [_count_sections(part, config.axes) for part in parts]
     training, held = split_sections(config, counts, [part.sections for part in parts])
     say(describe_labels(kind))
@@ -134,8 +133,8 @@ def load_training_data(
         say(str(facts))
         sections |= found
         pairs.append(facts)
-    for doubt in [*data_warnings(pairs, kind), *_doubt_protocol(config, parts, counts, used)]:
-        say(f"warning: {doubt}")
+    for warning in (*data_warnings(pairs, kind), *_test_warnings(setup, parts, counts, used)):
+        say(f"warning: {warning}")
     described = f"sections {format_sections(training)}" + (
         f" (validation {format_sections(held)})" if held else ""
     )
@@ -148,44 +147,42 @@ def load_training_data(
     )
 
 
-def _parts(
-    config: TrainConfig, folder: Path | None, say: Say
-) -> tuple[tuple[registry.Part, ...], LabelKind, VoxelSize | None]:
+def _find_parts(
+    setup: RunSetup, folder: Path | None, say: Say
+) -> tuple[tuple[Part, ...], LabelKind, VoxelSize | None]:
     """Return the stacks to read, what their labels say, and the voxel size where it is known."""
-    if folder is None or config.dataset_name is None:
+    config, dataset = setup.config, setup.dataset
+    if dataset is None or folder is None:
         if not (config.images and config.labels):
             raise OptionError(
-                "training data: expected both --images and --labels, "
-                f"found only {config.images or config.labels}",
+                f"training data: found only {config.images or config.labels}, "
+                "needs both --images and --labels",
                 hint="--images X.tif --labels Y.tif --sections 1-24",
             )
         return pair_files(config.images, config.labels, say=say), config.labels_are, None
-    dataset = registry.find(config.dataset_name)
     parts = tuple(
-        registry.Part(str(folder / part.images), str(folder / part.labels), part.sections)
+        Part(str(folder / part.images), str(folder / part.labels), part.sections)
         for part in dataset.train
     )
     return parts, dataset.label_kind, dataset.voxel_size_nm
 
 
-def _doubt_protocol(
-    config: TrainConfig, parts: Sequence[registry.Part], counts: Sequence[int], used: set[int]
+def _test_warnings(
+    setup: RunSetup, parts: Sequence[Part], counts: Sequence[int], used: set[int]
 ) -> Iterator[str]:
-    """Say which sections of a dataset's test are trained on or choose the epoch."""
-    if config.dataset_name is None:
-        return
-    for test in registry.find(config.dataset_name).test:
+    """Warn of sections of a dataset's test that are trained on or held out for validation."""
+    for test in setup.dataset.test if setup.dataset else ():
         for part, whole in zip(parts, number_through(counts), strict=True):
             if Path(part.images).name != Path(test.images).name:
                 continue
             if seen := sorted(used.intersection(pick(whole, test.sections))):
                 yield (
-                    f"sections {format_sections(seen)} are the test of {config.dataset_name}: "
-                    "these weights cannot be judged by them any more"
+                    f"sections {format_sections(seen)} are the test of "
+                    f"{setup.config.dataset_name}: do not judge these weights by them"
                 )
 
 
-def _name(config: TrainConfig, parts: Sequence[registry.Part]) -> str:
+def _name(config: TrainConfig, parts: Sequence[Part]) -> str:
     """Name the data: the dataset, and the stack or the number of stacks."""
     stacks = Path(parts[0].images).name if len(parts) == 1 else f"{len(parts)} pairs,"
     if config.dataset_name:
@@ -195,8 +192,8 @@ def _name(config: TrainConfig, parts: Sequence[registry.Part]) -> str:
     return f"{folder}: {stacks}" if len(parts) > 1 else stacks
 
 
-def _count_sections(part: registry.Part, axes: str | None) -> int:
-    """Count the sections of a stack, and check that its labels are of its shape."""
+def _count_sections(part: Part, axes: str | None) -> int:
+    """Count the sections of a stack, and check that its labels have its shape."""
     with (
         io.open_stack(part.images, axes=axes) as images,
         io.open_stack(part.labels, axes=axes) as labels,
@@ -205,20 +202,20 @@ def _count_sections(part: registry.Part, axes: str | None) -> int:
             raise ShapeMismatchError(
                 f"{part.labels}: expected labels of shape {images.shape} like {part.images}, "
                 f"found {labels.shape}",
-                hint="give the labels of these very images",
+                hint="name the labels that belong to these images",
             )
         return len(images)
 
 
 def _read_part(
-    part: registry.Part,
+    part: Part,
     kind: LabelKind,
     axes: str | None,
     wanted: Sequence[int],
     whole: range,
     numbers: str,
 ) -> tuple[dict[int, Section], PairFacts]:
-    """Read the wanted sections of one stack, by their number in all, and count what is in them."""
+    """Read the wanted sections of one stack, by their index through all, and measure them."""
     with io.open_stack(part.images, axes=axes) as images:
         sections: dict[int, Section] = {}
         if wanted:
@@ -235,13 +232,12 @@ def _read_part(
 
 
 def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
-    """Read one section and check that there is something to learn from it and to score."""
+    """Read one section; refuse images with NaN and labels without an interior."""
     image = images.section(index)
     io.require_finite(image, images.name, index + 1)
     if not labels[index].any():
         raise StackError(
-            f"{images.name}: section {index + 1}: expected labels with pixels inside cells, "
-            "found none",
+            f"{images.name}: section {index + 1}: its labels have no pixels inside cells",
             hint="leave unlabelled sections out with --sections",
         )
     return Section(image, labels[index])

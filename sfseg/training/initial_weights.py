@@ -1,118 +1,68 @@
 """Where a training starts: random weights, or those of another training."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch import nn
 
 from sfseg import io, models
-from sfseg.config import TrainConfig
-from sfseg.errors import OptionError
-from sfseg.models.weights import WEIGHTS_NAME, Header, find_weights, load_header, load_weights
-from sfseg.types import VoxelSize, same_scale
+from sfseg.models.weights import WEIGHTS_NAME, find_weights, load_weights
+from sfseg.training.data import TrainingData
+from sfseg.training.run_setup import RunSetup
+from sfseg.types import same_scale
 
 
-def start_network(config: TrainConfig) -> tuple[nn.Module, dict[str, Any] | None]:
-    """Make the network that a training begins with.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Architecture, seed and ``init``.
-
-    Returns
-    -------
-    network : torch.nn.Module
-        On the CPU, float32.
-    origin : dict or None
-        Name and SHA-256 of the weights that it starts from; None where they are random.
+def start_network(setup: RunSetup) -> nn.Module:
+    """Make the network that a training begins with: on the CPU, float32.
 
     Raises
     ------
-    UnknownNameError, CheckpointError, OptionError
-        As `require_origin` does.
+    UnknownNameError, CheckpointError
+        If the weights to start from cannot be used.
     """
-    if config.init is None:
-        return models.build(config.arch, seed=config.seed), None
-    require_origin(config)
-    return load_weights(config.init)[0], identify_weights(config.init)
+    config = setup.config
+    return (
+        load_weights(config.init)[0] if config.init else models.build(config.arch, seed=config.seed)
+    )
 
 
-def identify_weights(spec: str) -> dict[str, str]:
-    """Give the name and the SHA-256 of weights.
+def identify_weights(name: str) -> dict[str, str]:
+    """Return the name and the SHA-256 of weights.
 
     Raises
     ------
     UnknownNameError
         If there are none.
     """
-    path = find_weights(spec).resolve()
-    # the folder tells one training's weights from another's
-    name = f"{path.parent.name}/{path.name}" if path.name == WEIGHTS_NAME else path.stem
-    return {"weights": name, "sha256": io.hash_input(path)}
+    path = find_weights(name).resolve()
+    # All trainings call their weights alike; the folder tells them apart.
+    shown = f"{path.parent.name}/{path.name}" if path.name == WEIGHTS_NAME else path.stem
+    return {"weights": shown, "sha256": io.hash_input(path)}
 
 
-def require_origin(config: TrainConfig) -> Header | None:
-    """Refuse weights to start from that are not there, or of another architecture.
-
-    Returns
-    -------
-    Header or None
-        What they say of themselves; None where a training starts from random weights.
-
-    Raises
-    ------
-    UnknownNameError
-        If there are no such weights.
-    CheckpointError
-        If the file is not usable weights.
-    OptionError
-        If they are of another architecture than is asked for.
-    """
-    if config.init is None:
-        return None
-    header = load_header(config.init)
-    if header.arch != config.arch:
-        raise OptionError(
-            f"{config.init}: expected weights of {config.arch}, found {header.arch}",
-            hint=f"leave --arch out, or give --arch {header.arch}",
-        )
-    return header
-
-
-def origin_warnings(
-    config: TrainConfig, voxel_size_nm: VoxelSize | None, *, is_validated: bool
-) -> Iterator[str]:
-    """Say what does not fit between the weights that are begun with and what is trained.
+def origin_warnings(setup: RunSetup, data: TrainingData) -> Iterator[str]:
+    """Say what does not fit between the weights that a training uses and what it trains.
 
     Parameters
     ----------
-    config : TrainConfig
-        Whose ``init``, teachers and recipe are looked at.
-    voxel_size_nm : tuple of float or None
-        (z, y, x) of the training data.
-    is_validated : bool
-        Whether sections are held out.
+    setup : RunSetup
+        With the headers of the weights to start from and of the teachers.
+    data : TrainingData
+        With the voxel size and the held-out sections.
 
     Yields
     ------
     str
-        A sentence each.
+        One warning.
     """
-    for spec in (*([config.init] if config.init else []), *config.teachers):
-        data = load_header(spec).data
-        if is_validated and config.dataset_name and data.startswith(f"{config.dataset_name}:"):
-            yield (
-                f"{spec} has learnt from {data}: sections held out here that are among them say "
-                "nothing of new ones"
-            )
-    header = require_origin(config)
+    if data.validation:
+        yield from _leak_warnings(setup)
+    config, header = setup.config, setup.init
     if header is None:
         return
-    theirs = header.voxel_size_nm
-    if voxel_size_nm and theirs and not same_scale(voxel_size_nm, theirs):
+    ours, theirs = data.voxel_size_nm, header.voxel_size_nm
+    if ours and theirs and not same_scale(ours, theirs):
         yield (
-            f"pixels of {voxel_size_nm[2]:g} nm, but {config.init} was trained on {theirs[2]:g} nm:"
+            f"pixels of {ours[2]:g} nm, but {config.init} was trained on {theirs[2]:g} nm:"
             " resample the images, or expect to train for longer"
         )
     if header.input_px != config.recipe.input_px:
@@ -120,6 +70,18 @@ def origin_warnings(
             f"{config.init} was trained on {_input(header.input_px)}, "
             f"the recipe {config.recipe.name} takes {_input(config.recipe.input_px)}"
         )
+
+
+def _leak_warnings(setup: RunSetup) -> Iterator[str]:
+    """Warn of weights that may have learnt from the held-out sections."""
+    config = setup.config
+    used = [(config.init, setup.init), *zip(config.teachers, setup.teachers, strict=True)]
+    for name, header in used:
+        if header and setup.dataset and header.data.startswith(f"{setup.dataset.name}:"):
+            yield (
+                f"{name} was trained on {header.data}: the scores of held-out sections that are "
+                "among them do not hold for new sections"
+            )
 
 
 def _input(input_px: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Sections without labels, marked by teachers: trained networks whose mean one network learns."""
+"""Sections without labels, marked by teachers: a network learns the mean of other networks."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -9,55 +9,53 @@ from typing import Any
 import numpy as np
 
 from sfseg import io
-from sfseg.config import TrainConfig
-from sfseg.datasets import registry
 from sfseg.errors import OptionError
 from sfseg.models.weights import load_weights
 from sfseg.prediction.predictor import Predictor
-from sfseg.system import devices
 from sfseg.training.data import Section, TrainingData
-from sfseg.training.distributed import own_device
-from sfseg.types import AnyArray, Probability
+from sfseg.training.run_setup import RunSetup
+from sfseg.types import AnyArray, Probability, Say
 
 Predict = Callable[[AnyArray], Probability]
 
 
 def add_pseudo_labels(
-    data: TrainingData, config: TrainConfig, folder: Path | None, *, say: Callable[[str], None]
+    data: TrainingData, setup: RunSetup, folder: Path | None, *, say: Say
 ) -> TrainingData:
     """Add sections that have no labels, marked by the mean of the teachers.
 
-    Each teacher sees a section in all eight orientations. What it says is turned into the
-    probability that it stands for, see `posterior`.
+    Each teacher predicts a section in all eight orientations. Its output is corrected for the
+    recipe that it was trained with, see `posterior`.
 
     Parameters
     ----------
     data : TrainingData
         The sections with labels.
-    config : TrainConfig
+    setup : RunSetup
         Names the teachers and the stack without labels.
     folder : Path or None
-        Where the dataset lies; None where the user's own files are used.
+        Folder of the dataset; None for the user's own files.
     say : callable
-        Is told what is marked.
+        Called with a line on what is marked.
 
     Returns
     -------
     TrainingData
-        As it was where there are no teachers.
+        `data` itself where there are no teachers.
 
     Raises
     ------
     OptionError
         If there is no stack for the teachers, or no teacher for the stack.
     UnknownNameError, CheckpointError
-        If a teacher is not to be had.
+        If the weights of a teacher cannot be used.
     StackError, OSError
         If the stack cannot be read.
     NonFiniteError
         If it holds NaN or infinity.
     """
-    source = find_unlabelled(config, folder)
+    config = setup.config
+    source = find_unlabelled(setup, folder)
     if source is None:
         return data
     say(f"marking {Path(source).name} with {', '.join(config.teachers)}")
@@ -65,71 +63,72 @@ def add_pseudo_labels(
         images = [stack.section(index) for index in range(len(stack))]
         for number, image in enumerate(images, start=1):
             io.require_finite(image, stack.name, number)
-    teachers = [make_teacher(spec, config) for spec in config.teachers]
+    teachers = [make_teacher(name, setup) for name in config.teachers]
     taught = tuple(Section(image, mark(image, teachers)) for image in images)
     description = f"{data.description}; {Path(source).name}, marked by teachers"
     return dataclasses.replace(data, taught=taught, description=description)
 
 
-def find_unlabelled(config: TrainConfig, folder: Path | None) -> str | None:
+def find_unlabelled(setup: RunSetup, folder: Path | None) -> str | None:
     """Find the stack for the teachers; None where there are no teachers.
 
     Raises
     ------
     OptionError
-        If there is one without the other.
+        If there are teachers and no stack, or a stack and no teachers.
     """
+    config = setup.config
     if not config.teachers:
         if config.unlabelled:
             raise OptionError(
-                f"unlabelled: expected teachers for {config.unlabelled}, found none",
+                "--unlabelled only works with --teacher",
                 hint="--teacher names weights; give it several times for their mean",
             )
         return None
     if config.unlabelled:
         return config.unlabelled
-    own = registry.find(config.dataset_name).unlabelled if config.dataset_name else None
+    own = setup.dataset.unlabelled if setup.dataset else None
     if own is None or folder is None:
         raise OptionError(
-            "teachers: expected images without labels for them, found none",
+            "--teacher needs a stack without labels",
             hint="--unlabelled names a stack",
         )
     return str(folder / own)
 
 
 def mark(image: AnyArray, teachers: Sequence[Predict]) -> AnyArray:
-    """Let teachers mark a section (Y, X): uint8, 255 = surely inside a cell."""
+    """Predict a section (Y, X) by the mean of the teachers: uint8, 255 for P(inside) = 1."""
     mean = np.mean([teacher(image) for teacher in teachers], axis=0)
     marks: AnyArray = np.round(255 * mean).astype(np.uint8)
     return marks
 
 
-def make_teacher(spec: str, config: TrainConfig) -> Predict:
-    """Make a network ready to mark sections with calibrated probabilities.
+def make_teacher(name: str, setup: RunSetup) -> Predict:
+    """Load a network that predicts sections with calibrated probabilities.
 
     Raises
     ------
     UnknownNameError, CheckpointError
         If there are no such weights.
     """
-    network, header = load_weights(spec)
-    device = own_device(devices.pick_device(config.device))
-    dtype = devices.pick_dtype(config.precision, device)
-    predict = Predictor.from_network(network, device, dtype, input_px=header.input_px, tta="d4")
+    network, header = load_weights(name)
+    predict = Predictor.from_network(
+        network, setup.device, setup.dtype, input_px=header.input_px, tta="d4"
+    )
     recipe = header.training.get("recipe", {})
     return lambda image: posterior(predict(image), recipe)
 
 
-def posterior(said: Probability, recipe: Mapping[str, Any]) -> Probability:
-    """Undo what a recipe does to the probabilities of a network that it trains.
+def posterior(output: Probability, recipe: Mapping[str, Any]) -> Probability:
+    """Compute the probability for which a recipe makes a network give this output.
 
     Parameters
     ----------
-    said : ndarray of float32, shape (Y, X)
-        What the network says, in [0, 1].
+    output : ndarray of float32, shape (Y, X)
+        Output of the network, in [0, 1].
     recipe : mapping
-        With ``label_smoothing`` s, ``membrane_weight`` w and ``logit_adjustment`` a; without them
-        nothing is undone.
+        With ``label_smoothing`` s, ``membrane_weight`` w and ``logit_adjustment`` a; each is
+        neutral where it is missing.
 
     Returns
     -------
@@ -138,11 +137,12 @@ def posterior(said: Probability, recipe: Mapping[str, Any]) -> Probability:
 
     Notes
     -----
-    The loss is least at q (1 - 2 s) + s, where q = p / (p + w (1 - p)) and p is the probability;
-    what the network says has odds exp(a) times as high.
+    At a probability p the loss is least at q (1 - 2 s) + s, where q = p / (p + w (1 - p)). The
+    odds of the output are exp(a) times as high.
     """
     smoothing, weight = recipe.get("label_smoothing", 0.0), recipe.get("membrane_weight", 1.0)
-    seen = said / (said + exp(recipe.get("logit_adjustment", 0.0)) * (1 - said))
-    straight = ((seen - smoothing) / (1 - 2 * smoothing)).clip(0, 1)
-    inside: Probability = weight * straight / (weight * straight + 1 - straight)
+    odds = exp(recipe.get("logit_adjustment", 0.0))
+    adjusted = output / (output + odds * (1 - output))
+    q = ((adjusted - smoothing) / (1 - 2 * smoothing)).clip(0, 1)
+    inside: Probability = weight * q / (weight * q + 1 - q)
     return inside.astype(np.float32)

@@ -1,15 +1,16 @@
-"""A network that learns: loss, gradients, update and average of one step after the other."""
+"""One training step: the loss, its gradients, the update of the weights and of their average."""
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable, Hashable, Sequence
+import subprocess
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from sfseg.config import TrainConfig
-from sfseg.errors import NonFiniteError
+from sfseg.errors import DeviceError, NonFiniteError
 from sfseg.models.encoder_decoder import EncoderDecoder
 from sfseg.system import devices
 from sfseg.training.affinities import WithAffinities, affinity_loss
@@ -19,21 +20,18 @@ from sfseg.training.distributed import World
 from sfseg.training.last_step import LastStep
 from sfseg.training.loss import loss_of, pixel_weights
 from sfseg.training.optim import learning_rate, make_optimizer, set_learning_rate
+from sfseg.training.run_setup import RunSetup
 
 
 class TrainStep:
-    """A network, what it learns with, and the average of its weights.
+    """A network, its optimiser, and the average of its weights.
 
     Parameters
     ----------
     network : torch.nn.Module
-        What is to learn; it is moved to the device.
-    config : TrainConfig
-        Its recipe, seed, and whether to compile.
-    device : torch.device
-        Where to learn.
-    dtype : torch.dtype
-        Arithmetic of the convolutions.
+        The network to train; it is moved to the device.
+    setup : RunSetup
+        Recipe, seed, device, arithmetic, and whether to compile.
     world : World
         The processes that train together.
 
@@ -42,23 +40,17 @@ class TrainStep:
     network : torch.nn.Module
         The network.
     with_heads : torch.nn.Module
-        The network with all that learns beside it: its affinities, where the recipe has any.
+        The network with the layer of affinities, where the recipe has affinities.
     average : torch.nn.Module
-        The network with the averaged weights, which are those that are wanted.
+        The network with the averaged weights, which are the result of a training.
     optimizer : torch.optim.Optimizer
         Over all parameters of `with_heads`.
     last_step : LastStep
         Keeps `with_heads` as the last finished step left it.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        config: TrainConfig,
-        device: torch.device,
-        dtype: torch.dtype,
-        world: World,
-    ) -> None:
+    def __init__(self, network: nn.Module, setup: RunSetup, world: World) -> None:
+        config, device, dtype = setup.config, setup.device, setup.dtype
         devices.place(network, device)
         self.average = copy.deepcopy(network)
         self.network = world.share(network)
@@ -71,6 +63,7 @@ class TrainStep:
         self.last_step = LastStep(self.with_heads)
         parallel = world.parallel(self.with_heads)
         self._forward = devices.compiled(parallel) if config.compile else parallel
+        self._explain_errors = explain_compiler_errors if config.compile else contextlib.nullcontext
         self._device, self._dtype, self._world = device, dtype, world
         self._decay = torch.zeros((), device=device)
         records = device.type == "cuda" and world.size == 1
@@ -96,7 +89,7 @@ class TrainStep:
         step, steps : int
             Which step, from 0, and of how many.
         meanwhile : callable
-            Is called while a GPU computes.
+            Called while a GPU computes; not called on a CPU.
 
         Returns
         -------
@@ -106,17 +99,20 @@ class TrainStep:
         Raises
         ------
         NonFiniteError
-            If the loss or its gradient is no longer a number. All is as after the step before.
+            If the loss or its gradient is NaN or infinite. Nothing has changed then.
+        DeviceError
+            If the network is compiled and the compiler fails.
         """
         set_learning_rate(self.optimizer, learning_rate(self._recipe, step, steps))
         self._decay.fill_(decay_of_average(self._recipe, step))
         set_mode(self.network, self.average, self._recipe, step, steps)
         self._mode = (is_frozen(self._recipe, step, steps), images.shape)
-        found, gradients = self._replayed_gradients(
-            images.to(self._device, memory_format=torch.channels_last),
-            targets.to(self._device),
-            mode=self._mode,
-        )
+        with self._explain_errors():  # a network is compiled when it first sees a shape
+            found, gradients = self._replayed_gradients(
+                images.to(self._device, memory_format=torch.channels_last),
+                targets.to(self._device),
+                mode=self._mode,
+            )
         for weight, gradient in zip(self.with_heads.parameters(), gradients, strict=True):
             weight.grad = gradient  # another recording may have left its own there
         numbers = devices.fetch(found)
@@ -172,3 +168,33 @@ class TrainStep:
         weight = pixel_weights(self._recipe, interior).sum()
         own = torch.stack([weight, torch.full_like(weight, len(interior))])
         return (own / self._world.sum(own)).unbind()
+
+
+@contextlib.contextmanager
+def explain_compiler_errors() -> Iterator[None]:
+    """Say in the words of sfseg that the network cannot be compiled.
+
+    Raises
+    ------
+    DeviceError
+        For an error of torch.compile or of the C++ compiler in the block.
+    """
+    # Slow to import, and torch.compile has imported them by the time that it fails.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+    try:
+        yield
+    except (
+        TorchDynamoException,
+        CppCompileError,
+        InvalidCxxCompiler,
+        subprocess.SubprocessError,
+    ) as error:
+        if devices.is_out_of_memory(error):
+            raise
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DeviceError(
+            f"--compile: the network cannot be compiled: {cause}",
+            hint="leave --compile out, or repair the C++ compiler",
+        ) from error

@@ -1,15 +1,15 @@
-"""What has to be done now and then beside the steps, in a small share of the time."""
+"""Regular work beside the steps, such as saving, limited to a small share of the time."""
 
 import contextlib
 import time
 from collections.abc import Iterator
 
 SHARE = 0.05
-"""Each takes no more than this share of the time, however long it takes and short the epochs."""
+"""Each kind of such work takes at most this share of the time."""
 
 
 class TimeBudget:
-    """Something that takes time, and can wait."""
+    """Times a kind of work, and tells when it may be done again."""
 
     def __init__(self) -> None:
         self._ended = time.monotonic()
@@ -17,17 +17,17 @@ class TimeBudget:
 
     @property
     def waited_s(self) -> float:
-        """Seconds since it was done, or since the beginning."""
+        """Seconds since the work was last done, or since the start."""
         return time.monotonic() - self._ended
 
     @property
     def is_affordable(self) -> bool:
-        """Whether it was done long enough ago to be done again."""
+        """Whether enough time has passed for the share to hold if the work is done now."""
         return self.waited_s * SHARE >= self._took_s
 
     @contextlib.contextmanager
     def doing(self) -> Iterator[None]:
-        """Do it in the block, which is timed."""
+        """Time the work, which the block does."""
         started = time.monotonic()
         yield
         self._ended = time.monotonic()

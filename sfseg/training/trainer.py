@@ -1,4 +1,4 @@
-"""A training under way: steps, epochs, validation, and a state that goes on bit for bit."""
+"""A running training: steps, epochs, and a state from which it resumes bit for bit."""
 
 import dataclasses
 import time
@@ -10,58 +10,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sfseg.config import TrainConfig
 from sfseg.identity import differences
 from sfseg.models import weights as checkpoints
-from sfseg.prediction.predictor import Predictor
-from sfseg.scoring.evaluate import score_sections
 from sfseg.system import devices
 from sfseg.training import state as states
 from sfseg.training.data import TrainingData
-from sfseg.training.distributed import ALONE, World, own_device
+from sfseg.training.distributed import ALONE, World
 from sfseg.training.initial_weights import identify_weights, start_network
 from sfseg.training.optim import learning_rate
 from sfseg.training.patches import CPU, Patches
 from sfseg.training.progress import SCORES, EpochRecord, StepRecord, TrainingProgress
+from sfseg.training.run_folder import STATE
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.step import TrainStep
 from sfseg.training.time_budget import TimeBudget
-
-STATE = f"state{checkpoints.SUFFIX}"
+from sfseg.training.validation import validate
 
 
 class Trainer:
-    """A training under way: who learns, from what, how far it is, and the folder it writes to.
+    """A running training: its network, its data, its progress, and the folder it writes to.
 
     Parameters
     ----------
-    config : TrainConfig
-        How and where to.
+    setup : RunSetup
+        How to train, where, and where to write.
     data : TrainingData
-        On what.
+        What to train on.
     world : World
         The processes that train together, this one among them.
     """
 
-    def __init__(self, config: TrainConfig, data: TrainingData, world: World = ALONE) -> None:
+    def __init__(self, setup: RunSetup, data: TrainingData, world: World = ALONE) -> None:
+        config = setup.config
+        self.setup = setup
         self.config = config
         self.data = data
         self.world = world
-        self.device = own_device(devices.pick_device(config.device))
-        if self.device.type == "cpu":
+        if setup.device.type == "cpu":
             devices.keep_freed_memory()
-        self.dtype = devices.pick_dtype(config.precision, self.device)
         self.patches = Patches(
             data.epoch_sections,
             config.recipe,
             seed=config.seed,
-            # Elsewhere the CPU makes them; MPS has no bicubic sampling.
-            device=self.device if self.device.type == "cuda" else CPU,
+            # On MPS the CPU cuts the patches: MPS has no bicubic sampling.
+            device=setup.device if setup.device.type == "cuda" else CPU,
             rank=world.rank,
             processes=world.size,
         )
-        network, self.origin = start_network(config)
-        self.teachers = [identify_weights(spec) for spec in config.teachers] or None
-        self.train_step = TrainStep(network, config, self.device, self.dtype, world)
+        self.train_step = TrainStep(start_network(setup), setup, world)
+        self.init = identify_weights(config.init) if config.init else None
+        self.teachers = [identify_weights(name) for name in config.teachers] or None
         self.next_batch: tuple[int, tuple[Tensor, Tensor]] | None = None
         self.saved: tuple[int, int] | None = None
         self.saving_weights = TimeBudget()
@@ -71,12 +69,12 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """Steps in the whole training."""
+        """Number of steps of the whole training."""
         return self.patches.steps * self.config.recipe.epochs
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether the steps of an epoch are done, and the epoch is not."""
+        """Whether all steps of the running epoch are done; it is still to be finished."""
         return self.progress.step == (len(self.progress.history) + 1) * self.patches.steps
 
     @property
@@ -86,7 +84,7 @@ class Trainer:
 
     @property
     def seconds(self) -> float:
-        """Time spent, without interruptions."""
+        """Seconds of training so far, without interruptions."""
         return self.progress.seconds + time.monotonic() - self.started
 
     @property
@@ -96,14 +94,14 @@ class Trainer:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the weights that come out, as JSON holds it."""
+        """All that decides the trained weights, as JSON; a resumed training must have the same."""
         return {
             "arch": self.config.arch,
-            "init": self.origin,
+            "init": self.init,
             "teachers": self.teachers,
             "seed": self.config.seed,
             "half": self.config.half,
-            "precision": str(self.dtype),
+            "precision": str(self.setup.dtype),
             "compile": self.config.compile,
             "processes": self.world.size,
             "recipe": dataclasses.asdict(self.config.recipe),
@@ -113,15 +111,15 @@ class Trainer:
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """What may move the last bits of the weights, and may differ when a training goes on."""
+        """What may change the last bits of the weights; a resumed training may have others."""
         return {
-            "device": devices.describe(self.device, self.dtype),
+            "device": devices.describe(self.setup.device, self.setup.dtype),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "torch": torch.__version__,
         }
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Cut the patches of a step of the whole training, from 0."""
+        """Cut the patches of a step, counted from 0 through the whole training."""
         if self.next_batch is not None and self.next_batch[0] == step:
             return self.next_batch[1]
         return self.patches.batch(*divmod(step, self.patches.steps))
@@ -132,7 +130,9 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            If the loss or its gradient is no longer a number. All is as after the step before.
+            If the loss or its gradient is NaN or infinite. Nothing has changed then.
+        DeviceError
+            If the network is compiled and the compiler fails.
         """
         progress = self.progress
         loss = self.train_step.compute_gradients(
@@ -163,20 +163,21 @@ class Trainer:
         )
 
     def finish_epoch(self, stopped: Callable[[], bool]) -> EpochRecord | None:
-        """Validate and note the epoch down; write the weights if they are to be kept.
+        """Validate, write the weights if they are worth keeping, and add the epoch to the history.
 
         Parameters
         ----------
         stopped : callable
-            Is asked now and then whether to leave off.
+            Called before each held-out section; True ends the validation.
 
         Returns
         -------
         EpochRecord or None
-            None if it was left off: nothing is changed then.
+            None if it was stopped: nothing has changed then.
         """
         progress, recipe = self.progress, self.config.recipe
-        scores = self.validate(stopped) if self.world.is_first else {}
+        held_out = self.data.validation if self.world.is_first else ()
+        scores = validate(self.train_step.average, held_out, self.setup, stopped)
         if scores is None:
             return None
         record = EpochRecord(
@@ -189,7 +190,7 @@ class Trainer:
         if self.world.is_first and self._keeps_weights_of(record):
             with self.saving_weights.doing():
                 self.save_weights(record)
-        # Not before the weights are safe: else they could be lost.
+        # Only after the weights are on disk: a state that counts this epoch would not write them.
         with self.train_step.last_step.update():
             progress.history.append(record)
             progress.losses.clear()
@@ -198,36 +199,12 @@ class Trainer:
     def _keeps_weights_of(self, record: EpochRecord) -> bool:
         """Whether to write the weights of an epoch."""
         best = self.progress.best_v_rand
-        if record.v_rand is None:  # the last ones are, whatever comes before
+        if record.v_rand is None:  # nothing to choose by: the last epoch, and some on the way
             return record.epoch == self.config.recipe.epochs or self.saving_weights.is_affordable
         return best is None or record.v_rand > best
 
-    def validate(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
-        """Score the averaged network on the held-out sections, as predict and score would.
-
-        Returns
-        -------
-        dict of str to float, or None
-            `SCORES` by name, empty where nothing is held out; None if it was left off.
-        """
-        if not self.data.validation:
-            return {}
-        devices.give_back_memory()  # else it would count as taken below
-        input_px = self.config.recipe.input_px
-        predict = Predictor.from_network(
-            self.train_step.average, self.device, self.dtype, input_px=input_px
-        )
-        predicted = []
-        for section in self.data.validation:
-            if stopped():
-                return None
-            predicted.append(predict(section.image))
-        labels = [section.labels for section in self.data.validation]
-        scores = score_sections(predicted, labels)
-        return {name: getattr(scores, name) for name in SCORES}
-
     def save_weights(self, record: EpochRecord) -> None:
-        """Write the averaged network and what it is."""
+        """Write the averaged network, with a header that says how it was trained."""
         scores = {name: value for name in SCORES if (value := getattr(record, name)) is not None}
         header = checkpoints.Header(
             arch=self.config.arch,
@@ -243,12 +220,12 @@ class Trainer:
         )
 
     def save_state(self) -> int:
-        """Make everything that going on needs durable; for any thread, at any moment.
+        """Save the state of the last finished step; any thread may call this at any time.
 
         Returns
         -------
         int
-            The last finished step, which the state is of.
+            The last finished step.
 
         Raises
         ------
@@ -278,17 +255,17 @@ class Trainer:
             return progress.step
 
     def load_state(self) -> list[str]:
-        """Go on from a saved state.
+        """Continue from the saved state.
 
         Returns
         -------
         list of str
-            The circumstances that were others, a line each: the last bits may differ for them.
+            A line for each of the `circumstances` that has changed since.
 
         Raises
         ------
         CheckpointError
-            If there is none, or it was started with another configuration or other data.
+            If there is no state, or it was started with another configuration or other data.
         """
         state = states.read_state(self.config.out / STATE)
         state.refuse_other(self.identity)

@@ -50,7 +50,7 @@ from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PI
 from sfseg.scoring.score import score_files
 from sfseg.training import curves
 from sfseg.training.progress import StepRecord
-from sfseg.training.trainer import STATE
+from sfseg.training.run_folder import STATE
 
 QUICK = dataclasses.replace(
     DEFAULT, name="quick", patch_px=32, visits=1, batch_size=2, epochs=2, ema_decay=0.0

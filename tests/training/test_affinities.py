@@ -12,7 +12,9 @@ from sfseg.recipes import DEFAULT, THESIS
 from sfseg.training.affinities import OFFSETS_PX, WithAffinities, affinity_loss, number_cells
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.patches import Patches
-from sfseg.training.trainer import STATE, Trainer
+from sfseg.training.run_folder import STATE
+from sfseg.training.run_setup import RunSetup
+from sfseg.training.trainer import Trainer
 
 
 def pairs_of(cells, offset):
@@ -84,7 +86,8 @@ def test_they_are_learnt_and_remembered_but_not_part_of_the_weights(tissue, tmp_
     sections = tuple(Section(*pair) for pair in zip(*tissue, strict=True))
     recipe = dataclasses.replace(DEFAULT, patch_px=64, batch_size=2, visits=1, epochs=1)
     data = TrainingData(sections[:2], (), None, "tissue")
-    trainer = Trainer(TrainConfig(tmp_path, recipe=recipe, precision="float32"), data)
+    setup = RunSetup.from_config(TrainConfig(tmp_path, recipe=recipe, precision="float32"))
+    trainer = Trainer(setup, data)
     begin = trainer.train_step.with_heads.affinities.weight.detach().clone()
     trainer.take_step(*trainer.batch(0))
     assert not torch.equal(trainer.train_step.with_heads.affinities.weight, begin)
@@ -92,7 +95,7 @@ def test_they_are_learnt_and_remembered_but_not_part_of_the_weights(tissue, tmp_
     network, _ = weights.load_weights(str(trainer.weights))
     assert network.state_dict().keys() == models.build("sfnet").state_dict().keys()
     trainer.save_state()
-    again = Trainer(TrainConfig(tmp_path, recipe=recipe, precision="float32"), data)
+    again = Trainer(setup, data)
     again.load_state()
     assert (tmp_path / STATE).exists()
     for one, other in zip(

@@ -34,6 +34,7 @@ from sfseg.training.distributed import (
     process_group,
     with_shared_statistics,
 )
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.train import train
 
 CPU = torch.device("cpu")
@@ -71,8 +72,8 @@ def learn(folder, dtype, world):
     config = TrainConfig(out=folder, recipe=recipe, precision="float32")
     with pytest.MonkeyPatch.context() as patch:
         network = models.build("sfnet", seed=0).to(dtype)
-        patch.setattr(trainer, "start_network", lambda _: (network, None))
-        training = trainer.Trainer(config, data, world)
+        patch.setattr(trainer, "start_network", lambda _: network)
+        training = trainer.Trainer(RunSetup.from_config(config), data, world)
     losses = []
     for step in range(training.steps):
         images, targets = training.batch(step)
@@ -232,7 +233,7 @@ def test_each_process_of_a_machine_takes_a_gpu_of_its_own(launched):
 
 def test_several_processes_do_not_compile(launched, tmp_path):
     launched.setattr(devices, "require_compiler", lambda _: None)
-    with pytest.raises(OptionError, match="compile: expected one process, found 4"):
+    with pytest.raises(OptionError, match="one process, found 4"):
         train(TrainConfig(tmp_path / "run", compile=True))
 
 

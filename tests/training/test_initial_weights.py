@@ -19,7 +19,9 @@ from sfseg.models import weights as checkpoints
 from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE
 from sfseg.scoring.score import score_files
-from sfseg.training.initial_weights import origin_warnings, require_origin, start_network
+from sfseg.training.data import TrainingData
+from sfseg.training.initial_weights import identify_weights, origin_warnings, start_network
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.train import train
 
 TINY = ("--epochs", 1, "--patch", 32, "--batch-size", 12, "--precision", "float32")
@@ -49,18 +51,18 @@ def unet(tmp_path_factory):
 
 
 def test_without_weights_a_training_starts_from_its_seed(tmp_path):
-    network, origin = start_network(TrainConfig(out=tmp_path, seed=3))
+    network = start_network(RunSetup.from_config(TrainConfig(out=tmp_path, seed=3)))
     expected = models.build("sfnet", seed=3).state_dict()
-    assert origin is None
     assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
 
 
 def test_a_training_starts_from_the_shipped_weights_to_the_bit(tmp_path):
-    network, origin = start_network(TrainConfig(out=tmp_path, init=SHIPPED_MODEL))
+    setup = RunSetup.from_config(TrainConfig(out=tmp_path, init=SHIPPED_MODEL))
+    network = start_network(setup)
     expected = checkpoints.load_weights(SHIPPED_MODEL)[0].state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
     file = checkpoints.find_weights(SHIPPED_MODEL)
-    assert origin == {"weights": SHIPPED_MODEL, "sha256": hash_input(file)}
+    assert identify_weights(SHIPPED_MODEL) == {"weights": SHIPPED_MODEL, "sha256": hash_input(file)}
 
 
 def test_the_header_read_alone_is_that_of_the_weights(unet):
@@ -68,45 +70,51 @@ def test_the_header_read_alone_is_that_of_the_weights(unet):
         assert checkpoints.load_header(name) == checkpoints.load_weights(name)[1]
 
 
-def test_the_folder_names_the_weights_of_a_training(unet, tmp_path):
-    config = TrainConfig(out=tmp_path, init=str(unet), arch="unet")
-    assert start_network(config)[1]["weights"] == "unet-run/weights.safetensors"
+def test_the_folder_names_the_weights_of_a_training(unet):
+    assert identify_weights(str(unet))["weights"] == "unet-run/weights.safetensors"
 
 
 def test_weights_of_another_architecture_are_refused_with_both_names(unet, tmp_path):
     with pytest.raises(OptionError, match="expected weights of sfnet, found unet"):
-        require_origin(TrainConfig(out=tmp_path, init=str(unet)))
+        RunSetup.from_config(TrainConfig(out=tmp_path, init=str(unet)))
 
 
 def test_what_is_no_weights_is_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="expected a known model"):
-        require_origin(TrainConfig(out=tmp_path, init="sfnet-isbi2021"))
+        RunSetup.from_config(TrainConfig(out=tmp_path, init="sfnet-isbi2021"))
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError):
-        require_origin(TrainConfig(out=tmp_path, init=str(tmp_path / "x.safetensors")))
+        RunSetup.from_config(TrainConfig(out=tmp_path, init=str(tmp_path / "x.safetensors")))
+
+
+def warnings(config, voxel_size_nm, *, is_validated):
+    """Warn of a training on sections of that voxel size, with some held out or none."""
+    held = ("a section",) if is_validated else ()
+    data = TrainingData((), held, voxel_size_nm, "")
+    return list(origin_warnings(RunSetup.from_config(config), data))
 
 
 def test_another_scale_and_another_input_than_the_weights_were_trained_on_are_doubted(
     unet, tmp_path
 ):
     config = TrainConfig(out=tmp_path, init=str(unet), arch="unet")
-    scale, size = origin_warnings(config, (50, 4, 4), is_validated=True)
+    scale, size = warnings(config, (50, 4, 4), is_validated=True)
     assert scale.startswith("pixels of 4 nm, but ")
     assert "trained on 9 nm" in scale
     assert "sections resized to 640x640" in size
     shipped = TrainConfig(out=tmp_path, init=SHIPPED_MODEL)
-    assert list(origin_warnings(shipped, (50, 4, 4), is_validated=False)) == []
-    assert list(origin_warnings(shipped, None, is_validated=False)) == []
+    assert warnings(shipped, (50, 4, 4), is_validated=False) == []
+    assert warnings(shipped, None, is_validated=False) == []
 
 
 def test_weights_that_have_seen_the_held_out_sections_are_doubted(tmp_path):
     started = TrainConfig(out=tmp_path, dataset="isbi2012", init=SHIPPED_MODEL)
     taught = TrainConfig(out=tmp_path, teachers=(SHIPPED_MODEL,))  # isbi2012 by default
     for config in (started, taught):
-        (doubt,) = origin_warnings(config, None, is_validated=True)
-        assert f"{SHIPPED_MODEL} has learnt from isbi2012: " in doubt
+        (doubt,) = warnings(config, None, is_validated=True)
+        assert f"{SHIPPED_MODEL} was trained on isbi2012: " in doubt
     own = dataclasses.replace(started, dataset=None, images="a.tif", labels="b.tif")
-    assert list(origin_warnings(own, None, is_validated=True)) == []
+    assert warnings(own, None, is_validated=True) == []
 
 
 # --- the command
@@ -161,7 +169,7 @@ def test_the_seconds_between_states_are_taken_from_the_option(asked):
 
 def test_weights_that_are_not_there_are_refused_with_the_nearest_name(own):
     result = sfseg("train", *own, "--init", "sfnet-isbi2021")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert f"did you mean '{SHIPPED_MODEL}'" in result.stderr
     assert not own[-1].exists()
 
@@ -179,10 +187,10 @@ def test_a_training_notes_where_it_started_and_resumes_from_nowhere_else(own, tm
     }
     assert checkpoints.load_weights(first.stdout.strip())[1].training["init"] == origin
     assert json.loads((own[-1] / "config.json").read_text())["resolved"]["init"] == origin
-    for init in (("--init", other), ()):
-        result = sfseg(*common, *init, "--resume")
-        assert result.exit_code == 1, result.output
-        assert "init" in result.stderr[result.stderr.index("error: ") :]
+    result = sfseg(*common, "--init", other, "--resume")
+    assert result.exit_code == 1, result.output
+    assert "init" in result.stderr[result.stderr.index("error: ") :]
+    assert sfseg(*common, "--resume").exit_code == 0  # the run knows where it started
 
 
 # --- that it pays

@@ -15,8 +15,9 @@ from sfseg.recipes import DEFAULT, STUDENT
 from sfseg.training.data import load_training_data
 from sfseg.training.loss import loss_of
 from sfseg.training.pseudo_labels import add_pseudo_labels, mark, posterior
+from sfseg.training.run_folder import STATE
+from sfseg.training.run_setup import RunSetup
 from sfseg.training.train import train
-from sfseg.training.trainer import STATE
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=4, epochs=1)
 
@@ -95,7 +96,8 @@ def test_marks_are_the_mean_of_the_teachers():
 
 
 def test_taught_sections_are_visited_half_as_often_as_labelled_ones(config):
-    data = add_pseudo_labels(load_training_data(config, None), config, None, say=quiet)
+    setup = RunSetup.from_config(config)
+    data = add_pseudo_labels(load_training_data(setup, None), setup, None, say=quiet)
     assert len(data.taught) == 2
     assert len(data.training) == 3
     assert data.taught[0].image.shape == data.taught[0].labels.shape == (64, 80)
@@ -106,8 +108,9 @@ def test_taught_sections_are_visited_half_as_often_as_labelled_ones(config):
 
 def test_without_teachers_nothing_is_added(config):
     alone = dataclasses.replace(config, teachers=(), unlabelled=None)
-    data = load_training_data(alone, None)
-    assert add_pseudo_labels(data, alone, None, say=quiet) is data
+    setup = RunSetup.from_config(alone)
+    data = load_training_data(setup, None)
+    assert add_pseudo_labels(data, setup, None, say=quiet) is data
     assert data.epoch_sections == data.training
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from sfseg.errors import SfsegError
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import WEIGHTS_NAME
-from sfseg.training.trainer import STATE
+from sfseg.training.run_folder import STATE
 from tests.trust.children import Ended, content, names, sfseg
 from tests.trust.faults import FAULTS, Event, Faults, read_events, unsafe
 from tests.trust.rows import Row

@@ -24,7 +24,8 @@ from safetensors import safe_open
 
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import WEIGHTS_NAME
-from sfseg.training.trainer import STATE, Trainer
+from sfseg.training.run_folder import STATE
+from sfseg.training.trainer import Trainer
 from tests.trust.children import Child, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World

@@ -36,7 +36,7 @@ from sfseg.recipes import DEFAULT
 from sfseg.training import state as states
 from sfseg.training.affinities import WithAffinities
 from sfseg.training.optim import make_optimizer
-from sfseg.training.trainer import STATE
+from sfseg.training.run_folder import STATE
 from tests.trust.children import Child, Ended, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World

@@ -1,0 +1,95 @@
+"""The folder of a training: which files it has, and who may write to it."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sfseg import __version__
+from sfseg.config import CONFIG_NAME, TrainConfig
+from sfseg.errors import CheckpointError, OutputExistsError
+from sfseg.models.weights import SUFFIX, WEIGHTS_NAME
+from sfseg.system import files, locks, torchrun
+
+STATE = f"state{SUFFIX}"
+HISTORY = "history.csv"
+CURVES = "curves.png"
+
+
+@contextlib.contextmanager
+def claim_folder(config: TrainConfig) -> Iterator[None]:
+    """Keep other trainings out of the folder, and remove what a killed one left half written.
+
+    Of several processes that train together, the first one claims it for all.
+
+    Raises
+    ------
+    OutputExistsError
+        If another training is at work in the folder, or was since `refuse_taken`.
+    CheckpointError
+        If there is nothing to resume any more.
+    OutputError
+        If the folder cannot be written to.
+    """
+    if not torchrun.is_first():
+        yield
+        return
+    with locks.only_one(config.out / "training.lock", "training"):
+        refuse_taken(config)
+        for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG_NAME):
+            path = config.out / name
+            with files.explain_errors(path):
+                files.remove(files.sibling(path, "part"))
+        yield
+
+
+def refuse_taken(config: TrainConfig) -> None:
+    """Refuse a folder that holds a training, or with ``resume`` one that holds none.
+
+    Raises
+    ------
+    OutputExistsError
+        If the folder holds a training and ``config.resume`` is False.
+    CheckpointError
+        If ``config.resume`` is True and there is nothing to resume.
+    OutputError
+        If the system cannot tell what is there.
+    """
+    files.refuse_file(config.out)
+    names = (STATE, WEIGHTS_NAME, HISTORY, CURVES)
+    found = [name for name in names if (config.out / name).exists()]
+    if not found and not _is_replaceable(config.out / CONFIG_NAME):
+        found = [CONFIG_NAME]
+    if found and not config.resume:
+        raise OutputExistsError(
+            f"{config.out}: holds a training already ({found[0]})",
+            hint="--out names another folder"
+            + (", --resume continues this training" if STATE in found else ""),
+        )
+    if config.resume and STATE not in found:
+        raise CheckpointError(
+            f"{config.out}: nothing to resume, no {STATE} in it",
+            hint="--out names another folder" if found else "leave --resume out to start from zero",
+        )
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether ``config.json`` is missing, or written by a training that was killed at once."""
+    with files.explain_errors(path):
+        if not path.exists():
+            return True
+        try:
+            return bool({"asked", "resolved"} <= json.loads(path.read_bytes()).keys())
+        except (ValueError, AttributeError):
+            return False
+
+
+def write_config(config: TrainConfig, resolved: Mapping[str, Any]) -> None:
+    """Write ``config.json``: what was asked for, and what it was resolved to."""
+    asked = dataclasses.asdict(config)
+    text = json.dumps(
+        {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str
+    )
+    files.write_text(config.out / CONFIG_NAME, text + "\n", overwrite=True)

@@ -1,0 +1,116 @@
+"""What a training runs with: every name in its configuration, resolved once."""
+
+from dataclasses import dataclass
+
+import torch
+
+from sfseg import models
+from sfseg.config import TrainConfig
+from sfseg.datasets import registry
+from sfseg.datasets.dataset import Dataset
+from sfseg.errors import OptionError
+from sfseg.models.weights import Header, load_header
+from sfseg.recipes import STUDENT
+from sfseg.system import devices, torchrun
+from sfseg.training.distributed import own_device
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """A configuration whose options fit together, and what its names stand for.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        The configuration.
+    device : torch.device
+        Where this process trains.
+    dtype : torch.dtype
+        Arithmetic of the convolutions.
+    dataset : Dataset or None
+        The dataset; None for the user's own files.
+    init : Header or None
+        Header of the weights to start from; None = random weights.
+    teachers : tuple of Header
+        Headers of the teachers, in the order of ``config.teachers``.
+    """
+
+    config: TrainConfig
+    device: torch.device
+    dtype: torch.dtype
+    dataset: Dataset | None
+    init: Header | None
+    teachers: tuple[Header, ...]
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> "RunSetup":
+        """Check a configuration and resolve its names; reads the headers of weights, no data.
+
+        Raises
+        ------
+        DeviceError
+            If the device is missing, or lacks bf16 or a compiler that the options ask for.
+        OptionError
+            If the options do not fit together.
+        UnknownNameError
+            If there is no such dataset, architecture or weights.
+        CheckpointError
+            If a file of weights cannot be used.
+        """
+        device = own_device(devices.pick_device(config.device))
+        _require_one_source(config)
+        dataset = registry.find(config.dataset_name) if config.dataset_name else None
+        if config.compile:
+            _require_compilable()
+        models.require(config.arch)
+        if config.recipe.is_a(STUDENT) and not config.teachers:
+            raise OptionError(
+                f"recipe {config.recipe.name}: needs teachers",
+                hint="--teacher names weights; --recipe default learns from labels alone",
+            )
+        return cls(
+            config,
+            device,
+            devices.pick_dtype(config.precision, device),
+            dataset,
+            _load_init(config),
+            tuple(load_header(name) for name in config.teachers),
+        )
+
+
+def _require_one_source(config: TrainConfig) -> None:
+    """Refuse a dataset together with the user's own files or with a kind of labels."""
+    own = config.images or config.labels
+    if config.dataset and own:
+        raise OptionError(
+            f"training data: both the dataset {config.dataset} and {own} are named",
+            hint="leave --dataset out to train on --images and --labels",
+        )
+    if config.dataset_name and config.labels_are != "interior":
+        raise OptionError(
+            f"--labels-are only works with --images and --labels: the labels of "
+            f"{config.dataset_name} are known",
+            hint="leave --labels-are out, or name --images and --labels",
+        )
+
+
+def _require_compilable() -> None:
+    devices.require_compiler("leave --compile out")
+    if (processes := torchrun.processes()) > 1:
+        raise OptionError(
+            f"--compile only works with one process, found {processes}",
+            hint="leave --compile out",
+        )
+
+
+def _load_init(config: TrainConfig) -> Header | None:
+    """Read the header of the weights to start from; refuse another architecture."""
+    if config.init is None:
+        return None
+    header = load_header(config.init)
+    if header.arch != config.arch:
+        raise OptionError(
+            f"{config.init}: expected weights of {config.arch}, found {header.arch}",
+            hint=f"leave --arch out, or give --arch {header.arch}",
+        )
+    return header

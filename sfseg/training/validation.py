@@ -1,0 +1,51 @@
+"""Scores of a network on the held-out sections, as predict and score compute them."""
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from sfseg.prediction.predictor import Predictor
+from sfseg.scoring.evaluate import score_sections
+from sfseg.system import devices
+from sfseg.training.data import Section
+from sfseg.training.progress import SCORES
+from sfseg.training.run_setup import RunSetup
+
+
+def validate(
+    network: nn.Module,
+    sections: Sequence[Section],
+    setup: RunSetup,
+    stopped: Callable[[], bool],
+) -> dict[str, float] | None:
+    """Score a network on held-out sections, in a single pass.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The averaged network; it does not change.
+    sections : sequence of Section
+        The held-out sections.
+    setup : RunSetup
+        Device, arithmetic, and the size of the input.
+    stopped : callable
+        Called before each section; True ends the validation.
+
+    Returns
+    -------
+    dict of str to float, or None
+        `SCORES` by name, empty where nothing is held out; None if it was stopped.
+    """
+    if not sections:
+        return {}
+    devices.give_back_memory()  # else the predictor counts freed memory as taken
+    predict = Predictor.from_network(
+        network, setup.device, setup.dtype, input_px=setup.config.recipe.input_px
+    )
+    predicted = []
+    for section in sections:
+        if stopped():
+            return None
+        predicted.append(predict(section.image))
+    scores = score_sections(predicted, [section.labels for section in sections])
+    return {name: getattr(scores, name) for name in SCORES}
