@@ -57,6 +57,7 @@ class TrainingData:
     validation: tuple[Section, ...]
     voxel_size_nm: VoxelSize | None
     description: str
+    pairs: tuple[PairFacts, ...] = ()
     taught: tuple[Section, ...] = ()
 
     @property
@@ -142,6 +143,7 @@ def load_training_data(
         tuple(sections[index] for index in held),
         voxel_size or next((p.voxel_size_nm for p in pairs if p.voxel_size_nm), None),
         f"{_name(config, parts)} {described}",
+        tuple(pairs),
     )
 
 

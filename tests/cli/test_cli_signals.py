@@ -37,15 +37,15 @@ def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, numbe
 SIGNALLED = """
 import os, sys
 from sfseg.cli import main
-from sfseg.prediction import run
+from sfseg.prediction import compute, run
 number = int(sys.argv.pop(1))
-put = run.WriteBehind.put
+put = compute.WriteBehind.put
 def put_or_stop(self, item, pieces=[]):
     put(self, item)
     pieces.append(item)
     if len(pieces) == 5:  # the third is written
         os.kill(os.getpid(), number)
-run.FLUSH_S, run.WriteBehind.put = 0, put_or_stop
+run.FLUSH_S, compute.WriteBehind.put = 0, put_or_stop
 main()
 """
 """The command, which sends itself a signal when some pieces are done."""
