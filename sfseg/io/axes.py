@@ -1,4 +1,4 @@
-"""What the dimensions of a file's array are: told by the file or by the person, never guessed.
+"""What the dimensions of a file's array are: the file or the person says it, nobody guesses.
 
 A dimension has a letter: Y and X for rows and columns; Z, T, I, Q and P for pages, which are
 sections; S (samples, as in RGB) and C (channels), which become grey only when the person names
@@ -81,6 +81,7 @@ class Layout:
         if "S" in self.letters and part.shape[self.letters.index("S")] in (2, 4):
             axis = self.letters.index("S")
             part = part.take(range(part.shape[axis] - 1), axis)
+        # (Y, X) to the end, all other dimensions into one: (samples and channels, Y, X)
         planes = np.moveaxis(part, (self.letters.index("Y"), self.letters.index("X")), (-2, -1))
         planes = planes.reshape(-1, *planes.shape[-2:])
         if len(planes) == 1:
@@ -90,7 +91,7 @@ class Layout:
 
 
 def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:
-    """Settle which dimension of an array is which.
+    """Find out which dimension of an array is which.
 
     Parameters
     ----------
@@ -99,15 +100,15 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
     shape : tuple of int
         Shape of the file's array.
     found : str
-        Letters that the file's metadata give, one a dimension; empty when they give none.
+        Letters from the file's metadata, one for each dimension; empty without metadata.
     given : str or None
-        Letters that the person gives, which go before the file's. Leading dimensions of length 1
-        may be left out.
+        Letters from the person; they override the file's. Leading dimensions of length 1 may be
+        left out.
 
     Returns
     -------
     Layout
-        The settled layout; at most one dimension of sections is longer than 1.
+        The layout; at most one dimension of sections is longer than 1.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
     """
     if 0 in shape:
         raise StackError(
-            f"{name}: expected pixels, found an array of {_times(shape)}",
+            f"{name}: an array of {_times(shape)} has no pixels",
             hint="check the program that wrote the file",
         )
     letters = found if given is None else _fit(name, shape, given.upper())
@@ -127,10 +128,10 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
     others = [letter for letter in long if letter not in _SECTIONS + "YX"]
     known = letters.count("Y") == letters.count("X") == 1
     if not known or len(pages) > 1 or (given is None and others):
-        first = next((i for i, n in enumerate(shape) if n > 1), 0)  # Q=1 tells nobody anything
+        first = next((i for i, n in enumerate(shape) if n > 1), 0)  # leave out Q=1, it says nothing
         raise StackError(
-            f"{name}: expected sections of one grey value a pixel, found an array of "
-            f"{_times(shape[first:])} ({letters[first:] or 'no axes in the file'})",
+            f"{name}: an array of {_times(shape[first:])} "
+            f"({letters[first:] or 'no axes in the file'}) is not one stack of grey sections",
             hint=_advice(shape, letters[first:] if known else "", pages),
         )
     return Layout(letters, shape)
@@ -143,21 +144,20 @@ def _fit(name: str, shape: tuple[int, ...], given: str) -> str:
         _SECTIONS + _GREY + "YX"
     ):
         raise OptionError(
-            f"{name}: expected axes Y, X and any of Z, T, I, Q, P, C, S, each once, "
-            f"found {given!r}",
+            f"{name}: the axes {given!r} are not Y, X and any of Z, T, I, Q, P, C, S, each once",
             hint=hint,
         )
     left_out = len(shape) - len(given)
     if left_out < 0 or any(n > 1 for n in shape[:left_out]):
         raise OptionError(
-            f"{name}: expected {len(shape)} axes for an array of {_times(shape)}, found {given!r}",
+            f"{name}: the axes {given!r} do not fit an array of {_times(shape)}",
             hint=hint,
         )
     return "Q" * left_out + given
 
 
 def _advice(shape: tuple[int, ...], letters: str, pages: list[str]) -> str:
-    """Name the option that settles an ambiguous array."""
+    """Name the option that makes an ambiguous array clear."""
     if len(pages) > 1:
         return (
             f"save one of {' and '.join(pages)} to a file of its own, "

@@ -1,4 +1,4 @@
-"""A stack on disk, made at full size, into which pixels are put in any order."""
+"""A stack on disk, made at full size; pixels are written to it in any order."""
 
 import abc
 from pathlib import Path
@@ -12,10 +12,10 @@ from sfseg.types import AnyArray, Shape, describe_shape
 
 
 class Canvas(abc.ABC):
-    """A stack under way: rectangles of its sections are put in any order, and again after a kill.
+    """An unfinished stack. Rectangles of its sections are put in any order, and again after a kill.
 
-    The same pixels give the same bytes on disk, whatever the order they came in and however often
-    they were put. Of what is not put yet the file says nothing. One thread at a time may use it.
+    The same pixels give the same bytes on disk, in any order and however often they are put. The
+    file does not say which pixels are still missing. One thread at a time may use it.
 
     Parameters
     ----------
@@ -58,48 +58,47 @@ class Canvas(abc.ABC):
         )
         if not (0 <= section < depth and inside):
             raise StackError(
-                f"{self._name}: expected a part of {describe_shape(self.shape)}, found rows "
-                f"{rows.start} to {rows.stop} and columns {columns.start} to {columns.stop} of "
-                f"section {section + 1}",
+                f"{self._name}: rows {rows.start} to {rows.stop} and columns {columns.start} to "
+                f"{columns.stop} of section {section + 1} lie outside {describe_shape(self.shape)}",
                 hint="give the shape that the sections have",
             )
         size = (rows.stop - rows.start, columns.stop - columns.start)
         if (pixels.shape, pixels.dtype) != (size, self.dtype):
             raise StackError(
-                f"{self._name}: section {section + 1}: expected {size[0]}x{size[1]} of "
-                f"{self.dtype}, found {'x'.join(map(str, pixels.shape))} of {pixels.dtype}",
+                f"{self._name}: section {section + 1}: {'x'.join(map(str, pixels.shape))} of "
+                f"{pixels.dtype} do not fill {size[0]}x{size[1]} of {self.dtype}",
                 hint="give the shape and the type that the sections have",
             )
         try:
             self._write(section, rows, columns, pixels)
         except OSError as error:
-            error.filename = error.filename or self._name  # a failed write tells none
+            error.filename = error.filename or self._name  # a failed write names no file
             raise
 
     def require_found(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        """Refuse a file on disk that is of another shape or type than the canvas.
+        """Refuse a file on disk whose shape or type is not that of the canvas.
 
         Raises
         ------
         StackError
-            If it is.
+            If the shape or the type differs.
         """
         if (shape, dtype) != (self.shape, self.dtype):
             raise StackError(
-                f"{self._part}: expected {'x'.join(map(str, self.shape))} of {self.dtype}, "
-                f"found {'x'.join(map(str, shape))} of {dtype}"
+                f"{self._part}: this is {'x'.join(map(str, shape))} of {dtype}, "
+                f"not {'x'.join(map(str, self.shape))} of {self.dtype}"
             )
 
     @abc.abstractmethod
     def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
-        """Write a rectangle that was checked."""
+        """Write a rectangle; `put` has checked it."""
 
     @abc.abstractmethod
     def flush(self) -> None:
-        """Make what was put survive a power cut."""
+        """Flush to the disk: what was put so far survives a power cut."""
 
     def finish(self) -> None:
-        """Make what needs the whole, now that all is put; flush and close."""
+        """Make what needs all pixels, then flush and close."""
         self.flush()
         self.close()
 

@@ -1,7 +1,7 @@
-"""How much a chunk unpacks to: the libraries notice too late, or not at all.
+"""Measure how much a chunk unpacks to: the libraries notice too late, or not at all.
 
-Zarr compares the size of a chunk with what is declared when the memory is already taken. HDF5 never
-does, and makes pixels of whatever the memory held before.
+Zarr compares the size of a chunk with the declared size after it has taken the memory. HDF5 never
+compares, and makes pixels of whatever the memory held before.
 """
 
 import struct
@@ -13,7 +13,7 @@ from sfseg.errors import StackError
 from sfseg.io.guards import SMALL_BYTES, refuse_untrusted
 
 COMPRESSORS = frozenset({"blosc", "gzip", "lz4", "zlib", "zstd"})
-"""What `refuse_bomb_chunk` knows."""
+"""Compressors whose unpacked size `refuse_bomb_chunk` can find."""
 
 _DEFLATE_RATIO = 1032
 """Most bytes that deflate makes of one; zlib's technical details, Maximum Expansion Factor."""
@@ -24,7 +24,7 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def refuse_bomb_chunk(what: str, compressor: str, data: bytes, chunk_bytes: int) -> None:
-    """Refuse a chunk that unpacks to far more than it should.
+    """Refuse a chunk that unpacks to far more bytes than its pixels have.
 
     Parameters
     ----------
@@ -54,22 +54,24 @@ def refuse_bomb_chunk(what: str, compressor: str, data: bytes, chunk_bytes: int)
     else:
         size = deflate_bytes(data, most) if len(data) * _DEFLATE_RATIO > most else 0
     if size > most:
-        refuse_untrusted(what, f"chunks that unpack to at most {most} bytes", "one with more")
+        refuse_untrusted(what, f"a chunk unpacks to more than {most} bytes")
 
 
 def _blosc_bytes(what: str, data: bytes) -> int:
-    """Read the size that a chunk of Blosc declares; it believes its own length, beyond the end."""
+    """Read the size that a chunk of Blosc declares; Blosc itself would read beyond its end."""
+    # header: 4 bytes of versions and flags, then unpacked size, block size, stored size
     size, _, stored = struct.unpack_from("<4xIII", data)
     if stored > len(data):
         raise StackError(
-            f"{what}: expected a chunk of {stored} bytes, found {len(data)}",
+            f"{what}: a chunk has {len(data)} of its {stored} bytes",
             hint="copy or download the store again; it may be damaged",
         )
     return int(size)
 
 
 def _zstd_bytes(data: bytes, most: int) -> int:
-    """Read the size that the first frame declares, which Zarr obeys; else unpack; RFC 8878."""
+    """Read the size that the first frame declares, as Zarr does, else unpack; RFC 8878."""
+    # frame: 4 bytes magic, 1 byte flags, window (unless single) and dictionary, then the size
     flags = data[4]
     single = flags >> 5 & 1
     size_bytes = (single, 2, 4, 8)[flags >> 6]
@@ -80,7 +82,7 @@ def _zstd_bytes(data: bytes, most: int) -> int:
 
 
 def deflate_bytes(data: bytes, most: int) -> int:
-    """Count what zlib or gzip data unpack to; nothing is kept.
+    """Count the bytes that zlib or gzip data unpack to, without keeping them.
 
     Parameters
     ----------

@@ -21,9 +21,9 @@ def list_files(source: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The images of a folder or of a pattern, links to nothing among them: a section may be
-        missing, but not in silence. Else the source itself, be it there or not. The folder of a
-        Zarr store is one source.
+        The images of a folder or pattern. Broken links are among them, so that a missing section
+        is an error later. For any other source, and a Zarr store, the source itself, even if it
+        does not exist.
 
     Raises
     ------
@@ -37,14 +37,14 @@ def list_files(source: str | Path) -> list[Path]:
     files = sorted((member for member in found if not member.is_dir()), key=_natural)
     if not files:
         raise StackError(
-            f"{name}: expected images, found none",
-            hint=f"the images end in {', '.join(_SUFFIXES)}",
+            f"{name}: there are no images here",
+            hint=f"name files that end in {', '.join(_SUFFIXES)}",
         )
     return files
 
 
 def is_many(path: Path) -> bool:
-    """Tell whether it is a folder of images, or the pattern of names that is no name itself."""
+    """Tell whether it is a folder of images, or a pattern that is not itself the name of a file."""
     if path.is_dir():
         return not is_store(path)
     return not path.exists() and _is_pattern(str(path))
@@ -58,12 +58,12 @@ def is_store(path: Path) -> bool:
 
 
 def container(source: str | Path) -> Path:
-    """Return the file or store that a source is in: of ``file.h5:/path`` that is ``file.h5``."""
+    """Return the file or store of a source: ``file.h5`` for ``file.h5:/path``."""
     return address(source)[0]
 
 
 def address(source: str | Path) -> tuple[Path, str]:
-    """Part a file or store from the path of an array in it; that is empty where none is named."""
+    """Split a source into a file or store and the path of an array in it, or an empty text."""
     found = None if Path(source).exists() else _INSIDE.fullmatch(str(source))
     return (Path(source), "") if found is None else (Path(found["file"]), found["array"])
 
@@ -83,18 +83,18 @@ def _matching(pattern: Path, name: str) -> list[Path]:
     try:
         if _is_pattern(wanted.name):
             return list(top.glob(str(wanted)))
-        # glob leaves out a link to nothing where the name is all there
+        # glob leaves out a broken link if the last name has no wildcard
         named = [folder / wanted.name for folder in top.glob(str(wanted.parent))]
         return [path for path in named if path.exists() or path.is_symlink()]
     except ValueError as error:
         raise StackError(
-            f"{name}: expected a pattern of file names, found none: {error}",
+            f"{name}: this is not a pattern of file names: {error}",
             hint="write it like raw/*.png",
         ) from error
 
 
 def _is_pattern(text: str) -> bool:
-    """Tell whether a text has what stands for several others."""
+    """Tell whether a text has a wildcard."""
     return any(c in text for c in "*?[")
 
 

@@ -1,4 +1,4 @@
-"""What stands between a broken or hostile file and the libraries that read it."""
+"""Checks between a broken or hostile file and the libraries that read it."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ _FOREIGN = (
     struct.error,
     zlib.error,
 )
-"""What the libraries that decode images raise when bytes are not what they should be."""
+"""What the libraries that decode images raise on bad bytes."""
 
 _PASSING = frozenset(
     getattr(errno, name)
@@ -38,17 +38,17 @@ _PASSING = frozenset(
     )
     if hasattr(errno, name)  # Windows has fewer
 )
-"""What the system says when it cannot read just now: a disk, a network or memory fails, no file."""
+"""Errors of a disk, a network or memory, for now: the file itself may be good."""
 
 _TRUST = "SFSEG_TRUST_INPUT"
-"""The environment variable that lifts the limits; what is seen to be damaged stays refused."""
+"""The environment variable that lifts the limits. Damaged files stay refused."""
 
 MAX_RATIO = 10_000
 """Most decoded bytes for one encoded: deflate reaches 1032, zstd on real images far less."""
 
-_MAX_SEGMENT_BYTES = 2**30
+_MAX_PIECE_BYTES = 2**30
 SMALL_BYTES = 2**26
-"""An image under 64 MiB is no bomb, however well it is compressed: a constant one may be."""
+"""An image under 64 MiB is no bomb: a constant image compresses to almost nothing."""
 
 
 @contextlib.contextmanager
@@ -63,11 +63,11 @@ def translate_errors(what: str) -> Iterator[None]:
     Raises
     ------
     StackError
-        For a foreign error in the block, unless the file may be good.
+        For an error of a library in the block, unless the file may be good.
     PermissionError
-        As it is.
+        Unchanged.
     OSError
-        Where it is the system that fails, a disk, a network, or memory; it names the file.
+        If the system fails: a disk, a network, or memory. It names the file.
     """
     try:
         yield
@@ -81,17 +81,17 @@ def translate_errors(what: str) -> Iterator[None]:
             raise
         reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
         raise StackError(
-            f"{what}: expected readable pixels, found {reason:.200}",
+            f"{what}: the pixels cannot be read: {reason:.200}",
             hint="copy or download the file again; it may be damaged",
         ) from error
 
 
 def is_transient(error: BaseException) -> TypeGuard[OSError]:
-    """Tell whether it is the system that cannot read just now, and the file may be good."""
+    """Tell whether the system fails for now, so that the file may be good."""
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_bytes: int) -> None:
+def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, piece_bytes: int) -> None:
     """Refuse compressed pixels that would fill the memory, before anything is allocated.
 
     Parameters
@@ -100,59 +100,58 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, segment_by
         The file, perhaps with the page, for the message.
     decoded_bytes, encoded_bytes : int
         Size of the pixels in memory and in the file.
-    segment_bytes : int
+    piece_bytes : int
         Decoded size of what is decoded at once: the largest strip, tile or chunk, or a picture.
 
     Raises
     ------
     StackError
-        If the ratio is over 10,000 for more than 64 MiB, or a segment is over 1 GiB.
+        If the ratio is over 10,000 for more than 64 MiB, or one piece is over 1 GiB.
     """
     if decoded_bytes > max(SMALL_BYTES, MAX_RATIO * encoded_bytes):
         refuse_untrusted(
             what,
-            f"at most {MAX_RATIO} decoded bytes for one in the file",
-            f"{decoded_bytes} for {encoded_bytes}",
+            f"{encoded_bytes} bytes decode to {decoded_bytes}, over {MAX_RATIO} times as many",
         )
-    if segment_bytes > _MAX_SEGMENT_BYTES:
+    if piece_bytes > _MAX_PIECE_BYTES:
         refuse_untrusted(
-            what,
-            "strips, tiles, chunks or pictures of at most 1 GiB",
-            f"{segment_bytes} bytes in one",
+            what, f"one strip, tile, chunk or picture has {piece_bytes} bytes, over 1 GiB"
         )
 
 
 def require_member(what: str, path: Path, store: Path) -> None:
-    """Refuse what is in the folder of a store and no file of it, but a pipe or a link out of it.
+    """Refuse an entry of a store that is not a file in it: a pipe, or a link that leads out.
 
     Parameters
     ----------
     what : str
         The store, for the message.
     path : Path
-        What is there.
+        The entry.
     store : Path
         The folder.
 
     Raises
     ------
     StackError
-        If it is no file, or one elsewhere.
+        If it is not a file, or lies outside the folder.
     """
     if not path.is_file() or not path.resolve().is_relative_to(store.resolve()):
         raise StackError(
-            f"{what}: expected all pixels in this store, found {path} elsewhere",
+            f"{what}: {path} is not a file of this store",
             hint="copy the array into one store",
         )
 
 
-def refuse_untrusted(what: str, expected: str, found: str) -> None:
-    """Refuse what may fill the memory or take hours, unless the person trusts it.
+def refuse_untrusted(what: str, problem: str) -> None:
+    """Refuse a file that may fill the memory or take hours, unless the person trusts it.
 
     Parameters
     ----------
-    what, expected, found : str
-        For the message.
+    what : str
+        The file, for the message.
+    problem : str
+        What is wrong with it, for the message.
 
     Raises
     ------
@@ -161,6 +160,6 @@ def refuse_untrusted(what: str, expected: str, found: str) -> None:
     """
     if os.environ.get(_TRUST) != "1":
         raise StackError(
-            f"{what}: expected {expected}, found {found}",
-            hint=f"set {_TRUST}=1 if you know where it comes from and that it fits in memory",
+            f"{what}: {problem}",
+            hint=f"set {_TRUST}=1 if you trust the file and know that it fits in memory",
         )

@@ -17,7 +17,7 @@ def hash_file(path: Path) -> str:
 
 def hash_files(files: Iterable[tuple[str, Path]]) -> str:
     """Give the SHA-256 of files, each with the name that counts, in the order given."""
-    # a name ends where NUL is, which no name holds: no two sets of files make one text
+    # no name holds NUL, so two different sets of files cannot make the same text
     return hash_text("".join(f"{name}\0{hash_file(path)}\n" for name, path in files))
 
 
@@ -43,18 +43,18 @@ def hash_store(store: Path, what: str) -> str:
     """
     members = [member for member in store.rglob("*") if member.is_file()]
     for member in members:
-        if member.is_symlink():  # of linked folders rglob lists nothing
+        if member.is_symlink():  # rglob does not enter linked folders
             require_member(what, member, store)
     return hash_files(sorted((each.relative_to(store).as_posix(), each) for each in members))
 
 
 def hash_text(text: str) -> str:
-    """Give the SHA-256 of a text; names that are no Unicode count as their bytes."""
+    """Give the SHA-256 of a text; names that are not Unicode count as their bytes."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
 def hash_input(source: str | Path) -> str:
-    """Hash all that reading a source depends on; the axes that a person gives are not of it.
+    """Hash all that reading a source depends on, except the axes that a person gives.
 
     Parameters
     ----------
@@ -64,9 +64,9 @@ def hash_input(source: str | Path) -> str:
     Returns
     -------
     str
-        SHA-256 in hexadecimal. Of a file, that of its bytes; of a folder or pattern, that of the
-        names and hashes of its images in their order; of a Zarr store, that of the names and
-        hashes of all its files; with the path of an array, of that too.
+        SHA-256 in hexadecimal. For a file it covers the bytes; for a folder or pattern the names
+        and hashes of the images in order; for a Zarr store the names and hashes of all files. The
+        path of an array counts too.
 
     Raises
     ------

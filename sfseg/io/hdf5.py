@@ -19,7 +19,7 @@ _MAX_SAMPLES = 4
 _MAX_LINKS = 16
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FILTERS = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF})
-"""The filters whose chunks can be counted; of the others HDF5 believes what the file says."""
+"""Filters whose chunks can be measured. For others HDF5 trusts the size in the file."""
 
 _DAMAGED = "copy or download the file again; it may be damaged"
 
@@ -29,8 +29,8 @@ class Hdf5Source:
 
     Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field, unless the last
     is so short that it may be samples. The voxel size is the attribute ``resolution`` (z, y, x in
-    nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik). A chunk that was never written
-    is the dataset's fill value, as HDF5 has it; but one has to be there.
+    nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik). HDF5 fills chunks that were
+    never written with the dataset's fill value, but at least one chunk must exist.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Hdf5Source:
     def __init__(self, path: Path, dataset: str, name: str) -> None:
         if not path.is_file():
             raise StackError(
-                f"{name}: expected an HDF5 file, found nothing there",
+                f"{name}: there is no such file",
                 hint="check the spelling and the current folder",
             )
         try:
@@ -73,9 +73,9 @@ class Hdf5Source:
         """Check that the dataset is an array in this very file, and not a bomb."""
         found = self._find(dataset)
         if not hasattr(found, "chunks"):
-            other = "nothing" if found is None else "a group"
+            wrong = "there is no such dataset" if found is None else "this is a group, no dataset"
             raise StackError(
-                f"{self._name}: expected a dataset, found {other}",
+                f"{self._name}: {wrong}",
                 hint=f"the file holds {', '.join(self._datasets()) or 'no dataset'}",
             )
         if found.is_virtual or found.external:
@@ -89,29 +89,29 @@ class Hdf5Source:
         self._counted: set[tuple[int, ...]] = set()
 
     def _check_size(self, dataset: Any) -> None:
-        """Refuse a dataset that is not in the file as a whole, or a bomb."""
+        """Refuse a dataset that is not completely in the file, or a bomb."""
         stored_bytes = dataset.id.get_storage_size()
         refuse_bomb(
             self._name,
             decoded_bytes=dataset.nbytes,
             encoded_bytes=stored_bytes,
-            segment_bytes=math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize,
+            piece_bytes=math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize,
         )
         if stored_bytes == 0 or (dataset.chunks is None and stored_bytes != dataset.nbytes):
             raise StackError(
-                f"{self._name}: expected {dataset.nbytes} bytes of pixels, found {stored_bytes}",
+                f"{self._name}: the file has {stored_bytes} of {dataset.nbytes} bytes of pixels",
                 hint=_DAMAGED,
             )
 
     def _elsewhere(self) -> StackError:
-        """Make the error that other files are never opened."""
+        """Make the error for pixels in another file, which is never opened."""
         return StackError(
-            f"{self._name}: expected all pixels in this file, found a dataset in another",
+            f"{self._name}: the pixels lie in another file",
             hint="copy the dataset into one file",
         )
 
     def _find(self, path: str) -> Any:
-        """Follow a path link by link: HDF5 alone would open other files, or wait for a pipe."""
+        """Follow a path link by link: HDF5 itself would open other files, or wait for a pipe."""
         from h5py import h5l
 
         node, followed = self._file, 0
@@ -152,21 +152,19 @@ class Hdf5Source:
             return np.asarray(self._dataset[part])
 
     def _count(self, corner: tuple[int, ...]) -> None:
-        """Refuse a chunk of more or fewer pixels than a chunk has; once is enough."""
+        """Refuse a chunk of the wrong size; check each chunk only once."""
         stored = self._dataset.id.get_chunk_info_by_coord(corner)
         if stored.byte_offset is None or corner in self._counted:
             return
         expected, found = math.prod(self._dataset.chunks) * self.dtype.itemsize, stored.size
         if self._filters:
             mask, data = self._dataset.id.read_direct_chunk(corner)
+            # bit i of the mask is set if filter i was skipped for this chunk
             used = [code for i, code in enumerate(self._filters) if not mask >> i & 1]
             found = _unpacked_bytes(data, used, expected)
         if found != expected and _FILTERS.issuperset(self._filters):
-            raise StackError(
-                f"{self._name}: expected {expected} bytes in the chunk at {corner}, "
-                f"found {'more' if found > expected else found}",
-                hint=_DAMAGED,
-            )
+            size = f"more than {expected}" if found > expected else f"{found} of {expected}"
+            raise StackError(f"{self._name}: the chunk at {corner} has {size} bytes", hint=_DAMAGED)
         self._counted.add(corner)
 
     def close(self) -> None:
@@ -180,12 +178,12 @@ def _filters(dataset: Any, name: str) -> list[int]:
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
     if len(set(filters) - {_SHUFFLE, _FLETCHER32}) > 1 or len(set(filters)) < len(filters):
         raise StackError(
-            f"{name}: expected chunks compressed once, found the filters {filters}",
+            f"{name}: the chunks are compressed more than once, by the filters {filters}",
             hint="store it with gzip or lzf",
         )
     strange = set(filters) - _FILTERS
     if strange:
-        refuse_untrusted(name, "chunks stored with gzip or lzf", f"the filter {min(strange)}")
+        refuse_untrusted(name, f"the filter {min(strange)} is neither gzip nor lzf")
     return filters
 
 
@@ -193,7 +191,7 @@ def _unpacked_bytes(data: bytes, filters: list[int], most: int) -> int:
     """Count what a chunk unpacks to with the filters used, or some number over `most`."""
     size = len(data)
     for code in reversed(filters):
-        if code == _FLETCHER32:
+        if code == _FLETCHER32:  # a sum of 4 bytes at the end
             data, size = data[:-4], size - 4
         elif code == _DEFLATE:
             size = deflate_bytes(data, most + 4)
@@ -204,6 +202,7 @@ def _unpacked_bytes(data: bytes, filters: list[int], most: int) -> int:
 
 def _corners(part: tuple[slice, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """List the first pixels of the chunks that a part touches."""
+    # round the start down to a multiple of the chunk
     return product(
         *(
             range(each.start // size * size, each.stop, size)
@@ -213,7 +212,7 @@ def _corners(part: tuple[slice, ...], chunks: tuple[int, ...]) -> Iterator[tuple
 
 
 def _voxel_size(attributes: Any) -> VoxelSize | None:
-    """Read the voxel size in the two ways that are common."""
+    """Read the voxel size from one of the two common attributes."""
     for key, nm in (("resolution", 1.0), ("element_size_um", 1e3)):
         if key in attributes:
             z, y, x = (float(length) * nm for length in attributes[key])

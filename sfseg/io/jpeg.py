@@ -1,4 +1,4 @@
-"""Decode JPEG data, whose decoders fill up with grey what is missing, without a word."""
+"""Decode JPEG data and check that no pixel is missing: decoders fill gaps with grey."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -12,16 +12,16 @@ _SOF_HUFFMAN = (0xC0, 0xC1, 0xC2)
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOS, _EOI = 0xDA, 0xD9
 _ALONE = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xD9)})
-"""What may follow 0xFF without a length: in pixels a zero or a restart, elsewhere filling."""
+"""Bytes after 0xFF that have no length: a zero or a restart in pixels, filling elsewhere."""
 
 _FILLING = b"\x5a\xa5" * 32
-"""Nonsense that a decoder passes over where the pixels are whole, and takes for pixels else."""
+"""Nonsense that a decoder skips if the pixels are whole, and decodes as pixels if not."""
 
 _HINT = "copy or download the file again; it may be cut short"
 
 
 class Frame(NamedTuple):
-    """What JPEG data say of themselves: the kind of coding, the size, and where they end."""
+    """What JPEG data declare: the kind of coding, the size, and the place of the end marker."""
 
     coding: int
     rows: int
@@ -58,8 +58,7 @@ def frame(data: bytes, what: str) -> Frame:
             end = at
     if found is None or end == 0:
         raise StackError(
-            f"{what}: expected whole JPEG pixels, found no {'end' if found else 'size'} in "
-            f"{len(data)} bytes",
+            f"{what}: {len(data)} bytes of JPEG data have no {'end' if found else 'size'}",
             hint=_HINT,
         )
     return Frame(*found, end)
@@ -80,14 +79,14 @@ def _markers(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyArray:
-    """Decode a picture, strip or tile, all of whose pixels are in it.
+    """Decode a picture, strip or tile, and check that all of its pixels are in the data.
 
     Parameters
     ----------
     data : bytes
         The encoded pixels.
     decode : callable
-        What decodes them.
+        Decodes them.
     what : str
         The file and page, for messages.
 
@@ -103,16 +102,17 @@ def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyA
 
     Notes
     -----
-    Bytes between the last pixel and the end are passed over. So nonsense put there changes
-    nothing, unless pixels are missing. With arithmetic coding, which is rare, it may.
+    Decoders skip bytes between the last pixel and the end marker. So nonsense in that place changes
+    nothing, unless pixels are missing. Arithmetic coding, which is rare, is not checked: there it
+    may change pixels.
     """
     found, pixels = frame(data, what), decode(data)
     if found.coding in _SOF_HUFFMAN:
         filled = decode(data[: found.end] + _FILLING + data[found.end :])
         if not np.array_equal(pixels, filled):
             raise StackError(
-                f"{what}: expected JPEG pixels for {found.rows}x{found.columns}, "
-                f"found too few in {len(data)} bytes",
+                f"{what}: {len(data)} bytes of JPEG data have too few pixels for "
+                f"{found.rows}x{found.columns}",
                 hint=_HINT,
             )
     return pixels

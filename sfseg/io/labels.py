@@ -13,7 +13,7 @@ from sfseg.types import INTERIOR, AnyArray, LabelKind
 
 
 def interior(section: AnyArray, kind: LabelKind) -> NDArray[np.bool_]:
-    """Tell interior from membrane in one section of labels.
+    """Separate interior from membrane in one section of labels.
 
     Parameters
     ----------
@@ -25,13 +25,14 @@ def interior(section: AnyArray, kind: LabelKind) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of bool, shape (Y, X)
-        True inside a cell. For instances a pixel is inside if its number is not 0 and its 4
-        neighbours in the section, those beyond the edge aside, have the same number.
+        True inside a cell. For instances a pixel is inside if its number is not 0 and all of its 4
+        neighbours within the section have the same number.
     """
     inside: NDArray[np.bool_] = section != 0
     if kind == "membrane":
         return ~inside
     if kind == "instances":
+        # compare rows, then columns as rows of the transpose: both sides of a change are membrane
         for ids, of_cell in ((section, inside), (section.T, inside.T)):
             differ = ids[1:] != ids[:-1]
             of_cell[1:] &= ~differ
@@ -51,7 +52,7 @@ def read_labels(
     kind : {"interior", "membrane", "instances"}
         What the labels mark. ``interior``: any number but 0 is the inside of a cell, as in the
         challenge. ``membrane``: any number but 0 is membrane. ``instances``: each cell has its
-        number; membrane is 0, and a pixel one of whose 4 neighbours in the section has another.
+        number; membrane is 0, and every pixel next to (of 4 neighbours) another number.
     axes : str, optional
         As for `open_stack`.
 
@@ -83,8 +84,8 @@ def read_labels(
             labels[number - 1] = np.where(interior(section, kind), INTERIOR, np.uint8(0))
     if labels.min() == labels.max():
         raise StackError(
-            f"{stack.name}: expected both interior and membrane, "
-            f"found only {', '.join(map(str, sorted(values)))}",
+            f"{stack.name}: interior or membrane is missing, "
+            f"the labels are only {', '.join(map(str, sorted(values)))}",
             hint="give the labels, not the images or a mask",
         )
     return labels
@@ -98,7 +99,7 @@ def _require_two_values(
     if len(values) > 2 or not np.isin(section, list(values)).all():
         found = sorted(values.union(np.unique(section).tolist()))
         raise StackError(
-            f"{name}: section {number}: expected 0 and one other value, found "
+            f"{name}: section {number}: labels must be 0 and one other value, not "
             f"{', '.join(map(str, found[:5]))}{', ...' if len(found) > 5 else ''}",
             hint="if these are the numbers of cells, give --labels-are instances",
         )

@@ -1,10 +1,8 @@
-"""Stacks in, stacks out: the only door to image files.
+"""Open image files as stacks.
 
-`open_stack` reads, by sections or windows of them, a TIFF, a folder or pattern of numbered images,
-a single PNG, JPEG or TIFF, an OME-Zarr, or an array ``file.h5:/path/in/file`` or
-``store.zarr:/path/in/store``. `hash_input` tells one input from another. `read_labels` turns
-labels of any polarity into 255 = interior, 0 = membrane. `write_stack` writes a TIFF as its
-sections come. The voxel size is carried from the input's metadata to the output's.
+`open_stack` reads sections, or windows of them. The input is a TIFF, PNG or JPEG, a folder or
+pattern of numbered images, an OME-Zarr, or an array ``file.h5:/path/in/file`` or
+``store.zarr:/path/in/store``. `open_array` makes a stack of an array in memory.
 """
 
 import hashlib
@@ -31,11 +29,11 @@ _READ_AS = {
     "float16": "float32",
     "float64": "float32",
 } | {name: name for name in ("uint8", "uint16", "uint32", "uint64", "int32", "int64", "float32")}
-"""What the types of files become in memory; other types, complex for one, are refused."""
+"""The type in memory for each type in a file. Other types, such as complex, are refused."""
 
 
 def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
-    """Open a stack, check it, and read no pixels yet.
+    """Open a stack and check it, without reading its pixels yet.
 
     Parameters
     ----------
@@ -44,9 +42,9 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
         2 before 10; the folder of an OME-Zarr; ``file.h5:/path/in/file`` or
         ``store.zarr:/path/in/store``.
     axes : str, optional
-        What the dimensions of the file's array are, one letter each, as in ``ZYX`` or ``YXS``: see
-        `sfseg.io.axes`. By default what the file says; where a TIFF says nothing, its pages
-        are sections. For a folder the axes are those of each file.
+        The dimensions of the file's array, one letter each, as in ``ZYX`` or ``YXS``: see
+        `sfseg.io.axes`. By default the file's metadata; the pages of a TIFF without metadata are
+        sections. For a folder these are the axes of each file.
 
     Returns
     -------
@@ -56,8 +54,8 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     Raises
     ------
     StackError
-        If it is missing, empty, no image, damaged, cut short, hostile, or ambiguous without
-        `axes`.
+        If the input is missing, empty, not an image, damaged, cut short or hostile, or ambiguous
+        without `axes`.
     ShapeMismatchError
         If the images of a folder differ in shape or type.
     OptionError
@@ -144,7 +142,7 @@ def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
     """Give the type in memory of a type in a file."""
     if stored.name not in _READ_AS:
         raise StackError(
-            f"{name}: expected pixels that are whole or real numbers, found {stored}",
+            f"{name}: pixels of type {stored} cannot be read",
             hint="convert it to uint8, uint16 or float32",
         )
     return np.dtype(_READ_AS[stored.name])
@@ -155,7 +153,7 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
     endings = {path.suffix.lower()[:4] for path in members}  # .tiff and .tif are one
     if len(endings) != 1:
         raise StackError(
-            f"{name}: expected images of one kind, found {', '.join(sorted(endings))}",
+            f"{name}: the images are of several kinds: {', '.join(sorted(endings))}",
             hint=f"name them with a pattern, for example {Path(name) / '*.png'}",
         )
     with _open_member(members[0], axes) as first:
@@ -165,7 +163,7 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
         with _open_member(path, axes) as member:
             if (member.shape, member.dtype) != (first.shape, first.dtype):
                 raise ShapeMismatchError(
-                    f"{path}: expected {_size(first)} as in {members[0]}, found {_size(member)}",
+                    f"{path}: {_size(member)} does not match {members[0]}, {_size(first)}",
                     hint="put only sections of one stack in the folder",
                 )
             voxel_sizes.add(member.voxel_size_nm)
@@ -183,7 +181,7 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
 
 
 class _Members:
-    """Files with a section each, open one at a time: the one read last, as long as it is read."""
+    """Files with one section each. Only the file that was read last is open."""
 
     def __init__(self, paths: list[Path], axes: str | None) -> None:
         self._paths, self._axes = paths, axes
@@ -209,8 +207,8 @@ def _open_member(path: Path, axes: str | None) -> Stack:
     if len(member) != 1:
         member.close()
         raise StackError(
-            f"{path}: expected one section in each file of a folder, found {len(member)}",
-            hint="name that file itself: it is a stack",
+            f"{path}: a file of a folder must be one section, this one has {len(member)}",
+            hint="give this file itself as the input: it is a stack",
         )
     return member
 

@@ -1,4 +1,4 @@
-"""Read and write a PNG or JPEG file, which can only be decoded as a whole.
+"""Read and write PNG and JPEG files, which can only be decoded as a whole.
 
 Pixels go through imageio. The headers are read with Pillow, which imageio uses, because imageio
 does not say what it drops or alters.
@@ -42,7 +42,7 @@ _DAMAGED = "copy or download the file again; it may be damaged"
 class PictureSource:
     """A PNG or JPEG file; see `sfseg.io.sources.Source`.
 
-    Colours of a palette count as colours. Greys of 2 or 4 bits spread over 0 to 255, as PNG has it.
+    Colours of a palette count as colours. PNG spreads greys of 2 or 4 bits over 0 to 255.
 
     Parameters
     ----------
@@ -54,7 +54,8 @@ class PictureSource:
     Raises
     ------
     StackError
-        If it is damaged, cut short or a bomb, an animation, or of colours that Pillow would alter.
+        If it is damaged, cut short, a bomb or an animation, or has colours that Pillow would
+        change.
     """
 
     voxel_size_nm: VoxelSize | None = None
@@ -74,25 +75,25 @@ class PictureSource:
             name,
             decoded_bytes=size_bytes,
             encoded_bytes=path.stat().st_size,
-            segment_bytes=size_bytes,
+            piece_bytes=size_bytes,
         )
 
     def _check(self, picture: PngImageFile | JpegImageFile) -> None:
-        """Refuse what is more than one image, or would lose bits."""
+        """Refuse an animation, and colours that would lose bits."""
         if getattr(picture, "n_frames", 1) != 1:
             raise StackError(
-                f"{self._name}: expected one image, found an animation",
+                f"{self._name}: this is an animation, not one image",
                 hint="save its images as the pages of a TIFF",
             )
         if _mode(picture) not in _MODES or _is_narrowed(self._path):
             raise StackError(
-                f"{self._name}: expected grey, or red, green and blue of 8 bits, "
-                f"found colours that cannot be read as they are ({picture.mode})",
+                f"{self._name}: these colours cannot be read without loss ({picture.mode}), only "
+                "grey, or red, green and blue of 8 bits",
                 hint="save it as grey, or as TIFF",
             )
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read the whole picture, once, and give a part; see `Source`."""
+        """Read the whole picture once, and return a part; see `Source`."""
         if self._pixels is None:
             with translate_errors(self._name):
                 data = self._path.read_bytes()
@@ -103,9 +104,9 @@ class PictureSource:
                     pixels = jpeg.decoded(data, _decode, self._name)
             if (pixels.shape, pixels.dtype) != (self.shape, self.dtype):
                 raise StackError(
-                    f"{self._name}: expected {self.shape} of {self.dtype} as when it was opened, "
-                    f"found {pixels.shape} of {pixels.dtype}",
-                    hint="leave the input alone while it is read",
+                    f"{self._name}: the file was {self.shape} of {self.dtype} when it was opened, "
+                    f"now it is {pixels.shape} of {pixels.dtype}",
+                    hint="do not change the input while it is read",
                 )
             self._pixels = pixels
         return self._pixels[part].copy()
@@ -116,23 +117,24 @@ class PictureSource:
 
 
 def _picture(file: Any) -> PngImageFile | JpegImageFile:
-    """Open as one of two formats; `PIL.Image.open` tries others, and has a limit of its own."""
+    """Open as PNG or JPEG; `PIL.Image.open` would try others, and has its own limit of size."""
     magic = file.read(len(PNG))
     file.seek(0)
     return PngImageFile(file) if magic == PNG else JpegImageFile(file)
 
 
 def _mode(picture: PIL.Image.Image) -> str:
-    """Give the mode that the pixels come in."""
+    """Return Pillow's mode of the decoded pixels."""
     if picture.mode == "P" and picture.palette is not None:
         return str(picture.palette.mode)
     return "I;16" if picture.mode in ("I", "I;16B") else str(picture.mode)
 
 
 def _is_narrowed(path: Path) -> bool:
-    """Tell whether Pillow would make 8 bits of 16, as it does of colours in a PNG."""
+    """Tell whether Pillow would cut 16 bits to 8, as it does for colours in a PNG."""
     with path.open("rb") as file:
         header = file.read(len(PNG) + 18)
+    # the last two bytes read are the depth and the type of colour of the IHDR chunk
     return header.startswith(PNG) and header[-2] == _DEEP and header[-1] != _GREY
 
 
@@ -203,13 +205,11 @@ def write_picture(path: str | Path, array: AnyArray, *, overwrite: bool = False)
 
 
 def _require_sums(data: bytes, name: str) -> None:
-    """Check the sums of a PNG's chunks, which Pillow leaves out, and that the last is there."""
+    """Check the sums of a PNG's chunks, which Pillow does not, and that the last chunk is there."""
     at, kind = len(PNG), b""
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         if zlib.crc32(memoryview(data)[at + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise StackError(
-                f"{name}: expected whole chunks, found the one at byte {at} damaged", hint=_DAMAGED
-            )
+            raise StackError(f"{name}: the PNG chunk at byte {at} is damaged", hint=_DAMAGED)
         at = end + 4

@@ -1,4 +1,4 @@
-"""One image file as an array, whatever its kind."""
+"""Open an image file of any kind as an array."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ _HDF5 = b"\x89HDF"
 
 
 class Source(Protocol):
-    """An array in a file, with what the file says of it."""
+    """An array in a file, with its metadata."""
 
     shape: tuple[int, ...]
     letters: str
@@ -24,7 +24,7 @@ class Source(Protocol):
     voxel_size_nm: VoxelSize | None
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read where a slice of each dimension says, with a start and a stop; not empty.
+        """Read the part given by a slice for each dimension, with a start and a stop; not empty.
 
         Returns
         -------
@@ -42,7 +42,7 @@ class Source(Protocol):
 
 
 def open_file(path: Path, name: str) -> Source:
-    """Open an image file as what its first bytes say it is.
+    """Open an image file; its first bytes decide on the format.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def open_file(path: Path, name: str) -> Source:
     Raises
     ------
     StackError
-        If there is no such file, or it is no image, damaged, cut short or hostile.
+        If there is no such file, or it is not an image, damaged, cut short or hostile.
     """
     require_file(path, name)
     with path.open("rb") as file:
@@ -70,22 +70,22 @@ def open_file(path: Path, name: str) -> Source:
         return pictures.PictureSource(path, name)
     if magic.startswith(_HDF5):
         raise StackError(
-            f"{name}: expected the path of a dataset in it, found only an HDF5 file",
+            f"{name}: an HDF5 file holds many arrays, and none is named",
             hint=f"write it like {name}:/volumes/raw",
         )
+    if not magic:
+        raise StackError(f"{name}: the file is empty", hint="copy or download the file again")
     raise StackError(
-        f"{name}: expected a TIFF, PNG, JPEG or HDF5 file, "
-        f"found {'an empty file' if not magic else f'one that begins with {magic[:4]!r}'}",
-        hint="give an image file, or save it as TIFF first",
+        f"{name}: this is not an image",
+        hint="give a TIFF, PNG, JPEG or HDF5 file, or save it as TIFF first",
     )
 
 
 def require_file(path: Path, name: str) -> None:
-    """Refuse what is no file; parameters and errors as of `open_file`."""
+    """Refuse anything but a file; parameters and errors as for `open_file`."""
     if not path.is_file():
-        nothing = "a link to nothing" if path.is_symlink() else "nothing there"
+        wrong = "this is a broken link" if path.is_symlink() else "there is no such file"
         raise StackError(
-            f"{name}: expected an image file or a folder of them, "
-            f"found {'something else' if path.exists() else nothing}",
+            f"{name}: {'this is not a file' if path.exists() else wrong}",
             hint="check the spelling and the current folder",
         )

@@ -11,7 +11,7 @@ from sfseg.types import AnyArray, Shape, VoxelSize
 
 
 class Stack:
-    """A stack of sections that are read when they are asked for; a context manager.
+    """A stack of sections, each read from the file on request; a context manager.
 
     It may be read in a thread other than the one that opened it, but never in two at once.
 
@@ -24,15 +24,15 @@ class Stack:
     dtype : numpy.dtype
         Type of the sections as they are read, in native byte order.
     voxel_size_nm : tuple of float or None
-        nm along (z, y, x), z NaN where the file tells only the size of its pixels; None where it
-        tells nothing.
+        nm along (z, y, x). z is NaN if the file has only the size of its pixels; None if it has
+        neither.
     read_window : callable
-        Gives the pixels, shape (Y, X), of the section of an index from 0, in the rows and columns
-        of two slices with a start and a stop each.
+        Called with the index of a section, from 0, and two slices of rows and columns, with a
+        start and a stop each. Returns the pixels, shape (rows, columns).
     sha256 : callable
-        Hashes all that the pixels depend on.
+        Returns a hash of all that the pixels depend on.
     close : callable
-        Closes what is open.
+        Closes the files.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Stack:
         self._close = close
 
     def section(self, index: int) -> AnyArray:
-        """Read one section; the `window` that is all of it."""
+        """Read one whole section; see `window`."""
         return self.window(index, slice(0, self.shape[1]), slice(0, self.shape[2]))
 
     def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
-        """Read a window of one section, and of the file not much more where its format allows.
+        """Read a window of one section, and little more of the file if the format allows.
 
-        Of pixels stored as they are, only the window is read; of others the strips, tiles or
-        chunks that it touches; a PNG or JPEG is decoded as a whole.
+        From uncompressed files only the window is read, from others the strips, tiles or chunks
+        that it touches. A PNG or JPEG is decoded as a whole.
 
         Parameters
         ----------
@@ -84,10 +84,10 @@ class Stack:
             If it cannot be decoded.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"{self.name}: expected a section below {len(self)}, found {index}")
+            raise IndexError(f"{self.name}: there is no section {index} below {len(self)}")
         for part, length in zip((rows, columns), self.shape[1:], strict=True):
             if not 0 <= part.start < part.stop <= length:
-                raise IndexError(f"{self.name}: expected a window within {length}, found {part}")
+                raise IndexError(f"{self.name}: {part} is not a window within {length}")
         # a float64 too large for float32 becomes infinite, which `require_finite` finds
         with np.errstate(over="ignore"):
             return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
@@ -110,8 +110,8 @@ class Stack:
             pixels = np.empty((len(indices), *self.shape[1:]), self.dtype)
         except MemoryError as error:
             raise StackError(
-                f"{self.name}: expected sections that fit in memory, found {self.describe()}",
-                hint="check what the file says of its size; or take fewer sections",
+                f"{self.name}: {self.describe()} do not fit in memory",
+                hint="take fewer sections",
             ) from error
         for position, index in enumerate(indices):
             pixels[position] = self.section(index)
@@ -175,7 +175,7 @@ def require_finite(section: AnyArray, name: str, number: int, first_row: int = 0
         return
     row, column = np.argwhere(~np.isfinite(section))[0]
     raise NonFiniteError(
-        f"{name}: section {number}: expected finite pixels, "
-        f"found {section[row, column]} in row {first_row + row}, column {column}",
-        hint="replace NaN and infinity before, for example by the mean",
+        f"{name}: section {number}: the pixel in row {first_row + row}, column {column} "
+        f"is {section[row, column]}",
+        hint="replace NaN and infinity first, for example by the mean",
     )

@@ -1,7 +1,7 @@
-"""Voxel sizes as image files write them, and in nanometres.
+"""Convert voxel sizes from image files to nanometres.
 
-A length that a file does not tell is NaN in the voxel size: resolution tags tell rows and columns
-and never the distance of sections.
+An unknown length is NaN: resolution tags give the size of rows and columns, but never the distance
+of sections.
 """
 
 import math
@@ -32,9 +32,9 @@ _NM_PER_UNIT = {
 }
 _RESOLUTION_UNITS = {2: "inch", 3: "cm"}
 _MIN_PIXEL_NM, _MAX_PIXEL_NM = 5e-3, 1e4
-"""No microscope's pixel is wider than 10 um: photo software's 72 dpi, a scanner's 1200, are not.
+"""No microscope has pixels over 10 um: 72 dpi of photo software and 1200 of a scanner are more.
 
-Nor is one finer than a twentieth of an atom; a TIFF's tags end at 0.0023 nm, 2^32 pixels in a cm.
+Nor is a pixel finer than a twentieth of an atom; TIFF tags end at 0.0023 nm, 2^32 pixels in a cm.
 """
 
 Ratio = tuple[float, float] | None
@@ -42,7 +42,7 @@ Ratio = tuple[float, float] | None
 
 
 def nm_per_unit(unit: str) -> float:
-    r"""Give the length of a unit in nanometres.
+    r"""Return the length of a unit in nanometres.
 
     Parameters
     ----------
@@ -52,30 +52,31 @@ def nm_per_unit(unit: str) -> float:
     Returns
     -------
     float
-        Nanometres; NaN for ``pixel`` and whatever else is not a length.
+        Nanometres; NaN for ``pixel`` and anything else that is not a length.
 
     Examples
     --------
     >>> nm_per_unit("µm"), nm_per_unit("pixel")
     (1000.0, nan)
     """
+    # 0xB5 is the micro sign, 0x3BC the Greek mu, 0xE5 the å that Å becomes in lower case
     plain = unit.strip().casefold().replace("\\u00b5", "u").replace("\\u00c5", "a")
     return _NM_PER_UNIT.get(plain.translate({0xB5: "u", 0x3BC: "u", 0xE5: "a"}), math.nan)
 
 
 def checked(z: float, y: float, x: float) -> VoxelSize | None:
-    """Make a voxel size of three lengths, as far as they can be one.
+    """Make a voxel size of three lengths, or None if y or x is not plausible.
 
     Parameters
     ----------
     z, y, x : float
-        Lengths in nm as a file tells them; NaN for one that it does not tell.
+        Lengths in nm from a file; NaN for an unknown length.
 
     Returns
     -------
     tuple of float or None
-        nm along (z, y, x), z NaN where it is not told. None unless y and x are told, at least
-        0.005 nm and at most 10 um: larger ones are the defaults of photo software.
+        nm along (z, y, x), z NaN if it is unknown. None unless y and x are known, at least
+        0.005 nm and at most 10 um: larger values are the defaults of photo software.
     """
     if not all(_MIN_PIXEL_NM <= length <= _MAX_PIXEL_NM for length in (y, x)):
         return None

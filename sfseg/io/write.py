@@ -26,7 +26,7 @@ __all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_sections", "w
 _TYPES = ("uint8", "uint16", "float32", "int32")
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _AGREE = "give the shape and the type that the sections have"
-_ANEW = "start anew, without --resume"
+_RESTART = "start again without --resume"
 
 
 def write_stack(
@@ -43,7 +43,7 @@ def write_stack(
     path : str or Path
         The file to write: a TIFF, or OME-Zarr if the name ends in .zarr.
     array : ndarray of uint8, uint16, float32 or int32, shape (Z, Y, X) or (Y, X)
-        The pixels. NaN is written as it is.
+        The pixels. NaN is written unchanged.
     voxel_size_nm : tuple of float, optional
         nm along (z, y, x); NaN for a length that is not known.
     overwrite : bool
@@ -101,7 +101,7 @@ def write_sections(
     Raises
     ------
     StackError
-        If the number, shape or type of the sections is not as announced, or as for
+        If the number, shape or type of the sections differs from `shape` and `dtype`, or as for
         `write_stack`. Nothing is left behind.
     OutputExistsError, OutputError, MissingExtraError
         As for `write_stack`.
@@ -146,14 +146,14 @@ def create_canvas(
     voxel_size_nm: VoxelSize | None = None,
     multiscale: bool = False,
 ) -> Canvas:
-    """Make a stack of full size into which pixels are put in any order.
+    """Make a stack of full size; pixels are then put in any order.
 
     Parameters
     ----------
     part : Path
-        Where to make it: a file, or a folder for OME-Zarr. What is there is removed.
+        Where to make it: a file, or a folder for OME-Zarr. An existing one is removed.
     name : str
-        What it will be called when it is whole; ends in .tif, .tiff or .zarr.
+        Its final name; ends in .tif, .tiff or .zarr.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -161,33 +161,33 @@ def create_canvas(
     voxel_size_nm : tuple of float, optional
         nm along (z, y, x); NaN for a length that is not known.
     multiscale : bool
-        Whether an OME-Zarr gets levels of half the rows and columns, made by `Canvas.finish`.
+        Whether an OME-Zarr gets smaller levels, each of half the rows and columns, made by
+        `Canvas.finish`.
 
     Returns
     -------
     Canvas
-        The open canvas. It survives a power cut; what is put does after `Canvas.flush`.
+        The open canvas. It survives a power cut; its pixels do after `Canvas.flush`.
 
     Raises
     ------
     StackError
-        If the type or the ending of the name is another.
+        If the type or the ending of the name is not supported.
     OptionError
-        If a TIFF is to have levels.
+        If `multiscale` is set for a TIFF.
     MissingExtraError
         If zarr is needed and not installed.
     OSError
-        If the disk has not the space of a TIFF. An OME-Zarr takes its space as pixels come.
+        If the disk has no room for a TIFF. An OME-Zarr takes room as its pixels are put.
 
     Notes
     -----
-    A kill while it is made leaves something that is no canvas yet: where nothing was put, make it
-    anew.
+    After a kill during this call the result is incomplete: make it again.
     """
     dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
     if multiscale and zarr_writer is None:
         raise OptionError(
-            f"{name}: expected a name ending in .zarr for a stack with levels, found another",
+            f"{name}: only a stack whose name ends in .zarr can have levels",
             hint="name it .zarr, or write it without levels",
         )
     files.remove(part)
@@ -199,17 +199,17 @@ def create_canvas(
 
 
 def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canvas:
-    """Open what `create_canvas` made, to put more pixels.
+    """Open a canvas of `create_canvas` again, to put more pixels.
 
     Parameters
     ----------
     part, name, shape, dtype
-        As they were given to `create_canvas`.
+        The same as for `create_canvas`.
 
     Returns
     -------
     Canvas
-        The open canvas; what was put before is there.
+        The open canvas, with the pixels that were put before.
 
     Raises
     ------
@@ -220,20 +220,18 @@ def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canv
     """
     dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
     if not part.exists():  # zarr would make it
-        raise StackError(
-            f"{part}: expected what an interrupted run left, found nothing there", hint=_ANEW
-        )
+        raise StackError(f"{part}: the interrupted run left nothing to resume", hint=_RESTART)
     kind = TiffCanvas if zarr_writer is None else zarr_writer.ZarrCanvas
     try:
         with translate_errors(str(part)):
             canvas: Canvas = kind(part, name, shape, dtype)
     except StackError as error:
-        raise StackError(error.message, hint=_ANEW) from error
+        raise StackError(error.message, hint=_RESTART) from error
     return canvas
 
 
 def _writable(name: str, shape: Shape, dtype: DTypeLike) -> np.dtype[Any]:
-    """Refuse pixels that no format here takes."""
+    """Refuse pixels that neither format can hold."""
     dtype = np.dtype(dtype)
     if dtype not in _TYPES:
         raise StackError(
@@ -248,7 +246,7 @@ def _writable(name: str, shape: Shape, dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _zarr_writer(name: str) -> ModuleType | None:
-    """Give the module that writes OME-Zarr if the name asks for that, None if for a TIFF."""
+    """Return the module that writes OME-Zarr for a name in .zarr, None for a TIFF."""
     suffix = Path(name).suffix.lower()
     if suffix in _TIFF_SUFFIXES:
         return None

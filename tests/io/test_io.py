@@ -113,7 +113,7 @@ def test_sections_can_be_read_one_by_one_in_any_order(tmp_path):
         np.testing.assert_array_equal(stack.section(2), pixels[2])
         np.testing.assert_array_equal(stack.read([3, 0]), pixels[[3, 0]])
         np.testing.assert_array_equal(np.stack(list(stack)), pixels)
-        with pytest.raises(IndexError, match="below 4, found -1"):
+        with pytest.raises(IndexError, match="no section -1 below 4"):
             stack.section(-1)
 
 
@@ -153,7 +153,7 @@ def test_axes_may_be_a_list_of_letters_and_nothing_else(tmp_path):
     path, pixels = tmp_path / "a.tif", noise((2, 3, 5, 6))
     options = {"metadata": {"axes": [*"TZYX"]}, "photometric": "minisblack"}
     tifffile.imwrite(path, pixels, **options)
-    assert "found an array of 2x3x5x6 (TZYX)" in refused(path)
+    assert "an array of 2x3x5x6 (TZYX) is not one stack" in refused(path)
     for axes in ([1, 2, 3, 4], True, 7, [None] * 4, [["T"], "Z", "Y", "X"]):
         told = json.dumps({"shape": pixels.shape, "axes": axes})
         assert "TypeError" in refused(described(path, pixels.reshape(6, 5, 6), told))
@@ -184,7 +184,7 @@ def test_complex_pixels_are_refused(tmp_path):
     tifffile.imwrite(
         tmp_path / "a.tif", np.zeros((2, 3, 4), np.complex64), photometric="minisblack"
     )
-    assert "found complex64" in refused(tmp_path / "a.tif")
+    assert "pixels of type complex64 cannot be read" in refused(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("options", [{"imagej": True, "metadata": {"axes": "ZYX"}}, {}])
@@ -196,7 +196,7 @@ def test_a_stack_whose_images_follow_a_single_page_is_read(tmp_path, options):
     assert len(pages_of(path)) == 1
     np.testing.assert_array_equal(read(path), pixels)
     path.write_bytes(path.read_bytes()[:-1])
-    assert "expected 5 images as its header says, found 4" in refused(path)
+    assert "the header says 5 images, the file has 4" in refused(path)
 
 
 @pytest.mark.parametrize("name", ISBI_PIXELS)
@@ -254,10 +254,8 @@ def test_a_link_to_nothing_is_a_section_that_is_missing(tmp_path, pattern, targe
     (tmp_path / "s1" / "x.tif").symlink_to(target)
     missing = tmp_path / ("s1/x.tif" if pattern else "s1.tif")
     assert io.list_files(source)[1] == missing
-    assert f"{missing}: expected an image file or a folder of them, found a link to no" in refused(
-        source
-    )
-    with pytest.raises(StackError, match="found a link to nothing"):
+    assert f"{missing}: this is a broken link" in refused(source)
+    with pytest.raises(StackError, match="this is a broken link"):
         io.hash_input(source)
 
 
@@ -282,26 +280,26 @@ def test_images_of_a_folder_that_differ_are_both_named(tmp_path):
     with pytest.raises(ShapeMismatchError) as caught:
         io.open_stack(tmp_path)
     assert str(tmp_path / "s2.png") in caught.value.message
-    assert f"expected 5x6 of uint8 as in {tmp_path / 's1.png'}" in caught.value.message
-    assert "found 5x7 of uint8" in caught.value.message
+    assert f"does not match {tmp_path / 's1.png'}, 5x6 of uint8" in caught.value.message
+    assert f"{tmp_path / 's2.png'}: 5x7 of uint8" in caught.value.message
 
 
 def test_images_of_a_folder_must_agree_in_type(tmp_path):
     imageio.imwrite(tmp_path / "s1.png", noise((5, 6)))
     imageio.imwrite(tmp_path / "s2.png", noise((5, 6), "uint16"))
-    with pytest.raises(ShapeMismatchError, match="found 5x6 of uint16"):
+    with pytest.raises(ShapeMismatchError, match=r"5x6 of uint16 does not match .* 5x6 of uint8"):
         io.open_stack(tmp_path)
 
 
 def test_a_folder_of_two_kinds_of_images_is_ambiguous(tmp_path):
     imageio.imwrite(tmp_path / "s1.png", noise((5, 6)))
     imageio.imwrite(tmp_path / "s2.tif", noise((5, 6)))
-    assert "found .png, .tif" in refused(tmp_path)
+    assert "of several kinds: .png, .tif" in refused(tmp_path)
 
 
 def test_a_stack_in_a_folder_of_sections_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((2, 5, 6)), photometric="minisblack")
-    assert "expected one section in each file of a folder, found 2" in refused(tmp_path)
+    assert "a file of a folder must be one section, this one has 2" in refused(tmp_path)
 
 
 def test_a_dataset_in_an_hdf5_file_is_read_with_its_voxel_size(tmp_path):
@@ -339,16 +337,18 @@ def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
         file.create_dataset("bomb", (2000, 2000, 2000), np.float64, chunks=(1, 2000, 2000))
         file["words"] = ["not", "pixels"]
     name = f"{tmp_path}/a.h5"
-    assert "found only an HDF5 file" in refused(name)
-    assert "found a group\nhint: the file holds /bomb, /group/raw" in refused(f"{name}:/group")
-    assert "found nothing" in refused(f"{name}:/nowhere")
-    assert "found a dataset in another" in refused(f"{name}:/link")
-    assert "found 64000000000 for 0" in refused(f"{name}:/bomb")
+    assert "an HDF5 file holds many arrays, and none is named" in refused(name)
+    assert "this is a group, no dataset\nhint: the file holds /bomb, /group/raw" in refused(
+        f"{name}:/group"
+    )
+    assert "there is no such dataset" in refused(f"{name}:/nowhere")
+    assert "the pixels lie in another file" in refused(f"{name}:/link")
+    assert "0 bytes decode to 64000000000" in refused(f"{name}:/bomb")
     assert "--axes TZYX" not in refused(f"{name}:/words")
     assert "--axes ZCYX" in refused(f"{name}:/group/raw")
-    assert "nothing there" in refused(f"{tmp_path}/b.h5:/raw")
+    assert "b.h5:/raw: there is no such file" in refused(f"{tmp_path}/b.h5:/raw")
     (tmp_path / "text.h5").write_text("no HDF5")
-    assert "found OSError" in refused(f"{tmp_path}/text.h5:/raw")
+    assert "the pixels cannot be read: OSError" in refused(f"{tmp_path}/text.h5:/raw")
 
 
 def test_hdf5_without_h5py_names_the_extra(tmp_path, monkeypatch):
@@ -398,7 +398,7 @@ def test_the_hash_of_a_dataset_is_that_of_the_file_and_its_path(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.tif", "a.h5:/raw", "a.zarr", "a.zarr:/raw", "*.png", ""])
 def test_there_is_no_hash_of_nothing(tmp_path, name):
-    with pytest.raises(StackError, match="expected"):
+    with pytest.raises(StackError, match=r"there (is no such file|are no images here)\nhint: "):
         io.hash_input(f"{tmp_path}/{name}")
 
 
@@ -409,8 +409,9 @@ def test_rgb_is_refused_until_its_axes_are_given(tmp_path):
     pixels = noise((5, 6, 3))
     for name in ("a.png", "a.tif"):
         imageio.imwrite(tmp_path / name, pixels)
-        assert "found an array of 5x6x3 (YXS)\nhint: --axes YXS to average" in refused(
-            tmp_path / name
+        assert (
+            "an array of 5x6x3 (YXS) is not one stack of grey sections\nhint: --axes YXS to average"
+            in refused(tmp_path / name)
         )
         grey = np.rint(pixels.mean(axis=-1))
         np.testing.assert_array_equal(read(tmp_path / name, axes="YXS")[0], grey)
@@ -441,7 +442,7 @@ def test_four_dimensions_are_refused(tmp_path, kind, axes):
     tifffile.imwrite(
         tmp_path / "a.tif", pixels, metadata={"axes": axes}, photometric="minisblack", **options
     )
-    assert f"found an array of 2x3x5x6 ({axes})" in refused(tmp_path / "a.tif")
+    assert f"an array of 2x3x5x6 ({axes}) is not one stack" in refused(tmp_path / "a.tif")
     np.testing.assert_array_equal(
         read(tmp_path / "a.tif", axes="CZYX"), np.rint(pixels.mean(axis=0))
     )
@@ -470,7 +471,7 @@ def test_given_axes_may_put_the_sections_last(tmp_path):
 @pytest.mark.parametrize("axes", ["YX", "TZYX", "ZXX", "ABC", "", "ZY"])
 def test_axes_that_do_not_fit_are_refused(tmp_path, axes):
     tifffile.imwrite(tmp_path / "a.tif", noise((4, 5, 6)), photometric="minisblack")
-    with pytest.raises(OptionError, match="expected"):
+    with pytest.raises(OptionError, match=f"a.tif: the axes '{axes}' (do not fit|are not)"):
         io.open_stack(tmp_path / "a.tif", axes=axes)
 
 
@@ -634,8 +635,8 @@ def test_sections_that_are_not_what_was_said_leave_nothing_behind(tmp_path, dtyp
     cases = {
         "4 sections announced, 3 came": (pixels, (4, 5, 6), dtype),
         "more than 2 sections": (pixels, (2, 5, 6), dtype),
-        "section 1: expected 5x7": (pixels, (3, 5, 7), dtype),
-        "section 1: expected 5x6 of uint16": (pixels, (3, 5, 6), "uint16"),
+        "section 1: 5x6 of .* do not fill 5x7": (pixels, (3, 5, 7), dtype),
+        "section 1: 5x6 of .* do not fill 5x6 of uint16": (pixels, (3, 5, 6), "uint16"),
         "float64 pixels cannot": (pixels, (3, 5, 6), "float64"),
         "0 sections of 5x6 has no pixels": (pixels[:0], (0, 5, 6), dtype),
     }
@@ -668,18 +669,18 @@ def test_what_is_no_image_is_refused(tmp_path):
     (tmp_path / "text.tif").write_text("not an image")
     (tmp_path / "report.docx").write_bytes(b"PK\x03\x04 and so on")
     (tmp_path / "folder").mkdir()
-    assert "found nothing there" in refused(tmp_path / "missing.tif")
-    assert "found an empty file" in refused(tmp_path / "empty.tif")
-    assert "begins with b'not '" in refused(tmp_path / "text.tif")
-    assert "begins with b'PK" in refused(tmp_path / "report.docx")
-    assert "expected images, found none" in refused(tmp_path / "folder")
-    assert "expected images, found none" in refused(f"{tmp_path}/*.png")
-    assert "expected a pattern" in refused(f"{tmp_path}/**.png")
-    assert "found something else" in refused("/dev/null")
+    assert "missing.tif: there is no such file" in refused(tmp_path / "missing.tif")
+    assert "empty.tif: the file is empty" in refused(tmp_path / "empty.tif")
+    assert "this is not an image" in refused(tmp_path / "text.tif")
+    assert "this is not an image" in refused(tmp_path / "report.docx")
+    assert "there are no images here" in refused(tmp_path / "folder")
+    assert "there are no images here" in refused(f"{tmp_path}/*.png")
+    assert "this is not a pattern of file names" in refused(f"{tmp_path}/**.png")
+    assert "/dev/null: this is not a file" in refused("/dev/null")
 
 
 @pytest.mark.parametrize(
-    ("name", "found"), [("a.png", "expected readable pixels"), ("a.jpg", "found no end")]
+    ("name", "found"), [("a.png", "the pixels cannot be read"), ("a.jpg", "have no end")]
 )
 def test_a_picture_cut_short_is_refused(tmp_path, name, found):
     imageio.imwrite(tmp_path / name, noise((64, 64)))
@@ -724,14 +725,14 @@ def test_an_imagej_header_must_agree_with_the_pages(tmp_path):
         for section in noise((3, 5, 6)):
             header = "ImageJ=1.54f\nimages=4\nslices=4\n"
             writer.write(section, photometric="minisblack", description=header, metadata=None)
-    assert "expected 4 images as its header says, found 3" in refused(tmp_path / "a.tif")
+    assert "the header says 4 images, the file has 3" in refused(tmp_path / "a.tif")
 
 
 def test_pages_of_different_shape_are_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for shape in ((5, 6), (5, 6), (2, 3)):
             writer.write(noise(shape), photometric="minisblack")
-    assert "page 3: expected (5, 6) of uint8 stored as page 1 is" in refused(tmp_path / "a.tif")
+    assert "is not stored like page 1, (5, 6) of uint8" in refused(tmp_path / "a.tif")
 
 
 def test_a_loop_of_pages_is_refused(tmp_path):
@@ -742,7 +743,7 @@ def test_a_loop_of_pages_is_refused(tmp_path):
     tags = struct.unpack_from("<H", data, second)[0]
     struct.pack_into("<I", data, second + 2 + 12 * tags, first)
     path.write_bytes(data)
-    assert "a loop after page 2" in refused(path)
+    assert "the pages loop after page 2" in refused(path)
 
 
 def tiny_tiff(width, height, data, *, compression=1, bits=8):
@@ -765,11 +766,11 @@ def test_the_tiny_tiff_of_these_tests_is_good(tmp_path):
 def test_bombs_are_refused_before_anything_is_allocated(tmp_path):
     path = tmp_path / "a.tif"
     path.write_bytes(tiny_tiff(60_000, 60_000, b"x"))
-    assert "expected 3600000000 bytes" in refused(path)
+    assert "needs 3600000000 bytes of pixels" in refused(path)
     path.write_bytes(tiny_tiff(60_000, 60_000, b"x", compression=8))
-    assert "found 3600000000 for 1" in refused(path)
+    assert "bytes decode to 3600000000, over 10000 times" in refused(path)
     path.write_bytes(tiny_tiff(40_000, 40_000, bytes(200_000), compression=8))
-    assert "found 1600000000 bytes" in refused(path)
+    assert "has 1600000000 bytes, over 1 GiB" in refused(path)
 
 
 def test_jpeg_pixels_are_whole_and_as_large_as_their_page(tmp_path):
@@ -778,10 +779,10 @@ def test_jpeg_pixels_are_whole_and_as_large_as_their_page(tmp_path):
     data = path.read_bytes()
     ((_, start, count),) = pages_of(path)
     path.write_bytes(data[: start + count - 40] + bytes(40) + data[start + count :])
-    assert "expected whole JPEG pixels, found no end" in refused(path)
+    assert "bytes of JPEG data have no end" in refused(path)
     frame = data.index(struct.pack(">HH", 64, 64), start)
     path.write_bytes(data[:frame] + struct.pack(">HH", 65500, 65500) + data[frame + 4 :])
-    assert "found one of 65500x65500" in refused(path)
+    assert "a JPEG strip or tile has 65500x65500 pixels" in refused(path)
 
 
 def test_strips_whose_lengths_are_not_told_are_refused(tmp_path):
@@ -791,7 +792,7 @@ def test_strips_whose_lengths_are_not_told_are_refused(tmp_path):
     data = path.read_bytes()
     assert data.count(told) == 1
     path.write_bytes(data.replace(told, other))
-    with pytest.raises(StackError, match="expected 1 strips or tiles, found 0"):
+    with pytest.raises(StackError, match="0 of 1 strips or tiles are listed"):
         io.open_stack(path)
 
 
@@ -800,7 +801,7 @@ def test_strips_that_share_bytes_are_refused(tmp_path):
     tifffile.imwrite(path, noise((2, 20, 20)), photometric="minisblack", byteorder="<")
     (_, first, _), (_, second, _) = pages_of(path)
     path.write_bytes(path.read_bytes().replace(struct.pack("<I", second), struct.pack("<I", first)))
-    assert f"found two that overlap at byte {first}" in refused(path)
+    assert f"two strips or tiles overlap at byte {first}" in refused(path)
 
 
 def test_a_strip_that_unpacks_to_more_than_its_page_stays_small(tmp_path):
@@ -819,7 +820,7 @@ def test_a_corrupt_page_is_named(tmp_path, compression):
     path.write_bytes(data)
     with io.open_stack(path) as stack:
         stack.section(0)
-        with pytest.raises(StackError, match="page 2: expected readable pixels") as caught:
+        with pytest.raises(StackError, match="page 2: the pixels cannot be read") as caught:
             stack.section(1)
     assert caught.value.__cause__ is not None
 
@@ -829,7 +830,7 @@ def test_a_page_whose_tags_are_damaged_is_refused(tmp_path):
     data = bytearray(tiny_tiff(20, 10, zlib.compress(bytes(200)), compression=8))
     data[10 + 12 * 3 + 2] = 99  # the type of the tag Compression
     path.write_bytes(data)
-    assert "found tag 259 damaged" in refused(path)
+    assert "tag 259 is damaged" in refused(path)
 
 
 def test_pixels_of_other_files_are_never_read(tmp_path):
@@ -849,7 +850,7 @@ def test_pixels_of_other_files_are_never_read(tmp_path):
     ):
         tifffile.imwrite(path, noise((5, 6)), description=xml.format(file_name, uuid), **options)
         if refuse:
-            assert "OME metadata that name another, secret.tif" in refused(path)
+            assert "the OME metadata place pixels in another file, secret.tif" in refused(path)
         else:
             np.testing.assert_array_equal(read(path)[0], noise((5, 6)))
     tifffile.imwrite(
@@ -858,7 +859,7 @@ def test_pixels_of_other_files_are_never_read(tmp_path):
         description=xml.format("secret.tif", "urn:uuid:1").replace('SizeZ="1"', 'SizeZ="2"'),
         **options,
     )
-    assert "expected 2 pages of 5x6 as its OME metadata say, found 1" in refused(path)
+    assert "the OME metadata say 2 pages of 5x6, the file has 1" in refused(path)
 
 
 def test_ome_planes_are_read_from_the_pages_that_hold_them(tmp_path):
@@ -879,7 +880,7 @@ def test_ome_planes_are_read_from_the_pages_that_hold_them(tmp_path):
     ):
         path = described(tmp_path / "a.tif", pixels, xml.format(elements))
         if order is None:
-            assert "with one page for each plane, found others" in refused(path)
+            assert "do not give each plane its own page" in refused(path)
         else:
             np.testing.assert_array_equal(read(path), pixels[[int(page) for page in order]])
 
@@ -940,7 +941,7 @@ def test_labels_of_one_value_are_refused(tmp_path, kind, value):
     tifffile.imwrite(
         tmp_path / "a.tif", np.full((2, 5, 6), value, np.uint8), photometric="minisblack"
     )
-    found = f"expected both interior and membrane, found only {value}"
+    found = f"interior or membrane is missing, the labels are only {value}"
     with pytest.raises(StackError, match=found):
         io.read_labels(tmp_path / "a.tif", kind)
 
@@ -955,7 +956,9 @@ def test_the_first_pixel_that_is_not_finite_is_named(bad):
     section = np.zeros((5, 6), np.float32)
     io.require_finite(section, "a.tif", 3)
     section[2, 4] = section[4, 0] = bad
-    with pytest.raises(NonFiniteError, match=f"a.tif: section 3: .*found {bad} in row 2, column 4"):
+    with pytest.raises(
+        NonFiniteError, match=f"a.tif: section 3: the pixel in row 2, column 4 is {bad}"
+    ):
         io.require_finite(section, "a.tif", 3)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import re
 import sys
 import warnings
 
@@ -133,7 +134,10 @@ def test_axes_are_those_of_the_metadata(tmp_path, version, axes, shape):
 def test_channels_are_refused_until_the_person_averages_them(tmp_path, version):
     pixels = noise((2, 3, 8, 9))
     path = write(tmp_path / "a.zarr", pixels, version, ome("czyx"))
-    assert "found an array of 2x3x8x9 (CZYX)\nhint: --axes CZYX to average" in refused(path)
+    assert (
+        "an array of 2x3x8x9 (CZYX) is not one stack of grey sections\nhint: --axes CZYX to average"
+        in refused(path)
+    )
     grey = np.rint(pixels.mean(axis=0))
     np.testing.assert_array_equal(read(path, axes="CZYX"), grey)
 
@@ -159,7 +163,7 @@ def test_an_array_in_a_group_is_read_as_one_of_hdf5(tmp_path, version):
     np.testing.assert_array_equal(read(f"{path}:flat"), noise((8, 9))[None])
     np.testing.assert_array_equal(read(path / "volumes" / "raw"), noise())
     write(path, noise((8, 9, 3)), version, name="colour")
-    assert "found an array of 8x9x3 (no axes in the file)" in refused(f"{path}:colour")
+    assert "an array of 8x9x3 (no axes in the file)" in refused(f"{path}:colour")
     assert read(f"{path}:colour", axes="YXS").shape == (1, 8, 9)
 
 
@@ -167,7 +171,7 @@ def test_a_group_says_what_it_holds(tmp_path, version):
     path = write(tmp_path / "a.zarr", noise(), version, name="volumes/raw")
     write(path / "image", noise(), version, ome())
     text = refused(path)
-    assert "expected an array or an OME-Zarr image, found a group" in text
+    assert "this is a group, not an array or an OME-Zarr image" in text
     assert "it holds /image, /volumes/raw; name one like" in text
     np.testing.assert_array_equal(read(f"{path}:/image"), noise())
     zarr.open_group(tmp_path / "empty.zarr", mode="w", zarr_format=version)
@@ -176,14 +180,14 @@ def test_a_group_says_what_it_holds(tmp_path, version):
 
 def test_a_path_that_is_not_there_is_named(tmp_path, version):
     path = write(tmp_path / "a.zarr", noise(), version)
-    assert "found no metadata of Zarr" in refused(f"{path}:/nowhere")
-    assert "found nothing there" in refused(f"{tmp_path}/b.zarr:/raw")
-    assert "found nothing there" in refused(tmp_path / "b.zarr")
+    assert "there is no Zarr array or group in" in refused(f"{path}:/nowhere")
+    assert "there is no such store" in refused(f"{tmp_path}/b.zarr:/raw")
+    assert "there is no such file" in refused(tmp_path / "b.zarr")
     (tmp_path / "folder.zarr").mkdir()
-    assert "found no metadata of Zarr" in refused(tmp_path / "folder.zarr")
+    assert "there is no Zarr array or group in" in refused(tmp_path / "folder.zarr")
     (tmp_path / "file.zarr").write_text("no store")
-    assert "begins with b'no s'" in refused(tmp_path / "file.zarr")
-    assert "found a file" in refused(f"{tmp_path}/file.zarr:/raw")
+    assert "this is not an image" in refused(tmp_path / "file.zarr")
+    assert "this is not a folder" in refused(f"{tmp_path}/file.zarr:/raw")
 
 
 @pytest.mark.parametrize(
@@ -192,15 +196,15 @@ def test_a_path_that_is_not_there_is_named(tmp_path, version):
 def test_pixels_of_other_stores_are_never_read(tmp_path, version, path):
     write(tmp_path / "secret.zarr", noise(), version)
     store = write(tmp_path / "a.zarr", noise(), version, ome(path=path))
-    assert f"expected all pixels in this store, found the path /{path}" in refused(store)
-    assert "expected all pixels in this store" in refused(f"{store}:/{path}")
+    assert f"the path /{path} leaves this store" in refused(store)
+    assert "leaves this store" in refused(f"{store}:/{path}")
 
 
 def test_an_array_that_is_a_link_to_another_store_is_refused(tmp_path, version):
     secret = write(tmp_path / "secret.zarr", noise(), version)
     store = write(tmp_path / "a.zarr", noise(), version)
     (store / "link").symlink_to(secret / "s0", target_is_directory=True)
-    assert "expected all pixels in this store" in refused(f"{store}:/link")
+    assert "leaves this store" in refused(f"{store}:/link")
 
 
 def test_a_chunk_that_is_not_there_is_the_fill_value(tmp_path, version):
@@ -215,7 +219,7 @@ def test_an_array_without_a_chunk_is_refused(tmp_path, version):
     path = tmp_path / "a.zarr"
     group = zarr.open_group(path, mode="w", zarr_format=version)
     group.create_array("raw", shape=(10**6, 10**6, 10**6), chunks=(1, 64, 64), dtype="u1")
-    assert "without one chunk in the store" in refused(f"{path}:/raw")
+    assert "the store has no chunk of the array" in refused(f"{path}:/raw")
 
 
 def test_a_chunk_over_1_gib_is_refused(tmp_path, version):
@@ -226,7 +230,7 @@ def test_a_chunk_over_1_gib_is_refused(tmp_path, version):
     else:
         found["chunk_grid"]["configuration"]["chunk_shape"] = [1024, 1024, 1025]
     file.write_text(json.dumps(found))
-    assert "expected strips, tiles, chunks or pictures of at most 1 GiB" in refused(f"{path}:/s0")
+    assert "one strip, tile, chunk or picture has" in refused(f"{path}:/s0")
 
 
 class Touch:
@@ -250,7 +254,7 @@ def test_a_codec_that_runs_what_it_finds_is_refused(tmp_path, version):
     else:
         found["codecs"].append({"name": "pickle", "configuration": {}})
     file.write_text(json.dumps(found))
-    assert "expected" in refused(f"{path}:/s0")
+    assert re.search("codec pickle are not known|cannot be read: ", refused(f"{path}:/s0"))
     assert not (tmp_path / "owned").exists()
 
 
@@ -262,8 +266,10 @@ def test_a_codec_that_is_not_known_to_be_safe_is_named(tmp_path, version):
     else:
         found["codecs"].insert(0, {"name": "numcodecs.pcodec", "configuration": {"level": 8}})
     file.write_text(json.dumps(found))
-    named = "found the codec base64" if version == 2 else "expected"  # zarr may know no pcodec
-    assert named in refused(f"{path}:/s0")
+    named = "the codec base64 are not known to be safe"
+    if version == 3:  # zarr may not know pcodec
+        named = "the codec pcodec are not known to be safe|the pixels cannot be read: "
+    assert re.search(named, refused(f"{path}:/s0"))
 
 
 def test_a_damaged_chunk_is_refused(tmp_path, version):
@@ -272,7 +278,7 @@ def test_a_damaged_chunk_is_refused(tmp_path, version):
     chunk.write_bytes(chunk.read_bytes()[:9])
     with io.open_stack(path) as stack:
         stack.section(0)
-        with pytest.raises(StackError, match="expected readable pixels"):
+        with pytest.raises(StackError, match="the pixels cannot be read"):
             stack.section(1)
 
 
@@ -302,7 +308,7 @@ def test_damaged_json_is_refused(tmp_path, version):
     file, _ = array_metadata(path / "s0", version)
     for text in ("{", "[]", "null", '{"zarr_format": 9}', file.read_text()[:-20]):
         file.write_text(text)
-        assert "expected" in refused(path)
+        assert "a.zarr: " in refused(path).partition("\nhint: ")[0]
 
 
 def test_a_store_is_one_source_whatever_its_name(tmp_path, version):
@@ -334,7 +340,7 @@ def test_the_hash_of_a_store_follows_no_link_out_of_it(tmp_path, version):
     io.hash_input(path)
     (tmp_path / "secret").write_text("secret")
     (path / "link").symlink_to(tmp_path / "secret")
-    with pytest.raises(StackError, match=f"found {path / 'link'} elsewhere"):
+    with pytest.raises(StackError, match=f"{path / 'link'} is not a file of this store"):
         io.hash_input(path)
 
 

@@ -27,7 +27,7 @@ from sfseg.errors import (
 from sfseg.io import hash_input, open_stack, write_stack
 from sfseg.io.canvas import Canvas
 from sfseg.io.guards import translate_errors
-from sfseg.io.tiff.strips import SegmentReader
+from sfseg.io.tiff.strips import ChunkReader
 from sfseg.models import STRIDE
 from sfseg.models.weights import Header
 from sfseg.prediction import plan
@@ -533,7 +533,7 @@ SYSTEM = ("EIO", "ESTALE", "ETIMEDOUT", "ENOMEM", "EMFILE")
 
 def fails_at(monkeypatch, call, error):
     """Let one call that reads pixels fail."""
-    real, calls = SegmentReader.read, []
+    real, calls = ChunkReader.read, []
 
     def read(*arguments, **options):
         calls.append(arguments)
@@ -541,7 +541,7 @@ def fails_at(monkeypatch, call, error):
             raise error
         return real(*arguments, **options)
 
-    monkeypatch.setattr(SegmentReader, "read", read)
+    monkeypatch.setattr(ChunkReader, "read", read)
 
 
 @pytest.mark.parametrize("name", [*SYSTEM, "MemoryError"])
@@ -572,7 +572,7 @@ def test_a_read_that_the_file_fails_is_told_of_the_file_and_leaves_nothing(
     small, tmp_path, monkeypatch, error
 ):
     fails_at(monkeypatch, 3, error)
-    with pytest.raises(StackError, match=r"small\.tif: page 3: expected readable pixels"):
+    with pytest.raises(StackError, match=r"small\.tif: page 3: the pixels cannot be read"):
         run(small, tmp_path / "out.tif", **TILED)
     assert names(tmp_path) == []
 

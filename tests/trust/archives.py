@@ -83,7 +83,7 @@ class Archives:
         return self._refused(data, *self._fetch(data))
 
     def _refused(self, data: bytes, folder: Path, ended: Ended, outside: str) -> str:
-        if not ended.is_told:
+        if not ended.is_explained:
             return f"exit code {ended.code}: {ended.stderr[-600:]}"
         if outside:
             return f"touched outside the staging folder: {outside}"

@@ -4,6 +4,7 @@ The child is forked and has one thread: importing torch takes seconds, forking d
 """
 
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -18,10 +19,15 @@ from sfseg import cli
 BUG = 70
 """Exit code of a child that ends with an error that no one expects."""
 
+_SUBJECT = re.compile(r"error: .*(\S: \S|/|--\w|\w\.\w)")
+"""A message names something: it stands before a colon, or is a path or an option."""
+
+_HINT = re.compile(r"^hint: \S", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Ended:
-    """How a child ended: its exit code, negative for a signal, and what it has said."""
+    """How a child ended: its exit code, negative for a signal, and its output."""
 
     code: int
     stdout: str
@@ -29,24 +35,29 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """The error that it tells of; empty if it does not."""
-        return self.stderr[self.stderr.find("error: ") :] if "error: " in self.stderr else ""
+        """Everything from the first line that begins with ``error: ``; empty without one."""
+        found = re.search(r"^error: ", self.stderr, re.MULTILINE)
+        return self.stderr[found.start() :] if found else ""
 
     @property
-    def is_told(self) -> bool:
-        """Whether it failed, or some of its work did, with a sentence and a hint."""
-        words = ("expected", "found", "\nhint: ")
-        said = all(word in self.error for word in words) and "Traceback" not in self.stderr
-        return self.code in (1, 3) and said
+    def is_clear(self) -> bool:
+        """Whether its error names something and has a hint, and no traceback is in sight."""
+        complete = _SUBJECT.match(self.error) and _HINT.search(self.error)
+        return bool(complete) and "Traceback" not in self.stderr
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether it failed, or some of its work did, with a clear error."""
+        return self.code in (1, 3) and self.is_clear
 
 
 class Child:
-    """A child that runs a function, in a folder for what it says.
+    """A child that runs a function; its output goes to a folder.
 
     Parameters
     ----------
     function : callable
-        Is called in the child. What it patches stays in the child.
+        Called in the child. What it patches stays in the child.
     """
 
     def __init__(self, function: Callable[[], object]) -> None:
@@ -70,7 +81,7 @@ class Child:
             code = 0
         except SystemExit as error:
             code = int(error.code or 0)
-        except BaseException:  # noqa: BLE001 - it is told, and the code says that it is a bug
+        except BaseException:  # noqa: BLE001 - it is printed, and the code says that it is a bug
             traceback.print_exc()
         try:
             sys.stdout.flush()

@@ -195,7 +195,7 @@ class Disk:
             return "what was there before is lost"
         if fault == "KILL":
             return "" if ended.code == -9 else f"exit code {ended.code}"
-        if ended.code and not ended.is_told:
+        if ended.code and not ended.is_explained:
             return f"exit code {ended.code}: {ended.stderr[-600:]}"
         return ""
 

@@ -223,7 +223,7 @@ def try_host(world: World, case: Case, cache: Path) -> str:
         whole = {path.name: path.read_bytes() for path in (world.volume, world.labels)}
         kept = {name: found.get(name) for name in whole}
         return "" if not ended.code and kept == whole and names(cache) == {"toy"} else str(ended)
-    if not ended.is_told or not ended.stderr.replace("\n", "").isprintable():
+    if not ended.is_explained or not ended.stderr.replace("\n", "").isprintable():
         return f"exit code {ended.code}: {ended.stderr[-600:]!r}"
     return f"left behind: {names(cache)}" if names(cache) else ""
 

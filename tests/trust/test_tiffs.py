@@ -52,7 +52,7 @@ def test_a_file_is_read_right_or_refused(row, count):
     assert found.held == found.tried == count
 
 
-def test_a_broken_promise_is_told_with_what_repeats_it(monkeypatch):
+def test_a_broken_promise_is_reported_with_what_repeats_it(monkeypatch):
     monkeypatch.setattr(cases, "WAITS_S", 0.5)
 
     def check(index, _folder):
@@ -109,26 +109,35 @@ def test_a_page_made_by_hand_is_good(tmp_path, order, big):
 
 
 HOSTILE = {
-    "a width of 2^32 - 1": ({"t256": (4, 1, 2**32 - 1)}, "found"),
-    "an image of 2^62 pixels": ({"t256": (4, 1, 2**31), "t257": (4, 1, 2**31)}, "found"),
-    "no rows": ({"t257": (4, 1, 0)}, "found"),
-    "pixels beyond the end": ({"t273": (4, 1, 2**31)}, "expected pixels up to byte"),
-    "2^32 - 1 strips": ({"t273": (4, 2**32 - 1, 8)}, "found tag 273 damaged"),
-    "strips without bytes": ({"t279": (4, 1, 0)}, "found"),
-    "no strips": ({"t279": (4, 0, 0)}, "found"),
-    "rows in a strip 0": ({"t278": (4, 1, 0)}, "found"),
-    "tiles of 0": ({"t322": (4, 1, 0), "t323": (4, 1, 0)}, "found"),
-    "tiles of 2^31": ({"t322": (4, 1, 2**31), "t323": (4, 1, 2**31)}, "found"),
-    "bits 13 of 8": ({"t258": (4, 1, 13)}, "found"),
-    "bits 2^31": ({"t258": (4, 1, 2**31)}, "found"),
-    "floats of 8 bits": ({"t339": (3, 1, 3)}, "found"),
-    "a predictor of floats for bytes": ({"t259": (3, 1, 8), "t317": (3, 1, 3)}, "found"),
-    "an unknown compression": ({"t259": (3, 1, 34712)}, "found compression 34712"),
-    "the camera's compression": ({"t259": (3, 1, 6)}, "found compression 6"),
-    "2^31 samples": ({"t277": (4, 1, 2**31)}, "found"),
-    "a size in words": ({"t256": (2, 4, 32)}, "found tag 256 damaged"),
-    "a size in floats": ({"t277": (11, 1, 1)}, "found tag 277 damaged"),
-    "a MetaMorph stack": ({"t33629": (4, 9, 8)}, "found a MetaMorph stack"),
+    "a width of 2^32 - 1": ({"t256": (4, 1, 2**32 - 1)}, "needs 137438953440 bytes of pixels"),
+    "an image of 2^62 pixels": (
+        {"t256": (4, 1, 2**31), "t257": (4, 1, 2**31)},
+        "1 of 67108864 strips or tiles are listed",
+    ),
+    "no rows": ({"t257": (4, 1, 0)}, "in (0, 32) cannot be read"),
+    "pixels beyond the end": ({"t273": (4, 1, 2**31)}, "the pixels end at byte"),
+    "2^32 - 1 strips": ({"t273": (4, 2**32 - 1, 8)}, "tag 273 is damaged"),
+    "strips without bytes": ({"t279": (4, 1, 0)}, "some strips or tiles are left out"),
+    "no strips": ({"t279": (4, 0, 0)}, "0 of 1 strips or tiles are listed"),
+    "rows in a strip 0": ({"t278": (4, 1, 0)}, "rowsperstrip=0"),
+    "tiles of 0": ({"t322": (4, 1, 0), "t323": (4, 1, 0)}, "cannot be read"),
+    "tiles of 2^31": (
+        {"t322": (4, 1, 2**31), "t323": (4, 1, 2**31)},
+        "needs 4611686018427387904 bytes",
+    ),
+    "bits 13 of 8": ({"t258": (4, 1, 13)}, "needs 1664 bytes of pixels"),
+    "bits 2^31": ({"t258": (4, 1, 2**31)}, "pixels of 2147483648 bits"),
+    "floats of 8 bits": ({"t339": (3, 1, 3)}, "8 bits and sample format 3"),
+    "a predictor of floats for bytes": (
+        {"t259": (3, 1, 8), "t317": (3, 1, 3)},
+        "the pixels cannot be read",
+    ),
+    "an unknown compression": ({"t259": (3, 1, 34712)}, "compression 34712 cannot be read"),
+    "the camera's compression": ({"t259": (3, 1, 6)}, "compression 6 cannot be read"),
+    "2^31 samples": ({"t277": (4, 1, 2**31)}, "needs 2199023255552 bytes of pixels"),
+    "a size in words": ({"t256": (2, 4, 32)}, "tag 256 is damaged"),
+    "a size in floats": ({"t277": (11, 1, 1)}, "tag 277 is damaged"),
+    "a MetaMorph stack": ({"t33629": (4, 9, 8)}, "this is a MetaMorph stack"),
 }
 
 
@@ -145,20 +154,20 @@ def test_a_page_that_asks_for_what_is_not_there_is_refused(tmp_path, what, big):
 def test_a_tag_of_2_to_the_64_values_is_refused(tmp_path):
     page = tags(32, 300, 1024, t273=(16, 2**64 - 1, 2**63))
     (tmp_path / "a.tif").write_bytes(pack([page], bytes(4096), big=True))
-    assert "found tag 273 damaged" in refused(tmp_path / "a.tif")
+    assert "tag 273 is damaged" in refused(tmp_path / "a.tif")
 
 
 def test_a_tag_that_is_there_twice_is_refused(tmp_path):
     page = sorted([*tags(32, 200, 1024), (256, 4, 1, 16)])
     (tmp_path / "a.tif").write_bytes(pack([page], bytes(2000)))
-    assert "found tag 256 again" in refused(tmp_path / "a.tif")
+    assert "tag 256 is there twice" in refused(tmp_path / "a.tif")
 
 
 def test_more_pages_than_any_stack_has_are_refused_without_reading_them(tmp_path, monkeypatch):
     path = tmp_path / "a.tif"
     page = [(256, 4, 1, 1)]  # of no pixels: the chain alone takes no time to check, nor memory
     path.write_bytes(pack([page] * 50_001))
-    assert "expected at most 50000 pages, found more" in refused(path)
+    assert "there are more than 50000 pages" in refused(path)
     monkeypatch.setenv("SFSEG_TRUST_INPUT", "1")
     assert "page 1: " in refused(path)
 
@@ -167,13 +176,13 @@ def test_pages_that_share_a_strip_are_refused(tmp_path):
     count = 2000
     start = len(pack([tags(32, 0, 0)] * count))
     (tmp_path / "a.tif").write_bytes(pack([tags(32, start, 1024)] * count, noise.tobytes()))
-    assert f"found two that overlap at byte {start}" in refused(tmp_path / "a.tif")
+    assert f"two strips or tiles overlap at byte {start}" in refused(tmp_path / "a.tif")
 
 
 def test_tags_that_share_their_bytes_are_refused(tmp_path):
     shared = [(code, 2, 9000, 8) for code in range(40000, 40050)]
     (tmp_path / "a.tif").write_bytes(pack([tags(32, 1000, 1024) + shared], bytes(20_000)))
-    assert "expected tags beside each other" in refused(tmp_path / "a.tif")
+    assert "the tags up to page 1 overlap" in refused(tmp_path / "a.tif")
 
 
 def test_a_page_within_a_page_is_not_a_section(tmp_path):
@@ -271,7 +280,7 @@ def test_a_large_png_is_no_bomb(tmp_path):
 
 def test_a_png_bomb_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(png(60_000, 60_000, 8, 0, bytes(1000)))
-    assert "found 3600000000 for" in refused(tmp_path / "a.png")
+    assert "bytes decode to 3600000000, over 10000 times" in refused(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("depth", "colour", "bytes_of_one"), [(8, 0, 1), (16, 0, 2), (8, 6, 4)])
@@ -289,7 +298,7 @@ def test_a_picture_over_1_gib_is_refused_for_it_is_decoded_whole(
     (tmp_path / "a.png").write_bytes(
         png(2**30 // bytes_of_one // side + 1, side, depth, colour, b"", filling)
     )
-    found = "expected strips, tiles, chunks or pictures of at most 1 GiB"
+    found = "one strip, tile, chunk or picture has"
     assert found in refused(tmp_path / "a.png", axes=axes)
 
 
@@ -306,13 +315,13 @@ def test_a_png_with_one_wrong_bit_is_refused(tmp_path):
 @pytest.mark.parametrize(("depth", "colour", "row"), [(16, 2, 13), (16, 4, 9), (16, 6, 17)])
 def test_colours_of_16_bits_are_refused_and_not_cut_to_8(tmp_path, depth, colour, row):
     (tmp_path / "a.png").write_bytes(png(2, 2, depth, colour, bytes(row * 2)))
-    assert "cannot be read as they are" in refused(tmp_path / "a.png", axes="YXS")
+    assert "colours cannot be read without loss" in refused(tmp_path / "a.png", axes="YXS")
 
 
 def test_an_animation_is_refused(tmp_path):
     images = [Image.fromarray(noise), Image.fromarray(255 - noise)]
     images[0].save(tmp_path / "a.png", save_all=True, append_images=images[1:])
-    assert "found an animation" in refused(tmp_path / "a.png")
+    assert "this is an animation" in refused(tmp_path / "a.png")
 
 
 def test_colours_of_print_are_refused(tmp_path):
@@ -322,7 +331,7 @@ def test_colours_of_print_are_refused(tmp_path):
 
 def test_what_only_begins_like_a_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(100))
-    assert "expected a TIFF, PNG, JPEG or HDF5 file" in refused(tmp_path / "a.png")
+    assert "this is not an image" in refused(tmp_path / "a.png")
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
     refused(tmp_path / "a.jpg")
 
@@ -341,7 +350,7 @@ def test_a_jpeg_is_read_whole_or_refused(tmp_path, options, mode):
     assert whole.shape == (1, 97, 131)
     for lost in (40, 200):
         path.write_bytes(data[: -2 - lost] + data[-2:])
-        assert "expected JPEG pixels for 97x131" in refused(path, axes=axes)
+        assert "too few pixels for 97x131" in refused(path, axes=axes)
     path.write_bytes(data[:-300] + b"\xff\xd9" + data[-298:])
     refused(path, axes=axes)
 
@@ -377,7 +386,7 @@ def test_links_are_followed_within_the_file_only(tmp_path, pipe, link):
         np.testing.assert_array_equal(read(f"{tmp_path}/a.h5:/soft")[0], noise)
         np.testing.assert_array_equal(read(f"{tmp_path}/a.h5:/group/up")[0], noise)
     else:
-        assert "found a dataset in another" in refused(f"{tmp_path}/a.h5:/{link}")
+        assert "the pixels lie in another file" in refused(f"{tmp_path}/a.h5:/{link}")
 
 
 def test_datasets_with_pixels_elsewhere_are_refused(tmp_path, pipe):
@@ -387,9 +396,9 @@ def test_datasets_with_pixels_elsewhere_are_refused(tmp_path, pipe):
         file.create_virtual_dataset("virtual", virtual)
         file.create_dataset("external", (32, 32), "u1", external=[(str(pipe), 0, 1024)])
         file.create_dataset("never", (32, 32), "u1", chunks=(16, 16))
-    assert "found a dataset in another" in refused(f"{tmp_path}/a.h5:/virtual")
-    assert "found a dataset in another" in refused(f"{tmp_path}/a.h5:/external")
-    assert "expected 1024 bytes of pixels, found 0" in refused(f"{tmp_path}/a.h5:/never")
+    assert "the pixels lie in another file" in refused(f"{tmp_path}/a.h5:/virtual")
+    assert "the pixels lie in another file" in refused(f"{tmp_path}/a.h5:/external")
+    assert "the file has 0 of 1024 bytes of pixels" in refused(f"{tmp_path}/a.h5:/never")
 
 
 @pytest.mark.parametrize("size", [1, 1023, 1025, 30_000_000])
@@ -410,7 +419,7 @@ def test_a_chunk_of_too_few_or_too_many_bytes_is_refused(tmp_path, compression, 
 def test_filters_that_believe_the_file_are_refused_unless_trusted(tmp_path, options, monkeypatch):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("raw", data=noise, chunks=(16, 16), **options)
-    assert "found the filter 6" in refused(f"{tmp_path}/a.h5:/raw")
+    assert "the filter 6" in refused(f"{tmp_path}/a.h5:/raw")
     monkeypatch.setenv("SFSEG_TRUST_INPUT", "1")
     np.testing.assert_array_equal(read(f"{tmp_path}/a.h5:/raw")[0], noise)
 
@@ -440,7 +449,7 @@ def test_a_chunk_that_unpacks_to_far_more_than_it_should_is_refused(tmp_path, co
         index = struct.pack("<QQ", 0, len(bomb)) * 4
         bomb = bytes(bomb) + bytes(numcodecs.CRC32C().encode(index))
     chunk.write_bytes(bomb)
-    assert "expected chunks that unpack to at most 67108864 bytes" in refused(tmp_path / "a.zarr")
+    assert "a chunk unpacks to more than 67108864 bytes" in refused(tmp_path / "a.zarr")
 
 
 def test_a_chunk_that_says_it_goes_on_beyond_its_end_is_refused(tmp_path):
@@ -449,7 +458,7 @@ def test_a_chunk_that_says_it_goes_on_beyond_its_end_is_refused(tmp_path):
     data = bytearray(chunk.read_bytes())
     data[12:16] = struct.pack("<I", len(data) + 2**28)
     chunk.write_bytes(data)
-    assert f"found {len(data)}" in refused(tmp_path / "a.zarr")
+    assert f"a chunk has {len(data)} of its " in refused(tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -459,13 +468,13 @@ def test_chunks_are_files_of_the_store(tmp_path, pipe, version, way):
     other = pipe if way == "pipe" else chunk.rename(tmp_path / "secret")
     chunk.unlink(missing_ok=True)
     chunk.symlink_to(other)
-    assert "expected all pixels in this store" in refused(tmp_path / "a.zarr")
+    assert "is not a file of this store" in refused(tmp_path / "a.zarr")
 
 
 def test_what_is_unpacked_twice_is_refused(tmp_path):
     twice = [zarr.codecs.GzipCodec(), zarr.codecs.ZstdCodec()]
     store(tmp_path / "a.zarr", compressors=twice)
-    assert "found the codec gzip in zstd" in refused(tmp_path / "a.zarr")
+    assert "the codec gzip in zstd" in refused(tmp_path / "a.zarr")
 
 
 def filtered(path, data, filters, *, compressor=None, **changed):
@@ -500,7 +509,7 @@ FILTERS = {
 def test_filters_that_make_much_of_little_are_refused(tmp_path, what, compressor):
     data = bytes(16) if compressor is None else zlib.compress(bytes(16))
     path = filtered(tmp_path / "a.zarr", data, FILTERS[what], compressor=compressor)
-    assert "found filters that make more than 8 bytes of one, or no numbers" in refused(path)
+    assert "filters that make more than 8 bytes of one, or no numbers" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -530,11 +539,11 @@ def test_what_is_unpacked_is_what_lies_in_the_file(tmp_path):
     hidden = bytes(numcodecs.Delta("u1").encode(np.frombuffer(bomb, "u1")))
     delta = {"id": "delta", "dtype": "|u1"}
     path = filtered(tmp_path / "a.zarr", hidden, [{"id": "lz4"}, delta])
-    assert "found the codec delta after lz4" in refused(path)
+    assert "the codec delta after lz4" in refused(path)
     path = filtered(
         tmp_path / "b.zarr", bytes(8) + bomb, [{"id": "lz4"}, {"id": "crc32c", "location": "start"}]
     )
-    assert "found the codec crc32c after lz4" in refused(path)
+    assert "the codec crc32c after lz4" in refused(path)
     whole = bytes(numcodecs.CRC32C().encode(numcodecs.LZ4().encode(noise)))
     path = filtered(tmp_path / "c.zarr", whole, [{"id": "lz4"}, numcodecs.CRC32C().get_config()])
     np.testing.assert_array_equal(read(path)[0], noise)
@@ -550,7 +559,7 @@ def test_an_index_that_is_not_at_the_end_of_the_file_is_refused(tmp_path, place)
         moved = {"name": "numcodecs.crc32c", "configuration": {"location": "start"}}
         told["codecs"][0]["configuration"]["index_codecs"][1] = moved
     (tmp_path / "a.zarr" / "zarr.json").write_text(json.dumps(told))
-    found = "codec crc32c after sharding" if place == "codecs" else "with a plain index"
+    found = "codec crc32c after sharding" if place == "codecs" else "index of 4 chunks in a file"
     assert found in refused(tmp_path / "a.zarr")
 
 
@@ -559,14 +568,14 @@ def test_a_huge_array_with_little_in_the_store_is_refused(tmp_path):
         tmp_path / "a.zarr", shape=(10**5,) * 3, dtype="u1", chunks=(1, 64, 64)
     )
     array[0, :64, :64] = 1
-    assert "decoded bytes for one in the file" in refused(tmp_path / "a.zarr")
+    assert "over 10000 times as many" in refused(tmp_path / "a.zarr")
 
 
 @pytest.mark.parametrize(
     "source", ["http://127.0.0.1:9/a.zarr", "s3://bucket/a.zarr", "file:///etc/hostname", "a.tif|b"]
 )
 def test_addresses_are_never_opened(source):
-    assert "found nothing there" in refused(source)
+    assert "there is no such file" in refused(source)
 
 
 def test_the_bytes_of_tags_are_counted_once_for_each_page(tmp_path):

@@ -487,7 +487,7 @@ class Corpus:
         if path.with_name(f"{path.name}.ran").exists():
             return "what was pickled has run"
         for ended in (loaded, said):
-            if ended and not ended.is_told:
+            if ended and not ended.is_explained:
                 return f"exit code {ended.code}: {ended.stderr[-600:]}"
         return ""
 

@@ -1,4 +1,4 @@
-"""Walk the chain of a TIFF's pages, from which tifffile loses some in silence."""
+"""Walk the chain of a TIFF's pages; tifffile drops damaged pages without an error."""
 
 import struct
 from pathlib import Path
@@ -16,10 +16,10 @@ _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
 
 _MAX_TAGS = 4096
 _MAX_PAGES = 50_000
-"""More are no sections of an organ, and take longer to check than a person waits."""
+"""No stack has more sections, and checking more takes longer than a person waits."""
 
 _MAX_SHARING = 4
-"""How often tags may use the same bytes of a file; a reader reads them each time."""
+"""How often tags may share the same bytes of a file: a reader reads them each time."""
 
 CUT_SHORT = "copy or download the file again; it may be cut short"
 
@@ -30,11 +30,11 @@ class Directory(NamedTuple):
     Attributes
     ----------
     start, end : int
-        Where its list of tags lies in the file.
+        Where its list of tags lies in the file, in bytes.
     tags : tuple of int
-        The tags in it.
+        The codes of the tags.
     value_bytes : int
-        Size of the list and of all values in the file that it points to.
+        Size of the list and of all values that it points to.
     """
 
     start: int
@@ -61,15 +61,17 @@ def walk(path: Path, name: str) -> list[Directory]:
     Raises
     ------
     StackError
-        If the chain leaves the file, comes back to itself, holds no page or more than any stack,
-        or more tags than the file has room for.
+        If the chain leaves the file, loops, has no page or too many, or lists more tags than the
+        file has room for.
     OSError
-        If it is the system that cannot read.
+        If the system cannot read.
     """
     pages: dict[int, Directory] = {}
     file_bytes, tags_bytes = path.stat().st_size, 0
     with path.open("rb") as file:
         header = file.read(16).ljust(16, b"\0")
+        # "II" or "MM" is the byte order; version 42 is classic TIFF with a 4-byte offset of the
+        # first page at byte 4, version 43 is BigTIFF with an 8-byte offset at byte 8
         order = "<" if header.startswith(b"II") else ">"
         big = 43 in header[2:4]
         offset = _unpack(order + "Q", header[8:]) if big else _unpack(order + "I", header[4:8])
@@ -80,30 +82,27 @@ def walk(path: Path, name: str) -> list[Directory]:
                 if is_transient(error):
                     raise
                 raise StackError(
-                    f"{name}: expected page {len(pages) + 1} at byte {offset}, "
-                    f"found none in a file of {file_bytes} bytes",
+                    f"{name}: page {len(pages) + 1} is missing at byte {offset} "
+                    f"of {file_bytes} bytes",
                     hint=CUT_SHORT,
                 ) from error
             pages[offset], offset = page, following
             tags_bytes += page.value_bytes
             _refuse_many(name, len(pages), tags_bytes, file_bytes)
     if offset or not pages:
-        raise StackError(
-            f"{name}: expected a chain of pages with an end, "
-            f"found {'a loop after page ' + str(len(pages)) if offset else 'no page'}",
-            hint=CUT_SHORT,
-        )
+        wrong = f"the pages loop after page {len(pages)}" if offset else "the file has no page"
+        raise StackError(f"{name}: {wrong}", hint=CUT_SHORT)
     return list(pages.values())
 
 
 def _refuse_many(name: str, pages: int, tags_bytes: int, file_bytes: int) -> None:
-    """Refuse what would take hours to check: too many pages, or tags that share their bytes."""
+    """Refuse files that take hours to check: too many pages, or tags that share their bytes."""
     if pages > _MAX_PAGES:
-        refuse_untrusted(name, f"at most {_MAX_PAGES} pages", "more")
+        refuse_untrusted(name, f"there are more than {_MAX_PAGES} pages")
     if tags_bytes > _MAX_SHARING * file_bytes:
         raise StackError(
-            f"{name}: expected tags beside each other, found {tags_bytes} bytes of them "
-            f"up to page {pages} in a file of {file_bytes} bytes",
+            f"{name}: the tags up to page {pages} overlap: {tags_bytes} bytes of tags in a file "
+            f"of {file_bytes} bytes",
             hint=CUT_SHORT,
         )
 
@@ -111,7 +110,8 @@ def _refuse_many(name: str, pages: int, tags_bytes: int, file_bytes: int) -> Non
 def _directory(
     file: BinaryIO, offset: int, order: str, file_bytes: int, *, big: bool
 ) -> tuple[Directory, int]:
-    """Read the page at `offset`, and where the next page is; 0 after the last."""
+    """Read the page at `offset` and the offset of the next page, 0 after the last."""
+    # an entry is code, type, number of values and (skipped, x) the value or its offset
     count_format, entry_format, next_format = ("Q", "HHQ8x", "Q") if big else ("H", "HHI4x", "I")
     file.seek(offset)
     count = _unpack(order + count_format, file.read(struct.calcsize(count_format)))
@@ -121,7 +121,7 @@ def _directory(
     following = _unpack(order + next_format, file.read(struct.calcsize(next_format)))
     tags = list(struct.iter_unpack(order + entry_format, entries))
     sizes = (number * _TYPE_BYTES.get(kind, 0) for _, kind, number in tags)
-    # what is larger than the file is never read
+    # values larger than the file cannot be read, so they cost nothing
     value_bytes = len(entries) + sum(size for size in sizes if size <= file_bytes)
     codes = tuple(code for code, _, _ in tags)
     return Directory(offset, file.tell(), codes, value_bytes), following
@@ -133,14 +133,14 @@ def _unpack(layout: str, data: bytes) -> int:
 
 
 def refuse_overlap(name: str, parts: NDArray[np.int64]) -> None:
-    """Refuse parts of a file that lie in one another, as a damaged offset makes them.
+    """Refuse parts of a file that overlap, which is a sign of a damaged offset.
 
     Parameters
     ----------
     name : str
         The file, for messages.
     parts : ndarray of int64, shape (N, 2)
-        Where each part begins and ends.
+        Begin and end of each part, in bytes.
 
     Raises
     ------
@@ -148,10 +148,10 @@ def refuse_overlap(name: str, parts: NDArray[np.int64]) -> None:
         If two parts overlap.
     """
     ordered = parts[np.argsort(parts[:, 0])]
+    # sorted by begin, two parts overlap exactly if a begin lies before the end of the one before
     bad = np.flatnonzero(ordered[1:, 0] < ordered[:-1, 1])
     if bad.size:
         raise StackError(
-            f"{name}: expected strips or tiles beside each other, "
-            f"found two that overlap at byte {ordered[bad[0] + 1, 0]}",
+            f"{name}: two strips or tiles overlap at byte {ordered[bad[0] + 1, 0]}",
             hint=CUT_SHORT,
         )

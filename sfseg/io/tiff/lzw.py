@@ -1,4 +1,4 @@
-"""Decode LZW data, whose decoder makes a pixel of half a code where the end is cut off."""
+"""Decode LZW data and check its end: the decoder makes a pixel of half a code."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ _FILLINGS = (bytes(4), b"\x55" * 4, b"\xff" * 4)
 
 
 def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyArray:
-    """Decode a strip or tile, all of whose pixels are in it.
+    """Decode a strip or tile, and check that all of its pixels are in the data.
 
     Parameters
     ----------
     data : bytes
         The encoded pixels.
     decode : callable
-        What decodes them.
+        Decodes them.
     what : str
         The file and page, for messages.
 
@@ -35,18 +35,19 @@ def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyA
 
     Notes
     -----
-    Some writers leave out the code for the end, which TIFF 6.0, page 61, asks for. Then imagecodecs
-    may take the last code for another; so bytes are put behind it, which change nothing unless
-    a part of it is missing.
+    Some writers leave out the end code that TIFF 6.0, page 61, requires. Then imagecodecs may read
+    beyond the last code. So three different fillings are put behind the data: they change the
+    pixels only if a part of the last code is missing.
     """
     tail = int.from_bytes(data[-3:], "big")
+    # the last 1 bit ends the end code 257; the zero bits after it fill up the last byte
     padding = (tail & -tail).bit_length() - 1
     if tail and padding < 8 and tail >> padding & (1 << _END_BITS) - 1 == _END:
         return decode(data)
     pixels, *others = (decode(data + filling) for filling in _FILLINGS)
     if not all(np.array_equal(pixels, other) for other in others):
         raise StackError(
-            f"{what}: expected whole LZW strips or tiles, found one that ends within a pixel",
+            f"{what}: an LZW strip or tile ends within a pixel",
             hint="copy or download the file again; it may be cut short",
         )
     return pixels

@@ -1,6 +1,6 @@
-"""What a TIFF says about itself: axes, pages and voxel size, from OME, ImageJ or tifffile.
+"""Read the axes, pages and voxel size that a TIFF declares, as OME, ImageJ or tifffile write them.
 
-Where a TIFF says nothing of its axes the rule is: its pages are sections.
+Without metadata the pages are sections.
 """
 
 import json
@@ -15,7 +15,7 @@ from sfseg.io import voxels
 from sfseg.types import VoxelSize
 
 _STK_PLANES = 33629
-"""Tag of a MetaMorph stack, whose one page stands for as many planes as the tag has values."""
+"""Tag of a MetaMorph stack: its one page stands for as many planes as the tag has values."""
 
 _MAX_DIMENSIONS = 16
 """Keeps the arithmetic on a hostile shape short."""
@@ -36,7 +36,7 @@ class Declared:
     voxel_size_nm : tuple of float or None
         nm along (z, y, x).
     pages : tuple of int or None
-        The page of each frame; None where frame and page have the same number.
+        The page of each frame; None if frame and page have the same number.
     """
 
     letters: str
@@ -68,7 +68,7 @@ def declared(page: tifffile.TiffPage, count: int, *, file_name: str, name: str) 
     Returns
     -------
     Declared
-        The declared array. That the pixels are all there is left to check.
+        The declared array. The caller checks that all pixels are there.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def declared(page: tifffile.TiffPage, count: int, *, file_name: str, name: str) 
     """
     if _STK_PLANES in page.tags and page.tags[_STK_PLANES].count > 1:
         raise StackError(
-            f"{name}: expected a page for each section, found a MetaMorph stack",
+            f"{name}: this is a MetaMorph stack, which has one page for all sections",
             hint="open it in Fiji and save it as TIFF",
         )
     if page.is_ome:
@@ -98,7 +98,7 @@ def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
     """Read tifffile's own description: the array's shape, perhaps with axes."""
     meta = json.loads(description)
     if page.axes == "SYX" and "axes" not in meta:
-        # three or four sections, which tifffile stores as planes of RGB unless told otherwise
+        # three or four sections, which tifffile stores as planes of RGB by default
         return Declared("QZYX", (count, *page.shape), 1, _resolution(page))
     shape = tuple(int(n) for n in meta["shape"][:_MAX_DIMENSIONS])
     size = math.prod(page.shape)
@@ -133,8 +133,8 @@ def _imagej(page: tifffile.TiffPage, description: str, count: int, name: str) ->
         leading = [lengths[axis] for axis in letters]
     if images < 1 or math.prod(leading) != images:
         raise StackError(
-            f"{name}: expected {images} images as its ImageJ header says, "
-            f"found {'x'.join(map(str, leading))} in the same header",
+            f"{name}: the ImageJ header says {images} images and also "
+            f"{'x'.join(map(str, leading))}",
             hint="open it in Fiji and save it again",
         )
     voxel = voxels.from_imagej(meta, *_ratios(page)) or _resolution(page)
@@ -145,14 +145,14 @@ def _ome(page: tifffile.TiffPage, count: int, file_name: str, name: str) -> Decl
     """Read OME-XML; only the pixels of this very file count."""
     if "<!DOCTYPE" in page.description:
         raise StackError(
-            f"{name}: expected OME metadata, found a document type declaration in them",
+            f"{name}: the OME metadata contain a document type declaration",
             hint="save the image again with a program that you trust",
         )
     root = ElementTree.fromstring(page.description)
     found = root.findall("{*}Image/{*}Pixels")
     if len(found) != 1:
         raise StackError(
-            f"{name}: expected one image in the OME metadata, found {len(found)}",
+            f"{name}: the OME metadata have {len(found)} images, not one",
             hint="save one image to a file of its own",
         )
     pixels = found[0]
@@ -166,8 +166,9 @@ def _ome(page: tifffile.TiffPage, count: int, file_name: str, name: str) -> Decl
         page.imagewidth,
     ]:
         raise StackError(
-            f"{name}: expected {math.prod(leading)} pages of {lengths['Y']}x{lengths['X']} as its "
-            f"OME metadata say, found {count} of {page.imagelength}x{page.imagewidth}",
+            f"{name}: the OME metadata say {math.prod(leading)} pages of "
+            f"{lengths['Y']}x{lengths['X']}, the file has {count} of "
+            f"{page.imagelength}x{page.imagewidth}",
             hint="copy or download the file again; it may be cut short",
         )
     long = [(axis, lengths[axis]) for axis in letters if lengths[axis] > 1] or [("Z", 1)]
@@ -192,8 +193,8 @@ def _refuse_other_files(
     ]
     if others or root.find("{*}BinaryOnly") is not None:
         raise StackError(
-            f"{name}: expected all pixels in this file, "
-            f"found OME metadata that name another, {others[0] if others else 'a companion'}",
+            f"{name}: the OME metadata place pixels in another file, "
+            f"{others[0] if others else 'a companion'}",
             hint="open the set in Fiji and save it as one file",
         )
 
@@ -205,6 +206,7 @@ def _ome_pages(
     count = math.prod(lengths)
     found: list[tuple[int, int]] = []
     for data in pixels.iterfind("{*}TiffData"):
+        # mixed radix: the indices of a plane along its axes become one number
         plane = 0
         for axis, length in zip(letters, lengths, strict=True):
             plane = plane * length + int(data.get(f"First{axis}", 0))
@@ -212,12 +214,14 @@ def _ome_pages(
         run = int(data.get("PlaneCount", 1 if "IFD" in data.attrib else count))
         planes = range(max(plane, 0), min(plane + run, count))
         found += ((each, page + each - plane) for each in planes)
-        if len(found) > count:  # a plane is told twice; a million elements could tell all of them
+        if (
+            len(found) > count
+        ):  # some plane is there twice; a million elements could each list all planes
             break
     pages = tuple(page for _, page in sorted(found))
     if not sorted(plane for plane, _ in found) == sorted(pages) == list(range(count)):
         raise StackError(
-            f"{name}: expected OME metadata with one page for each plane, found others",
+            f"{name}: the OME metadata do not give each plane its own page",
             hint="open it in Fiji and save it again",
         )
     return pages
@@ -229,6 +233,6 @@ def _ratios(page: tifffile.TiffPage) -> tuple[voxels.Ratio, voxels.Ratio]:
 
 
 def _resolution(page: tifffile.TiffPage) -> VoxelSize | None:
-    """Give the voxel size that the resolution tags tell."""
+    """Return the voxel size of the resolution tags."""
     # a TIFF without ResolutionUnit means inches
     return voxels.from_resolution(*_ratios(page), int(page.tags.valueof("ResolutionUnit", 2)))

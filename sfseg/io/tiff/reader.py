@@ -9,7 +9,7 @@ import tifffile
 from sfseg.errors import StackError
 from sfseg.io.guards import translate_errors
 from sfseg.io.tiff import checks, ifd, metadata
-from sfseg.io.tiff.strips import Box, SegmentReader
+from sfseg.io.tiff.strips import Box, ChunkReader
 from sfseg.types import AnyArray
 
 _QUIET = logging.NullHandler()
@@ -32,14 +32,14 @@ class TiffSource:
     """
 
     def __init__(self, path: Path, name: str) -> None:
-        # tifffile logs what it stumbles over; where nobody listens, this keeps it off stderr
+        # tifffile logs its problems; without a handler logging would print them on stderr
         logging.getLogger("tifffile").addHandler(_QUIET)
         self._name = name
         directories = ifd.walk(path, name)
         self._offsets = [directory.start for directory in directories]
         with translate_errors(name):
             self._file = tifffile.TiffFile(path, is_lsm=False, is_ndpi=False, is_scanimage=False)
-        self._segments = SegmentReader(self._file.filehandle, name)
+        self._chunks = ChunkReader(self._file.filehandle, name)
         self._last: tifffile.TiffPage | None = None
         try:
             with translate_errors(name):
@@ -58,8 +58,8 @@ class TiffSource:
             checks.check(page, directory.tags, file_bytes, what)
             if page.hash != first.hash:
                 raise StackError(
-                    f"{what}: expected {first.shape} of {first.dtype} stored as page 1 is, "
-                    f"found {page.shape} of {page.dtype}",
+                    f"{what}: {page.shape} of {page.dtype} is not stored like page 1, "
+                    f"{first.shape} of {first.dtype}",
                     hint="save the sections alone, without thumbnails or other images",
                 )
             spans.append(checks.spans(page, directory))
@@ -73,9 +73,9 @@ class TiffSource:
         self._unpaged = self._is_unpaged(first, file_bytes)
 
     def _is_unpaged(self, first: tifffile.TiffPage, file_bytes: int) -> bool:
-        """Tell whether the frames follow each other in the file and the first alone has a page.
+        """Tell whether the frames follow each other in the file, and only the first has a page.
 
-        ImageJ stores stacks over 4 GiB in this way, having no page numbers left for them.
+        ImageJ stores stacks over 4 GiB in this way: their offsets do not fit in 32 bits.
         """
         frames = self._declared.frames
         if frames == len(self._offsets):
@@ -87,21 +87,22 @@ class TiffSource:
         else:
             there = len(self._offsets)
         raise StackError(
-            f"{self._name}: expected {frames} images as its header says, found {there}",
+            f"{self._name}: the header says {frames} images, the file has {there}",
             hint=ifd.CUT_SHORT,
         )
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read a part of the array, and little more of the file; see `Source`."""
+        """Read a part of the array; see `Source`."""
         leading = self._declared.leading
         frames: AnyArray = np.arange(self._declared.frames).reshape(self.shape[:leading])
+        # frames: the numbers of all frames, in the shape of the leading dimensions
         box = self._box(part[leading:])
         planes = [self._frame(int(frame), box) for frame in frames[part[:leading]].flat]
         pixels = planes[0] if len(planes) == 1 else np.stack(planes)
         return pixels.reshape([each.stop - each.start for each in part])
 
     def _box(self, part: tuple[slice, ...]) -> Box:
-        """Turn a part of a frame into one of a page, whose shape differs only in lengths of 1."""
+        """Turn a part of a frame into a box of a page; their shapes differ only in lengths of 1."""
         lengths = self.shape[self._declared.leading :]
         long = iter(each for each, n in zip(part, lengths, strict=True) if n > 1)
         return tuple(next(long) if n > 1 else slice(0, 1) for n in self._page_shape)
@@ -111,13 +112,13 @@ class TiffSource:
         if self._unpaged:
             with translate_errors(f"{self._name}: image {frame + 1}"):
                 first = self._page(0)
-                return self._segments.read(first, box, shift=frame * first.nbytes)
+                return self._chunks.read(first, box, shift=frame * first.nbytes)
         number = frame if self._declared.pages is None else self._declared.pages[frame]
         with translate_errors(f"{self._name}: page {number + 1}"):
-            return self._segments.read(self._page(number), box)
+            return self._chunks.read(self._page(number), box)
 
     def _page(self, index: int) -> tifffile.TiffPage:
-        """Parse one page; only the last is kept, there may be many."""
+        """Parse one page; keep only the last, as there may be many."""
         if self._last is None or self._last.index != index:
             self._file.filehandle.seek(self._offsets[index])
             self._last = tifffile.TiffPage(self._file, index)

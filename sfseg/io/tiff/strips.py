@@ -1,7 +1,7 @@
-"""Read a window of a TIFF's page: only the strips and tiles, or rows of them, that it touches.
+"""Read a window of a TIFF's page: only the strips, tiles or rows that it touches.
 
 A page here has the five dimensions that tifffile calls ``shaped``: separate samples, depth, rows,
-columns, contiguous samples. Its strips and tiles are *segments*, which lie in it as a grid.
+columns, contiguous samples. Its strips or tiles, the *chunks* of a page, form a grid in it.
 """
 
 import itertools
@@ -18,25 +18,25 @@ from sfseg.io.tiff import checks, ifd, lzw
 from sfseg.types import AnyArray
 
 Box = tuple[slice, ...]
-"""A part of a page or of a segment: where it starts and stops in each of the five dimensions."""
+"""A part of a page or chunk: a start and a stop in each of the five dimensions."""
 
 _ROWS_BYTES = 2**22
-"""How much of whole rows is read at once."""
+"""How many bytes of whole rows are read at once."""
 
 _CACHE_BYTES = 2**26
-"""Windows side by side share segments: this much, decoded, is a row of windows 32k pixels wide."""
+"""Neighbouring windows share chunks: this many decoded bytes serve a row 32k pixels wide."""
 
 
 class _Part(NamedTuple):
-    """What a box has of one segment: the segment's number, where in it, and where in the box."""
+    """The overlap of a box and a chunk: the chunk's number, the place in it and in the box."""
 
-    segment: int
+    chunk: int
     inside: Box
     target: Box
 
 
-class SegmentReader:
-    """Reads windows of the pages of one file, and keeps the segments that it decoded last.
+class ChunkReader:
+    """Read windows of the pages of one file, and keep the chunks that were decoded last.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class SegmentReader:
         box : tuple of slice
             The part, not empty.
         shift : int
-            Bytes from the pixels of the page to those to read, which are stored as the page's are.
+            Bytes from the pixels of the page to the pixels to read; both have the same layout.
 
         Returns
         -------
@@ -71,9 +71,9 @@ class SegmentReader:
         Raises
         ------
         StackError
-            If a JPEG segment is cut short, or larger than the page declares.
+            If a JPEG chunk is cut short, or larger than the page declares.
         ValueError
-            If another holds fewer pixels than that; and what tifffile and its codecs raise.
+            If another chunk has too few pixels; and what tifffile and its codecs raise.
         """
         pixels = np.empty([part.stop - part.start for part in box], page.dtype)
         raw = checks.is_raw(page)
@@ -87,15 +87,16 @@ class SegmentReader:
     def _copy_rows(
         self, page: tifffile.TiffPage, part: _Part, pixels: AnyArray, shift: int
     ) -> None:
-        """Read rows of a segment that is not encoded: whole ones, or the pixels of each."""
+        """Read rows of a chunk that is not encoded: whole rows, or the wanted pixels of each."""
         _, _, rows, columns, samples = part.inside
-        width, contiguous = _segment_shape(page)[3:]
+        width, contiguous = _chunk_shape(page)[3:]
         stored = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
         pixel_bytes = contiguous * stored.itemsize
         row_bytes = width * pixel_bytes
-        start = page.dataoffsets[part.segment] + shift
+        start = page.dataoffsets[part.chunk] + shift
         first, count, lines = columns.start, columns.stop - columns.start, 1
-        if count * 4 >= width:  # a few pixels too many cost less than a read for each row
+        # pixels of the block: (height, count, contiguous); pixels is (1, 1, rows, columns, samples)
+        if count * 4 >= width:  # reading up to 4 times too much costs less than a read per row
             first, count, lines = 0, width, max(1, _ROWS_BYTES // row_bytes)
         for row in range(rows.start, rows.stop, lines):
             height = min(lines, rows.stop - row)
@@ -106,25 +107,26 @@ class SegmentReader:
             ]
 
     def _decode(self, page: tifffile.TiffPage, part: _Part) -> AnyArray:
-        """Give what a box has of a segment that is encoded."""
-        key = (page.index, part.segment)
+        """Return the part that a box needs of an encoded chunk; decode it if it is not kept."""
+        key = (page.index, part.chunk)
         if key not in self._decoded:
-            self._make_room(math.prod(_segment_shape(page)) * np.dtype(page.dtype).itemsize)
-            self._decoded[key] = self._decode_segment(page, part.segment)
+            self._make_room(math.prod(_chunk_shape(page)) * np.dtype(page.dtype).itemsize)
+            self._decoded[key] = self._decode_chunk(page, part.chunk)
             self._decoded_bytes += self._decoded[key].nbytes
-        segment = self._decoded[key]
-        few = any(n < needed.stop for n, needed in zip(segment.shape, part.inside, strict=True))
-        if few or segment.dtype != page.dtype:
-            raise ValueError(f"{segment.shape} of {segment.dtype} in segment {part.segment}")
-        return segment[part.inside]
+        chunk = self._decoded[key]
+        few = any(n < needed.stop for n, needed in zip(chunk.shape, part.inside, strict=True))
+        if few or chunk.dtype != page.dtype:
+            raise ValueError(f"{chunk.shape} of {chunk.dtype} in chunk {part.chunk}")
+        return chunk[part.inside]
 
-    def _decode_segment(self, page: tifffile.TiffPage, index: int) -> AnyArray:
-        """Read and decode a segment."""
+    def _decode_chunk(self, page: tifffile.TiffPage, index: int) -> AnyArray:
+        """Read and decode a chunk."""
         self._file.seek(page.dataoffsets[index])
         data = self._file.read(page.databytecounts[index])
         tables = {"jpegtables": page.jpegtables} if page.jpegtables else {}
 
         def decode(data: bytes) -> AnyArray:
+            # (depth, rows, columns, samples) gets a leading 1 for the separate samples
             return np.asarray(page.decode(data, index, **tables)[0])[None]
 
         what = f"{self._name}: page {page.index + 1}"
@@ -136,24 +138,24 @@ class SegmentReader:
         return decode(data)
 
     def _make_room(self, size_bytes: int) -> None:
-        """Forget the oldest segments until one more fits; alone it may be as large as it is."""
+        """Forget the oldest chunks until a new one fits; a single one may exceed the limit."""
         while self._decoded and self._decoded_bytes + size_bytes > _CACHE_BYTES:
             self._decoded_bytes -= self._decoded.pop(next(iter(self._decoded))).nbytes
 
 
 def _refuse_larger(page: tifffile.TiffPage, frame: jpeg.Frame, what: str) -> None:
-    """Refuse a JPEG strip or tile that says itself that it is larger than its page does."""
+    """Refuse a JPEG strip or tile that declares more pixels than its page."""
     height, width = page.chunks[:2]
     if frame.rows > height or frame.columns > width:
         raise StackError(
-            f"{what}: expected JPEG strips or tiles of {height}x{width}, "
-            f"found one of {frame.rows}x{frame.columns}",
+            f"{what}: a JPEG strip or tile has {frame.rows}x{frame.columns} pixels, "
+            f"the page declares {height}x{width}",
             hint=ifd.CUT_SHORT,
         )
 
 
-def _segment_shape(page: tifffile.TiffPage) -> tuple[int, ...]:
-    """Give the shape of the strips, of which the last may be shorter, or tiles, all whole."""
+def _chunk_shape(page: tifffile.TiffPage) -> tuple[int, ...]:
+    """Return the shape of a chunk, five dimensions. The last strip may be shorter, tiles never."""
     contiguous = page.shaped[-1]
     if page.is_tiled:
         return 1, page.tiledepth, page.tilelength, page.tilewidth, contiguous
@@ -161,8 +163,8 @@ def _segment_shape(page: tifffile.TiffPage) -> tuple[int, ...]:
 
 
 def _parts(page: tifffile.TiffPage, box: Box) -> Iterator[_Part]:
-    """Cut a box where segments meet."""
-    sizes = _segment_shape(page)
+    """Cut a box where chunks meet."""
+    sizes = _chunk_shape(page)
     grid = tuple(math.ceil(n / size) for n, size in zip(page.shaped, sizes, strict=True))
     touched = [
         range(part.start // size, math.ceil(part.stop / size))
@@ -171,11 +173,12 @@ def _parts(page: tifffile.TiffPage, box: Box) -> Iterator[_Part]:
     for place in itertools.product(*touched):
         cuts = [_cut(*each) for each in zip(place, sizes, box, strict=True)]
         inside, target = zip(*cuts, strict=True)
+        # chunks are numbered in C order over the grid
         yield _Part(int(np.ravel_multi_index(place, grid)), inside, target)
 
 
 def _cut(place: int, size: int, part: slice) -> tuple[slice, slice]:
-    """Give the overlap of a segment and a part, along one dimension, as each counts it."""
+    """Return the overlap of a chunk and a part along one dimension, as each of them counts it."""
     start = place * size
     low, high = max(part.start, start), min(part.stop, start + size)
     return slice(low - start, high - start), slice(low - part.start, high - part.start)

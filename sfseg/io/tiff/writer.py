@@ -1,8 +1,8 @@
-"""Write TIFF files that Fiji opens with the right voxel size, at random positions.
+"""Write TIFF files in any order of pixels; Fiji opens them with the right voxel size.
 
-Floats and 8- and 16-bit integers are written in ImageJ's format while they fit in its 4 GiB; int32
-segments, which ImageJ's format does not have, and larger stacks as OME-TIFF. The pixels lie in one
-piece, uncompressed, so that the place of each is known before any is there.
+Floats and 8- and 16-bit integers up to 4 GiB are written in ImageJ's format. Larger stacks are
+OME-TIFF, and so are int32 segments, for which ImageJ has no type. The pixels are contiguous and
+uncompressed, so that the place of each is known in advance.
 """
 
 import errno
@@ -25,10 +25,10 @@ from sfseg.types import AnyArray, Shape, VoxelSize
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _CLASSIC_BYTES = 2**32
 _PAGE_BYTES = 512
-"""More than what a page adds to its pixels."""
+"""More bytes than a page adds to its pixels."""
 
 _CANNOT_RESERVE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What file systems say that reserve no space; there the disk may turn out full later."""
+"""Errors of file systems that cannot reserve space; there the disk may be full later."""
 
 
 class TiffCanvas(Canvas):
@@ -37,7 +37,7 @@ class TiffCanvas(Canvas):
     Raises
     ------
     StackError
-        If the file is of another layout or cut short.
+        If the file has another layout or is cut short.
     """
 
     def __init__(self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any]) -> None:
@@ -50,7 +50,7 @@ class TiffCanvas(Canvas):
             self.require_found((series.size // (height * width), height, width), series.dtype)
         start = series.dataoffset
         if not whole or start is None or start + math.prod(shape) * dtype.itemsize > size:
-            raise StackError(f"{part}: expected {shape[0]} pages in one piece, found a part of it")
+            raise StackError(f"{part}: some of its {shape[0]} pages are missing")
         self._start, self._stored = start, dtype.newbyteorder(order)
         # unbuffered: pixels go to the system at once; and no memmap, whose pages count as memory
         self._file = part.open("r+b", buffering=0)
@@ -88,9 +88,9 @@ def make(
     Parameters
     ----------
     part : Path
-        The file to make; one that is there is replaced.
+        The file to make; an existing one is replaced.
     name : str
-        What it will be called.
+        Its final name.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -101,7 +101,7 @@ def make(
     Raises
     ------
     OSError
-        If it does not fit on the disk, and that can be told.
+        If the disk has no room for it, as far as the file system knows.
 
     Notes
     -----
@@ -111,11 +111,11 @@ def make(
     imagej = dtype in _IMAGEJ_TYPES and not bigtiff
     tags = _imagej_tags(voxel_size_nm) if imagej else _ome_tags(voxel_size_nm)
     if not imagej:
-        # tifffile would make one up, and the same stack would be other bytes each time
+        # tifffile would make a random one, and the same stack would have other bytes each time
         words = f"{Path(name).name} {shape} {dtype} {voxel_size_nm}"
         tags["metadata"]["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_URL, words))
     with tifffile.TiffWriter(part, imagej=imagej, ome=not imagej, bigtiff=bigtiff) as writer:
-        # all of ImageJ's axes are given: of three it takes a last one of one pixel for samples
+        # give all six axes TZCYXS: with three, a width of 1 would be taken for samples
         full = (1, shape[0], 1, *shape[1:], 1) if imagej else shape
         writer.write(None, shape=full, dtype=dtype, photometric="minisblack", **tags)
     _reserve(part, name)
@@ -124,20 +124,20 @@ def make(
 
 
 def _has_all_tags(tif: tifffile.TiffFile, page: Any) -> bool:
-    """Tell whether a page has as many tags as it says: those cut off are passed over in silence."""
+    """Tell whether a page has as many tags as it says: tifffile skips those that are cut off."""
     tif.filehandle.seek(page.offset)
     count = tif.filehandle.read(tif.tiff.tagnosize)
     return len(page.tags) == int.from_bytes(count, "little" if tif.byteorder == "<" else "big")
 
 
 def fits_imagej(shape: Shape, dtype: DTypeLike) -> bool:
-    """Tell whether a stack fits in a TIFF with 32-bit offsets, which ImageJ's format is."""
+    """Tell whether a stack fits in ImageJ's format, a TIFF with 32-bit offsets."""
     pixels = math.prod(shape) * np.dtype(dtype).itemsize
     return pixels + (shape[0] + 1) * _PAGE_BYTES < _CLASSIC_BYTES
 
 
 def _reserve(part: Path, name: str) -> None:
-    """Take the disk space of a file, so that a full disk is told now and not hours later."""
+    """Reserve the disk space of a file, so that a full disk is an error now and not hours later."""
     if not hasattr(os, "posix_fallocate"):
         return
     size = part.stat().st_size
@@ -149,12 +149,24 @@ def _reserve(part: Path, name: str) -> None:
             return
         part.unlink()  # it may have taken all that was free
         free = shutil.disk_usage(part.parent).free
-        words = f"{error.strerror}: expected {size} free bytes, found {free}"
+        words = f"disk full: needs {_in_words(size)}, {_in_words(free)} are free"
+        if error.errno != errno.ENOSPC:
+            words = os.strerror(error.errno or 0)
         raise OSError(error.errno, words, name) from error
 
 
+def _in_words(count: float) -> str:
+    """Write a number of bytes as a person would: 31.5 MB."""
+    size, unit = count, "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
 def _imagej_tags(voxel: VoxelSize | None) -> dict[str, Any]:
-    """Tell the voxel size as ImageJ does: pixels per unit in the tags, the rest in words."""
+    """Write the voxel size as ImageJ does: pixels per unit in tags, unit and spacing in words."""
     metadata: dict[str, Any] = {"axes": "TZCYXS"}
     if voxel is None:
         return {"metadata": metadata}
@@ -167,7 +179,7 @@ def _imagej_tags(voxel: VoxelSize | None) -> dict[str, Any]:
 
 
 def _ome_tags(voxel: VoxelSize | None) -> dict[str, Any]:
-    """Tell the voxel size as OME does, and in pixels per cm to readers that know only the tags."""
+    """Write the voxel size as OME does, and in pixels per cm for readers that know only tags."""
     metadata: dict[str, Any] = {"axes": "ZYX"}
     if voxel is None:
         return {"metadata": metadata}

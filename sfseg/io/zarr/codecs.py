@@ -1,6 +1,6 @@
-"""The codecs of a Zarr array: which are safe, and how much they make of what is stored.
+"""The codecs of a Zarr array: which are safe, and how much larger they make the stored bytes.
 
-A codec is a mapping as the metadata of format 2 or 3 have it.
+A codec is a mapping as in the metadata of format 2 or 3.
 """
 
 import math
@@ -19,22 +19,22 @@ _SUM, _BITS = "crc32c", "packbits"
 _UNPACKING = COMPRESSORS | {SHARDING}
 _KNOWN = _UNPACKING | {_SUM, _BITS, "bytes", "transpose"}
 _KNOWN |= {"astype", "bitround", "delta", "fixedscaleoffset", "quantize", "shuffle"}
-"""Codecs that make numbers of bytes; Zarr has others, and ``pickle`` runs what it finds.
+"""Codecs that turn bytes into numbers. Zarr has others: ``pickle`` runs code.
 
-Of bz2 and lzma nobody can tell how much memory they take.
+bz2 and lzma are not among them: their memory cannot be known in advance.
 """
 
 _MOST_OF_ONE = 8
-"""Bytes of a float64 made of one byte, or of as many bools made of its bits."""
+"""One byte becomes a float64 of 8 bytes, or its bits become 8 bools."""
 
 
 def name(codec: Codec) -> str:
-    """Give the name of a codec."""
+    """Return the name of a codec, the same for format 2 and 3."""
     return str(codec.get("id", codec.get("name"))).removeprefix("numcodecs.")
 
 
 def expansion_ratio(what: str, codecs: Sequence[Codec], *, nested: bool = False) -> int:
-    """Refuse codecs that are not known to be safe, and tell how much larger the others make bytes.
+    """Refuse codecs that are not known to be safe; return how much larger the others make bytes.
 
     Parameters
     ----------
@@ -43,18 +43,19 @@ def expansion_ratio(what: str, codecs: Sequence[Codec], *, nested: bool = False)
     codecs : sequence of mappings
         In the order of writing.
     nested : bool
-        Whether they are those of the chunks within a shard.
+        Whether they are the codecs of the chunks within a shard.
 
     Returns
     -------
     int
-        How many bytes of pixels are made of one unpacked byte at most.
+        The most bytes of pixels that one unpacked byte becomes.
 
     Raises
     ------
     StackError
-        If one is unknown; if one unpacks what was unpacked, or what is not as it lies in the file,
-        where it is measured; or if filters make more than 8 bytes of one, or anything but numbers.
+        If a codec is unknown; if two unpack, or the one that unpacks is not the last, so that the
+        stored bytes cannot be measured; or if filters make more than 8 bytes of one, or anything
+        but numbers.
     """
     names = [name(codec) for codec in codecs]
     strange = set(names) - _KNOWN
@@ -73,34 +74,35 @@ def expansion_ratio(what: str, codecs: Sequence[Codec], *, nested: bool = False)
 
 
 def _is_last(unpacking: str, codecs: Sequence[Codec]) -> bool:
-    """Tell whether what unpacks comes last; the sum at the end of a compressed chunk may follow."""
+    """Tell whether the codec that unpacks is the last; a checksum at the end may follow it."""
     *others, last = codecs
     is_sum = name(last) == _SUM and _settings(last).get("location", "end") == "end"
     return name(others[-1] if is_sum and unpacking != SHARDING else last) == unpacking
 
 
 def _most_of_one(codec: Codec) -> float:
-    """Count the bytes that a codec makes of one; infinity where it makes anything but numbers."""
+    """Return the most bytes that a codec makes of one; infinity if it makes no numbers."""
     if name(codec) == _BITS:
         return _MOST_OF_ONE
-    told = _settings(codec)
-    made = np.dtype(told.get("decode_dtype") or told.get("dtype") or "u1")
-    stored = np.dtype(told.get("encode_dtype") or told.get("astype") or made)
-    # of a list of factors each number would become an array
-    plain = all(isinstance(told.get(key, 0), int | float) for key in ("scale", "offset"))
+    settings = _settings(codec)
+    # the ratio of the type in memory (made) to the type in the chunk (stored)
+    made = np.dtype(settings.get("decode_dtype") or settings.get("dtype") or "u1")
+    stored = np.dtype(settings.get("encode_dtype") or settings.get("astype") or made)
+    # with a list of factors each number would become a whole array
+    plain = all(isinstance(settings.get(key, 0), int | float) for key in ("scale", "offset"))
     if not plain or not all(each.kind in "biuf" and each.itemsize <= 8 for each in (made, stored)):
         return math.inf
     return max(1, made.itemsize // stored.itemsize)
 
 
 def _settings(codec: Codec) -> Codec:
-    """Give what a codec is told."""
+    """Return the settings of a codec: in format 3 they are in ``configuration``."""
     return {**codec, **(codec.get("configuration") or {})}
 
 
 def _unsafe(what: str, found: str) -> StackError:
-    """Make the error that chunks are stored in a way that may do harm."""
+    """Make the error for chunks that may do harm."""
     return StackError(
-        f"{what}: expected chunks stored in a way known to be safe, found {found}",
+        f"{what}: chunks stored with {found} are not known to be safe",
         hint="store it with blosc, zstd or gzip, and without filters",
     )

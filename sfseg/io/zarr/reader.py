@@ -17,7 +17,7 @@ from sfseg.types import AnyArray, VoxelSize
 _MAX_SAMPLES = 4
 _LISTED = 10
 _LETTERS = {"time": "T", "channel": "C"}
-"""The types of axes that tell what an axis is, whatever its name."""
+"""Types of axes that decide on the letter, whatever the name is."""
 
 
 class ZarrSource:
@@ -25,9 +25,8 @@ class ZarrSource:
 
     Of an OME-Zarr image, 0.4 or 0.5, the first multiscale is read in full resolution, with its
     axes and its voxel size. For other arrays the rule is that of HDF5: two dimensions are (Y, X)
-    and three are (Z, Y, X), unless the last is so short that it may be samples. A chunk that the
-    store does not hold is the array's fill value, as Zarr has it; but one has to be there, and more
-    of a large array.
+    and three are (Z, Y, X), unless the last is so short that it may be samples. Zarr fills missing
+    chunks with the fill value, but at least one chunk must exist, and more for a large array.
 
     Parameters
     ----------
@@ -50,9 +49,9 @@ class ZarrSource:
     def __init__(self, store: Path, inside: str, name: str) -> None:
         self._store, self._name = store, name
         if not store.is_dir():
+            wrong = "this is not a folder" if store.exists() else "there is no such store"
             raise StackError(
-                f"{name}: expected the folder of a Zarr store, "
-                f"found {'a file' if store.exists() else 'nothing there'}",
+                f"{name}: {wrong}",
                 hint="check the spelling and the current folder",
             )
         try:
@@ -60,7 +59,7 @@ class ZarrSource:
         except ImportError as error:
             raise MissingExtraError.from_extra("zarr", name) from error
         with translate_errors(name), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what zarr thinks of metadata is nothing to act on
+            warnings.simplefilter("ignore")  # the reader cannot act on warnings about metadata
             self._open(zarr, inside)
 
     def _open(self, zarr: Any, inside: str) -> None:
@@ -78,28 +77,28 @@ class ZarrSource:
             self.letters = "ZYX"[-len(self.shape) :]
         if self.letters and len(self.letters) != len(self.shape):
             raise StackError(
-                f"{self._name}: expected {len(self.letters)} dimensions as its OME metadata say, "
-                f"found {len(self.shape)}",
+                f"{self._name}: the OME metadata give {len(self.letters)} axes, "
+                f"the array has {len(self.shape)}",
                 hint="check the program that wrote the store",
             )
 
     def _image(self, zarr: Any, group: Any) -> Mapping[str, Any]:
-        """Give the image that a group is."""
+        """Return the metadata of the image in a group."""
         image = _first_image(group)
         if image is None:
             raise StackError(
-                f"{self._name}: expected an array or an OME-Zarr image, found a group",
+                f"{self._name}: this is a group, not an array or an OME-Zarr image",
                 hint=f"it holds {_contents(group, zarr) or 'no array'}; "
                 f"name one like {self._store}:/path",
             )
         return image
 
     def _folder(self, inside: str) -> Path:
-        """Give the folder of a group or an array, which is in the store."""
+        """Return the folder of a group or an array; it must be in the store."""
         folder = self._store / inside.replace("\\", "/").strip("/")
         if not folder.resolve().is_relative_to(self._store.resolve()):
             raise StackError(
-                f"{self._name}: expected all pixels in this store, found the path {inside}",
+                f"{self._name}: the path {inside} leaves this store",
                 hint="copy the array into one store",
             )
         return folder
@@ -111,17 +110,16 @@ class ZarrSource:
         folder = self._folder(inside)
         if not any((folder / mark).is_file() for mark in METADATA):
             raise StackError(
-                f"{self._name}: expected an array or a group, found no metadata of Zarr "
-                f"in {folder}",
+                f"{self._name}: there is no Zarr array or group in {folder}",
                 hint="check the path; copy the store again if it should be there",
             )
         return zarr.open(GuardedStore(folder, self._store, self._name), mode="r")
 
     def _check(self, array: Any, folder: Path) -> None:
-        """Refuse an array that is not there, runs code, or has chunks that fill the memory."""
+        """Refuse a missing array, codecs that run code, and chunks that fill the memory."""
         if not hasattr(array, "chunks"):
             raise StackError(
-                f"{self._name}: expected an array in {folder}, found a group",
+                f"{self._name}: {folder} is a group, not an array",
                 hint="check the program that wrote the store",
             )
         array.store.require_safe(array)
@@ -130,14 +128,14 @@ class ZarrSource:
         stored_bytes = _stored_bytes(folder, pixels_bytes)
         if not stored_bytes:
             raise StackError(
-                f"{self._name}: expected pixels, found an array without one chunk in the store",
+                f"{self._name}: the store has no chunk of the array",
                 hint="copy or download the store again",
             )
         refuse_bomb(
             self._name,
             decoded_bytes=pixels_bytes,
             encoded_bytes=stored_bytes,
-            segment_bytes=chunk_bytes,
+            piece_bytes=chunk_bytes,
         )
 
     def read(self, part: tuple[slice, ...]) -> AnyArray:
@@ -150,7 +148,7 @@ class ZarrSource:
 
 
 def _stored_bytes(folder: Path, enough: int) -> int:
-    """Add up the chunks, whatever their names; of many, no more than are enough."""
+    """Add up the sizes of the chunks, until they are enough for so many bytes of pixels."""
     from sfseg.io.zarr.store import METADATA
 
     total = 0
@@ -191,8 +189,8 @@ def _axes(image: Mapping[str, Any], name: str) -> tuple[str, VoxelSize | None]:
     axes = image.get("axes")
     if not axes or not all(isinstance(axis, Mapping) for axis in axes):
         raise StackError(
-            f"{name}: expected OME-Zarr 0.4 or 0.5, "
-            f"found {image.get('version', 'no version')} without axes that have types",
+            f"{name}: the axes have no types, as OME-Zarr 0.4 and 0.5 have them "
+            f"(version: {image.get('version', 'none')})",
             hint="convert it, or name the array in it and give its --axes",
         )
     letters = "".join(_letter(axis) for axis in axes)

@@ -1,6 +1,6 @@
-"""A Zarr store that hands out only what lies in it, and no chunk that fills the memory.
+"""A Zarr store that reads only files inside it, and no chunk that fills the memory.
 
-This module needs zarr, an extra; it is imported where a store is read and nowhere else.
+This module needs zarr, an extra; import it only to read a store.
 """
 
 import math
@@ -26,7 +26,7 @@ _SUM_BYTES = 4
 
 
 class _Shards(NamedTuple):
-    """How chunks lie in the files of an array: how many in one, and where their index is."""
+    """How chunks lie in the files of an array: how many in one, and where the index is."""
 
     chunks: int
     index_first: bool
@@ -34,17 +34,17 @@ class _Shards(NamedTuple):
 
     @property
     def index_bytes(self) -> int:
-        """Size of the index: the places of the chunks and perhaps a sum."""
+        """Size of the index: the places of the chunks and perhaps a checksum."""
         return self.chunks * _ENTRY.size + self.sum_bytes
 
     def is_index(self, request: Any) -> bool:
-        """Tell whether a part of a file that is asked for is the index."""
+        """Tell whether a request for a part of a file is for the index."""
         if self.index_first:
             return bool(request == RangeByteRequest(0, self.index_bytes))
         return isinstance(request, SuffixByteRequest)
 
-    def parted(self, data: bytes) -> list[bytes]:
-        """Part a file into chunks."""
+    def split(self, data: bytes) -> list[bytes]:
+        """Split a file into chunks."""
         size = self.chunks * _ENTRY.size
         index = data[:size] if self.index_first else data[-self.index_bytes :][:size]
         places = _ENTRY.iter_unpack(index)
@@ -72,7 +72,7 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         self._chunk_bytes = 0
 
     def require_safe(self, array: Any) -> None:
-        """Refuse an array that runs code or fills the memory; watch over its chunks from now on.
+        """Refuse an array that runs code or fills the memory; check its chunks from now on.
 
         Parameters
         ----------
@@ -82,22 +82,23 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         Raises
         ------
         StackError
-            If its chunks are stored in a way not known to be safe.
+            If its codecs are not known to be safe.
         """
         metadata: Mapping[str, Any] = array.metadata.to_dict()
         of_format_2 = [*(metadata.get("filters") or ()), metadata.get("compressor")]
         found = metadata.get("codecs") or [codec for codec in of_format_2 if codec]
-        widening = codecs.expansion_ratio(self._name, found)
+        ratio = codecs.expansion_ratio(self._name, found)
         if found and codecs.name(found[-1]) == codecs.SHARDING:
             inner = found[-1]["configuration"]
             found = inner["codecs"]
-            widening *= codecs.expansion_ratio(self._name, found, nested=True)
+            ratio *= codecs.expansion_ratio(self._name, found, nested=True)
             self._shards = self._shards_of(array, inner)
-        self._chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize // widening
+        # the unpacked size that the compressor may reach, before the filters make it larger
+        self._chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize // ratio
         self._compressor = next((n for n in map(codecs.name, found) if n in COMPRESSORS), None)
 
     def _shards_of(self, array: Any, configuration: Mapping[str, Any]) -> _Shards:
-        """Read how chunks lie in files; refuse an index of another kind, or one without end."""
+        """Read how chunks lie in files; refuse an unknown or a very large index."""
         names = [str(codec["name"]) for codec in configuration["index_codecs"]]
         place = configuration["index_location"]
         shards = _Shards(
@@ -107,9 +108,9 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         )
         if names not in _INDEX_CODECS or shards.index_bytes > SMALL_BYTES:
             raise StackError(
-                f"{self._name}: expected chunks in files with a plain index, "
-                f"found one of {shards.chunks} chunks stored as {', '.join(names)}",
-                hint="store it with fewer chunks in a file, and the index as it is by default",
+                f"{self._name}: the index of {shards.chunks} chunks in a file, stored as "
+                f"{', '.join(names)}, is not known to be safe",
+                hint="store it with fewer chunks in a file and the default index",
             )
         return shards
 
@@ -124,16 +125,16 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         return value
 
     def _is_inside(self, path: Path) -> bool:
-        """Tell whether there is such a file; refuse one that is elsewhere, or a pipe."""
+        """Tell whether there is such a file; refuse a pipe, or a link that leads out."""
         if path.is_dir() or not path.exists():
             return False
         require_member(self._name, path, self._within)
         return True
 
     def _chunks(self, data: bytes, request: Any) -> list[bytes]:
-        """Part what was read into chunks; the index of a shard is none."""
+        """Split the data into chunks; the index of a shard is not one."""
         if self._shards is None:
             return [data]
         if request is None:
-            return self._shards.parted(data)
+            return self._shards.split(data)
         return [] if self._shards.is_index(request) else [data]

@@ -1,6 +1,6 @@
-"""Write OME-Zarr 0.5: sharded arrays of sections, with a pyramid where one is wanted.
+"""Write OME-Zarr 0.5: sharded arrays of sections, with a pyramid on request.
 
-This module needs zarr, an extra; it is imported where a name ends in .zarr and nowhere else.
+This module needs zarr, an extra; import it only for a name in .zarr.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from sfseg.types import AnyArray, Shape, VoxelSize
 
 _CHUNK_PX = 512
 _SHARD_BYTES = 2**24
-"""Pixels of a file in memory, at most: a file is rewritten whole when a part of it is put."""
+"""Most bytes of pixels in a file: a file is rewritten as a whole when a part of it is put."""
 
 _SMALLEST_PX = 512
-"""A level whose sections are not larger is the last of the pyramid: a viewer loads it at once."""
+"""A level with sections of this size is the last one: a viewer loads it at once."""
 
 
 class ZarrCanvas(Canvas):
@@ -34,12 +34,12 @@ class ZarrCanvas(Canvas):
     Raises
     ------
     StackError
-        If the store is of another layout.
+        If the store has another layout.
 
     Notes
     -----
-    Rectangles on the borders of shards are written the fastest; others make a file be read,
-    changed and written again. Either takes the memory of one shard beside the pixels.
+    Rectangles that are whole shards are the fastest. For others a file is read, changed and written
+    again. Both take the memory of one shard besides the pixels.
     """
 
     def __init__(self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any]) -> None:
@@ -54,17 +54,17 @@ class ZarrCanvas(Canvas):
         self.require_found(self._levels[0].shape, self._levels[0].dtype)
 
     def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
-        """Write shard by shard: zarr alone would hold all of them in memory at once."""
+        """Write shard by shard: zarr itself would hold all shards in memory at once."""
         full = self._levels[0]
         for y, x in product(_spans(rows, full.shards[1]), _spans(columns, full.shards[2])):
             full[section, y, x] = pixels[_moved(y, rows.start), _moved(x, columns.start)]
 
     def flush(self) -> None:
-        """Make what was put survive a power cut."""
+        """Flush to the disk: what was put so far survives a power cut."""
         self._store.sync()
 
     def finish(self) -> None:
-        """Make the levels of the pyramid, each of the one before; flush and close."""
+        """Make each level of the pyramid from the one before, then flush and close."""
         for finer, coarser in pairwise(self._levels):
             depth, height, width = coarser.shape
             rows = list(_spans(slice(0, height), coarser.shards[1]))
@@ -102,7 +102,7 @@ class _DurableStore(LocalStore):
         self._touched.update(folder for folder in path.parents if folder.is_relative_to(self.root))
 
     def sweep(self) -> None:
-        """Remove what a killed run was writing."""
+        """Remove the unfinished files of a killed run."""
         for part in self.root.glob("*.part"):
             part.unlink()
 
@@ -129,7 +129,7 @@ def make(
     part : Path
         The folder to make.
     name : str
-        What it will be called.
+        Its final name.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -159,7 +159,7 @@ def make(
             dtype=dtype,
             chunks=chunks,
             shards=shards,
-            compressors=ZstdCodec(level=1),  # of noisy pixels the higher levels make no less
+            compressors=ZstdCodec(level=1),  # higher levels do not make noisy pixels smaller
             fill_value=math.nan if dtype.kind == "f" else 0,
             dimension_names=("z", "y", "x"),
             config={"write_empty_chunks": True},  # a blank section is not a missing one
@@ -169,7 +169,7 @@ def make(
 
 
 def _grid(shape: Shape, dtype: np.dtype[Any]) -> tuple[Shape, Shape]:
-    """Give the shapes of chunks and of shards, which are whole chunks."""
+    """Return the shapes of chunks and of shards, which are whole chunks of one section."""
     edge = math.isqrt(_SHARD_BYTES // dtype.itemsize) // _CHUNK_PX * _CHUNK_PX
     height, width = (min(_CHUNK_PX, length) for length in shape[1:])
     rows, columns = (
@@ -192,7 +192,7 @@ def _multiscales(name: str, levels: int, voxel: VoxelSize | None, *, mean: bool)
     for level in range(levels):
         factor = 2**level
         transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [z, y * factor, x * factor]}]
-        if level and mean:  # the middle of the averaged pixels is not that of their first
+        if level and mean:  # the centre of averaged pixels is not the centre of the first
             shift = (factor - 1) / 2
             transforms.append({"type": "translation", "translation": [0.0, y * shift, x * shift]})
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
@@ -203,7 +203,7 @@ def _multiscales(name: str, levels: int, voxel: VoxelSize | None, *, mean: bool)
 
 
 def _coarse(finer: Any, section: int, rows: slice, columns: slice) -> AnyArray:
-    """Make a shard of a level, from about one shard of the finer level at a time."""
+    """Make a shard of a level; read about one shard of the finer level at a time."""
     shard = np.empty((rows.stop - rows.start, columns.stop - columns.start), finer.dtype)
     half_rows, half_columns = (math.ceil(length / 2) for length in finer.shards[1:])
     for y, x in product(_spans(rows, half_rows), _spans(columns, half_columns)):
@@ -213,12 +213,12 @@ def _coarse(finer: Any, section: int, rows: slice, columns: slice) -> AnyArray:
 
 
 def _is_mean(dtype: np.dtype[Any]) -> bool:
-    """Tell whether pixels may be averaged; the numbers of segments may not."""
+    """Tell whether pixels may be averaged; the ids of segments may not."""
     return dtype != np.int32
 
 
 def _halved(pixels: AnyArray) -> AnyArray:
-    """Halve rows and columns: means of 2x2, rounded half up; of segments the top left pixel."""
+    """Halve rows and columns: mean of 2x2, rounded half up; for segments the top left pixel."""
     if not _is_mean(pixels.dtype):
         return pixels[::2, ::2]
     height, width = pixels.shape
@@ -227,6 +227,7 @@ def _halved(pixels: AnyArray) -> AnyArray:
         (math.ceil(height / 2), math.ceil(width / 2)),
         np.float32 if pixels.dtype.kind == "f" else np.uint32,
     )
+    # add the four pixels of each 2x2 block as four strided views; odd edges were repeated
     for row, column in product((0, 1), (0, 1)):
         total += pixels[row::2, column::2]
     if pixels.dtype.kind == "f":
@@ -245,5 +246,5 @@ def _spans(whole: slice, step: int) -> Iterator[slice]:
 
 
 def _moved(span: slice, by: int) -> slice:
-    """Count a slice from another start."""
+    """Shift a slice back by an offset."""
     return slice(span.start - by, span.stop - by)
