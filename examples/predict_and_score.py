@@ -1,4 +1,10 @@
-"""Predict the sample with the shipped weights and score the map, from Python."""
+"""Predict the sample with the shipped weights and score the map.
+
+Averages over eight orientations. Prints two lines, for example::
+
+    3 sections, 78% of them inside cells
+    V_Rand 0.9906 at threshold 0.8
+"""
 
 import sys
 from pathlib import Path

@@ -2,8 +2,8 @@
 
 Prints a line for each epoch, then the path of the weights, for example::
 
-    epoch 1: loss 1.306, V_Rand 0.398
-    epoch 2: loss 1.159, V_Rand 0.401
+    epoch 1: loss 1.429, V_Rand 0.113
+    epoch 2: loss 1.331, V_Rand 0.113
     runs/example/weights.safetensors
 """
 

@@ -19,14 +19,14 @@ Normalised = NDArray[np.float32]
 Probability = NDArray[np.float32]
 Segments = NDArray[np.int32]
 
-Say = Callable[[str], None]
-"""Takes a sentence for the person who waits."""
-
 Shape = tuple[int, int, int]
 """Sections, rows, columns: (Z, Y, X)."""
 
 VoxelSize = tuple[float, float, float]
 """Nanometres along (z, y, x); z is NaN where a file tells only the size of its pixels."""
+
+Say = Callable[[str], None]
+"""Called with one line of text at a time: what happens, and warnings."""
 
 LabelKind = Literal["interior", "membrane", "instances"]
 """What is not 0 in labels: the inside of cells, the membrane, or cells by their ids."""

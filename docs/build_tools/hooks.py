@@ -53,6 +53,7 @@ def group_parameters(command: Any, context: Any) -> dict[str, list[tuple[str, st
 
 def escape(text: str) -> str:
     """Keep a help's text from being read as Markdown or HTML."""
-    for character in "\\`*_{}[]<>|#":
+    for character in "\\`*_{}[]|#":
         text = text.replace(character, f"\\{character}")
+    text = text.replace("<", "&lt;").replace(">", "&gt;")
     return " ".join(text.split())

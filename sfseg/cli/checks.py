@@ -20,7 +20,7 @@ def require_device_name(name: str) -> None:
     """Refuse what cannot be the name of a device; raises OptionError."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", name):
         raise OptionError(
-            f"--device: expected auto, cpu, cuda, cuda:N or mps, found {name!r}",
+            f"--device: must be auto, cpu, cuda, cuda:N or mps, not {name!r}",
             hint="--device auto takes the best device of this machine",
         )
 

@@ -17,14 +17,11 @@ from sfseg.cli.console import (
     say_error,
     write_to_stderr,
 )
-from sfseg.cli.help import Group
+from sfseg.cli.help import Group, UsageError
 from sfseg.errors import OptionError, OutputError, SfsegError, UnknownNameError
 
 TRACEBACK = "SFSEG_TRACEBACK"
 """Environment variable that shows the traceback of an error in a package of others."""
-
-UsageError: Any = typer.BadParameter.__bases__[0]
-"""Typer's own error of wrong options and arguments, which it does not export."""
 
 _LONGEST = 300
 

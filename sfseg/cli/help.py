@@ -4,7 +4,11 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
+
+UsageError: Any = typer.BadParameter.__bases__[0]
+"""Typer's own error of wrong options and arguments, which it does not export."""
 
 NAME_COLUMNS = 22
 """Width of the names of options; a longer one has its sentence on the next line."""
@@ -20,6 +24,13 @@ class Command(TyperCommand):
 
     The groups are those of Typer, but the text is plain: Rich reads "[uint8]" as markup.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx  # else the hint could not name the command
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self, ctx, formatter)

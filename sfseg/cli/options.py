@@ -31,7 +31,7 @@ def complete_architectures(incomplete: str) -> list[str]:
 
 
 def complete_architecture_lists(incomplete: str) -> list[str]:
-    """Name the architectures that a list with commas may go on with."""
+    """Name the architectures that are not yet in a list with commas."""
     before, comma, last = incomplete.rpartition(",")
     left = [name for name in ARCHITECTURES if name not in before.split(",")]
     return [f"{before}{comma}{name}" for name in _beginning(last, left)]

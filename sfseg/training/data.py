@@ -47,6 +47,8 @@ class TrainingData:
         (z, y, x) of the first stack.
     description : str
         Names and sections, for the weights' header.
+    pairs : tuple of PairFacts
+        Facts of the stacks that the sections come from.
     taught : tuple of Section
         More sections to train on: their labels are what teachers predicted, 255 for P(inside) = 1.
     """
@@ -174,8 +176,7 @@ def _test_warnings(
             if seen := sorted(used.intersection(pick(whole, test.sections))):
                 yield (
                     f"sections {format_sections(seen)} are the test of "
-                    f"{setup.config.dataset_name}: "
-                    "do not judge these weights by them"
+                    f"{setup.config.dataset_name}: do not judge these weights by them"
                 )
 
 

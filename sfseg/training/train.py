@@ -119,8 +119,8 @@ def train(
     """
     config = configure(TrainConfig, config, options)
     setup = prepare(config)
-    name = config.dataset_name
-    folder = fetch(name, to=config.data_dir, report=say) if name else None
+    dataset = setup.dataset
+    folder = fetch(dataset.name, to=config.data_dir, report=say) if dataset else None
     data = add_pseudo_labels(load_training_data(setup, folder, say=say), setup, folder, say=say)
     with claim_folder(config), process_group(setup.device) as world:
         trainer = Trainer(setup, data, world)

@@ -94,7 +94,7 @@ class Trainer:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the weights, as JSON; a resumed training has the same."""
+        """All that decides the trained weights, as JSON; a resumed training must have the same."""
         return {
             "arch": self.config.arch,
             "init": self.init,

@@ -296,23 +296,30 @@ def test_unequal_shapes_are_refused():
         score_sections([TWO_CELLS, TWO_CELLS[:3]], [TWO_CELLS, TWO_CELLS])
 
 
-@pytest.mark.parametrize("kind", [np.int32, np.uint32, np.complex64])
-def test_other_types_are_refused(kind):
-    with pytest.raises(StackError, match=f"prediction: .*found {np.dtype(kind)}"):
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (np.int32, "int32 cannot be scored"),
+        (np.uint32, "uint32 cannot be scored"),
+        (np.complex64, "the array holds no real numbers, but complex64"),
+    ],
+)
+def test_other_types_are_refused(kind, found):
+    with pytest.raises(StackError, match=f"prediction: {found}"):
         score(TWO_CELLS.astype(kind), TWO_CELLS)
-    with pytest.raises(StackError, match=f"labels: .*found {np.dtype(kind)}"):
+    with pytest.raises(StackError, match=f"labels: {found}"):
         score(TWO_CELLS, TWO_CELLS.astype(kind))
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 1, 4, 4), (0, 4, 4), (4, 0)])
 def test_what_is_no_stack_is_refused(shape):
-    with pytest.raises(StackError, match="expected a stack"):
+    with pytest.raises(StackError, match=r"prediction: an array of shape .* is no stack"):
         score(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
 
 
 def test_a_section_too_large_for_the_kernels_is_refused():
     huge = np.broadcast_to(np.uint8(255), (50_000, 50_000))
-    with pytest.raises(StackError, match="less than 2\\^31 pixels, found 50000x50000"):
+    with pytest.raises(StackError, match=r"50000x50000 have too many pixels, 2\^31 or more"):
         score(huge, huge)
 
 

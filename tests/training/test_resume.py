@@ -29,6 +29,7 @@ from sfseg.training import checkpointing, loss, state, time_budget, trainer
 from sfseg.training import step as train_step
 from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
+from sfseg.training.last_step import LastStep
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import StepRecord, train
 from sfseg.training.trainer import Trainer
@@ -148,7 +149,7 @@ def test_a_training_stopped_after_any_step_ends_like_an_uninterrupted_one(config
     ("call", "where", "name", "after", "step"),
     [
         (3, train_step, "loss_of", False, 2),  # in the midst of the third step
-        (1, Trainer, "validate", False, 2),
+        (1, trainer, "validate", False, 2),
         (1, weights, "save_weights", True, 2),  # weights written, epoch not noted down
         (1, checkpointing, "write_history", False, 2),
     ],
@@ -175,7 +176,7 @@ def test_a_step_that_broke_off_in_its_update_is_not_saved(config, whole, monkeyp
     require_same_end(whole, config.out)
 
 
-@pytest.mark.parametrize(("where", "name"), [(train_step, "loss_of"), (Trainer, "validate")])
+@pytest.mark.parametrize(("where", "name"), [(train_step, "loss_of"), (trainer, "validate")])
 def test_another_thread_can_save_the_last_step_while_the_next_is_under_way(
     config, whole, monkeypatch, where, name
 ):
@@ -282,13 +283,13 @@ def test_what_broke_a_training_is_told_before_what_kept_its_state_from_being_sav
     with pytest.raises(NonFiniteError, match="step 1: ") as error:
         train(config)
     assert error.value.__notes__ == [
-        "its state could not be saved either: state.safetensors: "
-        "expected room on the disk, found none"
+        "its state could not be saved either: "
+        "state.safetensors: expected room on the disk, found none"
     ]
 
 
 def test_resuming_without_a_state_is_refused(config):
-    with pytest.raises(CheckpointError, match="found no state"):
+    with pytest.raises(CheckpointError, match="nothing to resume, no state"):
         go_on(config)
 
 
@@ -361,7 +362,7 @@ def test_a_training_that_came_while_the_data_were_read_is_kept(config, monkeypat
 
     load_training_data = verb.load_training_data
     monkeypatch.setattr(verb, "load_training_data", read_while_another_trains)
-    with pytest.raises(OutputExistsError, match="found state"):
+    with pytest.raises(OutputExistsError, match=r"holds a training already \(state"):
         train(config)
     assert [path.read_text() for path in config.out.iterdir()] == ["theirs"]
 
@@ -430,7 +431,7 @@ def test_moments_come_back_in_the_layout_of_their_weights(small, tmp_path):
 
 def test_statistics_are_those_of_the_last_step_until_the_next_is_done(small):
     network, _ = small
-    last = state.LastStep(network)
+    last = LastStep(network)
     with last.snapshot():
         before = {name: tensor.clone() for name, tensor in last.tensors().items()}
     network(torch.randn(2, 2, 5, 5))

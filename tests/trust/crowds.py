@@ -45,6 +45,7 @@ class Crowds:
 
     def _alone(self, name: str, command: Callable[[Path], tuple[object, ...]]) -> Path:
         out = self.folder / "alone" / name
+        out.parent.mkdir(exist_ok=True)
         ended = self.start(command(out)).end()
         if ended.code:
             raise RuntimeError(ended.stderr)

@@ -1,0 +1,49 @@
+"""`sfseg score` as a person meets it."""
+
+import json
+
+import numpy as np
+import tifffile
+
+from tests.cli.commands import fails, sfseg
+
+
+def test_score_prints_a_table_for_people_and_json_for_programs(labels):
+    table = sfseg("score", labels, labels)
+    assert table.exit_code == 0
+    assert "V_Rand" in table.stdout
+    assert "1.000000" in table.stdout
+    report = json.loads(sfseg("score", labels, labels, "--json").stdout)
+    assert report["v_rand"] == 1
+    assert report["shape"] == [4, 128, 160]
+    assert len(report["per_threshold"]) == 11
+    assert [row["section"] for row in report["per_section"]] == [1, 2, 3, 4]
+
+
+def test_score_takes_sections_and_the_other_polarity(labels, tmp_path):
+    inverted = tmp_path / "inverted.tif"
+    tifffile.imwrite(inverted, 255 - tifffile.imread(labels), photometric="minisblack")
+    plain = json.loads(sfseg("score", labels, labels, "--sections", "2-3", "--json").stdout)
+    options = ("--sections", "2-3", "--json", "--axes", "ZYX", "--invert", "--invert-labels")
+    turned = json.loads(sfseg("score", inverted, inverted, *options).stdout)
+    assert [row["section"] for row in turned["per_section"]] == [2, 3]
+    assert {k: v for k, v in plain.items() if k not in {"prediction", "truth"}} == {
+        k: v for k, v in turned.items() if k not in {"prediction", "truth"}
+    }
+
+
+def test_score_warns_of_a_truth_that_looks_like_an_image(volume, labels):
+    assert "are these labels?" in sfseg("score", labels, volume).stderr
+    assert sfseg("score", labels, labels).stderr == ""
+
+
+def test_score_refuses_bad_pairs(volume, labels, tmp_path):
+    small = tmp_path / "small.tif"
+    tifffile.imwrite(small, np.zeros((4, 20, 20), np.uint8), photometric="minisblack")
+    assert "small.tif" in fails("score", small, labels)
+    dark = tmp_path / "dark.tif"
+    tifffile.imwrite(dark, np.zeros((4, 128, 160), np.uint8), photometric="minisblack")
+    assert "found only 0" in fails("score", volume, dark)
+    half = np.stack([np.zeros((128, 160)), *np.eye(128, 160)[None].repeat(3, 0)]).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "half.tif", half, photometric="minisblack")
+    assert "section 1" in fails("score", volume, tmp_path / "half.tif")

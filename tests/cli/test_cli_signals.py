@@ -1,0 +1,82 @@
+"""Ctrl-C and SIGTERM: what is done is kept, and the command that continues is printed."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import tifffile
+
+from sfseg.io import write_stack
+from sfseg.models.safetensors_file import read_tensors
+from tests.cli.commands import FAST, fails, sfseg
+from tests.processes import end, started, wait_until
+
+PATIENT = "from sfseg.cli import signals, main; signals.GRACE_S = 3600; main()"
+"""The command, which waits for its running step however busy the machine is."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, number, code):
+    out = tissue_files / "run"
+    own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out)
+    endless = ("--epochs", 100_000, "--sections", 1, "--validation", "none", "--patch", 32)
+    command = ("-c", PATIENT, "train", *own, *endless)
+    with started(*command, cwd=tissue_files) as process:
+        wait_until((out / "history.csv").exists, process)
+        process.send_signal(number)
+        _, stderr = end(process)
+    assert process.returncode == code, stderr
+    assert "--resume" in stderr
+    assert not list(out.glob("*.part"))
+    _, saved = read_tensors(out / "state.safetensors")
+    assert saved["progress"]["step"] > 0
+
+
+SIGNALLED = """
+import os, sys
+from sfseg.cli import main
+from sfseg.prediction import run
+number = int(sys.argv.pop(1))
+put = run.WriteBehind.put
+def put_or_stop(self, item, pieces=[]):
+    put(self, item)
+    pieces.append(item)
+    if len(pieces) == 5:  # the third is written
+        os.kill(os.getpid(), number)
+run.FLUSH_S, run.WriteBehind.put = 0, put_or_stop
+main()
+"""
+"""The command, which sends itself a signal when some pieces are done."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, number, code):
+    big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (3, 1, 1))
+    write_stack(tissue_files / "big.tif", big)
+    command = ("-c", SIGNALLED, int(number), "predict", "big.tif", "-o", "out.tif", *FAST)
+    with started(*command, cwd=tissue_files) as process:
+        stdout, stderr = end(process)
+    assert process.returncode == code, stderr
+    assert stdout == ""
+    assert "out.tif: finished tiles are kept; continue with --resume" in stderr
+    assert "Traceback" not in stderr
+    assert not (tissue_files / "out.tif").exists()
+    assert "without --resume" in fails(
+        *("predict", tissue_files / "big.tif", "-o", tissue_files / "out.tif", *FAST),
+        *("--resume", "--tta", "flips"),
+    )
+    result = sfseg(
+        *("predict", tissue_files / "big.tif", "-o", tissue_files / "out.tif", *FAST),
+        *("--resume", "--json"),
+    )
+    assert result.exit_code == 0, result.output
+    (facts,) = json.loads(result.stdout)
+    assert 0 < facts["resumed"] < facts["pieces"] == 12
+    assert f"continuing after {facts['resumed']} of 12 tiles" in result.stderr
+    found = tifffile.imread(tissue_files / "out.tif")
+    for copy in range(1, 3):  # each four sections are the same
+        np.testing.assert_array_equal(found[4 * copy : 4 * copy + 4], found[:4])
+    assert not list(tissue_files.glob("*.part*"))

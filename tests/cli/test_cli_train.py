@@ -1,0 +1,104 @@
+"""`sfseg train` as a person meets it."""
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from sfseg.cli.train import default_folder
+from tests.cli.commands import TINY, fails, sfseg
+
+
+def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
+    out = tmp_path / "run"
+    result = sfseg(
+        *("train", "--images", volume, "--labels", labels, "--sections", "1-3", "--out", out),
+        *("--validation", "3", "--seed", 1, "--device", "cpu", "--half", "--axes", "ZYX"),
+        *("--labels-are", "interior", "--recipe", "default", "--learning-rate", 0.001, *TINY),
+        *("--arch", "sfnet", "--augmentation", "eightfold"),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{out / 'weights.safetensors'}\n"
+    assert "sfnet, recipe default, changed: epochs" in result.stderr
+    assert "on cpu (" in result.stderr
+    assert "volume.tif sections 1-2 (validation 3)" in result.stderr
+    assert "epoch 1: loss" in result.stderr
+    assert "V_Rand" in result.stderr
+
+
+@pytest.mark.usefixtures("small_architectures")
+def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
+    out = tmp_path / "run"
+    command = ("train", "--dataset", "tissue", "--arch", "unet", "--out", out, *TINY)
+    first = sfseg(*command)
+    assert first.exit_code == 0
+    assert "licence" in first.stderr
+    assert "--resume" in fails(*command)
+    assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
+
+
+@pytest.mark.usefixtures("small_architectures")
+def test_train_compiles_when_asked(tissue_files, monkeypatch):
+    """With the compiler itself replaced, which takes a minute."""
+    compiled = []
+    monkeypatch.setattr(
+        "sfseg.system.devices.compiled", lambda network: compiled.append(network) or network
+    )
+    own = ("--images", tissue_files / "volume.tif", "--labels", tissue_files / "labels.tif")
+    assert sfseg("train", *own, "--out", tissue_files / "run", "--compile", *TINY).exit_code == 0
+    assert len(compiled) == 1
+
+
+def test_a_run_is_named_by_its_architecture_and_its_data():
+    assert default_folder("sfnet", None, None).name == "sfnet-isbi2012"
+    assert default_folder("unet", "vnc", None).name == "unet-vnc"
+    assert default_folder("unet", None, "data/my volume.tif").name == "unet-my volume"
+    assert default_folder("unet", None, "data/raw/*.png").name == "unet-raw"
+
+
+@pytest.mark.usefixtures("small_architectures")
+def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
+    turned = tmp_path / "turned.tif"
+    tifffile.imwrite(turned, 255 - tifffile.imread(labels), photometric="minisblack")
+    own = ("--images", volume, "--labels", turned, "--out", tmp_path / "run", *TINY)
+    assert "warning: cells fill" in sfseg("train", *own).stderr
+    own = ("--images", volume, "--labels", turned, "--out", tmp_path / "right", *TINY)
+    assert "warning" not in sfseg("train", *own, "--labels-are", "membrane").stderr
+
+
+def test_train_refuses_options_that_do_not_fit(volume, labels, tmp_path):
+    own = ("train", "--out", tmp_path / "run", "--images", volume)
+    assert "--labels" in fails(*own, code=2)
+    assert "lower number first" in fails(*own, "--labels", labels, "--sections", "3-2", code=2)
+    assert "1 to 4" in fails(*own, "--labels", labels, "--sections", "3-9", code=2)
+    assert "multiple of 16" in fails(*own, "--labels", labels, "--patch", 40, code=2)
+    assert "leave --labels-are out" in fails("train", "--labels-are", "membrane", code=2)
+    assert "leave --dataset out" in fails(*own, "--labels", labels, "--dataset", "tissue", code=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_bad_input(volume, labels, tmp_path):
+    own = ("train", "--out", tmp_path / "run", "--images", volume)
+    assert "did you mean 'sfnet'" in fails(
+        "train", "--arch", "sfnett", "--out", tmp_path / "run", code=2
+    )
+    assert "did you mean 'thesis'" in fails("train", "--recipe", "theses", code=2)
+    assert "did you mean 'tissue'" in fails(
+        "train", "--dataset", "tisue", "--out", tmp_path / "r", code=2
+    )
+    flat = tmp_path / "flat.tif"
+    tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
+    assert "flat.tif" in fails(*own, "--labels", flat)
+    small = tmp_path / "small.tif"
+    tifffile.imwrite(small, np.eye(20, dtype=np.uint8)[None].repeat(4, 0), photometric="minisblack")
+    assert "(4, 128, 160)" in fails(*own, "--labels", small)
+    assert "leave --resume out" in fails(*own, "--labels", labels, "--resume")
+    nan = tmp_path / "nan.tif"
+    tifffile.imwrite(nan, np.full((4, 128, 160), np.nan, np.float32), photometric="minisblack")
+    assert "nan.tif" in fails(*own[:-1], nan, "--labels", labels)
+    empty = np.where(np.arange(4)[:, None, None] == 2, 0, tifffile.imread(labels))
+    tifffile.imwrite(tmp_path / "empty.tif", empty.astype(np.uint8), photometric="minisblack")
+    assert "section 3" in fails(*own, "--labels", tmp_path / "empty.tif")
+    if not torch.cuda.is_available():
+        assert "cuda" in fails(*own, "--labels", labels, "--device", "cuda")
+    assert not (tmp_path / "run").exists()
