@@ -24,10 +24,10 @@ _DAMAGES = (
 )
 _END = struct.Struct("<4s4H2LH")  # end of the archive: mark, disks, entries, directory, comment
 _LOCAL = struct.Struct("<4s5H3L2H")  # header before a member; fields as in the directory
-_DESCRIPTORS = (0, 12, 16, 20, 24)
+_DESCRIPTORS: tuple[int, ...] = (0, 12, 16, 20, 24)
 """Possible sizes of the data descriptor that follows a streamed member."""
 
-_NO_GAP = (0,)
+_NO_GAP: tuple[int, ...] = (0,)
 _STREAMED, _ELSEWHERE = 8, 2**32 - 1  # flag; a size that another field holds
 
 

@@ -54,7 +54,7 @@ class GreyLevels:
             )
             merged = found if merged is None else merged._and(found)
         if merged is None:
-            raise ValueError("a section has at least one band")
+            raise ValueError("there is no band to measure")
         return merged
 
     @classmethod
