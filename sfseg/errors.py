@@ -3,22 +3,22 @@
 ::
 
     SfsegError
-    ├── StackError(ValueError)              an image file or array that is not what it should be
+    ├── StackError(ValueError)              an image file or array cannot be used
     ├── ShapeMismatchError(ValueError)      two stacks that belong together differ in shape
-    ├── UnknownNameError(LookupError)       no dataset, architecture, recipe or model of that name
-    ├── OptionError(ValueError)             options that do not fit each other or the data
+    ├── UnknownNameError(LookupError)       no dataset, architecture, recipe or model has that name
+    ├── OptionError(ValueError)             an option is wrong, or does not fit another or the data
     ├── MissingExtraError(ImportError)      an optional dependency is not installed
-    ├── FetchError(OSError)                 no source could deliver a dataset
-    │   └── ChecksumError                   something was delivered, but not what is known
-    ├── CheckpointError(ValueError)         weights or training state that cannot be used
-    ├── OutputExistsError(FileExistsError)  the output exists and may not be replaced
-    ├── OutputError(OSError)                an output that cannot be written: the disk is full
-    ├── ResumeError(ValueError)             an interrupted run that cannot be gone on with
-    ├── DeviceError(RuntimeError)           the asked-for device is not there
+    ├── FetchError(OSError)                 no source delivered the dataset
+    │   └── ChecksumError                   a file of a dataset has unknown contents
+    ├── CheckpointError(ValueError)         weights or a training state cannot be used
+    ├── OutputExistsError(FileExistsError)  the output exists and must not be replaced
+    ├── OutputError(OSError)                the output cannot be written, e.g. the disk is full
+    ├── ResumeError(ValueError)             a run that cannot be resumed
+    ├── DeviceError(RuntimeError)           the requested device is not there
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
 
 Each kind also inherits the builtin that a Python user would catch. A message reads
-``<file or name>: expected <x>, found <y>``; the optional hint is one thing to do about it.
+``<file or option>: <what is wrong>``; the optional hint is one action that helps.
 """
 
 import difflib
@@ -26,18 +26,27 @@ import errno
 from collections.abc import Iterable
 
 EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
-"""The package that each optional dependency of the project comes down to."""
+"""The package to install for each extra."""
 
-_MENDS = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or name another place"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "name a place that you may write to"),
-    **dict.fromkeys(
-        (errno.ENOENT, errno.ESTALE), "look whether somebody has removed or renamed the folder"
-    ),
-    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "a file is in the way: name another place"),
-    errno.ENAMETOOLONG: "give a shorter name",
+_FREE = "free some space, or choose another folder"
+_WRITABLE = "choose a folder where you may write"
+_GONE = "check whether the folder was removed or renamed"
+_ELSEWHERE = "choose another place"
+
+_REASONS = {
+    errno.ENOSPC: ("disk full", _FREE),
+    errno.EDQUOT: ("disk quota used up", _FREE),
+    errno.EFBIG: ("too large for this disk", _FREE),
+    errno.EACCES: ("no permission", _WRITABLE),
+    errno.EPERM: ("no permission", _WRITABLE),
+    errno.EROFS: ("read-only disk", _WRITABLE),
+    errno.ENOENT: ("its folder is gone", _GONE),
+    errno.ESTALE: ("its folder is gone", _GONE),
+    errno.EEXIST: ("a file is in the way", _ELSEWHERE),
+    errno.ENOTDIR: ("a file is in the way", _ELSEWHERE),
+    errno.ENAMETOOLONG: ("name too long", "choose a shorter name"),
 }
-"""What mends an output that cannot be written, by what the system says."""
+"""Why an output cannot be written, and what helps, by the error number of the system."""
 
 
 class SfsegError(Exception):
@@ -46,9 +55,9 @@ class SfsegError(Exception):
     Parameters
     ----------
     message : str
-        What was expected and what was found.
+        What is wrong, and with which file or option.
     hint : str, optional
-        One action that mends it.
+        One action that helps.
     """
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
@@ -61,7 +70,7 @@ class SfsegError(Exception):
 
 
 class StackError(SfsegError, ValueError):
-    """An image file or array is not what it should be."""
+    """An image file or array cannot be used."""
 
 
 class ShapeMismatchError(SfsegError, ValueError):
@@ -69,69 +78,68 @@ class ShapeMismatchError(SfsegError, ValueError):
 
 
 class UnknownNameError(SfsegError, LookupError):
-    """A name that is not in a table."""
+    """No dataset, architecture, recipe or model has that name."""
 
     @classmethod
     def from_known(cls, kind: str, name: str, known: Iterable[str]) -> "UnknownNameError":
-        """Build the error for `name`, suggesting the nearest of the `known` names."""
+        """Build the error for `name`; its hint suggests the nearest of the `known` names."""
         names = sorted(known)
         nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"one of: {', '.join(names)}"
-        return cls(f"{name}: expected a known {kind}, found none of that name", hint=hint)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of: {', '.join(names)}"
+        return cls(f"{name}: there is no {kind} of that name", hint=hint)
 
 
 class OptionError(SfsegError, ValueError):
-    """Options that do not fit each other or the data."""
+    """An option is wrong, or does not fit another option or the data."""
 
 
 class MissingExtraError(SfsegError, ImportError):
-    """An optional dependency is needed and not installed."""
+    """An optional dependency is needed but not installed."""
 
     @classmethod
     def from_extra(cls, extra: str, purpose: str) -> "MissingExtraError":
-        """Build the error for the missing `extra`, saying what it is needed for."""
+        """Build the error for the missing `extra`, and say what needs it."""
         return cls(
-            f"{purpose}: expected the packages of the extra {extra!r}, found them missing",
+            f"{purpose}: the extra {extra!r} is not installed",
             hint=f"pip install {EXTRAS[extra]}, or with pipx: pipx inject sfseg {EXTRAS[extra]}",
         )
 
 
 class FetchError(SfsegError, OSError):
-    """No source could deliver a dataset."""
+    """No source delivered the dataset."""
 
 
 class ChecksumError(FetchError):
-    """Something was delivered, but not the bytes or pixels that are known."""
+    """A file of a dataset has other bytes or pixels than the table of datasets says."""
 
 
 class CheckpointError(SfsegError, ValueError):
-    """Weights or training state that cannot be used."""
+    """Weights or a training state cannot be used."""
 
 
 class OutputExistsError(SfsegError, FileExistsError):
-    """The output exists and may not be replaced."""
+    """The output exists and must not be replaced."""
 
 
 class OutputError(SfsegError, OSError):
-    """An output cannot be written: the disk is full or fails, or the place is not to be used."""
+    """An output cannot be written: the disk is full or fails, or you may not write there."""
 
     @classmethod
     def from_oserror(cls, path: object, error: OSError) -> "OutputError":
-        """Build the error for a `path` from what the system said."""
-        found = cls(
-            f"{path}: expected to write it, found: {error.strerror}",
-            hint=_MENDS.get(error.errno or 0, "look whether the disk is sound, or name another"),
-        )
-        found.errno = error.errno
-        return found
+        """Build the error for a `path` from an error of the system."""
+        other = (str(error.strerror), "check the disk, or choose another one")
+        reason, hint = _REASONS.get(error.errno or 0, other)
+        explained = cls(f"{path}: cannot be written: {reason}", hint=hint)
+        explained.errno = error.errno
+        return explained
 
 
 class ResumeError(SfsegError, ValueError):
-    """An interrupted run cannot be gone on with: it was another one, or its record is damaged."""
+    """A run cannot be resumed: its options or inputs differ, or its record is damaged."""
 
 
 class DeviceError(SfsegError, RuntimeError):
-    """The asked-for device is not there."""
+    """The requested device is not there."""
 
 
 class NonFiniteError(SfsegError, ArithmeticError):

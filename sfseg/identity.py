@@ -1,4 +1,4 @@
-"""What decides a result: options, inputs, versions, by which runs tell themselves apart."""
+"""What decides the result of a run: its options, inputs and versions, as nested dicts."""
 
 import json
 import re
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Name every value of two identities that differs, as ``dotted.key: was -> is``.
+    """List every value that differs between two identities, as ``dotted.key: was -> is``.
 
-    Those under ``resolved`` may differ.
+    Values under ``resolved`` may differ and are left out.
     """
     old, new = _leaves(was), _leaves(now)
     return [
@@ -20,12 +20,12 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _leaves(value: Any, keys: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
-    """Spell out the values of nested dicts; as text, for NaN equals NaN there."""
+    """Flatten nested dicts to ``{keys: JSON text}``; as text, NaN equals NaN."""
     if isinstance(value, dict) and (value or not keys):
         return {k: v for key in value for k, v in _leaves(value[key], (*keys, key)).items()}
     return {keys: json.dumps(value, ensure_ascii=False)}
 
 
 def _shown(value: str | None) -> str:
-    """Write a value for a person: of a sha256 the beginning."""
+    """Format a value for a person: a sha256 is cut to its first 12 digits."""
     return "nothing" if value is None else re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", value)

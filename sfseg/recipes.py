@@ -1,4 +1,4 @@
-"""How networks are trained: the recipes, each under the name that weights remember."""
+"""Recipes: how a network is trained. The name of its recipe is stored with the weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,19 +12,25 @@ Augmentation = Literal["none", "eightfold", "full"]
 
 
 def check_choices(config: object) -> None:
-    """Refuse a value that is none of its field's choices; raises OptionError."""
+    """Refuse a value that is not one of its field's choices.
+
+    Raises
+    ------
+    OptionError
+        If a `Literal` field has another value.
+    """
     for name, kind in get_type_hints(type(config)).items():
         value = getattr(config, name)
         if get_origin(kind) is Literal and value not in get_args(kind):
             raise OptionError(
-                f"{name}: expected {', '.join(get_args(kind))}, found {value!r}",
-                hint="choose one of them",
+                f"{name}: {value!r} is not one of its choices",
+                hint=f"choose one of: {', '.join(get_args(kind))}",
             )
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: everything that the weights remember by one name.
+    """How a network is trained.
 
     Attributes
     ----------
@@ -33,7 +39,7 @@ class Recipe:
     input_px : int or None
         Side of the square to which sections are resized for the network; None = native size.
     patch_px : int or None
-        Side of the square patches cut for training; None = whole sections.
+        Side of the square patches that are cut for training; None = whole sections.
     visits : int
         How often an epoch visits each training section.
     batch_size, epochs : int
@@ -43,16 +49,16 @@ class Recipe:
     membrane_weight : float
         Weight of a membrane pixel in the loss; an interior pixel weighs 1.
     label_smoothing : float
-        The targets are kept this far away from 0 and 1.
+        Distance of the targets from 0 and 1.
     logit_adjustment : float
-        The loss sees logits lower by this than they are, so they come to stand higher by this: it
-        moves what the network says at 0.5 and leaves alone what it learns.
+        Subtracted from the logits before the loss, so that trained logits are higher by this. It
+        shifts the threshold that fits best, and does not change what is learnt.
     affinity_weight : float
         Weight of the loss on affinities (`sfseg.training.affinities`); 0 = without.
     optimizer : {'adam', 'adamw', 'muon'}
-        Which optimiser; see `sfseg.training.muon` for the last.
+        The optimiser; for the last see `sfseg.training.muon`.
     learning_rate, weight_decay : float
-        Its rate (the peak, where there is a schedule) and its decay.
+        Its learning rate (the peak, if there is a schedule) and its weight decay.
     schedule : {'constant', 'one_cycle'}
         Constant rate; or a rise over the first tenth and half a cosine down to zero.
     augmentation : {'none', 'eightfold', 'full'}
@@ -61,12 +67,12 @@ class Recipe:
     noisy_share : float
         Share of the patches to which the augmentation 'full' adds the noise of a fast scan.
     ema_decay : float
-        Weights are averaged over about 1 / (1 - decay) steps; 0 = the last ones as they are.
+        Weights are averaged over about 1 / (1 - decay) steps; 0 = no average, the last weights.
     frozen_share : float
-        Share of the steps, the last ones, in which batch normalisation no longer takes the
-        statistics of the batch but the averaged ones, as prediction does.
+        Share of the steps, at the end, in which batch normalisation uses the averaged statistics,
+        as prediction does, instead of those of the batch.
     validation_share : float
-        Share of the training sections held out for validation where none are named.
+        Share of the training sections held out for validation if none are named.
     """
 
     name: str
@@ -91,34 +97,34 @@ class Recipe:
     validation_share: float
 
     def __post_init__(self) -> None:
-        """Check the choices, and the size, which the networks halve four times.
+        """Check the choices and the side, which the networks halve four times.
 
         Raises
         ------
         OptionError
-            If one is not to be had.
+            If a choice is unknown, or the side is below 32 or no multiple of 16.
         """
         check_choices(self)
         if self.side_px % 16 or self.side_px < 32:
             raise OptionError(
-                f"recipe {self.name}: expected patches or sections whose side is a multiple of 16 "
-                f"from 32 on, found {self.patch_px or self.input_px}",
-                hint="--patch 256",
+                f"recipe {self.name}: patches of {self.side_px} px do not work: "
+                "the side must be a multiple of 16, from 32 up",
+                hint="use --patch 256",
             )
 
     @property
     def side_px(self) -> int:
-        """Side of what the network sees in a step: of a patch, or of a whole section."""
+        """Side of a patch, or of a whole section, as the network sees it in training."""
         return self.patch_px or self.input_px or 0
 
     def steps_of_epoch(self, sections: int, *, processes: int = 1) -> int:
-        """Count the steps of an epoch over so many sections; the last one may be smaller."""
+        """Count the steps of an epoch over `sections` sections; the last step may be smaller."""
         return -(-sections * self.visits // (self.batch_size * processes))
 
     def changed(self, **values: object) -> "Recipe":
-        """Return the recipe with other values, or itself where all of them are None.
+        """Return a copy with other values, or the recipe itself if all of them are None.
 
-        Its name, which the weights keep, tells what is changed.
+        The new name lists what is changed; it is stored with the weights.
         """
         given = {field: value for field, value in values.items() if value is not None}
         if not given:
@@ -127,7 +133,7 @@ class Recipe:
         return dataclasses.replace(self, name=name, **given)  # type: ignore[arg-type]
 
     def is_a(self, recipe: "Recipe") -> bool:
-        """Whether this is that recipe, or it with some changes."""
+        """Tell whether this is `recipe`, changed or not."""
         return self.name.partition(",")[0] == recipe.name
 
 
@@ -153,13 +159,13 @@ THESIS = Recipe(
     frozen_share=0.0,
     validation_share=0.0,
 )
-"""Section 4.1 of the thesis to the letter: all training sections, the weights of the last step.
+"""Exactly section 4.1 of the thesis: all training sections, the weights of the last step.
 
 The eight orientations are those of section 4.3 for ISBI 2012.
 """
 
 THESIS_PIRIFORM = dataclasses.replace(THESIS, name="thesis-piriform", visits=1, augmentation="none")
-"""The same for mouse piriform cortex, where the thesis augments nothing."""
+"""The same for mouse piriform cortex, which the thesis does not augment."""
 
 DEFAULT = Recipe(
     name="default",
@@ -183,22 +189,22 @@ DEFAULT = Recipe(
     frozen_share=0.125,
     validation_share=0.125,
 )
-"""Ours: native resolution, patches, stronger augmentation, and weights that stay calibrated.
+"""Ours: native resolution, patches, stronger augmentation, and calibrated probabilities.
 
-The official score sweeps thresholds in steps of 0.1, so a network that is too sure of the interior
-loses faint membranes between 0.9 and 1: membrane pixels weigh more, targets are smoothed and the
-weights averaged, which keeps the best threshold away from the edge. The adjustment then has
-interior and membranes part at 0.5. The last steps learn with the statistics that prediction uses.
-Affinities make gaps in membranes count; Muon learns about twice as fast as AdamW, and further.
+The official score tries thresholds in steps of 0.1. A network that is too sure of the interior
+loses faint membranes between 0.9 and 1. So membrane pixels weigh more, targets are smoothed and
+weights averaged: the best threshold stays away from 1, and the logit adjustment moves it to 0.5.
+The last steps use the same batch normalisation statistics as prediction. The loss on affinities
+punishes gaps in membranes. Muon learns about twice as fast as AdamW, and learns more.
 """
 
 FINETUNE = dataclasses.replace(
     DEFAULT, name="finetune", epochs=6, learning_rate=5e-4, noisy_share=0.3
 )
-"""For weights that know membranes already: a short cycle to a quarter of the rate, with noise."""
+"""For weights that are trained already: a short cycle at a quarter of the rate, with noise."""
 
 STUDENT = dataclasses.replace(DEFAULT, name="student", visits=2, epochs=90, noisy_share=0.3)
-"""For sections with labels and others marked by teachers; as long as `DEFAULT`, with noise."""
+"""For labelled sections and sections with pseudo-labels; as long as `DEFAULT`, with noise."""
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {r.name: r for r in (DEFAULT, FINETUNE, STUDENT, THESIS, THESIS_PIRIFORM)}
@@ -206,12 +212,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def find_recipe(name: str) -> Recipe:
-    """Return the recipe of that name.
+    """Return the recipe called `name`.
 
     Raises
     ------
     UnknownNameError
-        If there is none.
+        If no recipe has that name.
     """
     if name not in RECIPES:
         raise UnknownNameError.from_known("recipe", name, RECIPES)

@@ -1,1 +1,1 @@
-"""Datasets by name: the table of them, and how one arrives whole and verified."""
+"""Datasets by name: the table, and how to fetch one completely and check it."""

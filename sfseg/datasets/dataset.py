@@ -1,4 +1,4 @@
-"""What a dataset is: its files and how to recognise them, its sources, its split."""
+"""Descriptions of datasets: files and their hashes, sources, the split."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,26 +8,26 @@ from sfseg.types import LabelKind, Shape, VoxelSize
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file of a dataset and the ways to recognise it; any one of the known identities will do.
+    """A file of a dataset, and how to recognise it. One matching hash is enough.
 
     Attributes
     ----------
     name : str
         Path in the dataset's folder, with forward slashes.
     size_bytes : int
-        About how large it is. A download that grows far beyond is broken off.
+        Approximate size. A much larger download is stopped.
     shape : tuple of int or None
-        Sections, rows, columns of the decoded image, where it is an image and they are known.
+        Sections, rows, columns of the decoded image; None if unknown, or not an image.
     dtype : str
         Type of its pixels, checked together with the shape.
     values : tuple of int or None
-        The only values that its pixels have, both or all of them.
+        All values that its pixels have; None = any.
     sha256, pixels : str or None
         Of the file's bytes, and of its decoded pixels.
     git_blobs : tuple of str
         Git blob ids of the copies that are known.
     required : bool
-        Whether the dataset is of use only with it.
+        Whether the dataset is useless without it.
     """
 
     name: str
@@ -42,28 +42,28 @@ class DataFile:
 
     @property
     def has_identity(self) -> bool:
-        """Whether its contents are known, so that they can be told from others of the same kind."""
+        """Whether its contents are known: it has at least one hash."""
         return bool(self.sha256 or self.pixels or self.git_blobs)
 
     @property
     def limit_bytes(self) -> int:
-        """How large a copy may be; other compression and wider pixels are allowed for."""
+        """Largest size of a copy, which may be compressed otherwise or have wider pixels."""
         return 4 * self.size_bytes + 2**20
 
 
 @dataclass(frozen=True)
 class Source:
-    """A place that has files of a dataset.
+    """A place where files of a dataset are.
 
     Attributes
     ----------
     url : str
-        Of one file or archive, or, ending in a slash, of the folder of the files; for a generator
-        what it is called.
+        Address of one file or archive; or, with a slash at the end, of the folder of the files. For
+        a generator, its name.
     kind : {'files', 'archive', 'generator'}
         Files one by one, a zip archive of them, or drawn here from a seed (no connection).
     files : tuple of str or None
-        Names of the files that it has; None = all.
+        Names of the files there; None = all.
     git_blob : str or None
         Git blob id of the archive itself.
     """
@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """Images and their labels within a dataset's folder, and which sections of them.
+    """Images and labels in the folder of a dataset, and the sections to use.
 
     Attributes
     ----------
@@ -98,21 +98,21 @@ class Dataset:
     Attributes
     ----------
     name, title, citation, licence : str
-        As a person reads them.
+        Texts for people.
     dois : tuple of str
-        Of the publications to cite.
+        DOIs of the publications to cite.
     voxel_size_nm : tuple of float or None
-        Along (z, y, x); None = not stated by the source.
+        (z, y, x); None = the source does not state it.
     label_kind : {'interior', 'membrane', 'instances'}
-        What the pixels of the labels say.
+        Meaning of the pixels of the labels.
     files, sources : tuple
-        What belongs to it, and the places to get it from, in order.
+        Its files, and the places to get them from, in this order.
     train, test : tuple of Part
         The standard split.
     split : str
-        Whose split that is.
+        Who made that split.
     extra : str or None
-        The optional dependency that reads it.
+        The optional dependency that is needed to read it.
     unlabelled : str or None
         A stack of the same tissue without labels.
     """
@@ -134,10 +134,10 @@ class Dataset:
 
     @property
     def size_bytes(self) -> int:
-        """About how large its files are together."""
+        """Approximate size of all its files together."""
         return sum(file.size_bytes for file in self.files)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Every part, of the training and of the test sections."""
+        """All parts, of the training and of the test sections."""
         return self.train + self.test

@@ -1,9 +1,10 @@
-"""Download one file over https: bounded, patient up to a point, never over an open wire.
+"""Download one file over https, with limits on size and time.
 
-TLS is always checked. Plain http is only for a server on this very machine, and nothing that began
-with https is followed to anything else.
+TLS certificates are always checked. Plain http works only for a server on this machine, and a
+redirect never leads from https to http.
 """
 
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,16 +20,16 @@ from sfseg.datasets.stall import Watch
 from sfseg.errors import FetchError
 
 DownloadProgress = Callable[[str, int, int | None], None]
-"""Is told what is being delivered, the bytes so far, and their total where the host says it."""
+"""Called with the name of the file, the bytes so far, and the total or None if it is unknown."""
 
 _HEADERS = {
     "User-Agent": f"sfseg/{__version__}",
-    "Accept-Encoding": "identity",  # so that Content-Length counts the bytes that are written
+    "Accept-Encoding": "identity",  # then Content-Length is the number of bytes that are written
 }
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _REDIRECTS = 5
 _CHUNK_BYTES = 1 << 17
-_DIGITS = 18  # of a length in bytes
+_DIGITS = 18  # most digits of a length in bytes
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class Patience:
     Attributes
     ----------
     connect_s : float
-        For a connection.
+        Longest wait for a connection.
     stall_s : float
-        For the next byte; and how long a download may be slower than the slowest.
+        Longest wait for the next byte, and longest time below the slowest rate.
     slowest_bytes_s : float
-        The slowest tolerated rate.
+        The slowest rate, in bytes a second.
     pauses_s : tuple of float
-        Before each further attempt, where a failure may be a passing one.
+        Pause before each retry after a failure that may pass.
     """
 
     connect_s: float = 10.0
@@ -56,8 +57,8 @@ class Patience:
 PATIENT = Patience()
 
 
-class _PassingError(FetchError):
-    """A failure that may be over in a moment."""
+class _TransientError(FetchError):
+    """A failure that may be over in a moment, so the download is tried again."""
 
 
 def download(
@@ -68,13 +69,13 @@ def download(
     Parameters
     ----------
     url : str
-        Where it is: https, or http on this machine.
+        Its address: https, or http on this machine.
     path : Path
-        Where to put it. What is there after an error is rubbish.
+        The file to write. After an error its contents are useless.
     limit_bytes : int
-        More than this is not taken.
+        Largest size; a larger file is refused.
     progress : callable
-        Is told the bytes so far.
+        Called after each chunk; see `DownloadProgress`.
     patience : Patience
         How long to wait for the host, and how often to try.
 
@@ -88,13 +89,13 @@ def download(
     for pause in patience.pauses_s:
         try:
             return _attempt(url, path, limit_bytes, progress, patience)
-        except _PassingError:
+        except _TransientError:
             time.sleep(pause)
     return _attempt(url, path, limit_bytes, progress, patience)
 
 
 def shown(url: str) -> str:
-    """Return an address as it may be shown, without a password, a token or a terminal's codes."""
+    """Return an address without password, token and control characters, to print it."""
     parts = _split(url)
     text = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     return "".join(letter if letter.isprintable() else "?" for letter in text)
@@ -104,26 +105,26 @@ def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError as error:
-        raise FetchError(f"{url!r}: expected an address, found {error}") from error
+        raise FetchError(f"{url!r}: this is not an address: {error}") from error
 
 
 def _refuse_open_wire(url: str, *, local: bool) -> None:
-    """Refuse an address that is not https, nor, where that is allowed, on this machine."""
+    """Refuse an address that is neither https nor, if `local` allows it, http on this machine."""
     parts = _split(url)
-    # Of a host before a backslash some say that it is the user's name, others connect to it.
+    # Parsers disagree about "host\@other": some connect to the host, others to the other.
     is_plain = url.isprintable() and not set(url) & set("\\ ")
     safe = parts.scheme == "https" or (local and parts.hostname in _LOOPBACK and is_plain)
     if not safe or parts.scheme not in ("https", "http"):
         raise FetchError(
-            f"{shown(url)}: expected an https address, found {parts.scheme or 'none'}",
-            hint="download it with a tool of your choice and give the file: --from FILE",
+            f"{shown(url)}: only https addresses are allowed",
+            hint="download it with another program, then give the file: --from FILE",
         )
 
 
 def _attempt(
     url: str, path: Path, limit: int, progress: DownloadProgress, patience: Patience
 ) -> None:
-    """Try once, and say in our words what went wrong."""
+    """Try once, and turn every error into a FetchError."""
     watch = Watch(patience.stall_s, patience.slowest_bytes_s)
     try:
         with (
@@ -135,44 +136,55 @@ def _attempt(
             _copy(response, out, limit, lambda *bytes_: progress(path.name, *bytes_), watch)
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
         _require_uncut(url, watch, error)
-        raise _in_our_words(shown(url), error) from error
+        raise _explain(url, error) from error
     _require_uncut(url, watch)
 
 
 def _require_uncut(url: str, watch: Watch, error: Exception | None = None) -> None:
     if watch.has_cut:
         raise FetchError(
-            f"{shown(url)}: expected a file in time, found {watch.received:,} bytes and little more"
+            f"{shown(url)}: the download is too slow: stopped after {watch.received:,} bytes"
         ) from error
 
 
-def _in_our_words(name: str, error: Exception) -> FetchError:
-    """Turn an error of a download into one of ours; a kind of its own if it may pass."""
+def _explain(url: str, error: Exception) -> FetchError:
+    """Turn an error of requests or urllib3 into a FetchError; transient if it may pass."""
+    name = shown(url)
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return FetchError(f"{name}: expected an answer in time, found none")
+        return FetchError(f"{name}: no answer in time")
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):
-        return FetchError(f"{name}: expected a valid certificate, found {_reason(error)}")
+        return FetchError(f"{name}: the certificate of the host is not valid: {_reason(error)}")
+    if isinstance(_first_cause(error), socket.gaierror):
+        request = getattr(error, "request", None)  # of a redirect, perhaps
+        host = _split(shown(request.url if request else url)).hostname
+        return _TransientError(f"{name}: no connection to {host} (are you online?)")
     if isinstance(error, requests.ConnectionError | urllib3.exceptions.HTTPError):
-        return _PassingError(f"{name}: expected an answer, found {_reason(error)}")
-    return FetchError(f"{name}: expected an address, found {_reason(error)}")  # of a redirect, too
+        return _TransientError(f"{name}: no answer: {_reason(error)}")
+    return FetchError(f"{name}: this is not an address: {_reason(error)}")  # of a redirect, too
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the error that all others wrap; requests and urllib3 wrap it up to five times."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _reason(error: BaseException) -> str:
-    """Return the text of the first cause; requests and urllib3 wrap it up to five times."""
-    while error.__context__ is not None:
-        error = error.__context__
-    text = str(error) or type(error).__name__
+    """Return the text of the first cause, without control characters."""
+    cause = _first_cause(error)
+    text = getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
     return "".join(letter if letter.isprintable() else "?" for letter in text[:200])
 
 
 def _follow(
     session: requests.Session, url: str, patience: Patience, watch: Watch
 ) -> requests.Response:
-    """Request the file, and follow redirects as long as they are safe."""
+    """Request the file, and follow safe redirects."""
     start = url
     for _ in range(_REDIRECTS + 1):
         watch.restart()
-        session.trust_env = _split(url).scheme == "https"  # no proxy for what is on this machine
+        session.trust_env = _split(url).scheme == "https"  # no proxy for this machine
         response = session.get(
             url,
             stream=True,
@@ -186,7 +198,7 @@ def _follow(
         local = _split(url).scheme == "http"  # https never leads back to http
         url = urljoin(url, response.headers["location"])
         _refuse_open_wire(url, local=local)
-    raise FetchError(f"{shown(start)}: expected a file, found more than {_REDIRECTS} redirects")
+    raise FetchError(f"{shown(start)}: more than {_REDIRECTS} redirects")
 
 
 def _copy(
@@ -196,30 +208,28 @@ def _copy(
     progress: Callable[[int, int | None], None],
     watch: Watch,
 ) -> None:
-    """Copy the body of an answer to a file, no more of it than it may have."""
+    """Copy the body of an answer to a file, up to the limit."""
     name, total = shown(response.url), _announced_bytes(response)
     if total is not None and total > limit:
-        raise FetchError(f"{name}: expected at most {limit:,} bytes, found {total:,} announced")
+        raise FetchError(f"{name}: too large: {total:,} bytes, at most {limit:,} are accepted")
     watch.restart()
     while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=False):
         watch.received += len(chunk)
         if watch.received > limit:
-            raise FetchError(f"{name}: expected at most {limit:,} bytes, found more")
+            raise FetchError(f"{name}: too large: at most {limit:,} bytes are accepted")
         out.write(chunk)
         progress(watch.received, total)
     if total is not None and watch.received != total and not watch.has_cut:
-        raise _PassingError(f"{name}: expected {total:,} bytes, found {watch.received:,}")
+        raise _TransientError(f"{name}: cut short: {watch.received:,} of {total:,} bytes came")
 
 
 def _announced_bytes(response: requests.Response) -> int | None:
-    """Return the length that the host announces, if it does; refuse an answer without a file."""
+    """Return the length that the host announces, or None; refuse an answer without a file."""
     status = response.status_code
     if status != requests.codes.ok:
-        kind = _PassingError if status >= 500 or status == 429 else FetchError
-        raise kind(f"{shown(response.url)}: expected a file, found status {status}")
+        kind = _TransientError if status >= 500 or status == 429 else FetchError
+        raise kind(f"{shown(response.url)}: the host answered with status {status}")
     length = response.headers.get("content-length", "")
     if len(length) > _DIGITS:
-        raise FetchError(
-            f"{shown(response.url)}: expected a length, found {len(length)} characters"
-        )
+        raise FetchError(f"{shown(response.url)}: the host announced a length of nonsense")
     return int(length) if length.isascii() and length.isdecimal() else None

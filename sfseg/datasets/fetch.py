@@ -1,7 +1,7 @@
 """Fetch a dataset by name, whole or not at all.
 
-Sources are tried in order, and every file is compared with what the table of datasets knows about
-it before it gets its final name. A dataset that is there costs no connection.
+Sources are tried in order. Every file is checked against the table of datasets before it gets its
+final name. A dataset that is there already needs no connection.
 """
 
 import importlib.util
@@ -20,21 +20,21 @@ from sfseg.system.files import cache_folder
 
 
 def _ignore(*_: object) -> None:
-    """Take a report and do nothing."""
+    """Ignore a report."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A dataset of the table, and whether it is here.
+    """A dataset of the table, and whether it was fetched.
 
     Attributes
     ----------
     dataset : Dataset
-        What the table says.
+        Its entry in the table.
     folder : Path
         Where it is or would be.
     is_here : bool
-        Whether it is there, whole.
+        Whether it is there and complete.
     """
 
     dataset: Dataset
@@ -43,7 +43,7 @@ class Listing:
 
 
 def listing(*, to: str | Path | None = None) -> tuple[Listing, ...]:
-    """List the datasets of the table, and whether they are here.
+    """List the datasets of the table, and whether they were fetched.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def listing(*, to: str | Path | None = None) -> tuple[Listing, ...]:
     Returns
     -------
     tuple of Listing
-        One a dataset. No connection is made.
+        One for each dataset. No connection is made.
     """
     known = [(dataset, dataset_folder(dataset, to=to)) for dataset in registry.DATASETS.values()]
     return tuple(Listing(d, folder, manifest.is_whole(folder, d)) for d, folder in known)
@@ -73,23 +73,23 @@ def fetch(
     Parameters
     ----------
     dataset : str or Dataset
-        Its name in the table, or an entry of one's own.
+        Its name in the table, or your own entry.
     to : str or Path, optional
-        Folder of datasets, in which it gets a folder of its name; else that of `cache_folder`.
+        Folder of datasets; the dataset gets a folder of its name there. Default: `cache_folder`.
     source : str or Path, optional
-        A file (zip, HDF5, TIFF), a folder or an https address to take it from, instead of the
-        sources of the table.
+        A file (zip, HDF5, TIFF), a folder or an https address, used instead of the sources in the
+        table.
     report : callable
-        Is told citation, licence and what happens, line by line.
+        Called with lines of text: citation, licence, and each step.
     progress : callable
-        Is told what is being downloaded, the bytes so far, and their total or None.
+        Called with the name of the file, the bytes so far, and the total or None.
     patience : Patience
         How long to wait for a host.
 
     Returns
     -------
     Path
-        The dataset's folder. If everything was there, nothing was read but the record of sizes.
+        The folder of the dataset. If it was complete, only its record was read.
 
     Raises
     ------
@@ -98,14 +98,14 @@ def fetch(
     MissingExtraError
         If its files need an optional package.
     FetchError
-        If no source delivered it; its kind `ChecksumError` if something else was delivered.
+        If no source delivered it; `ChecksumError` if a file had other contents.
     StackError, ShapeMismatchError, OptionError
-        If what arrived is whole, but its labels are not what the table says.
+        If images or labels do not fit the table.
     """
     if not isinstance(dataset, str | Dataset):
         raise UnknownNameError(
             f"fetch: the name of a dataset is needed here, not a {type(dataset).__name__}",
-            hint=f"one of: {', '.join(registry.DATASETS)}",
+            hint=f"choose one of: {', '.join(registry.DATASETS)}",
         )
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
     folder = dataset_folder(wanted, to=to)
@@ -124,43 +124,44 @@ def fetch(
 
 
 def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[FileRecord, ...]:
-    """Read a fetched dataset through and compare it with its record and with the table.
+    """Read all files of a fetched dataset, and compare them with its record and the table.
 
     Parameters
     ----------
     dataset : str or Dataset
-        Its name in the table, or an entry of one's own.
+        Its name in the table, or your own entry.
     to : str or Path, optional
-        Folder of datasets; else that of `cache_folder`.
+        Folder of datasets. Default: `cache_folder`.
 
     Returns
     -------
     tuple of FileRecord
-        The files, all of them sound.
+        The files; all of them are right.
 
     Raises
     ------
     UnknownNameError
         If there is no such dataset.
     FetchError
-        If it is not here; its kind `ChecksumError`, naming the file, if a file has changed.
+        If it was not fetched; `ChecksumError`, with the name of the file, if a file has changed.
     StackError
-        If a file's shape, type or values are not those of the table.
+        If the shape, type or values of a file are not those of the table.
     """
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
     folder = dataset_folder(wanted, to=to)
     records = manifest.read(folder)
     if not records:
         raise FetchError(
-            f"{folder}: expected the dataset {wanted.name}, found no record of it",
+            f"{folder}: the dataset {wanted.name} is not here",
             hint=f"sfseg fetch {wanted.name}",
         )
     for record in records:
         path = folder / record.name
-        if not path.is_file() or manifest.record(folder, record.name) != record:
+        if not path.is_file():
+            raise ChecksumError(f"{path}: is missing", hint=f"sfseg fetch {wanted.name}")
+        if manifest.record(folder, record.name) != record:
             raise ChecksumError(
-                f"{path}: expected the {record.size_bytes:,} bytes that were delivered, "
-                f"found {'others' if path.is_file() else 'nothing'}",
+                f"{path}: has changed since it was fetched",
                 hint=f"delete it, then: sfseg fetch {wanted.name}",
             )
     for file in wanted.files:
@@ -170,7 +171,7 @@ def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[Fil
 
 
 def dataset_folder(dataset: str | Dataset, *, to: str | Path | None = None) -> Path:
-    """Return where a dataset is, or would be.
+    """Return the folder of a dataset, even if it was not fetched.
 
     Raises
     ------
@@ -182,5 +183,5 @@ def dataset_folder(dataset: str | Dataset, *, to: str | Path | None = None) -> P
 
 
 def data_folder(to: str | Path | None = None) -> Path:
-    """Return the folder of all datasets: `to`, else that of `cache_folder`."""
+    """Return the folder of all datasets: `to`, else `cache_folder`."""
     return cache_folder() if to is None else Path(to)

@@ -1,6 +1,7 @@
-"""The record of what arrived, written last: a dataset is there when its record is.
+"""The record of a fetched dataset, which is written last.
 
-It makes the difference between "exists" and "arrived whole", and costs no reading of the data.
+A folder can exist and be incomplete; a dataset with its record is complete. To check that, only
+the record and the sizes of the files are read.
 """
 
 import json
@@ -16,16 +17,16 @@ NAME = "sfseg-dataset.json"
 
 @dataclass(frozen=True)
 class FileRecord:
-    """A file as it was delivered.
+    """A file at the time when it was fetched.
 
     Attributes
     ----------
     name : str
-        Path in the dataset's folder.
+        Path in the folder of the dataset.
     size_bytes : int
-        Its size.
+        Its size in bytes.
     sha256 : str
-        Of its bytes.
+        The sha256 of its bytes.
     """
 
     name: str
@@ -34,7 +35,7 @@ class FileRecord:
 
 
 def record(folder: Path, name: str) -> FileRecord:
-    """Record the file `name` of a dataset's folder as it is now."""
+    """Measure the file `name` in the folder of a dataset."""
     path = folder / name
     return FileRecord(name, path.stat().st_size, sha256(path))
 
@@ -52,7 +53,7 @@ def write(folder: Path, dataset: Dataset, records: Sequence[FileRecord]) -> None
 
 
 def read(folder: Path) -> tuple[FileRecord, ...]:
-    """Read the record of a dataset's folder; empty if it has none, or not a sound one."""
+    """Read the record in the folder of a dataset; empty if it is missing or damaged."""
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
         records = tuple(FileRecord(**entry) for entry in content["files"])
@@ -62,7 +63,7 @@ def read(folder: Path) -> tuple[FileRecord, ...]:
 
 
 def _is_sound(entry: FileRecord) -> bool:
-    """Whether a record speaks of a file within the dataset's folder."""
+    """Whether a record names a file inside the folder of the dataset."""
     name: object = entry.name
     if not isinstance(name, str) or "\0" in name:
         return False
@@ -70,7 +71,7 @@ def _is_sound(entry: FileRecord) -> bool:
 
 
 def is_whole(folder: Path, dataset: Dataset) -> bool:
-    """Whether all that a dataset needs is there, with the recorded sizes."""
+    """Whether all required files of a dataset are there, with the recorded sizes."""
     sizes = {entry.name: entry.size_bytes for entry in read(folder)}
     needed = {file.name for file in dataset.files if file.required}
     return needed <= sizes.keys() and all(

@@ -1,9 +1,9 @@
-"""The table of datasets: what they are, where they are, and how to know that they arrived whole.
+"""The table of datasets: what they are, where to get them, and the hashes of their files.
 
-A *git blob id* is the sha1 of the word blob, a space, the byte count, a NUL and the bytes: the host
-publishes it for each file of a commit. A *pixel hash* is the sha256 of the decoded array's bytes in
-C order; it holds for every mirror and every TIFF layout. Facts only: nothing here opens a file or a
-connection.
+A *git blob id* is the sha1 of the word blob, a space, the byte count, a NUL and the bytes; git
+hosts publish it for each file. A *pixel hash* is the sha256 of the bytes of the decoded array in C
+order; it is the same for every mirror and every TIFF layout. This module only holds facts: it
+opens no file and no connection.
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ __all__ = ["DATASETS", "DataFile", "Dataset", "Part", "Source", "find"]
 
 
 def find(name: str) -> Dataset:
-    """Return the dataset of that name.
+    """Return the dataset called `name`.
 
     Raises
     ------
     UnknownNameError
-        If there is none; it suggests the nearest.
+        If no dataset has that name; the hint suggests the nearest one.
     """
     if name not in DATASETS:
         raise UnknownNameError.from_known("dataset", name, DATASETS)
@@ -73,7 +73,7 @@ ISBI2012 = Dataset(
             "1b58fa7ec1d0ff9d39a855622db3ff66a97863036339b0d04be51b2f5a99b0e9",
             "3e3612ff0786d278b4d2712a29383c7ca58288ad",
         ),
-        # Published after the challenge; no copy was at hand to take a hash of.
+        # Published after the challenge; there was no copy to take a hash from.
         _isbi2012("test-labels.tif", None, labels=True),
     ),
     sources=(
@@ -97,7 +97,7 @@ ISBI2012 = Dataset(
 
 def _piriform(stack: int, shape: Shape, image_blob: str, label_blob: str) -> tuple[DataFile, ...]:
     size = shape[0] * shape[1] * shape[2]
-    required = stack != 1  # the thesis has no use for it
+    required = stack != 1  # the thesis does not use stack 1
     return (
         DataFile(
             f"stack{stack}-image.tif", size, shape, git_blobs=(image_blob,), required=required
@@ -114,8 +114,8 @@ PIRIFORM = Dataset(
     dois=("10.48550/arXiv.1508.04843",),
     licence=_NOT_STATED,
     voxel_size_nm=None,
-    # Nonzero = inside is ZNN's reading (`binary_class`), of two values as of cell ids. No copy was
-    # at hand: `sfseg.datasets.verify` refuses labels whose share of interior says otherwise.
+    # ZNN (`binary_class`) reads every nonzero label as inside a cell. There was no copy to check,
+    # so `sfseg.datasets.verify` refuses labels whose share of interior is not plausible.
     label_kind="interior",
     files=(
         *_piriform(
@@ -233,7 +233,7 @@ SNEMI3D = Dataset(
         ),
     ),
     sources=(Source("https://oc.embl.de/index.php/s/43iMotlXPyAB39z/download"),),
-    # The paths in the file are those that torch-em reads; no copy was at hand to look.
+    # torch-em reads these paths in the file; there was no copy to check them.
     train=(Part(f"snemi_train.h5:{_RAW_PATH}", f"snemi_train.h5:{_IDS_PATH}", "1-80"),),
     test=(Part(f"snemi_train.h5:{_RAW_PATH}", f"snemi_train.h5:{_IDS_PATH}", "81-100"),),
     split="ours: the challenge keeps the labels of its test volume",
@@ -271,13 +271,13 @@ CREMI = Dataset(
 TISSUE = Dataset(
     name="tissue",
     title="Synthetic neuropil, drawn here from a seed",
-    citation="none needed: it is drawn by sfseg itself",
+    citation="not needed: sfseg draws it",
     dois=(),
-    licence="as sfseg itself",
+    licence="BSD-3-Clause",
     voxel_size_nm=(50.0, 4.0, 4.0),
     label_kind="interior",
     files=(
-        # No hash: floating-point arithmetic may differ in its last bit from machine to machine.
+        # No hash: the last bit of floating-point arithmetic may differ between machines.
         DataFile("volume.tif", 790_000, (12, 256, 256)),
         DataFile("labels.tif", 790_000, (12, 256, 256), values=(0, 255)),
     ),

@@ -1,4 +1,4 @@
-"""Turn a source, of whatever kind, into files on this disk that may be the wanted ones."""
+"""Open a source of any kind: it becomes local files that may be the wanted ones."""
 
 import zipfile
 from collections.abc import Callable, Sequence
@@ -14,36 +14,36 @@ from sfseg.datasets.verify import git_blob
 from sfseg.errors import ChecksumError, FetchError
 
 Candidates = Callable[[DataFile], Sequence[Path]]
-"""Gives the paths of what may be a file of the table."""
+"""Returns the paths of local files that may be this file of the table."""
 
 
 def describe(source: Source | Path) -> str:
-    """Return what a person calls a source."""
+    """Return the name of a source, to print it."""
     if isinstance(source, Path):
         return str(source)
     return source.url if source.kind == "generator" else shown(source.url)
 
 
 def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
-    """Turn what a person names as a source into one.
+    """Turn the text of ``--from`` into a source.
 
     Parameters
     ----------
     text : str or Path
-        A file, a folder, or an address: of a zip archive, of the one file of the dataset, or of a
-        folder of its files.
+        A file, a folder, or an address: of a zip archive, of the only file of the dataset, or of a
+        folder with its files.
     dataset : Dataset
-        What is to be fetched.
+        The dataset to fetch.
 
     Returns
     -------
     Source or Path
-        An address, or something on this disk.
+        An address, or a path on this disk.
 
     Raises
     ------
     FetchError
-        If it is a path and neither a file nor a folder is there.
+        If it is a path without a file or folder.
     """
     if isinstance(text, str) and "://" in text:
         if text.partition("?")[0].lower().endswith(".zip"):
@@ -51,25 +51,24 @@ def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
         return Source(text if len(dataset.files) == 1 else text.rstrip("/") + "/")
     path = Path(text)
     if not (path.is_file() or path.is_dir()):
-        found = "a pipe or a device" if path.exists() else "nothing"
         raise FetchError(
-            f"{path}: expected a file, a folder or an https address, found {found}",
-            hint="look for a slip in the path",
+            f"{path}: this is a pipe or a device" if path.exists() else f"{path}: does not exist",
+            hint="give a file, a folder or an https address",
         )
     return path
 
 
 class Opener:
-    """Opens sources of a dataset; keeps what they bring in a scratch folder.
+    """Opens sources of a dataset; downloads and unpacks to a scratch folder.
 
     Parameters
     ----------
     dataset : Dataset
-        Whose sources they are.
+        The dataset.
     scratch : Path
-        A folder of its own, that may be deleted afterwards.
+        An empty folder, to delete afterwards.
     progress : callable
-        Is told the bytes of a download so far.
+        Called during downloads; see `sfseg.datasets.download.DownloadProgress`.
     patience : Patience
         How long to wait for a host.
     """
@@ -77,7 +76,7 @@ class Opener:
     def __init__(
         self, dataset: Dataset, scratch: Path, progress: DownloadProgress, patience: Patience
     ) -> None:
-        # An archive of a whole repository has other things in it as well.
+        # An archive of a whole repository holds other files, too.
         self._archive_limit = 4 * sum(file.limit_bytes for file in dataset.files)
         self._scratch = scratch
         self._progress = progress
@@ -91,18 +90,17 @@ class Opener:
         source : Source or Path
             Where to look; a path is a folder, a zip archive or a file.
         wanted : sequence of DataFile
-            What to look for. Larger files than these can be are not taken.
+            The files to look for. Larger files than their limits are refused.
 
         Returns
         -------
         callable
-            Gives the paths of the candidates for one of the wanted files; it may download.
+            Returns the paths of the candidates for one of the wanted files; it may download.
 
         Raises
         ------
         FetchError
-            If the source cannot be reached, or is not what it should be. The returned callable
-            raises it, too.
+            If the source cannot be reached, or is not usable. The returned callable raises it, too.
         """
         folder = self._scratch / str(len(list(self._scratch.iterdir())))
         folder.mkdir()
@@ -120,7 +118,7 @@ class Opener:
         if zipfile.is_zipfile(path):
             extract(path, wanted, folder)
             return _search(folder)
-        # A file whose contents are known may have any name.
+        # A file with a known hash may have any name.
         return lambda file: [path] if file.has_identity or path.name == file.name else []
 
     def _download_one(self, source: Source, file: DataFile, folder: Path) -> list[Path]:
@@ -137,7 +135,7 @@ class Opener:
         archive = folder / "archive.zip"
         self._download(source.url, archive, self._archive_limit)
         if source.git_blob is not None and git_blob(archive) != source.git_blob:
-            raise ChecksumError(f"{shown(source.url)}: expected the known archive, found another")
+            raise ChecksumError(f"{shown(source.url)}: this is not the archive of the table")
         extract(archive, wanted, folder / "members")
         return _search(folder / "members")
 
@@ -148,7 +146,7 @@ class Opener:
 
 
 def _search(folder: Path) -> Candidates:
-    """Look for the files by name, in the folder and in folders of it."""
+    """Look for files by name, in the folder and below."""
 
     def candidates(file: DataFile) -> list[Path]:
         tail = PurePosixPath(file.name).parts

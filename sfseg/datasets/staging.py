@@ -1,4 +1,4 @@
-"""Deliver a dataset beside its place, check it there, and move it over when it is whole."""
+"""Collect the files of a dataset beside its folder, check them, and move them when all fit."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from sfseg.system.locks import exclusive
 
 
 def is_in_place(dataset: Dataset, folder: Path) -> bool:
-    """Whether a dataset is whole, and no run that was killed has left anything beside it."""
+    """Whether a dataset is complete, and no killed run has left files beside it."""
     left_over = (sibling(folder, "part"), sibling(folder, "lock"))
     return manifest.is_whole(folder, dataset) and not any(path.exists() for path in left_over)
 
@@ -28,15 +28,15 @@ def fill(
     progress: DownloadProgress,
     patience: Patience,
 ) -> None:
-    """Deliver a dataset to its folder, unless another process has just done so.
+    """Fill the folder of a dataset, unless another process has just done it.
 
     Parameters
     ----------
     dataset : Dataset
-        What to deliver.
+        The dataset.
     folder : Path
-        Its final folder. Until all of it is checked, only ``<folder>.part`` beside it is written
-        to; ``<folder>.lock`` keeps other processes away.
+        Its final folder. Until all files are checked, they are in ``<folder>.part``, beside it;
+        ``<folder>.lock`` keeps other processes away.
     offers : sequence of Source or Path
         Where to look, in order.
     report, progress : callable
@@ -47,18 +47,18 @@ def fill(
     Raises
     ------
     FetchError
-        If no source has what is required; its kind `ChecksumError` if one has something else.
+        If no source has the required files; `ChecksumError` if one has other contents.
     StackError, OptionError
         See `sfseg.datasets.verify.check_parts`.
     OutputError
-        If the disk is full or fails, or the place may not be written to.
+        If the disk is full or fails, or you may not write there.
     """
     with (
         files.explain_errors(folder),
         files.ensure_parent(folder),
         exclusive(
             sibling(folder, "lock"),
-            waiting=lambda: report(f"waiting for another sfseg that fetches {dataset.name}"),
+            waiting=lambda: report(f"waiting for another sfseg that is fetching {dataset.name}"),
         ),
     ):
         staging = sibling(folder, "part")
@@ -70,7 +70,7 @@ def fill(
         good.mkdir(parents=True)
         scratch.mkdir()
         try:
-            # What lies in the folder already, from a user or a killed run, is as good as any.
+            # Files in the folder, of the user or a killed run, are used first if they are right.
             found = (folder, *offers) if folder.is_dir() else offers
             opener = sources.Opener(dataset, scratch, progress, patience)
             _deliver(dataset, found, good, opener, report)
@@ -87,7 +87,7 @@ def _deliver(
     opener: sources.Opener,
     report: Callable[[str], None],
 ) -> None:
-    """Go through the sources until all required files are in `good`, checked."""
+    """Try the sources in order until all required files are in `good`, checked."""
     failures: list[SfsegError] = []
     said: list[str] = []
     for source in offers:
@@ -102,8 +102,8 @@ def _deliver(
     if required:
         mismatch = any(isinstance(failure, ChecksumError) for failure in failures)
         raise (ChecksumError if mismatch else FetchError)(
-            "\n".join([f"{dataset.name}: expected {_some(required)}, found it nowhere:", *said]),
-            hint="get the data in another way, then give the file or folder: "
+            "\n".join([f"{dataset.name}: no source delivered {_some(required)}:", *said]),
+            hint="download the data yourself, then give the file or folder: "
             f"sfseg fetch {dataset.name} --from PATH",
         )
     if left_out := [file.name for file in _missing(dataset, good)]:
@@ -115,7 +115,7 @@ def _missing(dataset: Dataset, folder: Path) -> list[DataFile]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Name the first few."""
+    """Join the first four names."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return ", ".join(names[:4]) + more
 
@@ -123,7 +123,7 @@ def _some(names: Sequence[str]) -> str:
 def _take(
     source: Source | Path, missing: Sequence[DataFile], good: Path, opener: sources.Opener
 ) -> list[SfsegError]:
-    """Take what a source has of the missing files; return what went wrong."""
+    """Take the missing files that a source has; return the errors."""
     failures: list[SfsegError] = []
     try:
         candidates = opener.open(source, missing)
@@ -135,13 +135,13 @@ def _take(
 
 
 def _admit(file: DataFile, candidates: Sequence[Path], target: Path) -> list[SfsegError]:
-    """Copy the first candidate that is the file to `target`, or return what the candidates are."""
+    """Copy the first candidate that is the file to `target`; return the errors if none is."""
     failures: list[SfsegError] = []
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in candidates:
         if (size := path.stat().st_size) > file.limit_bytes:
             failures.append(
-                FetchError(f"{path}: expected at most {file.limit_bytes:,} bytes, found {size:,}")
+                FetchError(f"{path}: too large: {size:,} bytes, at most {file.limit_bytes:,}")
             )
             continue
         shutil.copyfile(path, target)
@@ -153,16 +153,16 @@ def _admit(file: DataFile, candidates: Sequence[Path], target: Path) -> list[Sfs
         else:
             return []
     if file.required and not candidates:
-        failures.append(FetchError(f"expected {file.name}, found no such file"))
+        failures.append(FetchError(f"there is no {file.name}"))
     return failures
 
 
 def _move(dataset: Dataset, good: Path, folder: Path) -> None:
-    """Move the checked files to their final names, and their record last."""
+    """Move the checked files to their final names; their record goes last."""
     names = [file.name for file in dataset.files if (good / file.name).is_file()]
     manifest.write(good, dataset, [manifest.record(good, name) for name in names])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / manifest.NAME).unlink(missing_ok=True)  # it vouches for what is replaced now
+    (folder / manifest.NAME).unlink(missing_ok=True)  # its files are replaced now
     for name in (*names, manifest.NAME):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files.sync(good / name)

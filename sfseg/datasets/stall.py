@@ -1,8 +1,10 @@
-"""Hang up on a host that keeps a download waiting, by whatever means it does so.
+"""Close the connection to a host that delivers too slowly.
 
-The time limits of `requests` are for silence. A host that sends a byte now and then, or for ever
-something that is no part of the file, is listened to without end: headers, interim answers, sizes
-of chunks, trailers. So another thread counts what arrives of the file, and cuts the line.
+The time limits of `requests` only hold for silence: each byte starts them again. A rate check in
+the loop that copies the file is not enough either. The loop only runs when bytes of the file
+arrive. A host can keep the client busy before and between them for ever: headers, interim answers
+(status 1xx), sizes of chunks and trailers are read inside `http.client`, one byte at a time if
+the host likes. So a second thread counts the bytes of the file, and shuts the socket down.
 """
 
 import socket
@@ -16,14 +18,14 @@ _TICKS = 10
 
 
 class Watch:
-    """Sessions whose connections are cut when too little has arrived for too long.
+    """Opens sessions, and cuts their connections if too few bytes arrive for too long.
 
     Parameters
     ----------
     stall_s : float
-        How long too little may arrive.
+        Longest time below the slowest rate.
     slowest_bytes_s : float
-        How much is enough.
+        The slowest rate, in bytes a second.
     """
 
     def __init__(self, stall_s: float, slowest_bytes_s: float) -> None:
@@ -48,25 +50,28 @@ class Watch:
             line.close()
 
     def restart(self) -> None:
-        """Begin to wait anew, for another answer."""
+        """Start the wait again, for another answer."""
         self._quiet = 0
 
     def session(self) -> requests.Session:
-        """Open a session that is watched."""
+        """Open a session whose connections are watched."""
         session = _Session()
         for scheme in ("http://", "https://"):
             session.mount(scheme, _Adapter(self))
         return session
 
     def keep(self, line: socket.socket) -> None:
-        """Have another connection to cut."""
+        """Remember another connection, to cut it."""
         with self._lock:
             self._lines.append(line.dup())  # TLS takes the first one over
             if self.has_cut:
                 _cut(line)
 
     def _run(self) -> None:
-        """Count the ticks in which too little has arrived: a process that was asleep has few."""
+        """Cut after ten slow ticks in a row.
+
+        Ticks are counted, not time: a process that was asleep has few ticks.
+        """
         before = 0
         while self._quiet < _TICKS:
             if self._done.wait(self._tick_s):
@@ -87,7 +92,7 @@ def _cut(line: socket.socket) -> None:
 
 
 class _Session(requests.Session):
-    """Leaves redirects alone; else all that a host sends with one would be read into memory."""
+    """Follows no redirects: it would read the body of each one into memory, of any size."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         del resp
@@ -95,7 +100,7 @@ class _Session(requests.Session):
 
 
 class _Adapter(HTTPAdapter):
-    """Opens connections that a watch knows."""
+    """Opens connections that the watch can cut."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch

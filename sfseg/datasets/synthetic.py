@@ -1,8 +1,8 @@
 """Synthetic neuropil: a stack of sections with labels, drawn from a seed.
 
-For tests, examples and demonstrations without a network. The sections are made to look like the
-ssTEM sections of ISBI 2012 (grey values, membrane width, cell sizes, noise), so that a network
-trained on either finds its way in the other; they are no substitute for real data.
+For tests, examples and demonstrations without a connection. The sections look like the ssTEM
+sections of ISBI 2012 (grey values, membrane width, cell sizes, noise), so that a network trained
+on one works on the other. They do not replace real data.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from sfseg.types import INTERIOR, Shape
 Field = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-_MARGIN_PX = 48  # cells are also placed this far outside, so that the border looks like the middle
+_MARGIN_PX = 48  # cells are placed this far outside, too, so the border looks like the middle
 _CELL_PX = 50.0  # spacing of the cell centres; the power diagram makes them 10 to 120 px wide
 
 
@@ -75,7 +75,7 @@ def make_tissue(
 
 
 def _draw_cells(rng: np.random.Generator, shape: Shape) -> NDArray[np.int32]:
-    """Say for each pixel in which cell of a drifting, warped power diagram it is."""
+    """Return the cell of each pixel, in a drifting, warped power diagram: shape (Z, Y, X)."""
     sections, rows, columns = shape
     box = np.array([rows, columns]) + 2 * _MARGIN_PX
     count = max(4, round(float(np.prod(box)) / _CELL_PX**2))
@@ -113,18 +113,18 @@ def _distance_to_border(cells: NDArray[np.int32]) -> Field:
     inside = np.ones(cells.shape, dtype=bool)
     inside[:, :-1] &= cells[:, :-1] == cells[:, 1:]
     inside[:, :, :-1] &= cells[:, :, :-1] == cells[:, :, 1:]
-    inside[:, 0, 0] = False  # each section has a border somewhere, however large its one cell
+    inside[:, 0, 0] = False  # a section of one cell needs a border, too
     distances = [ndimage.distance_transform_edt(section) for section in inside]
     return np.stack(distances, dtype=np.float32)
 
 
 def _without_slivers(interior: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Drop what is narrower than 3 px, as somebody who draws labels by hand would."""
+    """Remove interior narrower than 3 px, as people do who draw labels by hand."""
     return np.stack([ndimage.binary_opening(section, np.ones((3, 3))) for section in interior])
 
 
 def _cytoplasm(rng: np.random.Generator, shape: Shape) -> Field:
-    """Draw the light ground of all cells: shading at several scales."""
+    """Draw the light background of all cells: shading at several scales."""
     image = np.full(shape, 156.0, dtype=np.float32)
     for scale, contrast in ((120, 12.0), (40, 8.0), (14, 6.0), (6, 6.0), (3, 9.0)):
         image += contrast * _smooth_field(rng, shape, (2, scale, scale))
@@ -149,7 +149,7 @@ def _mitochondria(rng: np.random.Generator, depth: Field) -> Field:
 
 
 def _vesicles(rng: np.random.Generator, depth: Field) -> Field:
-    """Draw the darkness of vesicles and microtubules: small rings, more in some places."""
+    """Draw the darkness of vesicles and microtubules: small rings, denser in some places."""
     density = 0.002 * np.exp(0.8 * _smooth_field(rng, depth.shape, (3, 30, 30)))
     dots = ((rng.random(depth.shape) < density) & (depth > 3)).astype(np.float32)
     outer = ndimage.gaussian_filter(dots, (0, 1.9, 1.9))

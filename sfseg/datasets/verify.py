@@ -1,4 +1,4 @@
-"""Check that what was delivered is what the table says."""
+"""Check fetched files against the table of datasets."""
 
 import hashlib
 import math
@@ -41,33 +41,33 @@ def pixel_hash(path: Path) -> str:
 
 
 def check_file(file: DataFile, path: Path) -> None:
-    """Check that a file is the one of the table.
+    """Check a file against its entry in the table.
 
     Parameters
     ----------
     file : DataFile
-        What it should be.
+        The entry.
     path : Path
-        Where it is.
+        The file.
 
     Raises
     ------
     ChecksumError
-        If its contents are known and these are others.
+        If its hash is known and this file has another one.
     StackError
-        If its shape, type or values are not those of the table, or it is no image at all.
+        If its shape, type or values are not those of the table, or it is not an image.
     """
     if file.has_identity and not _is_known(file, path):
         raise ChecksumError(
-            f"{file.name}: expected the contents that are known, found others",
-            hint="this copy is damaged or another edition: get another one",
+            f"{file.name}: its contents differ from the known ones",
+            hint="this copy is damaged, or another edition: get another one",
         )
     if file.shape is not None:
         _check_image(file, path)
 
 
 def _is_known(file: DataFile, path: Path) -> bool:
-    """Compare with the known identities, the cheap ones first."""
+    """Compare with the known hashes, the cheap ones first."""
     return (
         (file.sha256 is not None and sha256(path) == file.sha256)
         or (bool(file.git_blobs) and git_blob(path) in file.git_blobs)
@@ -79,33 +79,36 @@ def _check_image(file: DataFile, path: Path) -> None:
     with io.open_stack(path) as stack:
         if (stack.shape, stack.dtype.name) != (file.shape, file.dtype):
             raise StackError(
-                f"{path}: expected shape {file.shape} of {file.dtype}, found {stack.describe()}"
+                f"{path}: the shape is {stack.shape}, {stack.dtype.name}; "
+                f"it should be {file.shape}, {file.dtype}"
             )
         if file.values is not None:
             values = tuple(int(value) for value in np.unique(stack.read()))
             if values != file.values:
-                raise StackError(f"{path}: expected the values {file.values}, found {values[:10]}")
+                raise StackError(
+                    f"{path}: the values are {values[:10]}; they should be {file.values}"
+                )
 
 
 def check_parts(dataset: Dataset, folder: Path) -> None:
-    """Check that images and labels fit each other, and that the labels say what the table says.
+    """Check that images and labels fit each other, and that the labels have the right polarity.
 
     Parameters
     ----------
     dataset : Dataset
-        Whose parts to check.
+        The dataset.
     folder : Path
-        Where its files are.
+        The folder of its files.
 
     Raises
     ------
     ShapeMismatchError
         If images and labels differ in shape.
     StackError
-        If a part cannot be read, or the share of interior is not that of
-        tissue, as when the polarity is the other one.
+        If a part cannot be read, or its share of interior is not plausible, as with the opposite
+        polarity.
     OptionError
-        If the split names sections that are not there.
+        If the split names sections that do not exist.
     """
     for part in dataset.parts:
         with (
@@ -114,7 +117,8 @@ def check_parts(dataset: Dataset, folder: Path) -> None:
         ):
             if images.shape != labels.shape:
                 raise ShapeMismatchError(
-                    f"{labels.name}: expected labels of shape {images.shape}, found {labels.shape}"
+                    f"{labels.name}: the labels have shape {labels.shape}, "
+                    f"the images {images.shape}"
                 )
             if part.sections is not None:
                 parse_sections(part.sections, len(images))
@@ -130,7 +134,7 @@ def _check_polarity(dataset: Dataset, path: str) -> None:
     low, high = PLAUSIBLE_INTERIOR
     if not low <= share <= high:
         raise StackError(
-            f"{path}: expected {low:.0%} to {high:.0%} of the pixels inside cells, "
-            f"found {share:.0%} when read as {dataset.label_kind} labels",
-            hint="look at the file and report what its labels are: the table of datasets is wrong",
+            f"{path}: read as {dataset.label_kind} labels, {share:.0%} of the pixels are inside "
+            f"cells; {low:.0%} to {high:.0%} are plausible",
+            hint="look at the file, and report what its labels mean: the table is wrong",
         )

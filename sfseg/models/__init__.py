@@ -1,7 +1,7 @@
 """The three networks that the thesis compares, by name.
 
-Each maps normalised sections, float (B, 1, Y, X) with Y and X multiples of `STRIDE`, to one logit
-a pixel; its sigmoid is P(inside a cell). The names are known without importing torch.
+Each maps normalised sections, float (B, 1, Y, X) with Y and X multiples of `STRIDE`, to logits,
+(B, 1, Y, X); their sigmoid is P(inside a cell). The names are known without importing torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 STRIDE = 16
-"""Four poolings by two: Y and X of the input are multiples of it."""
+"""Y and X of the input are multiples of this, because of four poolings by two."""
 
 
 def _sfnet() -> nn.Module:
@@ -40,7 +40,7 @@ def _unet() -> nn.Module:
 ARCHITECTURES: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {"sfnet": _sfnet, "fusionnet": _fusionnet, "unet": _unet}
 )
-"""What builds each network; torch is imported when one of them is called."""
+"""The function that builds each network; it imports torch when it is called."""
 
 
 def require(arch: str) -> None:

@@ -1,4 +1,4 @@
-"""The blocks that the three networks are made of.
+"""Blocks of the three networks.
 
 Names follow table 2.1 of the thesis: *conv* is a 3x3 convolution with batch normalisation and
 ReLU, *res* is three of them with the input added to their output, *conv1* is a 1x1 convolution
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Conv(nn.Sequential):
-    """Convolve 3x3 with zero padding, normalise the batch, rectify: (B, C, Y, X) keeps Y, X."""
+    """3x3 convolution with zero padding, batch normalisation, ReLU; Y and X do not change."""
 
     def __init__(self, channels_in: int, channels_out: int, *, kernel: int = 3) -> None:
         super().__init__(
@@ -20,14 +20,14 @@ class Conv(nn.Sequential):
 
 
 class Conv1(Conv):
-    """Squeeze or mix channels with a 1x1 convolution, normalise the batch, rectify."""
+    """1x1 convolution, which mixes channels or reduces their number, batch normalisation, ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, kernel=1)
 
 
 class Res(nn.Module):
-    """Add the input to the output of three `Conv`; nothing is applied after the sum."""
+    """Three `Conv`, whose output is added to the input; nothing follows the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Res(nn.Module):
 
 
 class Deconv(nn.ConvTranspose2d):
-    """Double Y and X with a 3x3 transposed convolution.
+    """3x3 transposed convolution that doubles Y and X.
 
     Notes
     -----
-    The kernel is 3x3 (stride 2, padding 1, output padding 1), not the 2x2 of the textbook U-Net:
-    with it, and only with it, the parameter counts of the thesis' table 4.3 come out.
+    The kernel is 3x3 (stride 2, padding 1, output padding 1), not 2x2 as in the published U-Net:
+    only so do the parameter counts equal those of the thesis, table 4.3.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -53,7 +53,7 @@ class Deconv(nn.ConvTranspose2d):
 
 
 class Output(nn.Conv2d):
-    """Map the channels to logits, one of P(inside a cell); no normalisation, no activation."""
+    """3x3 convolution to logits, one by default; no normalisation, no activation."""
 
     bias: nn.Parameter
 

@@ -1,4 +1,4 @@
-"""What a network costs."""
+"""Count the operations of a network."""
 
 import torch
 from torch import nn
@@ -8,20 +8,21 @@ from sfseg.models import STRIDE
 
 
 def count_flop(network: nn.Module, pixels: int) -> int:
-    """Count the operations of a section, 2 for each multiply-add, as PyTorch counts them.
+    """Count the floating-point operations for a section, as PyTorch does: 2 for a multiply-add.
 
     Parameters
     ----------
     network : torch.nn.Module
         One of `sfseg.models`, in evaluation mode, on any device, ``meta`` included.
     pixels : int
-        Of the section as the network sees it: resized or padded.
+        Pixels of the section as the network sees it, resized or padded.
 
     Returns
     -------
     int
-        Those of a small section, scaled, as all layers scale.
+        The operations.
     """
+    # Every layer costs the same for each pixel, so a small section is counted and scaled.
     small = torch.zeros(1, 1, STRIDE, STRIDE, device=next(network.parameters()).device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(small)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sfseg.models.blocks import Deconv, Output
 
 Join = Callable[[Tensor, Tensor], Tensor]
-"""How what comes up and the skip beside it become the input of a block."""
+"""Combines the upsampled features and the skip of the same size into the input of a block."""
 
 
 def concatenate(x: Tensor, skip: Tensor) -> Tensor:
@@ -17,20 +17,20 @@ def concatenate(x: Tensor, skip: Tensor) -> Tensor:
 
 
 class EncoderDecoder(nn.Module):
-    """Halve the section level by level, and bring it back with a skip at each.
+    """Halve Y and X level by level, then double them again with a skip connection at each level.
 
     Parameters
     ----------
     down : sequence of torch.nn.Module
-        A block for each level, the finest first; what it gives is pooled and also the skip.
+        A block for each level, the finest first. Its output is pooled, and is also the skip.
     bridge : torch.nn.Module
         The block at the coarsest level.
     deconv, up : sequence of torch.nn.Module
-        For each level, the coarsest first: what doubles Y and X, and the block after the join.
+        For each level, the coarsest first: the layer that doubles Y and X, and the block after it.
     output : Output
-        Channels to the logit.
+        The layer from features to logits.
     join : callable
-        How a skip is joined to what comes up.
+        Combines the output of a `deconv` and the skip of that level.
     """
 
     def __init__(
@@ -58,13 +58,14 @@ class EncoderDecoder(nn.Module):
         return logits
 
     def features(self, x: Tensor) -> Tensor:
-        """Map sections (B, 1, Y, X) to what the output sees, (B, C, Y, X)."""
-        skips = []
+        """Map sections (B, 1, Y, X) to the features before the output layer, (B, C, Y, X)."""
+        skips = []  # finest first, each kept at full resolution until its level comes again
         for down in self.down:
             skip = down(x)  # (B, C, Y/n, X/n), n = 1, 2, 4, 8
             skips.append(skip)
             x = self.pool(skip)  # (B, C, Y/2n, X/2n)
         x = self.bridge(x)  # (B, C, Y/16, X/16)
         for deconv, up, skip in zip(self.deconv, self.up, reversed(skips), strict=True):
+            # The skip has the size of deconv(x), because Y and X of the input are multiples of 16.
             x = up(self.join(deconv(x), skip))  # (B, C, Y/n, X/n), n = 8, 4, 2, 1
         return x

@@ -1,4 +1,4 @@
-"""What weights say of themselves, and whether that can be so."""
+"""The header of a weights file, and its checks: a weights file may be hostile."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,17 +14,17 @@ from sfseg.models.weights_files import WEIGHTS_NAME
 from sfseg.types import VoxelSize
 
 SCHEMA = 1
-"""Number of the header's layout; a loader stays for each past one."""
+"""Version of the layout of the header; older versions stay readable."""
 
 NORMALISATION = "section"
-"""The one way to normalise: `sfseg.transforms.normalise.standardise`."""
+"""The only normalisation: `sfseg.transforms.normalise.standardise`, section by section."""
 
-_INPUT_PX = 2**14  # a section of this side takes 1 GiB as float32
+_INPUT_PX = 2**14  # largest side: such a section takes 1 GiB as float32
 
 
 @dataclass(frozen=True)
 class Header:
-    """What weights say of themselves.
+    """The header of a weights file.
 
     Attributes
     ----------
@@ -33,19 +33,19 @@ class Header:
     input_px : int or None
         Side of the square to which sections are resized for the network; None = native size.
     normalisation : str
-        Grey values are standardised section by section.
+        Name of the normalisation of the input; always `NORMALISATION`.
     voxel_size_nm : tuple of float or None
         (z, y, x) of the training data.
     data : str
-        What it was trained on, sections included.
+        The training data, with the numbers of the sections.
     scores : mapping of str to float
-        Validation scores, before the kernels were rounded to float16 where they were.
+        Validation scores of the float32 weights, even if the file holds float16 kernels.
     training : mapping
-        Seed, epoch and the rest of the resolved configuration.
+        Seed, epoch, and all options of the training.
     version : str
-        Version of sfseg that wrote them.
+        Version of sfseg that wrote the file.
     schema : int
-        Number of this layout.
+        Version of this layout.
     """
 
     arch: str
@@ -61,14 +61,14 @@ class Header:
 
 
 def parse_header(path: Path, raw: Mapping[str, Any]) -> Header:
-    """Turn the JSON header of a file of weights into a `Header`.
+    """Check the JSON header of a weights file, and turn it into a `Header`.
 
     Parameters
     ----------
     path : Path
         The file, for messages.
     raw : mapping
-        What is in it.
+        The parsed JSON.
 
     Returns
     -------
@@ -78,17 +78,17 @@ def parse_header(path: Path, raw: Mapping[str, Any]) -> Header:
     Raises
     ------
     CheckpointError
-        If it is of another schema, or a field is missing, unknown or not sound.
+        If it has another schema, or a field is missing, unknown or has an impossible value.
     """
     _require_known(path, raw)
     for name, is_sound in _SOUND.items():
         if not is_sound(raw[name]):
             raise CheckpointError(
-                f"{path}: expected a sound {name} in the header, found {ascii(raw[name])[:60]}",
-                hint="only files that sfseg train wrote can be used",
+                f"{path}: the header has an impossible {name}: {ascii(raw[name])[:60]}",
+                hint="use a file that sfseg train wrote",
             )
     voxel_size = raw["voxel_size_nm"]
-    if voxel_size is not None:
+    if voxel_size is not None:  # JSON has no NaN: null is an unknown length
         voxel_size = tuple(nan if length is None else length for length in voxel_size)
     return Header(**{**raw, "voxel_size_nm": voxel_size})
 
@@ -97,8 +97,9 @@ def _require_known(path: Path, raw: Mapping[str, Any]) -> None:
     """Refuse a header of another layout, architecture or normalisation."""
     if raw.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{path}: expected weights with a header of schema {SCHEMA}, "
-            f"found {ascii(raw.get('schema'))[:60]}",
+            f"{path}: the header has schema {ascii(raw['schema'])[:60]}, this sfseg reads {SCHEMA}"
+            if "schema" in raw
+            else f"{path}: these are not weights: the header has no schema",
             hint="upgrade sfseg: these weights come from a newer version"
             if "schema" in raw
             else f"the weights of a training are in its {WEIGHTS_NAME}",
@@ -106,9 +107,9 @@ def _require_known(path: Path, raw: Mapping[str, Any]) -> None:
     known = {field.name for field in dataclasses.fields(Header)}
     if set(raw) != known:
         raise CheckpointError(
-            f"{path}: expected a header of {', '.join(sorted(known))}, "
-            f"found {ascii(sorted(known ^ set(raw)))[:200]} missing or unknown",
-            hint="only files that sfseg train wrote can be used",
+            f"{path}: the header has missing or unknown fields: "
+            f"{ascii(sorted(known ^ set(raw)))[:200]}",
+            hint="use a file that sfseg train wrote",
         )
     if (
         not _is_text(raw["arch"])
@@ -116,8 +117,8 @@ def _require_known(path: Path, raw: Mapping[str, Any]) -> None:
         or raw["normalisation"] != NORMALISATION
     ):
         raise CheckpointError(
-            f"{path}: expected a known architecture and normalisation by {NORMALISATION}, "
-            f"found {ascii(raw['arch'])[:60]} and {ascii(raw['normalisation'])[:60]}",
+            f"{path}: unknown architecture or normalisation: "
+            f"{ascii(raw['arch'])[:60]}, {ascii(raw['normalisation'])[:60]}",
             hint="upgrade sfseg: these weights come from a newer version",
         )
 
@@ -127,6 +128,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
+    # type(), not isinstance(): True is an int in Python, but not a number in JSON.
     return type(value) is int or (isinstance(value, float) and isfinite(value))
 
 
@@ -137,6 +139,7 @@ def _is_side(value: object) -> bool:
 def _is_voxel(value: object) -> bool:
     if not isinstance(value, list):
         return value is None
+    # In nm, (z, y, x); 1e9 nm = 1 m is beyond every microscope, and keeps products finite.
     return len(value) == 3 and all(
         length is None or (_is_number(length) and 0 < length < 1e9) for length in value
     )
@@ -147,9 +150,10 @@ def _are_scores(value: object) -> bool:
 
 
 def _is_training(value: object) -> bool:
-    """Whether it is an object, and what `pseudo_labels` computes with can be computed with."""
+    """Whether it is an object whose values are safe for `sfseg.training.pseudo_labels`."""
     if not isinstance(value, dict) or not isinstance(recipe := value.get("recipe", {}), dict):
         return False
+    # These limits keep its divisors, 1 - 2 * smoothing and weight * q + 1 - q, above 0.
     smoothing, weight = recipe.get("label_smoothing", 0), recipe.get("membrane_weight", 1)
     return _is_number(smoothing) and 0 <= smoothing < 0.5 and _is_number(weight) and weight > 0
 
@@ -165,4 +169,4 @@ _SOUND: Mapping[str, Callable[[object], bool]] = MappingProxyType(
         "version": _is_text,
     }
 )
-"""The fields of a header, and whether a value can be theirs; arch and normalisation are tables."""
+"""The check of each field; `_require_known` checks the others."""

@@ -1,8 +1,8 @@
-"""Tensors in a file: safetensors, its header checked before anything is read; nothing is unpickled.
+"""Read and write safetensors files. The header is checked first, and nothing is unpickled.
 
-A file begins with the length of its header (8 bytes, little-endian) and the header, which is JSON:
-a type, a shape and the place of its bytes for each tensor, and under ``__metadata__`` texts, of
-which ``sfseg`` is a JSON header of our own.
+A file begins with the length of its header (8 bytes, little-endian) and the header, which is JSON.
+It holds type, shape and place of the bytes of each tensor. ``__metadata__`` holds texts; the one
+under ``sfseg`` is our own JSON header.
 """
 
 import json
@@ -22,32 +22,32 @@ from sfseg.errors import CheckpointError
 from sfseg.system import files
 
 HEADER_BYTES = 8 * 2**20
-"""The largest header that is read: that of a state after some ten thousand epochs is as large."""
+"""The largest header that is read; a state reaches it after about ten thousand epochs."""
 
-_TENSORS = 10_000  # an optimiser's state of the largest network has 1,500
-_BRACKETS = 200_000  # of JSON: each may become an object of 64 bytes and more
+_TENSORS = 10_000  # the state of the optimiser of the largest network has 1,500
+_BRACKETS = 200_000  # in JSON: each may become an object of 64 bytes or more
 _DIMENSIONS = 8
 _TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
 _PICKLES = {
     b"PK": "a zip archive, as torch.save writes it",
     b"\x80": "a pickle",
     b"\x93NUMPY": "a numpy array",
-    b"\x1f\x8b": "something packed by gzip, as joblib writes it",
-    b"x": "something packed by zlib, as joblib writes it",
-    b"BZ": "something packed by bzip2, as joblib writes it",
-    b"\xfd7zXZ": "something packed by xz, as joblib writes it",
+    b"\x1f\x8b": "packed by gzip, as joblib writes it",
+    b"x": "packed by zlib, as joblib writes it",
+    b"BZ": "packed by bzip2, as joblib writes it",
+    b"\xfd7zXZ": "packed by xz, as joblib writes it",
 }
 _TEXT_PICKLES = (b"(", b"]", b"}", b"c", b"I")  # a pickle of protocol 0 or 1 ends in a dot
 _CONVERT = (
-    "nothing is ever unpickled, for a pickle can run code. If you trust it: load it with torch "
-    "into sfseg.models.build(ARCH), and write that with sfseg.models.weights.save_weights"
+    "nothing is ever unpickled, because a pickle can run code. If you trust the file, load it with "
+    "torch into sfseg.models.build(ARCH), and write that with sfseg.models.weights.save_weights"
 )
-_OURS = "only files that sfseg train wrote can be used"
+_OURS = "use a file that sfseg train wrote"
 
 
 @dataclass(frozen=True)
 class TensorFile:
-    """What a file of tensors says that it holds.
+    """The checked header of a safetensors file.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class TensorFile:
     header : dict
         Our own JSON header.
     shapes : dict of str to tuple of int
-        Of the tensors.
+        Shape of each tensor.
     dtypes : dict of str to torch.dtype
-        Of the tensors.
+        Type of each tensor.
     """
 
     path: Path
@@ -67,31 +67,31 @@ class TensorFile:
     dtypes: dict[str, torch.dtype]
 
     def require_like(self, expected: Mapping[str, Tensor], whose: str) -> None:
-        """Refuse other tensors than expected; any floating type stands for any other.
+        """Refuse other tensors than expected; floating types count as equal.
 
         Parameters
         ----------
         expected : mapping of str to Tensor
-            Of those names and shapes.
+            Tensors with the right names and shapes.
         whose : str
-            To whom they belong.
+            Their owner, for the message.
 
         Raises
         ------
         CheckpointError
-            If names, shapes or kinds of number differ; names the first that does.
+            If a name, a shape or a kind of number differs; the message has the first one.
         """
         for name in sorted(expected.keys() | self.shapes.keys()):
             if name not in self.shapes or name not in expected:
-                found = f"{name} {'missing' if name in expected else 'as well'}"
+                found = f"{name} is {'missing' if name in expected else 'too much'}"
             elif self.shapes[name] != tuple(expected[name].shape):
-                found = f"{name} of shape {self.shapes[name]}, not {tuple(expected[name].shape)}"
+                found = f"{name} is {self.shapes[name]}, not {tuple(expected[name].shape)}"
             elif self.dtypes[name].is_floating_point != expected[name].is_floating_point():
-                found = f"{name} of {self.dtypes[name]}, not {expected[name].dtype}"
+                found = f"{name} is {self.dtypes[name]}, not {expected[name].dtype}"
             else:
                 continue
             raise CheckpointError(
-                f"{self.path}: expected the tensors of {whose}, found others: {found}",
+                f"{self.path}: these are not the tensors of {whose}: {found}",
                 hint="train again, or use a file that sfseg train wrote",
             )
 
@@ -109,22 +109,20 @@ class TensorFile:
                 for name in self.shapes:
                     tensors[name] = _require_possible(self.path, name, file.get_tensor(name))
         except SafetensorError as error:
-            _refuse(self.path, f"something else: {last_line(error)}")
+            _refuse(self.path, last_line(error))
         return tensors
 
 
 def open_tensors(path: Path) -> TensorFile:
-    """Read and check the header of a file of tensors, and none of the tensors.
+    """Read and check the header of a safetensors file, and no tensors.
 
     Raises
     ------
     CheckpointError
-        If the file is not whole and sound safetensors, or has no header of sfseg.
+        If the file is damaged, not safetensors, or has no header of sfseg.
     """
     if not path.is_file():
-        raise CheckpointError(
-            f"{path}: expected a file of weights, found {_kind(path)}", hint=_OURS
-        )
+        raise CheckpointError(f"{path}: {_describe_no_file(path)}", hint=_OURS)
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)
@@ -135,7 +133,7 @@ def open_tensors(path: Path) -> TensorFile:
         try:
             entries = parse_json(file.read(length))
         except ValueError as error:
-            _refuse(path, f"a header that is none: {error}")
+            _refuse(path, f"bad header: {error}")
     metadata = entries.pop("__metadata__", {})
     _require_sound(path, entries, size - 8 - length)
     shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
@@ -144,7 +142,7 @@ def open_tensors(path: Path) -> TensorFile:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+    """Read a file that `write_tensors` wrote.
 
     Returns
     -------
@@ -169,12 +167,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def parse_json(text: str | bytes) -> dict[str, Any]:
-    """Parse a JSON object that nobody vouches for.
+    """Parse a JSON object that may be hostile.
 
     Raises
     ------
     ValueError
-        If it is none; or is nested or filled beyond reason, has a key twice, or NaN in it.
+        If it is not a JSON object, is nested too deep or too large, or has a key twice or NaN.
     """
     curly, square = ("{", "[") if isinstance(text, str) else (b"{", b"[")
     if text.count(curly) + text.count(square) > _BRACKETS:  # type: ignore[arg-type]
@@ -189,7 +187,7 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
 
 
 def last_line(error: BaseException) -> str:
-    """Return what an error of a library says in the end."""
+    """Return the last line of the message of an error."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
 
 
@@ -204,19 +202,19 @@ def _no_number(constant: str) -> NoReturn:
 
 
 def _require_sound(path: Path, entries: Mapping[str, Any], data_bytes: int) -> None:
-    """Refuse tensors that are not what they say, or do not fill the file one after the other."""
+    """Refuse tensors of a wrong size, or that do not fill the file without gap or overlap."""
     if len(entries) > _TENSORS:
-        _refuse(path, f"{len(entries):,} tensors in it")
+        _refuse(path, f"{len(entries):,} tensors are too many")
     for name, entry in entries.items():
         if not _is_sound(entry):
-            _refuse(path, f"{_short(name)} of an unusual type or shape, or of another size")
+            _refuse(path, f"{_short(name)} has an unknown type, or its shape and size disagree")
     end = 0
     for begin, after in sorted(entry["data_offsets"] for entry in entries.values()):
         if begin != end:
-            _refuse(path, f"tensors that {'overlap' if begin < end else 'leave a hole'}")
+            _refuse(path, f"the tensors {'overlap' if begin < end else 'leave a hole'}")
         end = after
     if end != data_bytes:
-        _refuse(path, f"{data_bytes:,} bytes of tensors instead of {end:,}")
+        _refuse(path, f"it has {data_bytes:,} bytes of tensors instead of {end:,}")
 
 
 def _is_sound(entry: object) -> bool:
@@ -231,7 +229,7 @@ def _is_sound(entry: object) -> bool:
 
 
 def _are_counts(numbers: object) -> bool:
-    """Whether these are a few whole numbers from 0 up, of 63 bits; True is none."""
+    """Whether this is a short list of whole numbers from 0 to 2**63; True is not a number."""
     return (
         isinstance(numbers, list)
         and len(numbers) <= _DIMENSIONS
@@ -244,50 +242,48 @@ def _own_header(path: Path, metadata: object) -> dict[str, Any]:
     text = metadata.get("sfseg") if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise CheckpointError(
-            f"{path}: expected weights written by sfseg, found no header of it", hint=_OURS
+            f"{path}: not written by sfseg: it has no header of sfseg", hint=_OURS
         )
     try:
         return parse_json(text)
     except ValueError as error:
         raise CheckpointError(
-            f"{path}: expected weights written by sfseg, found a header of it that is none: "
-            f"{_short(str(error))}",
-            hint=_OURS,
+            f"{path}: the header of sfseg is damaged: {_short(str(error))}", hint=_OURS
         ) from error
 
 
 def _require_possible(path: Path, name: str, tensor: Tensor) -> Tensor:
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise CheckpointError(
-            f"{path}: expected finite weights, found NaN or infinity in {name}",
+            f"{path}: there is NaN or infinity in {name}",
             hint="train again with --precision float32, or a lower --learning-rate",
         )
     if name.endswith("running_var") and bool((tensor < 0).any()):
-        raise CheckpointError(
-            f"{path}: expected variances from 0 up, found one below in {name}", hint=_OURS
-        )
+        raise CheckpointError(f"{path}: there is a negative variance in {name}", hint=_OURS)
     return tensor
 
 
-def _refuse(path: Path, found: str) -> NoReturn:
-    raise CheckpointError(f"{path}: expected a sound safetensors file, found {found}", hint=_OURS)
+def _refuse(path: Path, damage: str) -> NoReturn:
+    raise CheckpointError(f"{path}: not a valid safetensors file: {damage}", hint=_OURS)
 
 
 def _refuse_start(path: Path, start: bytes, length: int, last: bytes) -> NoReturn:
-    """Say of a file that does not begin like safetensors what it is."""
+    """Refuse a file that does not begin like safetensors, and say what it is."""
     found = next((kind for magic, kind in _PICKLES.items() if start.startswith(magic)), None)
     if found is None and last == b"." and start.startswith(_TEXT_PICKLES):
         found = "a pickle"
-    if found is None:
-        _refuse(path, f"a header of {length:,} bytes" if len(start) == 8 else "next to nothing")
-    raise CheckpointError(f"{path}: expected a safetensors file, found {found}", hint=_CONVERT)
+    if found is not None:
+        raise CheckpointError(f"{path}: not a safetensors file but {found}", hint=_CONVERT)
+    if not start:
+        raise CheckpointError(f"{path}: the file is empty", hint=_OURS)
+    _refuse(path, f"a header of {length:,} bytes" if len(start) == 8 else "the file is cut short")
 
 
-def _kind(path: Path) -> str:
-    """Say what a path is that is no file."""
+def _describe_no_file(path: Path) -> str:
+    """Say what a path is, if it is not a file."""
     if path.is_dir():
-        return "a folder"
-    return "a pipe, a device or the like" if path.exists() else "none"
+        return "this is a folder, not a file of weights"
+    return "this is a pipe or a device" if path.exists() else "does not exist"
 
 
 def _short(text: str) -> str:

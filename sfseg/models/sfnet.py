@@ -17,12 +17,12 @@ class SFNet(EncoderDecoder):
     """Segment neuronal membranes with 1.6 million parameters.
 
     A FusionNet-like encoder-decoder whose channels do not double with depth: each block works at
-    64 channels and hands 32 on, to the next level and to the skip connection.
+    64 channels and passes 32 to the next level and to the skip connection.
 
     Notes
     -----
     Follows the thesis' table 2.1. The "deconv+res+conv" that the table prints for the bridge is a
-    misprint, since the size stays 40x40 there: the bridge is a block like the others.
+    misprint, because the size stays 40x40 there: the bridge is a block like the others.
     """
 
     def __init__(self) -> None:

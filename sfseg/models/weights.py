@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a JSON header; nothing is ever unpickled."""
+"""Read and write weights: safetensors with a JSON header; nothing is ever unpickled."""
 
 import dataclasses
 from pathlib import Path
@@ -27,23 +27,23 @@ __all__ = [
 
 
 def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool = False) -> None:
-    """Write the weights of a network, whole or not at all; an existing file is replaced.
+    """Write the weights of a network, whole or not at all, and replace an existing file.
 
     Parameters
     ----------
     path : Path
-        Where to.
+        The file.
     network : torch.nn.Module
-        Whose parameters and buffers are written.
+        The network; its parameters and buffers are written.
     header : Header
-        What they are.
+        Their description.
     half : bool
-        Write the kernels as float16; normalisation statistics stay float32.
+        Whether to write kernels as float16; all else stays float32.
     """
     tensors = {}
     for name, tensor in network.state_dict().items():
         kernel = half and tensor.ndim > 1
-        # Contiguous: safetensors writes memory as it lies, and channels_last lies otherwise.
+        # safetensors writes memory in its order, and channels_last has another one.
         tensors[name] = tensor.detach().cpu().to(torch.float16 if kernel else tensor.dtype)
         tensors[name] = tensors[name].contiguous()
     voxel_size = voxel_as_json(header.voxel_size_nm)
@@ -63,14 +63,14 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
     network : torch.nn.Module
         In evaluation mode, float32, on the CPU.
     header : Header
-        What the weights say of themselves.
+        The header of the file.
 
     Raises
     ------
     UnknownNameError
-        If it is neither a shipped name nor an existing file.
+        If it is neither a shipped name nor an existing path.
     CheckpointError
-        If the file is not usable weights.
+        If the file cannot be used as weights.
     """
     file = open_tensors(find_weights(name))
     header = parse_header(file.path, file.header)
@@ -78,12 +78,12 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
         file.require_like(models.build(header.arch).state_dict(), header.arch)
     tensors = file.read()
     network = models.build(header.arch)
-    network.load_state_dict(tensors)  # which turns float16 into float32
+    network.load_state_dict(tensors)  # copies float16 into float32
     return network.eval(), header
 
 
 def load_header(name: str) -> Header:
-    """Read what weights say of themselves, and not the weights.
+    """Read the header of a weights file, and no weights.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def load_header(name: str) -> Header:
     Raises
     ------
     UnknownNameError, CheckpointError
-        As `load_weights` does, where the header shows it.
+        As `load_weights` does, as far as the header shows it.
     """
     file = open_tensors(find_weights(name))
     return parse_header(file.path, file.header)

@@ -1,4 +1,4 @@
-"""Weights files by name: those that ship, a file, or the folder of a training; without torch."""
+"""Find weights without torch: shipped ones by name, a file, or the folder of a training."""
 
 from pathlib import Path
 
@@ -8,23 +8,23 @@ WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 SUFFIX = ".safetensors"
 
 WEIGHTS_NAME = f"weights{SUFFIX}"
-"""What the weights are called in the folder of a training."""
+"""Name of the weights file in the folder of a training."""
 
 
 def shipped_weights() -> dict[str, Path]:
-    """List the weights that ship, by their names."""
+    """Return the files of the shipped weights, by name."""
     return {path.stem: path for path in sorted(WEIGHTS_FOLDER.glob(f"*{SUFFIX}"))}
 
 
 def find_weights(name: str) -> Path:
-    """Find the file of a shipped name or a path.
+    """Find a weights file by its shipped name or its path.
 
     Raises
     ------
     UnknownNameError
-        If there is none.
+        If there is neither.
     CheckpointError
-        If what is there can be no weights: a folder without them, a pipe, a device.
+        If the path cannot be weights: a folder without them, a pipe, a device.
     """
     shipped = shipped_weights()
     if name in shipped:
@@ -35,9 +35,9 @@ def find_weights(name: str) -> Path:
     if path.is_file():
         return path
     if path.exists():
-        found = f"a folder without {WEIGHTS_NAME}" if path.is_dir() else "a pipe or a device"
+        kind = f"a folder without {WEIGHTS_NAME}" if path.is_dir() else "a pipe or a device"
         raise CheckpointError(
-            f"{path}: expected weights, or the folder of a training, found {found}",
-            hint=f"name a file, or the folder that sfseg train wrote {WEIGHTS_NAME} to",
+            f"{path}: this is {kind}, not weights",
+            hint=f"give a weights file, or the folder where sfseg train wrote {WEIGHTS_NAME}",
         )
     raise UnknownNameError.from_known("model or a weights file", name, shipped)

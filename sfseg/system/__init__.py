@@ -1,1 +1,1 @@
-"""The machine: files that are whole or not there, locks, devices, processes."""
+"""The machine: files that are written whole or not at all, locks, devices, processes."""

@@ -1,4 +1,4 @@
-"""Devices: which one, which arithmetic is fast on it, and how much memory is left."""
+"""Devices: choose one, know which arithmetic is fast on it, and how much memory is free."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ from sfseg.errors import DeviceError
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn a device's name into a device that is there; never falls back in silence.
+    """Turn the name of a device into the device; if it is missing, stop with an error.
 
     Parameters
     ----------
@@ -42,19 +42,23 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu"
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", name):
         raise DeviceError(
-            f"device: expected auto, cpu, cuda, cuda:N or mps, found {name!r}",
-            hint="--device auto takes the best one that is there",
+            f"device: there is no device {name!r}",
+            hint="choose auto, cpu, cuda, cuda:N or mps; auto takes the best one here",
         )
     kind, _, number = name.partition(":")
     found = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(_has_mps())}[kind]
     if int(number or 0) >= found:
         raise DeviceError(
-            f"device {name}: expected it to be there, found {found} {kind} devices",
-            hint="--device cpu works everywhere"
-            + ("" if torch.version.cuda else "; this PyTorch was built without CUDA")
+            f"device {name}: not on this machine, which has {_count(found, kind)}"
+            + ("" if torch.version.cuda else " (this PyTorch was built without CUDA)")
             * (kind == "cuda"),
+            hint="use --device cpu, which works everywhere",
         )
     return torch.device(name)
+
+
+def _count(number: int, kind: str) -> str:
+    return f"{number or 'no'} {kind} device{'s' * (number != 1)}"
 
 
 def _has_mps() -> bool:
@@ -62,7 +66,7 @@ def _has_mps() -> bool:
 
 
 def describe(device: torch.device, dtype: torch.dtype, engine: str = "") -> str:
-    """Name a device, an engine and the arithmetic as a person would."""
+    """Describe a device, an engine and the arithmetic in one phrase."""
     arithmetic = "bf16" if dtype == torch.bfloat16 else "float32"
     facts = [engine] * bool(engine) + [arithmetic]
     if device.type == "cuda":
@@ -73,14 +77,14 @@ def describe(device: torch.device, dtype: torch.dtype, engine: str = "") -> str:
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Choose the type of the convolutions' arithmetic.
+    """Choose the number type for the arithmetic of convolutions.
 
     Parameters
     ----------
     precision : {'auto', 'float32', 'bf16'}
-        Auto takes bf16 where the hardware computes it faster than float32.
+        Auto takes bf16 if the hardware computes it faster than float32.
     device : torch.device
-        Where it is to run.
+        Where the network runs.
 
     Returns
     -------
@@ -90,27 +94,27 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     Raises
     ------
     DeviceError
-        If bf16 is asked for by name and the processor has no instructions for it.
+        If bf16 is requested by name and the processor has no instructions for it.
     """
     if precision == "auto":
         return torch.bfloat16 if _has_fast_bf16(device) else torch.float32
     if precision == "bf16" and not has_bf16(device):
         raise DeviceError(
-            f"precision bf16: expected a processor with AVX-512, found "
+            "precision bf16: needs a processor with AVX-512; this one has "
             f"{torch.backends.cpu.get_cpu_capability()}",
-            hint="--precision float32, or auto, which takes it here",
+            hint="use --precision float32, or auto, which is the same here",
         )
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Name a type as numpy does: ``float32`` or ``bfloat16``."""
+    """Return the name of a type without the ``torch.``: ``float32`` or ``bfloat16``."""
     return str(dtype).removeprefix("torch.")
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Tell whether a device can compute convolutions in bf16, be it slowly."""
-    # oneDNN, which runs them on a CPU, has no bf16 without AVX-512 or AVX-NE-CONVERT.
+    """Tell whether a device can compute convolutions in bf16, even if slowly."""
+    # oneDNN computes them on a CPU, and has bf16 only with AVX-512 or AVX-NE-CONVERT.
     return device.type != "cpu" or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -124,13 +128,13 @@ def _has_fast_bf16(device: torch.device) -> bool:
 
 
 def place(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device, channels last, which its convolutions prefer."""
-    # PyTorch's own annotations leave this keyword out.
+    """Move a network to a device, channels last: convolutions are faster in that layout."""
+    # PyTorch's annotations lack this keyword.
     return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Make the context in which convolutions compute in `dtype`."""
+    """Return the context in which convolutions compute in `dtype`."""
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
@@ -140,12 +144,12 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def fetch(numbers: Tensor) -> Callable[[], list[float]]:
-    """Start to bring numbers from a device.
+    """Start to copy numbers from a device to the host.
 
     Returns
     -------
     callable
-        Waits for them, and not for what the device is told to do meanwhile.
+        Waits for the copy, but not for work that the device gets later; returns the numbers.
     """
     if numbers.device.type != "cuda":
         return numbers.tolist
@@ -161,20 +165,20 @@ def fetch(numbers: Tensor) -> Callable[[], list[float]]:
 
 
 def require_compiler(instead: str) -> None:
-    """Refuse to compile where that cannot work.
+    """Refuse to compile without a working C++ compiler.
 
     Parameters
     ----------
     instead : str
-        What the person can do without a compiler, for the message.
+        What the user can do without a compiler, for the hint.
 
     Raises
     ------
     DeviceError
-        If there is no C++ compiler, or that of the variable CXX does not run.
+        If there is no C++ compiler, or the one in the variable CXX does not run.
     """
     if (named := os.environ.get("CXX")) is not None:
-        try:  # torch.compile takes it, and nothing else
+        try:  # torch.compile uses this one and no other
             subprocess.run([*shlex.split(named), "--version"], capture_output=True, check=True)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise DeviceError(
@@ -183,7 +187,7 @@ def require_compiler(instead: str) -> None:
             ) from error
     elif not any(shutil.which(name) for name in ("c++", "g++", "clang++", "cl")):
         raise DeviceError(
-            "compile: expected a C++ compiler, found none",
+            "compile: there is no C++ compiler",
             hint=f"{instead}, or install g++ or clang++",
         )
 
@@ -197,16 +201,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 FALLBACK_BYTES = 4 * 2**30
-"""Taken for the available memory where the system does not tell."""
+"""Assumed free memory if the system does not report it."""
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes(device: torch.device) -> int:
-    """Measure the memory that a device has left for us.
+    """Measure the free memory of a device.
 
-    On a CPU that is what the system can give without swapping, and no more than what is left of
-    the limit of a container or a cluster's job.
+    On a CPU this is the memory that the system can give without swapping, or less if a container
+    or a cluster job has a lower limit.
     """
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -216,15 +220,15 @@ def available_bytes(device: torch.device) -> int:
 
 @cache
 def base_bytes() -> int:
-    """Return the memory that this process held when it was first asked.
+    """Return the memory that this process held at the first call.
 
-    What it holds later is mostly freed memory that is kept for the next allocation.
+    Later it holds more, mostly freed memory that is kept for the next allocation.
     """
     return used_bytes()
 
 
 def used_bytes() -> int:
-    """Measure the memory that this process holds; 0 where the system does not tell."""
+    """Measure the memory that this process holds; 0 if the system does not report it."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return 0
@@ -237,20 +241,20 @@ _M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for its next allocation.
+    """Keep freed memory in this process, for its next allocation.
 
-    The C library hands large freed blocks back to the system and asks for them anew, zeroed page
-    by page, a step later: a quarter of the time of a training step on a CPU. Holds from now on;
-    `give_back_memory` hands back what is free. Without effect beyond the GNU C library.
+    Otherwise the C library returns large freed blocks to the system, and gets them back a step
+    later, zeroed page by page. That takes a quarter of a training step on a CPU. The setting holds
+    until the process ends; `give_back_memory` returns what is free. Needs the GNU C library.
     """
     mallopt = _c_function("mallopt")
     if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)  # a mapped block always goes back when it is freed
+        mallopt(_M_MMAP_MAX, 0)  # a mapped block always returns to the system when it is freed
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def give_back_memory() -> None:
-    """Hand the memory that this process has freed and kept back to the system."""
+    """Return the freed memory that this process kept to the system."""
     malloc_trim = _c_function("malloc_trim")
     if malloc_trim is not None:
         malloc_trim(0)
@@ -273,16 +277,16 @@ def _system_bytes() -> int:
 
 
 def _limits_bytes() -> Iterator[int]:
-    """Yield what is left of each limit on memory that holds for this process."""
+    """Yield the bytes left under each memory limit of this process."""
     yield 2**62
     for folder, limit, used in _groups():
-        with contextlib.suppress(OSError, ValueError):  # not there, or "max"
+        with contextlib.suppress(OSError, ValueError):  # no such file, or it says "max"
             left = int((folder / limit).read_text()) - int((folder / used).read_text())
             yield left + _cached_bytes(folder / "memory.stat")
 
 
 def _groups() -> Iterator[tuple[Path, str, str]]:
-    """Yield the control groups above this process, version 2 and version 1."""
+    """Yield each control group of this process: its folder, limit file and usage file."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             _, kinds, inner = line.split(":", 2)
@@ -296,6 +300,6 @@ def _groups() -> Iterator[tuple[Path, str, str]]:
 
 
 def _cached_bytes(stat: Path) -> int:
-    """Read how much of the used memory is a cache of files, which is given up when needed."""
+    """Read how much of the used memory is file cache, which the system frees when needed."""
     found = re.search(r"^(?:total_)?inactive_file (\d+)", stat.read_text(), re.MULTILINE)
     return int(found[1]) if found else 0

@@ -1,8 +1,8 @@
-"""Files and folders that are either whole or not there.
+"""Write files and folders whole or not at all.
 
-Whatever sfseg writes is written to ``<name>.part`` in the same folder, flushed to the disk,
-renamed, and the folder flushed as well, so that neither a crash nor a power cut leaves half a
-file under the final name.
+Everything that sfseg writes goes to ``<name>.part`` in the same folder first. That is flushed to
+the disk and renamed, and then the folder is flushed. So neither a crash nor a power cut leaves
+half a file under the final name.
 """
 
 import contextlib
@@ -16,29 +16,29 @@ import platformdirs
 from sfseg.errors import OutputError, OutputExistsError, SfsegError
 
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""Files one of which every Zarr store has, of version 3 or 2."""
+"""Every Zarr store, of version 2 or 3, has at least one of these files."""
 
 _NAME_BYTES = 255
-"""Of a name in a folder; file systems that take less say so when it is written."""
+"""Longest name in a folder; file systems with a lower limit refuse the name when it is used."""
 
 _LONGEST_SUFFIX = ".part.manifest.part"
-"""Of what is written beside an output while it is made."""
+"""Longest suffix of the files that lie beside an unfinished output."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of all that can be made again: ``SFSEG_CACHE``, or the user's cache."""
+    """Return the cache: the folder in ``SFSEG_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("SFSEG_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("sfseg")
 
 
 def sibling(path: Path, suffix: str) -> Path:
-    """Return the path of the same name with a dot and `suffix` added to it."""
+    """Return `path` with a dot and `suffix` appended to its name."""
     return path.with_name(f"{path.name}.{suffix}")
 
 
 @contextlib.contextmanager
 def explain_errors(path: Path) -> Iterator[None]:
-    """Say in the words of sfseg why a path cannot be written.
+    """Turn an OSError of the block into an OutputError with a hint.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def explain_errors(path: Path) -> Iterator[None]:
     Raises
     ------
     OutputError
-        For an OSError of the block about the path, what lies beside or in it, or a folder above; or
-        one that names no file. Others, and those that are told already, are raised as they are.
+        For an OSError about the path, something beside or in it, or a folder above it; or one that
+        names no file. Other errors, and those of sfseg, pass unchanged.
     """
     try:
         yield
@@ -60,62 +60,62 @@ def explain_errors(path: Path) -> Iterator[None]:
 
 
 def _concerns(error: OSError, path: Path) -> bool:
-    """Whether an error is about a path."""
+    """Tell whether an error is about a path, or names no file."""
     named = [str(name) for name in (error.filename, error.filename2) if name is not None]
     return not named or any(
         Path(name).is_relative_to(path)
-        or name.startswith(f"{path}.")  # what comes and goes beside it
+        or name.startswith(f"{path}.")  # .part and the like
         or path.is_relative_to(name)
         for name in named
     )
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output path that is taken, or whose name leaves no room for ``.part`` and the like.
+    """Refuse an output path that exists, or whose name is too long to add ``.part`` and the like.
 
-    A name that ends in .zarr is that of a Zarr store, which is a folder; any other that of a file.
+    A name that ends in .zarr means a Zarr store, which is a folder; every other name means a file.
 
     Raises
     ------
     OutputExistsError
-        If `path` exists and `overwrite` is False; or if it is a folder, unless the folder and the
-        name are those of a Zarr store.
+        If `path` exists and `overwrite` is False; or if it is a folder, but not a Zarr store with
+        the name of one.
     OutputError
-        If the name is too long, or the system cannot tell whether the path is taken.
+        If the name is too long, or the system cannot tell whether the path exists.
     """
     most = _NAME_BYTES - len(_LONGEST_SUFFIX)
     if (length := len(os.fsencode(path.name))) > most:
         raise OutputError(
-            f"{path}: expected a name of at most {most} bytes, found {length}",
-            hint=f"give a shorter name: while it is made, names as <name>{_LONGEST_SUFFIX} are "
-            "written beside it",
+            f"{path}: the name is too long: {length} bytes, at most {most} are possible",
+            hint=f"choose a shorter name: sfseg appends up to {len(_LONGEST_SUFFIX)} bytes to it, "
+            f"as in <name>{_LONGEST_SUFFIX}",
         )
     with explain_errors(path):
         _refuse_taken(path, overwrite=overwrite)
 
 
 def _refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Refuse a path that is taken."""
+    """Refuse a path that exists and must not be replaced."""
     is_store = path.suffix.lower() == ".zarr"
     if path.is_dir() and not is_store:
         raise OutputExistsError(
-            f"{path}: expected the name of a file, found a folder",
+            f"{path}: this is a folder, the output is a file",
             hint=f"name a file in it: {path / 'name.tif'}",
         )
     if path.exists() and not overwrite:
         raise OutputExistsError(
-            f"{path}: expected no {'store' if is_store else 'file'} yet, found one",
-            hint="give another name, or --overwrite to replace it",
+            f"{path} exists already",
+            hint="choose another name, or --overwrite to replace it",
         )
     if is_store and path.exists() and not any((path / mark).is_file() for mark in _ZARR_MARKS):
         raise OutputExistsError(
-            f"{path}: expected a Zarr store to replace, found something else of that name",
-            hint="give another name, or look what it is and remove it",
+            f"{path}: not replaced, because this is no Zarr store",
+            hint="choose another name, or remove it yourself",
         )
 
 
 def refuse_file(folder: Path) -> None:
-    """Refuse a file where a folder is to be.
+    """Refuse a file where the output is a folder.
 
     Raises
     ------
@@ -128,14 +128,15 @@ def refuse_file(folder: Path) -> None:
         is_file = folder.is_file()
     if is_file:
         raise OutputExistsError(
-            f"{folder}: expected a folder, found a file", hint="--out names another folder"
+            f"{folder}: this is a file, the output is a folder",
+            hint="choose another folder with --out",
         )
 
 
 def sync(path: Path) -> None:
     """Flush a file, or the entries of a folder, to the disk."""
     if os.name == "nt" and path.is_dir():
-        return  # Windows opens no folders, and keeps their entries without being asked
+        return  # Windows cannot open a folder, and flushes its entries by itself
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -144,19 +145,19 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(path: Path) -> None:
-    """Flush a file, or a folder and all that is in it, to the disk."""
+    """Flush a file, or a folder with all its contents, to the disk."""
     for inner in path.rglob("*"):
         sync(inner)
     sync(path)
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder and all that is in it; none is fine too."""
+    """Remove a file, or a folder with all its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         try:
             shutil.rmtree(path)
         except OSError as error:
-            error.filename = str(path)  # of what is in it only the last name is told
+            error.filename = str(path)  # rmtree gives the last part of the inner name only
             raise
     else:
         path.unlink(missing_ok=True)
@@ -164,36 +165,36 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def ensure_parent(path: Path) -> Iterator[None]:
-    """Make the folder of `path`; when the block raises, remove what was made and is empty."""
+    """Make the folder of `path`; if the block raises, remove the new folders that are empty."""
     new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
         with explain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        with contextlib.suppress(OSError):  # something may have come into it
+        with contextlib.suppress(OSError):  # no longer empty
             for folder in new:
                 folder.rmdir()
         raise
 
 
 def publish(part: Path, path: Path, *, overwrite: bool) -> None:
-    """Give what is whole and flushed its final name.
+    """Rename a complete, flushed file or folder to its final name.
 
     Parameters
     ----------
     part : Path
         ``<path>.part``, a file or a folder.
     path : Path
-        The final name. An existing folder, which no rename replaces, is for a moment
-        ``<path>.part.old``; see `recover`.
+        The final name. A rename cannot replace a folder, so an existing folder is moved to
+        ``<path>.part.old`` first; see `recover`.
     overwrite : bool
-        Whether what is there may be replaced.
+        Whether an existing output may be replaced.
 
     Raises
     ------
     OutputExistsError
-        If the path is taken and may not be replaced.
+        If the path exists and must not be replaced.
     """
     refuse_existing(path, overwrite=overwrite)
     try:
@@ -206,7 +207,7 @@ def publish(part: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def recover(path: Path) -> None:
-    """Complete the replacement of a folder if the new one is in place, else take it back."""
+    """Finish a replacement: remove the old folder, or put it back if the new one is missing."""
     old = sibling(path, "part.old")
     if path.exists():
         remove(old)
@@ -216,25 +217,25 @@ def recover(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path that becomes `path` when the block ends well.
+    """Yield a temporary path, which becomes `path` if the block ends without an error.
 
     Parameters
     ----------
     path : Path
-        The final path. Its folder is made if it is missing.
+        The final path. Its folder is created if it is missing.
     overwrite : bool
         Whether an existing file may be replaced.
 
     Yields
     ------
     Path
-        ``<name>.part`` in the same folder, to be written to. It is gone after the block: renamed
-        when the block ended well, deleted when it raised.
+        ``<name>.part`` in the same folder, for the block to write. After the block it is renamed,
+        or deleted if the block raised.
 
     Raises
     ------
     OutputExistsError
-        If the path is taken and may not be replaced.
+        If the path exists and must not be replaced.
     OutputError
         If it cannot be written.
     """
@@ -245,19 +246,19 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         try:
             yield part
             sync_tree(part)
-            publish(part, path, overwrite=overwrite)  # something may have come in the meantime
+            publish(part, path, overwrite=overwrite)  # checks again: the path may exist by now
         except BaseException:
-            with contextlib.suppress(OSError):  # the error that is under way tells more
+            with contextlib.suppress(OSError):  # the first error says more
                 remove(part)
             raise
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write `data` to `path`, whole or not at all; see `atomic_path` for what it raises."""
+    """Write `data` to `path`, whole or not at all; raises as `atomic_path` does."""
     with atomic_path(path, overwrite=overwrite) as part:
         part.write_bytes(data)
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = False) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all; see `atomic_path`."""
+    """Write `text` as UTF-8 to `path`, whole or not at all; raises as `atomic_path` does."""
     write_bytes(path, text.encode(), overwrite=overwrite)

@@ -1,4 +1,13 @@
-"""A lock between processes; it is gone with the process that held it, however that ended."""
+"""A lock between processes; the system releases it when its process ends, even if it is killed.
+
+Why this is not the package `filelock`, whose lock on Unix is the same ``flock``:
+
+* In a shared cache the lock file of a killed run may belong to another user, and allow reading
+  only. ``flock`` needs no more than that, but `filelock` insists on opening the file for writing.
+* `filelock` leaves its file in the folder at release. Here the folder of an output holds nothing
+  but the output afterwards, so the holder removes the file. That is safe because each new holder
+  checks that its locked file is still the one at the path, and tries again if it is not.
+"""
 
 import contextlib
 import os
@@ -46,14 +55,14 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Parameters
     ----------
     path : Path
-        The lock file. It is there while the block runs.
+        The lock file. It exists while the block runs.
     waiting : callable
-        Is called once if another process is in the block.
+        Called before each wait for another process. If it raises, nobody waits.
 
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If the lock file cannot be created.
     """
     with contextlib.ExitStack() as stack:
         while True:
@@ -69,34 +78,34 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
         try:
             yield
         finally:
-            if sys.platform == "win32":  # keeps a file that is open
+            if sys.platform == "win32":  # an open file cannot be removed
                 stack.close()
             _unlink(path)
 
 
 @contextlib.contextmanager
 def only_one(lock: Path, work: str) -> Iterator[None]:
-    """Keep others from the same work in a folder, which is made.
+    """Allow one process at a time to do this work in a folder, and refuse every other one.
 
     Parameters
     ----------
     lock : Path
-        The lock file, in the folder.
+        The lock file, in the folder. The folder is created if it is missing.
     work : str
-        What is done there, to be told: "training".
+        The work, for the message: "training".
 
     Raises
     ------
     OutputExistsError
-        If another process is at that work there.
+        If another process does this work there.
     OutputError
         If the folder cannot be written to.
     """
 
     def refuse() -> None:
         raise OutputExistsError(
-            f"{lock.parent}: expected no other {work} at work there, found one",
-            hint="let that one end, or name another folder with --out",
+            f"{lock.parent}: another {work} is running in this folder",
+            hint="wait until it ends, or choose another folder with --out",
         )
 
     with ensure_parent(lock), exclusive(lock, waiting=refuse):
@@ -104,7 +113,7 @@ def only_one(lock: Path, work: str) -> Iterator[None]:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a lock file; one that a killed run of another user has left may be for reading only."""
+    """Open a lock file, for reading if it belongs to another user who allows no more."""
     try:
         return path.open("ab")
     except OSError:
@@ -114,7 +123,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:
-    """Whether the locked file is still the one at `path`: its last holder has removed it."""
+    """Tell whether the locked file is still at `path`: its last holder may have removed it."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
@@ -122,6 +131,6 @@ def _is_at(path: Path, file: BinaryIO) -> bool:
 
 
 def _unlink(path: Path) -> None:
-    # Windows keeps a file that somebody waits for, and a folder one that another user owns.
+    # Fails on Windows while another process waits for the file, and in another user's folder.
     with contextlib.suppress(OSError):
         path.unlink()

@@ -1,4 +1,4 @@
-"""What a machine can do: how fast it multiplies matrices and copies memory."""
+"""Describe the machine, and measure how fast it multiplies matrices and copies memory."""
 
 import platform
 import re
@@ -20,37 +20,38 @@ Arithmetic = Literal["float32", "bf16"]
 PRECISIONS: Mapping[Arithmetic, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
 
 PATIENCE_S = 3.0
-"""No pass is begun after this; a first pass that takes longer is counted, and is the only one."""
+"""No pass starts later than this. A first pass that takes longer is counted and is the only one."""
 
 MATMUL_SIDES = {"cuda": (4096, 8192)}
-"""Sides of the matrices; a CPU needs a second for the larger of its own."""
+"""Sides of the matrices on a GPU."""
 
 MATMUL_SIDES_ELSEWHERE = (2048, 4096)
+"""Sides of the matrices on a CPU, which needs a second for the larger one."""
 
 MATMUL_PASSES = 5
 
 COPY_BYTES = 2**28
-"""Of the array that is copied: larger than any cache."""
+"""Size of the copied array: larger than any cache."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """The machine of a measurement.
 
     Attributes
     ----------
     cpu : str
         Model of the processor.
     threads : int
-        Threads that PyTorch takes.
+        Threads that PyTorch uses.
     device : str
         Where the networks ran.
     gpu : str or None
-        Name of the GPU, if they ran on one of CUDA.
+        Name of the GPU; None without CUDA.
     available_bytes : int
-        Memory that was left on the device before the first measurement.
+        Free memory of the device before the first measurement.
     versions : mapping of str to str
-        Of Python and the packages that matter.
+        Versions of Python and of the packages that matter.
     """
 
     cpu: str
@@ -63,15 +64,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class Rates:
-    """What the machine can do.
+    """The speed of the machine.
 
     Attributes
     ----------
     matmul_tflops : mapping of str to float
-        TFLOP/s of the product of two square matrices, for float32 and, where the hardware has it,
-        bf16; the best of two sizes, each the median of five passes.
+        TFLOP/s of the product of two square matrices, for float32 and, if the hardware has it, for
+        bf16; the better of two sizes, each the median of five passes.
     copy_gb_s : float
-        GB/s that are read and written, together, while 256 MiB are copied; 1 GB = 1e9 bytes.
+        GB/s, read plus written, while 256 MiB are copied; 1 GB = 1e9 bytes.
     """
 
     matmul_tflops: Mapping[Arithmetic, float]
@@ -79,19 +80,19 @@ class Rates:
 
     @property
     def best_tflops(self) -> float:
-        """The higher matmul rate: that of bf16 where there is one."""
+        """The highest matmul rate: that of bf16 if there is one."""
         return max(self.matmul_tflops.values())
 
 
 def precisions(device: torch.device) -> list[Arithmetic]:
-    """List the arithmetic that is fast on a device, float32 first."""
+    """List the arithmetics that are fast on a device, float32 first."""
     has_bf16 = pick_dtype("auto", device) == torch.bfloat16
     return ["float32", "bf16"] if has_bf16 else ["float32"]
 
 
 @dataclass(frozen=True)
 class Timing(Generic[T]):
-    """The median of some passes, how many there were, and what the median one gave."""
+    """The median time of some passes, their number, and the result of the median pass."""
 
     seconds: float
     passes: int
@@ -101,9 +102,9 @@ class Timing(Generic[T]):
 def measure(
     run: Callable[[], T], device: torch.device, repeats: int, *, compiles: bool = False
 ) -> Timing[T]:
-    """Time passes after a first one that does not count, unless it lasts too long to do it again.
+    """Time passes; the first one is a warm-up and counts only if it takes too long to repeat.
 
-    Where the first one `compiles`, it never counts, however long it takes.
+    If `compiles`, one more pass comes before, which never counts.
     """
     if compiles:
         run()
@@ -127,7 +128,7 @@ def _timed(run: Callable[[], T], device: torch.device) -> tuple[float, T]:
 
 
 def _wait_for(device: torch.device) -> None:
-    """Wait until a GPU has done what it was told to do."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -145,7 +146,7 @@ def measure_rates(device: torch.device) -> Rates:
 
 
 def _matmul_tflops(device: torch.device, dtype: torch.dtype, side: int) -> float:
-    # Random numbers: a GPU computes with constants faster than it ever will with data.
+    # Random numbers: a GPU computes faster with constants than with data.
     generator = torch.Generator(device).manual_seed(0)
     one, other = (
         torch.rand(side, side, device=device, generator=generator).to(dtype) for _ in range(2)
@@ -163,7 +164,7 @@ def _copy_gb_s(device: torch.device) -> float:
 
 
 def describe_machine(device: torch.device) -> Machine:
-    """Say what the machine is, and what runs on it."""
+    """Collect what the machine is, and the versions that run on it."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return Machine(
         _cpu_model(),
@@ -176,7 +177,7 @@ def describe_machine(device: torch.device) -> Machine:
 
 
 def _cpu_model() -> str:
-    """Ask Linux for the model of the processor; elsewhere Python knows it."""
+    """Read the model of the processor from Linux; elsewhere ask Python."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)

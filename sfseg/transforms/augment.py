@@ -1,9 +1,8 @@
 """Augmentation of training patches, a whole batch at a time on the device where it will be used.
 
-A *pair* is float32 (2, Y, X), the normalised image stacked on its labels, so that both are moved
-alike; or (3, Y, X), with the numbers of the cells as the third. What is done to a patch is drawn
-first, as a `Change`, from a generator of its own, so that it does not matter in which batch or
-process the patch ends up.
+A *pair* is float32 (2, Y, X): the normalised image and its labels, stacked so that both move in the
+same way; or (3, Y, X), with the numbers of the cells as the third. The change of a patch is drawn
+first, as a `Change`, from its own generator. So it does not depend on batch or process.
 """
 
 from collections.abc import Sequence
@@ -16,21 +15,21 @@ from torch import Tensor
 from torch.nn import functional
 
 ELASTIC_SPACING_PX = 32
-"""Distance of the points that are displaced at random; between them the warp is smooth."""
+"""Distance of the points with random displacements; the warp is smooth between them."""
 
 INTERPOLATION = ("bicubic", "bilinear", "nearest")
-"""Of the image, of its labels, and of the numbers of the cells."""
+"""For the image, its labels, and the numbers of the cells, which must not be mixed."""
 
 LITTLE_NOISE, MUCH_NOISE = 0.25, 1.0
-"""Standard deviations of noise, relative to that of the section: no more than the first, or, as a
-fast scan has it, between the two."""
+"""Standard deviations of noise, relative to that of the section: normally up to the first; like a
+fast scan, between the two."""
 
 NO_BLUR_PX = 1e-3
-"""A Gaussian this narrow has a weight of 1 in the middle and of 0 elsewhere."""
+"""A Gaussian this narrow has weight 1 in the middle and 0 elsewhere: it changes nothing."""
 
 
 def plain_patch(pair: Tensor, patch_px: int | None, rng: np.random.Generator) -> Tensor:
-    """Cut a square patch at a random place; None takes the whole section."""
+    """Cut a square patch at a random place; with None return the whole section."""
     if patch_px is None:
         return pair
     pair = _at_least(pair, patch_px)
@@ -39,10 +38,11 @@ def plain_patch(pair: Tensor, patch_px: int | None, rng: np.random.Generator) ->
 
 
 def _at_least(pair: Tensor, side_px: int) -> Tensor:
-    """Reflect a pair beyond its far borders, as often as it takes, where it is smaller."""
+    """Reflect a pair beyond its far borders, several times if needed, up to `side_px`."""
     for axis in (-2, -1):
         side = pair.shape[axis]
         if side < side_px:
+            # Indices 0 1 2 1 0 1 ...: np.pad reflects as often as needed, torch's pad only once.
             there_and_back = np.pad(np.arange(side), (0, side_px - side), mode="reflect")
             pair = pair.index_select(axis, torch.from_numpy(there_and_back).to(pair.device))
     return pair
@@ -50,14 +50,14 @@ def _at_least(pair: Tensor, side_px: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to one patch.
+    """The random change of one patch.
 
     Attributes
     ----------
     place : ndarray, shape (2,)
-        Where the patch lies in its section, (x, y): -1 at one border, 1 at the other.
+        Place of the patch in its section, (x, y): -1 at one border, 1 at the other.
     turn : ndarray, shape (2, 2)
-        From offsets (x, y) in the patch to offsets in the section: rotation, scale, mirror.
+        Matrix from offsets (x, y) in the patch to offsets in the section: rotate, scale, mirror.
     elastic : ndarray, shape (2, N, N)
         Displacement in pixels, (x, y), of points `ELASTIC_SPACING_PX` apart.
     blur_px : float
@@ -65,7 +65,7 @@ class Change:
     gamma, contrast, brightness : float
         Exponent, factor and summand of the grey values.
     shade : ndarray, shape (1, N, N)
-        More summands, at the same points.
+        More summands, at the same points as `elastic`.
     noise : float
         Standard deviation of the noise.
     noise_seed : int
@@ -85,7 +85,7 @@ class Change:
 
 
 def draw(patch_px: int, rng: np.random.Generator, *, noisy_share: float = 0.0) -> Change:
-    """Draw what is done to a patch.
+    """Draw the change of a patch.
 
     Parameters
     ----------
@@ -94,13 +94,14 @@ def draw(patch_px: int, rng: np.random.Generator, *, noisy_share: float = 0.0) -
     rng : numpy.random.Generator
         Source of all randomness.
     noisy_share : float
-        How probable it is that the patch becomes very noisy.
+        Probability of strong noise.
 
     Returns
     -------
     Change
         The numbers for `warp` and `change_intensity`.
     """
+    # The order of these draws is fixed: another one would change every training.
     points = patch_px // ELASTIC_SPACING_PX + 3
     place = rng.uniform(-1, 1, 2)
     angle = rng.uniform(0, 2 * np.pi)
@@ -121,22 +122,21 @@ def draw(patch_px: int, rng: np.random.Generator, *, noisy_share: float = 0.0) -
 
 
 def _draw_noise(rng: np.random.Generator, noisy_share: float) -> float:
-    """Draw a standard deviation; a recipe without a noisy share draws what it always drew."""
+    """Draw a standard deviation; without a noisy share only one number is drawn."""
     if noisy_share and rng.random() < noisy_share:
         return rng.uniform(LITTLE_NOISE, MUCH_NOISE)
     return rng.uniform(0, LITTLE_NOISE)
 
 
 def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> Tensor:
-    """Cut patches, turned, mirrored, scaled and elastically warped.
+    """Cut patches, and turn, mirror, scale and warp them elastically.
 
     Parameters
     ----------
     pairs : sequence of Tensor of float32, shape (2, Y, X) or (3, Y, X)
-        Image, labels and cells, of any sizes, on one device; beyond their border they are
-        reflected.
+        Image, labels and cells, of any sizes, on one device; reflected beyond their borders.
     changes : sequence of Change
-        One for each.
+        One for each pair.
     patch_px : int
         Side of the patches.
 
@@ -147,7 +147,7 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
     """
     grids = _warp_grids([pair.shape for pair in pairs], changes, patch_px, pairs[0].device)
     images, labels, *cells = (
-        # One by one: sections may differ in size, and are not copied.
+        # One pair at a time: sections may differ in size, and stacking would copy them.
         torch.cat(
             [
                 functional.grid_sample(
@@ -162,32 +162,35 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
         )
         for channel, mode in zip(range(pairs[0].shape[0]), INTERPOLATION, strict=False)
     )
+    # Bilinear weights of float32 may add up to a little more than 1.
     return torch.cat([images, labels.clamp(0, 1), *cells], dim=1)
 
 
 def _warp_grids(
     shapes: Sequence[torch.Size], changes: Sequence[Change], patch_px: int, device: torch.device
 ) -> Tensor:
-    """Tell where each pixel of the patches comes from: (B, P, P, 2), (x, y) in [-1, 1]."""
-    sides = np.array([(shape[-1], shape[-2]) for shape in shapes], dtype=np.float32)
-    size = np.maximum(sides - 1, 1)
-    margin = np.maximum(sides - patch_px, 0) / 2
+    """Compute the source of each pixel of the patches: (B, P, P, 2), (x, y) in [-1, 1]."""
+    sides = np.array([(shape[-1], shape[-2]) for shape in shapes], dtype=np.float32)  # (B, 2)
+    size = np.maximum(sides - 1, 1)  # (B, 2); between the centres of the outer pixels: -1 to 1
+    margin = np.maximum(sides - patch_px, 0) / 2  # (B, 2); the middle moves so far from the centre
     middle = size / 2 + margin * np.stack([change.place for change in changes])
     steps = torch.arange(patch_px, dtype=torch.float32, device=device) - (patch_px - 1) / 2
     x, y = torch.meshgrid(steps, steps, indexing="xy")
-    # Written out, not multiplied as matrices, whose rounding depends on the size of the batch.
+    # Written out: the rounding of a matrix product depends on the size of the batch.
     columns = _send([change.turn.T for change in changes], device)  # (B, from, to)
+    # (P, P, 1) * (B, 1, 1, 2): each pixel's offset from the middle, in pixels of the section.
     offsets = x[..., None] * columns[:, 0, None, None] + y[..., None] * columns[:, 1, None, None]
     offsets = offsets + _smooth([change.elastic for change in changes], patch_px, device).movedim(
         1, -1
     )
+    # grid_sample with align_corners has -1 and 1 at the centres of the outer pixels.
     return (_send(middle, device)[:, None, None] + offsets) / _send(size, device)[
         :, None, None
     ] * 2 - 1
 
 
 def _send(numbers: Sequence[object] | NDArray[np.floating], device: torch.device) -> Tensor:
-    """Bring a number or an array for each patch to the device: float32 (B, ...)."""
+    """Copy a number or an array for each patch to the device: float32 (B, ...)."""
     return torch.from_numpy(np.asarray(numbers, dtype=np.float32)).to(device, non_blocking=True)
 
 
@@ -206,7 +209,7 @@ def change_intensity(images: Tensor, changes: Sequence[Change]) -> Tensor:
     images : Tensor of float32, shape (B, 1, P, P)
         Normalised grey values.
     changes : sequence of Change
-        One for each.
+        One for each image.
 
     Returns
     -------
@@ -218,6 +221,7 @@ def change_intensity(images: Tensor, changes: Sequence[Change]) -> Tensor:
     each = _send(numbers, device)[..., None, None, None]  # (B, 5, 1, 1, 1)
     blur_px, gamma, contrast, brightness, deviation = each.unbind(1)
     images = _blur(images, blur_px)
+    # Normalised values may be negative, where a power is not defined: it acts on their size.
     images = torch.sign(images) * images.abs() ** gamma * contrast + brightness
     images = images + _smooth([change.shade for change in changes], side_px, device)
     return images + deviation * _noise(images, [change.noise_seed for change in changes])
@@ -234,6 +238,7 @@ def _noise(images: Tensor, seeds: Sequence[int]) -> Tensor:
 
 def _blur(images: Tensor, sigma_px: Tensor) -> Tensor:
     """Convolve each image with its own Gaussian, one axis after the other."""
+    # 7 weights reach 2.5 standard deviations of the widest Gaussian, 1.2 px.
     reach = torch.arange(-3, 4, dtype=torch.float32, device=images.device)
     kernels = torch.exp(-0.5 * (reach / sigma_px) ** 2)  # (B, 1, 1, 7)
     kernels = kernels / kernels.sum(-1, keepdim=True)
@@ -241,7 +246,7 @@ def _blur(images: Tensor, sigma_px: Tensor) -> Tensor:
         padding = (3, 3, 0, 0) if axis == -1 else (0, 0, 3, 3)
         padded = functional.pad(images, padding, mode="reflect")
         images = torch.zeros_like(images)
-        # A sum of shifted images, not a convolution: the same bits in a batch of any size.
+        # A sum of shifted images: unlike a convolution it has the same bits for every batch size.
         for i in range(7):
             images += kernels[..., i : i + 1] * padded.narrow(axis, i, images.shape[axis])
     return images

@@ -1,4 +1,4 @@
-"""What happens to grey values and sizes between the file and the network."""
+"""Normalise grey values and resize sections for the network."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from torch.nn import functional
 
 from sfseg.types import AnyArray, Normalised
 
-_TINIEST = 1 / float(np.finfo(np.float32).max)
+_TINIEST = 1 / float(np.finfo(np.float32).max)  # below it, 1 / deviation overflows float32
 
 BAND_PX = 2**22
-"""Pixels of a band: sections up to 2048x2048 are measured in one go."""
+"""Pixels of a band: sections up to 2048x2048 are measured in one band."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class GreyLevels:
     count : int
         Pixels.
     mean, deviation : float
-        Of the grey values; the deviation is that of the pixels, not an estimate.
+        Mean and standard deviation of the grey values, of all pixels (divisor N, not N - 1).
     low, high : float
-        The smallest and the largest.
+        The smallest and the largest grey value.
     """
 
     count: int
@@ -39,7 +39,7 @@ class GreyLevels:
 
     @classmethod
     def from_bands(cls, bands: Iterable[AnyArray]) -> "GreyLevels":
-        """Measure a section that comes in bands of rows; there is at least one.
+        """Measure a section that comes in bands of rows, at least one.
 
         Notes
         -----
@@ -54,17 +54,18 @@ class GreyLevels:
             )
             merged = found if merged is None else merged._and(found)
         if merged is None:
-            raise ValueError("expected a section, found no band of it")
+            raise ValueError("there is no band to measure")
         return merged
 
     @classmethod
     def of_section(cls, section: AnyArray) -> "GreyLevels":
-        """Measure a section, shape (Y, X), that is in memory."""
+        """Measure a section in memory, shape (Y, X)."""
         return cls.from_bands(section[rows] for rows in bands((section.shape[0], section.shape[1])))
 
     def _and(self, other: "GreyLevels") -> "GreyLevels":
         count = self.count + other.count
         apart = other.mean - self.mean
+        # Sums of squares around each mean, plus what lies between the means.
         squares = self.count * self.deviation**2 + other.count * other.deviation**2
         squares += apart**2 * self.count * other.count / count
         return GreyLevels(
@@ -77,7 +78,7 @@ class GreyLevels:
 
     @property
     def blank(self) -> bool:
-        """Whether there is only one grey value, which tells a network nothing."""
+        """Whether all pixels have the same grey value."""
         return self.low == self.high
 
     def standardise(self, pixels: AnyArray) -> Normalised:
@@ -93,7 +94,7 @@ class GreyLevels:
         ndarray of float32, shape (Y, X)
             Normalised grey values; zeros where the section is blank.
         """
-        # What differs by less than float32 can scale up is blank, too.
+        # Differences too small to scale up in float32 count as blank, too.
         scale = 1 / self.deviation if self.deviation > _TINIEST else 0.0
         normalised = pixels.astype(np.float32)
         normalised -= np.float32(self.mean)
@@ -102,7 +103,7 @@ class GreyLevels:
 
 
 def bands(shape: tuple[int, int]) -> Iterator[slice]:
-    """Cut the rows of a section, shape (Y, X), into bands that are measured one by one."""
+    """Yield the rows of each band of a section, shape (Y, X)."""
     rows = max(BAND_PX // shape[1], 1)
     for start in range(0, shape[0], rows):
         yield slice(start, min(start + rows, shape[0]))
@@ -111,7 +112,7 @@ def bands(shape: tuple[int, int]) -> Iterator[slice]:
 def standardise(section: AnyArray) -> Normalised:
     """Shift and scale a section to mean 0 and standard deviation 1.
 
-    The whole section is taken, never a tile or patch of it. A constant section becomes zeros.
+    Give it the whole section, never a tile or patch. A constant section becomes zeros.
 
     Parameters
     ----------
@@ -127,22 +128,22 @@ def standardise(section: AnyArray) -> Normalised:
 
 
 def resize(images: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize the last two axes, bilinearly, with a filter when shrinking.
+    """Resize the last two axes bilinearly, with an antialiasing filter when they shrink.
 
     Parameters
     ----------
     images : ndarray of float32, shape (C, Y, X)
-        What to resize.
+        The images.
     shape : tuple of int
         The new (Y, X).
 
     Returns
     -------
     ndarray of float32, shape (C, *shape)
-        Within the range of the values that went in.
+        The resized images, within the range of the input.
     """
     resized = functional.interpolate(
         torch.from_numpy(images)[None], size=shape, mode="bilinear", antialias=True
     )
-    # The weights of the filter add up to 1 but for rounding.
+    # The weights of the filter add up to 1 up to rounding, so values may leave the range a little.
     return resized[0].numpy().clip(images.min(), images.max())

@@ -10,7 +10,7 @@ def orient(pair: Tensor, orientation: int) -> Tensor:
     Parameters
     ----------
     pair : Tensor, shape (..., Y, X)
-        What to turn.
+        The tensor to turn.
     orientation : int
         0 to 3 are quarter turns, 4 to 7 the same after mirroring X; 0 changes nothing.
 

@@ -439,7 +439,7 @@ def test_data_that_are_not_there_are_an_error_that_says_how_to_get_them(config, 
 def test_a_folder_in_which_a_comparison_is_at_work_is_left_alone(config):
     def begin_another(record):
         if isinstance(record, Stage):
-            with pytest.raises(OutputExistsError, match="at work there"):
+            with pytest.raises(OutputExistsError, match="another comparison is running"):
                 compare(resumed(config))
             raise KeyboardInterrupt
 

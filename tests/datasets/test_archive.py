@@ -8,6 +8,7 @@ from tests.trust.zips import BROKEN, GOOD, HONEST, HOSTILE, WANTED, mutated, pac
 
 SOUND = ("is a bomb of bombs", "is only an end")  # refused for what is in them, or is not
 BODY = b"pixels"
+REFUSED = r"archive is (damaged|not safe to unpack): \S|is too large: \d|are called \S"
 
 
 def files(folder):
@@ -19,7 +20,10 @@ def test_an_archive_is_refused_that(what, tmp_path):
     archive, folder = tmp_path / "a.zip", tmp_path / "deep" / "staging"
     archive.write_bytes((HOSTILE | BROKEN)[what]())
     folder.mkdir(parents=True)
-    with pytest.raises(FetchError, match=r"expected .* found "):
+    with pytest.raises(
+        FetchError,
+        match=REFUSED,
+    ):
         extract(archive, WANTED, folder)
     outside = {path for path in tmp_path.rglob("*") if folder not in (path, *path.parents)}
     assert outside == {archive, folder.parent}

@@ -137,7 +137,7 @@ def test_the_progress_of_each_download_is_told(host, tmp_path):
 @pytest.mark.parametrize("what", BAD_ANSWERS)
 def test_nothing_has_the_final_name_if_the_only_source(what, host, tmp_path):
     host.serve("volume.tif", BAD_ANSWERS[what])
-    with pytest.raises(FetchError, match=r"toy: expected volume\.tif.*found it nowhere") as caught:
+    with pytest.raises(FetchError, match=r"toy: no source delivered volume\.tif") as caught:
         get(table((host.url,)), tmp_path, patience=HASTY)
     assert host.url in str(caught.value)
     assert "--from" in str(caught.value.hint)
@@ -170,7 +170,7 @@ def test_a_stalled_source_is_left_for_the_next(host, tmp_path):
 
 def test_other_pixels_are_a_checksum_error_that_names_the_file(host, tmp_path):
     host.serve("volume.tif", BAD_ANSWERS["sends other pixels"])
-    with pytest.raises(ChecksumError, match=r"volume\.tif: expected the contents that are known"):
+    with pytest.raises(ChecksumError, match=r"volume\.tif: its contents differ from the known"):
         get(table((host.url,)), tmp_path)
 
 
@@ -179,8 +179,8 @@ def test_every_source_is_named_with_what_happened(host, tmp_path):
     host.serve("toy.zip", deliver(b"", status=404))
     with pytest.raises(FetchError) as caught:
         get(table((host.url,), (host.url + "toy.zip", "archive")), tmp_path)
-    assert "volume.tif: expected a file, found status 503" in str(caught.value)
-    assert "toy.zip: expected a file, found status 404" in str(caught.value)
+    assert "volume.tif: the host answered with status 503" in str(caught.value)
+    assert "toy.zip: the host answered with status 404" in str(caught.value)
 
 
 def test_a_whole_dataset_costs_no_connection(host, tmp_path):
@@ -212,7 +212,7 @@ def test_a_damaged_record_vouches_for_nothing(text, host, tmp_path):
     dataset = table((host.url,))
     folder = get(dataset, tmp_path)
     (folder / "sfseg-dataset.json").write_text(text)
-    with pytest.raises(FetchError, match="found no record"):
+    with pytest.raises(FetchError, match="the dataset toy is not here"):
         fetch.verify(dataset, to=tmp_path)
     assert_whole(get(dataset, tmp_path))
 
@@ -257,7 +257,7 @@ def test_the_blob_id_is_that_of_git(tmp_path):
 
 def test_an_archive_with_another_blob_id_is_not_opened(host, tmp_path):
     source = (host.url + "toy.zip", "archive", None, "0" * 40)
-    with pytest.raises(ChecksumError, match="expected the known archive"):
+    with pytest.raises(ChecksumError, match="this is not the archive of the table"):
         get(table(source), tmp_path)
 
 
@@ -274,7 +274,9 @@ def test_labels_with_an_implausible_share_of_interior_are_refused(labels, tmp_pa
     files = tuple(DataFile(name, len(body)) for name, body in BODIES.items())
     for name, pixels in (("volume.tif", VOLUME), ("labels.tif", labels)):
         (tmp_path / name).write_bytes(tiff(pixels))
-    with pytest.raises(StackError, match=f"expected 50%.*found {np.mean(labels > 0):.0%} when"):
+    with pytest.raises(
+        StackError, match=f"{np.mean(labels > 0):.0%} of the pixels are inside cells; 50%"
+    ):
         get(table(files=files), tmp_path / "to", source=tmp_path)
     assert not (tmp_path / "to").exists()
 
@@ -291,7 +293,7 @@ def test_labels_of_another_shape_are_refused(tmp_path):
     files = tuple(DataFile(name, len(body)) for name, body in BODIES.items())
     for name, pixels in (("volume.tif", VOLUME), ("labels.tif", LABELS[:, :40])):
         (tmp_path / name).write_bytes(tiff(pixels))
-    with pytest.raises(ShapeMismatchError, match=r"expected labels of shape \(3, 48, 40\)"):
+    with pytest.raises(ShapeMismatchError, match=r"the images \(3, 48, 40\)"):
         get(table(files=files), tmp_path / "to", source=tmp_path)
 
 
@@ -344,7 +346,7 @@ def test_from_a_single_file_of_any_name_if_its_contents_are_known(tmp_path):
 
 def test_from_a_single_file_that_is_only_half_of_it(tmp_path):
     (tmp_path / "volume.tif").write_bytes(BODIES["volume.tif"])
-    with pytest.raises(FetchError, match=r"toy: expected labels\.tif, found it nowhere"):
+    with pytest.raises(FetchError, match=r"toy: no source delivered labels\.tif"):
         get(table(), tmp_path / "to", source=tmp_path / "volume.tif")
 
 
@@ -354,12 +356,12 @@ def test_from_an_address_of_an_archive_and_of_a_folder(host, tmp_path):
 
 
 def test_from_an_address_without_tls_is_refused(tmp_path):
-    with pytest.raises(FetchError, match="expected an https address, found http"):
+    with pytest.raises(FetchError, match="only https addresses are allowed"):
         get(table(), tmp_path, source="http://example.org/toy.zip")
 
 
 def test_from_nothing_says_so(tmp_path):
-    with pytest.raises(FetchError, match="expected a file, a folder or an https address"):
+    with pytest.raises(FetchError, match="does not exist\nhint: give a file, a folder or an https"):
         get(table(), tmp_path, source=tmp_path / "nowhere")
 
 
@@ -369,7 +371,7 @@ def test_from_a_pipe_or_a_device_is_refused_at_once(kind, tmp_path):
         os.mkfifo(tmp_path / kind)
     else:
         (tmp_path / kind).symlink_to("/dev/zero")
-    with pytest.raises(FetchError, match="found a pipe or a device"):
+    with pytest.raises(FetchError, match="this is a pipe or a device"):
         get(table(), tmp_path / "to", source=tmp_path / kind)
 
 
@@ -377,13 +379,13 @@ def test_a_file_of_the_right_name_that_is_far_too_large_is_not_copied(tmp_path):
     folder = folder_with_files(tmp_path)
     with (folder / "volume.tif").open("r+b") as file:
         file.truncate(10_000_000)
-    with pytest.raises(FetchError, match=r"expected at most .* found 10,000,000"):
+    with pytest.raises(FetchError, match="too large: 10,000,000 bytes"):
         get(table(), tmp_path / "to", source=folder)
 
 
 def test_from_a_folder_without_the_files_names_them(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FetchError, match=r"expected volume\.tif, found no such file"):
+    with pytest.raises(FetchError, match=r"there is no volume\.tif"):
         get(table(), tmp_path / "to", source=tmp_path / "empty")
 
 
@@ -403,14 +405,14 @@ def test_verify_finds_one_flipped_bit_wherever_it_is(host, tmp_path):
         flipped = bytearray(whole)
         flipped[position] ^= 1
         path.write_bytes(flipped)
-        with pytest.raises(ChecksumError, match=r"labels\.tif: expected"):
+        with pytest.raises(ChecksumError, match=r"labels\.tif: has changed"):
             fetch.verify(dataset, to=tmp_path)
 
 
 def test_verify_finds_a_missing_file_and_fetch_brings_it_back(host, tmp_path):
     dataset = table((host.url,))
     (get(dataset, tmp_path) / "labels.tif").unlink()
-    with pytest.raises(ChecksumError, match="found nothing"):
+    with pytest.raises(ChecksumError, match=r"labels\.tif: is missing"):
         fetch.verify(dataset, to=tmp_path)
     assert_whole(get(dataset, tmp_path))
     fetch.verify(dataset, to=tmp_path)
@@ -424,12 +426,12 @@ def test_verify_compares_with_the_table_as_well_as_with_the_record(host, tmp_pat
     digest = hashlib.sha256(other).hexdigest()
     record["files"][0] |= {"size_bytes": len(other), "sha256": digest}
     (folder / "sfseg-dataset.json").write_text(json.dumps(record))
-    with pytest.raises(ChecksumError, match="expected the contents that are known"):
+    with pytest.raises(ChecksumError, match="its contents differ from the known"):
         fetch.verify(table(), to=tmp_path)
 
 
 def test_verify_of_what_is_not_there_says_how_to_get_it(tmp_path):
-    with pytest.raises(FetchError, match="found no record of it") as caught:
+    with pytest.raises(FetchError, match="the dataset isbi2012 is not here") as caught:
         fetch.verify("isbi2012", to=tmp_path)
     assert caught.value.hint == "sfseg fetch isbi2012"
 
@@ -453,7 +455,7 @@ def test_who_waits_for_another_fetch_is_told(host, tmp_path):
         deliver(BODIES["volume.tif"])(request)
 
     def note(line):
-        if line == "waiting for another sfseg that fetches toy":
+        if line == "waiting for another sfseg that is fetching toy":
             waiting.set()
 
     host.serve("volume.tif", answer_when_somebody_waits)
@@ -568,5 +570,7 @@ def test_the_real_challenge_data_with_one_pixel_changed_are_refused(isbi, tmp_pa
         value = file.read(1)[0]
         file.seek(4_000_000)
         file.write(bytes([255 - value]))
-    with pytest.raises(ChecksumError, match=r"train-labels\.tif: expected the contents"):
+    with pytest.raises(
+        ChecksumError, match=r"train-labels\.tif: its contents differ from the known"
+    ):
         fetch.fetch("isbi2012", to=tmp_path / "to", source=tmp_path)

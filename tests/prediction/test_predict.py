@@ -672,7 +672,7 @@ def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
 
 def test_a_folder_with_the_name_of_the_record_is_refused_before_any_work(small, tmp_path):
     (tmp_path / "out.tif.json").mkdir()
-    with pytest.raises(OutputExistsError, match="found a folder"):
+    with pytest.raises(OutputExistsError, match="this is a folder"):
         make_jobs([str(small)], tmp_path / "out.tif", overwrite=True)
 
 
@@ -691,7 +691,7 @@ def test_a_name_that_leaves_no_room_for_the_record_is_refused_before_any_work(sm
 def test_an_output_behind_a_link_to_itself_is_refused(volume, tmp_path):
     (tmp_path / "loop.tif").symlink_to("loop.tif")
     (job,) = make_jobs([str(volume)], tmp_path / "loop.tif" / "out.tif")
-    with pytest.raises(OutputError, match=r"out\.tif.*: expected to write it"):
+    with pytest.raises(OutputError, match=r"out\.tif.*: cannot be written"):
         predict_job(job, MODEL, PredictConfig())
 
 

@@ -74,7 +74,7 @@ def test_a_file_that_came_in_the_meantime_is_kept(tmp_path):
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(tmp_path):
-    with pytest.raises(OutputExistsError, match="found a folder"):
+    with pytest.raises(OutputExistsError, match="this is a folder, the output is a file"):
         write_text(tmp_path, "x", overwrite=True)
 
 
@@ -94,7 +94,7 @@ def test_a_store_is_replaced_as_a_whole_and_only_when_asked(tmp_path):
     store = tmp_path / "a.zarr"
     make_store(store)
     (store / "0").mkdir()
-    with pytest.raises(OutputExistsError, match="expected no store yet, found one"):
+    with pytest.raises(OutputExistsError, match=r"a\.zarr exists already\nhint: .*--overwrite"):
         make_store(store)
     make_store(store, "new", overwrite=True)
     assert [path.name for path in store.iterdir()] == ["zarr.json"]
@@ -125,7 +125,7 @@ def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_pa
         refuse_existing(tmp_path / "a.zarr", overwrite=True)
         (tmp_path / "a.zarr" / mark).unlink()
     for name in ("a.zarr", "b.zarr"):
-        with pytest.raises(OutputExistsError, match="expected a Zarr store to replace"):
+        with pytest.raises(OutputExistsError, match="not replaced, because this is no Zarr store"):
             refuse_existing(tmp_path / name, overwrite=True)
 
 
@@ -163,20 +163,20 @@ def test_what_a_killed_run_has_half_written_is_replaced_be_it_a_file_or_a_folder
 
 
 @pytest.mark.parametrize(
-    ("number", "hint"),
+    ("number", "reason", "hint"),
     [
-        (errno.ENOSPC, "make room"),
-        (errno.EDQUOT, "make room"),
-        (errno.EACCES, "that you may write to"),
-        (errno.EROFS, "that you may write to"),
-        (errno.ENOENT, "removed or renamed the folder"),
-        (errno.ENOTDIR, "a file is in the way"),
-        (errno.ENAMETOOLONG, "shorter name"),
-        (errno.EIO, "disk is sound"),
+        (errno.ENOSPC, "disk full", "free some space"),
+        (errno.EDQUOT, "disk quota used up", "free some space"),
+        (errno.EACCES, "no permission", "where you may write"),
+        (errno.EROFS, "read-only disk", "where you may write"),
+        (errno.ENOENT, "its folder is gone", "removed or renamed"),
+        (errno.ENOTDIR, "a file is in the way", "another place"),
+        (errno.ENAMETOOLONG, "name too long", "shorter name"),
+        (errno.EIO, os.strerror(errno.EIO), "check the disk"),
     ],
 )
-def test_each_reason_why_a_file_cannot_be_written_is_told_with_what_mends_it(
-    number, hint, tmp_path, monkeypatch
+def test_each_reason_why_a_file_cannot_be_written_comes_with_what_helps(
+    number, reason, hint, tmp_path, monkeypatch
 ):
     def failing(*_):
         raise OSError(number, os.strerror(number))
@@ -186,39 +186,39 @@ def test_each_reason_why_a_file_cannot_be_written_is_told_with_what_mends_it(
     monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(OutputError, match=hint) as caught:
         write_text(path, "new", overwrite=True)
-    assert caught.value.message == f"{path}: expected to write it, found: {os.strerror(number)}"
+    assert caught.value.message == f"{path}: cannot be written: {reason}"
     assert caught.value.errno == number
     assert [p.read_text() for p in tmp_path.iterdir()] == ["previous"]
 
 
-def test_an_error_about_another_file_or_told_already_is_raised_as_it_is(tmp_path):
+def test_an_error_about_another_file_or_of_sfseg_passes_unchanged(tmp_path):
     for error in (FileNotFoundError(errno.ENOENT, "no", "elsewhere.tif"), OutputExistsError("x")):
         with pytest.raises(type(error)) as caught, explain_errors(tmp_path / "a.txt"):
             raise error
         assert caught.value is error
 
 
-def test_a_folder_that_vanishes_while_it_is_written_to_is_told(tmp_path):
+def test_a_folder_that_vanishes_while_it_is_written_to_is_an_output_error(tmp_path):
     def write_while_it_vanishes():
         with atomic_path(tmp_path / "new" / "a.txt") as part:
             part.write_text("whole")
             remove(part.parent)
 
-    with pytest.raises(OutputError, match=r"a\.txt: expected to write it, .*\nhint: look whether"):
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written: .*\nhint: check whether"):
         write_while_it_vanishes()
 
 
 def test_a_name_that_leaves_no_room_for_what_lies_beside_it_is_refused_at_once(tmp_path):
     refuse_existing(tmp_path / ("n" * 232 + ".tif"), overwrite=False)
     with pytest.raises(
-        OutputError, match=r"at most 236 bytes, found 237\nhint: .*\.part\.manifest"
+        OutputError, match=r"too long: 237 bytes, at most 236 .*\nhint: .*\.part\.manifest"
     ):
         refuse_existing(tmp_path / ("n" * 233 + ".tif"), overwrite=False)
-    with pytest.raises(OutputError, match="found 246"):
+    with pytest.raises(OutputError, match="too long: 246 bytes"):
         refuse_existing(tmp_path / ("\u00e4" * 121 + ".tif"), overwrite=False)
 
 
-def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+def test_a_file_in_the_place_of_a_folder_is_an_output_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="a file is in the way"):
         write_text(tmp_path / "file" / "a.txt", "x")
@@ -245,7 +245,7 @@ def test_a_lock_of_another_user_that_may_only_be_read_is_taken_over(tmp_path, mo
     with locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail):
         pass
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OutputError, match="that you may write to"):
+    with pytest.raises(OutputError, match="where you may write"):
         locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail).__enter__()
 
 
@@ -266,7 +266,7 @@ WRITERS = {
 
 WRITING = {"write_text", "write_bytes", "touch", "imwrite", "TiffWriter", "copyfile"}
 BY_LIBRARIES = {"save_file": "staging / path.name", "savefig": "part"}
-"""What writes to a path that it is handed, and how that must be spelled."""
+"""Functions of libraries that write to a path, and the argument that each must get."""
 
 
 def calls():
@@ -288,7 +288,7 @@ def test_every_file_goes_through_one_way_to_write():
         path
         for path, owner, name, arguments in calls()
         if (name == "open" and any(map(is_mode_to_write, arguments)))
-        or (name in WRITING and owner != "files" and arguments[:1] != ["'<bytes>'"])
+        or (name in WRITING and owner != "files" and arguments[:1] != ["'<bytes>'"])  # to memory
     }
     assert found == WRITERS.keys()
 

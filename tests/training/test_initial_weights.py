@@ -80,7 +80,7 @@ def test_weights_of_another_architecture_are_refused_with_both_names(unet, tmp_p
 
 
 def test_what_is_no_weights_is_refused(tmp_path):
-    with pytest.raises(UnknownNameError, match="expected a known model"):
+    with pytest.raises(UnknownNameError, match="there is no model or weights file"):
         RunSetup.from_config(TrainConfig(out=tmp_path, init="sfnet-isbi2021"))
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError):
