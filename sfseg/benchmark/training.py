@@ -40,7 +40,7 @@ SECTIONS, VISITS = 8, 1000
 """Enough that no epoch ends while steps are counted."""
 
 SCHEDULE_SECTIONS = 24
-"""Of the whole schedule that is told: the training sections of ISBI 2012, 1-24."""
+"""Sections of the whole schedule: the training sections of ISBI 2012, 1-24."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def write_to_stderr(message: str) -> None:
 def print_result(product: object) -> None:
     """Print the product, or a part of it, to stdout.
 
-    A reader that has left, such as ``head``, wants no more: the work goes on without it.
+    A reader that has left, such as ``head``, wants no more: the work continues without it.
 
     Raises
     ------

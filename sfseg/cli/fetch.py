@@ -95,7 +95,7 @@ def fetch(
                 dataset,
                 to=data_dir,
                 source=source,
-                report=say,
+                say=say,
                 progress=lambda name, done, total: bar.update(
                     done, total, f"{name} {done / 1e6:.1f} MB"
                 ),

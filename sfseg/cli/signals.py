@@ -1,4 +1,8 @@
-"""What SIGTERM and Ctrl-C do to a training: no finished step is lost."""
+"""What SIGTERM and Ctrl-C do to a training: no finished step is lost.
+
+The other half is in `sfseg.training.train`, which saves the state (`sfseg.training.checkpointing`)
+of the last finished step (`sfseg.training.last_step`).
+"""
 
 import contextlib
 import os

@@ -1,7 +1,7 @@
 """Compare architectures: train each with one recipe over several seeds, predict, score, tabulate.
 
 Every run is a folder of `sfseg train` with its score beside the weights, so that a comparison that
-was interrupted goes on where it was.
+was interrupted continues where it stopped.
 """
 
 import threading
@@ -32,6 +32,7 @@ from sfseg.system import devices, files, locks, torchrun
 from sfseg.training.progress import EpochRecord, StepRecord
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import Save, TrainResult, train
+from sfseg.types import Say
 
 MAP_NAME = "map.tif"
 
@@ -47,7 +48,7 @@ class CompareResult:
     table : Table or None
         Of the runs that are finished; None where there is none.
     finished : bool
-        False if it was stopped; ``resume`` goes on.
+        False if it was stopped; ``resume`` continues it.
     """
 
     folder: Path
@@ -56,7 +57,6 @@ class CompareResult:
 
 
 Report = Callable[[Stage | StepRecord | EpochRecord | RunScore], None]
-Say = Callable[[str], None]
 OnStart = Callable[[Save], None]
 
 
@@ -71,7 +71,7 @@ def compare(
     """Train, predict and score each architecture with each seed, and write the table.
 
     The runs of one seed come before those of the next, so that there soon is a whole table; it is
-    written anew after each run. The state of a training is removed once it is scored.
+    written again after each run. The state of a training is removed once it is scored.
 
     Parameters
     ----------
@@ -104,14 +104,14 @@ def compare(
         What fetching, training, predicting and scoring raise. What is done is kept.
     """
     refuse_unusable(config)
-    tell, dataset = _once(say), registry.find(config.dataset)
-    folder = fetch(config.dataset, to=config.data_dir, report=tell)
+    say, dataset = _once(say), registry.find(config.dataset)
+    folder = fetch(config.dataset, to=config.data_dir, say=say)
     splits = make_splits(dataset, folder, config.folds)
     with locks.only_one(config.out / "compare.lock", "comparison"):
         refuse_taken(config)  # another may have begun since it was looked at first
         write_identity(config)
         comparison = Comparison(config, dataset, folder, splits)
-        finished = comparison.run(report, tell, stop or threading.Event(), on_start)
+        finished = comparison.run(report, say, stop or threading.Event(), on_start)
         return CompareResult(config.out, comparison.table, finished)
 
 
@@ -144,15 +144,15 @@ def refuse_unusable(config: CompareConfig) -> None:
 
 
 def _once(say: Say) -> Say:
-    """Say every line once: each run would tell the dataset's licence again."""
+    """Say every line once: else each run would name the dataset's licence."""
     said: set[str] = set()
 
-    def tell(line: str) -> None:
+    def say_once(line: str) -> None:
         if line not in said:
             said.add(line)
             say(line)
 
-    return tell
+    return say_once
 
 
 class Comparison:
@@ -194,7 +194,7 @@ class Comparison:
         return table.make_table(self.config, self.protocol, self.costs, finished)
 
     def run(self, report: Report, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
-        """Do the runs that are left; tell whether all are done.
+        """Do the runs that are left; return whether all are done.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class Comparison:
     def train_run(
         self, run: Run, report: Report, say: Say, stop: threading.Event, on_start: OnStart
     ) -> TrainResult:
-        """Train the network of a run, or go on with it."""
+        """Train the network of a run, or continue its training."""
         out = self.config.out / run.name
         begun = (out / STATE).is_file()
         if not begun:

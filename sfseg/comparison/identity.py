@@ -1,4 +1,4 @@
-"""What the runs of a comparison have in common, on disk, so that it is gone on with as begun."""
+"""What the runs of a comparison have in common, on disk, to resume it with the same options."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from sfseg.system import devices, files
 
 
 def refuse_taken(config: CompareConfig) -> None:
-    """Refuse a folder that holds another comparison, or one that is not to be gone on with.
+    """Refuse a folder that holds another comparison, or one that may not be resumed.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def refuse_taken(config: CompareConfig) -> None:
     if path.is_file() and not config.resume:
         raise OutputExistsError(
             f"{config.out}: expected no comparison there yet, found {COMPARISON_NAME}",
-            hint="the same command with --resume goes on with it, --out names another folder",
+            hint="--resume continues it, --out names another folder",
         )
     other = next(config.out.glob("*-seed[0-9]*"), None)
     if not path.is_file() and other is not None:
@@ -59,7 +59,7 @@ def identity(config: CompareConfig) -> dict[str, Any]:
 
 
 def _refuse_another(path: Path, wanted: dict[str, Any]) -> None:
-    """Refuse to go on with what is not there or was begun with other options."""
+    """Refuse to resume a comparison that is missing or was started with other options."""
     if not path.is_file():
         raise CheckpointError(
             f"{path.parent}: expected an unfinished comparison, found no {path.name}",

@@ -32,7 +32,7 @@ class Stage:
     number, total : int
         Of the run, from 1, and how many there are.
     doing : {'train', 'test'}
-        Training saves its state; a test that is broken off begins anew.
+        Training saves its state; a test that is stopped starts again.
     """
 
     run: str

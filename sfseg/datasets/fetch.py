@@ -5,7 +5,6 @@ final name. A dataset that is there already needs no connection.
 """
 
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from sfseg.datasets.staging import fill, is_in_place
 from sfseg.datasets.verify import check_file
 from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError, UnknownNameError
 from sfseg.system.files import cache_folder
+from sfseg.types import Say
 
 
 def _ignore(*_: object) -> None:
-    """Ignore a report."""
+    """Ignore what is said."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def fetch(
     *,
     to: str | Path | None = None,
     source: str | Path | None = None,
-    report: Callable[[str], None] = _ignore,
+    say: Say = _ignore,
     progress: DownloadProgress = _ignore,
     patience: Patience = PATIENT,
 ) -> Path:
@@ -79,7 +79,7 @@ def fetch(
     source : str or Path, optional
         A file (zip, HDF5, TIFF), a folder or an https address, used instead of the sources in the
         table.
-    report : callable
+    say : callable
         Called with lines of text: citation, licence, and each step.
     progress : callable
         Called with the name of the file, the bytes so far, and the total or None.
@@ -109,17 +109,17 @@ def fetch(
         )
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
     folder = dataset_folder(wanted, to=to)
-    report(f"{wanted.name}: {wanted.title}")
-    report(f"cite: {wanted.citation}" + "".join(f", doi:{doi}" for doi in wanted.dois))
-    report(f"licence: {wanted.licence}")
+    say(f"{wanted.name}: {wanted.title}")
+    say(f"cite: {wanted.citation}" + "".join(f", doi:{doi}" for doi in wanted.dois))
+    say(f"licence: {wanted.licence}")
     if is_in_place(wanted, folder):
-        report(f"{wanted.name} is in {folder} already")
+        say(f"{wanted.name} is in {folder} already")
         return folder
-    report(f"{wanted.name} is not in {folder} yet: fetching it")
+    say(f"{wanted.name} is not in {folder} yet: fetching it")
     if wanted.extra and importlib.util.find_spec(EXTRAS[wanted.extra]) is None:
         raise MissingExtraError.from_extra(wanted.extra, f"dataset {wanted.name}")
     offers = wanted.sources if source is None else (sources.from_user(source, wanted),)
-    fill(wanted, folder, offers, report, progress, patience)
+    fill(wanted, folder, offers, say, progress, patience)
     return folder
 
 

@@ -1,7 +1,7 @@
 """Collect the files of a dataset beside its folder, check them, and move them when all fit."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sfseg.datasets import manifest, sources
@@ -12,6 +12,7 @@ from sfseg.errors import ChecksumError, FetchError, SfsegError, StackError
 from sfseg.system import files
 from sfseg.system.files import sibling
 from sfseg.system.locks import exclusive
+from sfseg.types import Say
 
 
 def is_in_place(dataset: Dataset, folder: Path) -> bool:
@@ -24,7 +25,7 @@ def fill(
     dataset: Dataset,
     folder: Path,
     offers: Sequence[Source | Path],
-    report: Callable[[str], None],
+    say: Say,
     progress: DownloadProgress,
     patience: Patience,
 ) -> None:
@@ -39,7 +40,7 @@ def fill(
         ``<folder>.lock`` keeps other processes away.
     offers : sequence of Source or Path
         Where to look, in order.
-    report, progress : callable
+    say, progress : callable
         See `sfseg.datasets.fetch.fetch`.
     patience : Patience
         How long to wait for a host.
@@ -58,7 +59,7 @@ def fill(
         files.ensure_parent(folder),
         exclusive(
             sibling(folder, "lock"),
-            waiting=lambda: report(f"waiting for another sfseg that is fetching {dataset.name}"),
+            waiting=lambda: say(f"waiting for another sfseg that is fetching {dataset.name}"),
         ),
     ):
         staging = sibling(folder, "part")
@@ -73,7 +74,7 @@ def fill(
             # Files in the folder, of the user or a killed run, are used first if they are right.
             found = (folder, *offers) if folder.is_dir() else offers
             opener = sources.Opener(dataset, scratch, progress, patience)
-            _deliver(dataset, found, good, opener, report)
+            _deliver(dataset, found, good, opener, say)
             check_parts(dataset, good)
             _move(dataset, good, folder)
         finally:
@@ -85,7 +86,7 @@ def _deliver(
     offers: Sequence[Source | Path],
     good: Path,
     opener: sources.Opener,
-    report: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Try the sources in order until all required files are in `good`, checked."""
     failures: list[SfsegError] = []
@@ -94,7 +95,7 @@ def _deliver(
         if not any(file.required for file in _missing(dataset, good)):
             break
         name = sources.describe(source)
-        report(f"from {name}")
+        say(f"from {name}")
         new = _take(source, _missing(dataset, good), good, opener)
         failures += new
         said += [f"  {name}", *(f"    {failure.message}" for failure in new)]
@@ -107,7 +108,7 @@ def _deliver(
             f"sfseg fetch {dataset.name} --from PATH",
         )
     if left_out := [file.name for file in _missing(dataset, good)]:
-        report(f"without {_some(left_out)}, which is not required")
+        say(f"without {_some(left_out)}, which is not required")
 
 
 def _missing(dataset: Dataset, folder: Path) -> list[DataFile]:

@@ -1,5 +1,6 @@
 """The stack as the rest of sfseg sees it."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -127,8 +128,11 @@ class Stack:
         text = f"{count} section{'s' * (count != 1)} of {rows}x{columns}, {self.dtype}"
         if self.voxel_size_nm is None:
             return f"{text}, no voxel size"
-        size = "x".join(f"{length:g}" for length in self.voxel_size_nm).replace("nan", "?")
-        return f"{text}, voxel {size} nm"
+        depth, height, width = self.voxel_size_nm
+        if math.isnan(depth):
+            side = f"{width:g}" if height == width else f"{height:g}x{width:g}"
+            return f"{text}, pixel {side} nm, section thickness unknown"
+        return f"{text}, voxel {depth:g}x{height:g}x{width:g} nm"
 
     def close(self) -> None:
         """Close the file."""

@@ -1,4 +1,4 @@
-"""Close the gaps of a membrane map, where the membrane goes on to either side of them.
+"""Close the gaps of a membrane map, where the membrane continues on either side.
 
 A threshold joins two cells for the weakest pixel between them, however strong the rest of their
 membrane. Here the whole of it decides: the map is cut into basins that hold one summit of interior

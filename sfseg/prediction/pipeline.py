@@ -161,7 +161,7 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[ReadAhead[T]]:
 
 
 class WriteBehind(_Worker, Generic[T]):
-    """Hand items over to a thread that consumes them while the block goes on.
+    """Pass items to a thread that consumes them while the block continues.
 
     Leaving the block waits until all is consumed; leaving it by an exception drops what waits.
 

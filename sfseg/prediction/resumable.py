@@ -1,4 +1,4 @@
-"""An output that is made piece by piece, may be stopped at any moment, and goes on later.
+"""An output that is made tile by tile, may be stopped at any moment, and is continued later.
 
 While it is made there are, beside the final name: ``<name>.part``, the output so far;
 ``<name>.part.manifest``, the record of what is done; ``<name>.part.lock``, which keeps a second run
@@ -28,7 +28,7 @@ SCHEMA = 1
 
 _PART, _MANIFEST, _LOCK, _RECORD = "part", "part.manifest", "part.lock", "json"
 
-_START_ANEW = "run without --resume to start anew"
+_START_AGAIN = "run without --resume to start again"
 
 
 class ResumableOutput:
@@ -39,11 +39,11 @@ class ResumableOutput:
     part : Path
         The file or folder to make; it gets its final name when the block ends well.
     fresh : bool
-        Whether the part is to be made anew, whatever is there; else it has the `finished` pieces.
+        Whether the part must be made from the start; else it has the `finished` tiles.
     complete : bool
         Whether the output has its final name already and nothing is left to do.
     kept : bool
-        After a block that was stopped: whether a run with ``resume=True`` goes on from here.
+        After a block that was stopped: whether a run with ``resume=True`` continues from here.
     identity : dict
         As the first run gave it, as JSON has it.
     finished : dict of int to dict
@@ -127,7 +127,7 @@ class ResumableOutput:
             raise ResumeError(
                 f"{self._path}: expected what the interrupted run was given, found other:\n"
                 + "\n".join(lines),
-                hint=_START_ANEW,
+                hint=_START_AGAIN,
             )
 
     def _read(self) -> None:
@@ -141,7 +141,7 @@ class ResumableOutput:
                 raise ResumeError(
                     f"{self._manifest}: line {number}: expected the record of a run of this "
                     "version of sfseg, found something else",
-                    hint=_START_ANEW,
+                    hint=_START_AGAIN,
                 ) from error
 
     def _take(self, line: Any, *, is_first: bool) -> None:
@@ -192,7 +192,7 @@ class ResumableOutput:
             self._marked, self._has_record = [], True
 
     def _publish(self, *, overwrite: bool) -> None:
-        """Give the sealed part its final name; stopped anywhere, it can be gone on with."""
+        """Give the sealed part its final name; stopped anywhere, it can be resumed."""
         self.kept = True
         if self.complete:
             files.sync(self._path.parent)
@@ -236,7 +236,7 @@ def touched_paths(path: Path) -> list[Path]:
 def open_resumable(
     path: Path, identity: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
 ) -> Iterator[ResumableOutput]:
-    """Make a file or folder that is whole or not there, and can be stopped and gone on with.
+    """Make a file or folder that is whole or absent, and can be stopped and resumed.
 
     Parameters
     ----------
@@ -245,9 +245,9 @@ def open_resumable(
     identity : mapping
         What decides the output (input, options, versions), nested as JSON can hold it. What is
         under the key ``resolved`` follows from circumstances, as does the device: it may differ,
-        and the first run's is what a resumed run goes on with.
+        and a resumed run takes that of the first run.
     resume : bool
-        Whether to go on with what a stopped run has left, if it has left anything; else that is
+        Whether to continue with what a stopped run has left, if anything; else that is
         removed.
     overwrite : bool
         Whether an existing output may be replaced.

@@ -34,7 +34,7 @@ class CudaGraph(Generic[T]):
         Takes tensors, and gives some or None. To be recorded, it may not wait for the GPU, and has
         to change in place what outlives it and is not among the tensors that it gives.
     records : bool
-        Whether to record it, which takes tensors on a GPU; else it is done anew each time.
+        Whether to record it, which takes tensors on a GPU; else it runs eagerly each time.
     """
 
     def __init__(self, work: Callable[..., T], *, records: bool) -> None:
@@ -58,7 +58,7 @@ class CudaGraph(Generic[T]):
         -------
         tensors or None
             What the work gives; where it is recorded, each call of this mode and these shapes gives
-            the same tensors, filled anew.
+            the same tensors, filled with new values.
         """
         if not self._records:
             return self._work(*inputs)

@@ -58,7 +58,7 @@ class PairFacts:
             return f"{line}; none of it is used"
         return (
             f"{line}; grey values {self.grey.low:g} to {self.grey.high:g}, mean "
-            f"{self.grey.mean:.4g}, deviation {self.grey.deviation:.3g}; "
+            f"{self.grey.mean:.4g}, deviation {self.grey.deviation:.5g}; "
             f"{self.interior_share:.0%} inside cells"
         )
 

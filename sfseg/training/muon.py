@@ -63,7 +63,7 @@ class Muon(torch.optim.Optimizer):
             by_shape.setdefault(kernel.shape, []).append(kernel)
         for alike in by_shape.values():
             self._step_alike(alike, kernels["lr"], kernels["weight_decay"])
-        # Loading a state makes both of these anew.
+        # Loading a state makes new ones of both.
         self._adamw.state, self._adamw.param_groups = self.state, [others]
         self._adamw.step()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from sfseg import io
 from sfseg.datasets.dataset import Part
 from sfseg.errors import OptionError
+from sfseg.types import Say
 
 _ROLES = frozenset(
     (
@@ -25,7 +26,6 @@ _ROLES = frozenset(
 
 _MOST_NAMED = 5
 
-Say = Callable[[str], None]
 Key = Callable[[Path], str]
 Group = tuple[list[Path], list[Path]]
 """Images and labels of one name; of each there should be one."""

@@ -111,6 +111,6 @@ class TrainingProgress:
         except (TypeError, LookupError) as error:
             raise CheckpointError(
                 f"{state.path}: expected how far the training was, found {error}",
-                hint="train anew into another --out",
+                hint="train again into another --out",
             ) from error
         return progress

@@ -40,7 +40,7 @@ class State:
     facts: dict[str, Any]
 
     def refuse_other(self, now: Mapping[str, Any]) -> None:
-        """Refuse to go on with another configuration.
+        """Refuse to continue with another configuration.
 
         Raises
         ------
@@ -114,7 +114,7 @@ def _laid_like(weight: Tensor, moment: Tensor) -> Tensor:
 
 
 def _require_types(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of other types, which loading would convert in silence."""
+    """Refuse tensors of other types, which loading would convert without a word."""
     for name, tensor in expected.items():
         if tensors[name].dtype != tensor.dtype:
             raise ValueError(f"{name} of {tensors[name].dtype}, not {tensor.dtype}")
@@ -142,7 +142,7 @@ def save_state(
     Raises
     ------
     NonFiniteError
-        If a tensor holds NaN or infinity: nothing good comes of such a state.
+        If a tensor holds NaN or infinity.
     OutputError
         If the disk is full or fails. The state that was there stays.
     """
@@ -182,7 +182,7 @@ def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise NonFiniteError(
                 f"{path.name}: expected finite values to save, found NaN or infinity in {name}",
-                hint="train anew with --precision float32, or a lower --learning-rate",
+                hint="train again with --precision float32, or a lower --learning-rate",
             )
 
 
@@ -192,7 +192,7 @@ def _told_with_room(
     """Say of a failed write how much room it needs, and that nothing is lost."""
     needed = sum(tensor.nbytes for tensor in tensors) / 1e6
     free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0
-    kept = "the state before it is kept, --resume goes on from there" if path.exists() else ""
+    kept = "the state before it is kept, --resume continues from there" if path.exists() else ""
     cause = error.__cause__ if isinstance(error, OutputError) else error
     return OutputError(
         f"{path}: expected to write a state of {needed:.0f} MB ({free:.0f} MB are free), found: "

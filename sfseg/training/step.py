@@ -124,7 +124,7 @@ class TrainStep:
             raise NonFiniteError(
                 f"step {step + 1}: expected a finite loss and gradient, "
                 f"found {loss:g} and {norm:g}",
-                hint="train anew into another --out, with --precision float32 or a lower "
+                hint="train again into another --out, with --precision float32 or a lower "
                 f"--learning-rate; the state after step {step} is kept",
             )
         return loss

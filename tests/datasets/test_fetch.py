@@ -114,7 +114,7 @@ def assert_whole(folder):
 
 def test_files_arrive_one_by_one_with_citation_and_licence_told(host, tmp_path):
     lines = []
-    folder = get(table((host.url,)), tmp_path, report=lines.append)
+    folder = get(table((host.url,)), tmp_path, say=lines.append)
     assert folder == tmp_path / "toy"
     assert_whole(folder)
     assert names_in(tmp_path) == ["toy"]
@@ -265,7 +265,7 @@ def test_a_file_that_is_not_required_may_be_missing(host, tmp_path):
     lines = []
     extra = DataFile("extra.tif", 1000, (3, 48, 40), required=False)
     dataset = table((host.url,), files=(*table().files, extra))
-    assert_whole(get(dataset, tmp_path, report=lines.append))
+    assert_whole(get(dataset, tmp_path, say=lines.append))
     assert lines[-1] == "without extra.tif, which is not required"
 
 
@@ -439,7 +439,7 @@ def test_verify_of_what_is_not_there_says_how_to_get_it(tmp_path):
 def test_eight_at_once_make_one_valid_copy(host, tmp_path):
     dataset, waits = table((host.url,)), []
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: get(dataset, tmp_path, report=waits.append), range(8)))
+        folders = list(pool.map(lambda _: get(dataset, tmp_path, say=waits.append), range(8)))
     assert set(folders) == {tmp_path / "toy"}
     assert_whole(tmp_path / "toy")
     assert names_in(tmp_path) == ["toy"]
@@ -462,7 +462,7 @@ def test_who_waits_for_another_fetch_is_told(host, tmp_path):
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(fetch.fetch, dataset, to=tmp_path)
         assert asked.wait(HANGS_S)
-        get(dataset, tmp_path, report=note)
+        get(dataset, tmp_path, say=note)
         assert first.result() == tmp_path / "toy"
     assert waiting.is_set()
 

@@ -192,7 +192,7 @@ def test_resuming_another_run_is_refused_and_every_difference_named(out):
         "  input.voxel_size_nm: [NaN, 4.0, 4.0] -> null",
         "  tta: false -> nothing",
         '  model.name: nothing -> "unet"',
-        "hint: run without --resume to start anew",
+        "hint: run without --resume to start again",
     ]
     assert isinstance(caught.value, ValueError)
     assert {path.name: path.read_bytes() for path in out.parent.iterdir()} == before

@@ -44,7 +44,7 @@ def openvino_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
     Returns
     -------
     Engine
-        Takes any size without compiling anew; runs the sections of a batch one by one.
+        Takes any size without compiling again; runs the sections of a batch one by one.
 
     Raises
     ------
