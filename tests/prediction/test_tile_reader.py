@@ -88,7 +88,7 @@ def test_nan_is_named_by_its_place_in_the_section(noise, tmp_path, monkeypatch, 
     with opened(tmp_path / "a.tif", noise) as stack:
         reading = read_tiles(stack, tiles_of(), range(3 * count))
         assert [next(reading).number for _ in range(count)] == list(range(count))
-        with pytest.raises(NonFiniteError, match=r"section 2: .* nan in row 40, column 70"):
+        with pytest.raises(NonFiniteError, match=r"section 2: .* in row 40, column 70 is nan"):
             next(reading)
 
 
