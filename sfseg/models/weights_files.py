@@ -40,4 +40,4 @@ def find_weights(name: str) -> Path:
             f"{path}: this is {kind}, not weights",
             hint=f"give a weights file, or the folder where sfseg train wrote {WEIGHTS_NAME}",
         )
-    raise UnknownNameError.from_known("model or a weights file", name, shipped)
+    raise UnknownNameError.from_known("model or weights file", name, shipped)
