@@ -525,7 +525,7 @@ def test_resolution_tags_tell_rows_and_columns(tmp_path, unit, nm):
     with io.open_stack(tmp_path / "a.tif") as stack:
         assert stack.voxel_size_nm[1:] == pytest.approx((4.6, 4))
         assert math.isnan(stack.voxel_size_nm[0])
-        assert stack.describe().endswith("voxel ?x4.6x4 nm")
+        assert stack.describe().endswith("pixel 4.6x4 nm, section thickness unknown")
 
 
 @pytest.mark.parametrize(

@@ -116,5 +116,5 @@ def test_a_single_source_is_one_stack_whatever_the_other_is(tmp_path):
 
 
 def test_an_empty_folder_is_refused(folders):
-    with pytest.raises(StackError, match="labels: expected images"):
+    with pytest.raises(StackError, match="labels: there are no images here"):
         folders(["a.tif"], [])
