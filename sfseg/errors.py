@@ -129,6 +129,8 @@ class OutputError(SfsegError, OSError):
         """Build the error for a `path` from an error of the system."""
         other = (str(error.strerror), "check the disk, or choose another one")
         reason, hint = _REASONS.get(error.errno or 0, other)
+        if str(error.strerror).startswith(reason):  # ours already, with more to say
+            reason = str(error.strerror)
         explained = cls(f"{path}: cannot be written: {reason}", hint=hint)
         explained.errno = error.errno
         return explained

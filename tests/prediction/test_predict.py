@@ -659,7 +659,8 @@ def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
     for text in ("precious", "{}", '{"schema": 1}', ""):
         record.write_text(text)
         for resume in (False, True):
-            with pytest.raises(OutputExistsError, match=r"out\.tif\.json exists already\nhint: .*--overwrite"):
+            taken = r"out\.tif\.json exists already\nhint: .*--overwrite"
+            with pytest.raises(OutputExistsError, match=taken):
                 make_jobs([str(small)], out, resume=resume)
             with pytest.raises(OutputExistsError, match=r"out\.tif\.json"):
                 run(small, out, resume=resume)
