@@ -28,7 +28,7 @@ def test_the_counts_are_those_of_all_used_sections_together(tissue):
     assert facts.contrast > 20
     assert str(facts) == (
         f"pair: a.tif - a_gt.tif, described; grey values {volume.min()} to {volume.max()}, "
-        f"mean {volume.mean():.4g}, deviation {volume.std():.3g}; {(labels > 0).mean():.0%} "
+        f"mean {volume.mean():.4g}, deviation {volume.std():.5g}; {(labels > 0).mean():.0%} "
         "inside cells"
     )
 
