@@ -1,4 +1,4 @@
-"""Read, predict and write the tiles of a stack: three stages that overlap, each in its thread."""
+"""Read, predict and write the tiles of a stack, in three threads that work at the same time."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ def predict_tiles(
     predictor: Predictor,
     write: Callable[[StackTile, Probability], None],
 ) -> dict[str, float]:
-    """Predict tiles as they are read, and write them as they come.
+    """Predict tiles while the next ones are read and the last ones are written.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def predict_tiles(
     predictor : Predictor
         Predicts them, in batches.
     write : callable
-        Called with each tile and the probability of its kept part, in order, in another thread.
+        Called with each tile and the probability of its core, in order, in another thread.
 
     Returns
     -------
@@ -51,12 +51,12 @@ def predict_tiles(
             computing += time.perf_counter() - began
             for done in zip(batch, results, strict=True):
                 behind.put(done)
-            del batch, results, done  # else they would be in memory beside the next
+            del batch, results, done  # else they stay in memory while the next batch is computed
     return {"read_s": ahead.busy_s, "compute_s": computing, "write_s": behind.busy_s}
 
 
 def _batches(tiles: Iterable[StackTile], predictor: Predictor) -> Iterator[list[StackTile]]:
-    """Group tiles of one size that keep the same part; the batch may shrink on the way."""
+    """Group tiles of one size and core; `predictor.batch` may get smaller on the way."""
     for _, group in groupby(tiles, lambda tile: (tile.window.shape, tile.tile.keep)):
         while batch := list(islice(group, predictor.batch)):
             yield batch

@@ -1,11 +1,14 @@
-"""Close the gaps of a membrane map, where the membrane continues on either side.
+"""Close gaps in the membranes of a map, where the membrane continues on both sides.
 
-A threshold joins two cells for the weakest pixel between them, however strong the rest of their
-membrane. Here the whole of it decides: the map is cut into basins that hold one summit of interior
-probability each; neighbours are joined one after the other, those first whose common border has the
-highest mean; and where two were parted until then, the map is lowered to that mean. So every
-threshold has the cells that joining up to it makes (ultrametric contour map: Arbelaez et al. 2011,
-doi:10.1109/TPAMI.2010.161).
+One weak membrane pixel is enough for a threshold to merge two cells, however strong the rest of
+their membrane is. Here the mean of the whole border decides:
+
+1. The map is cut into basins, one for each summit of interior probability.
+2. Neighbouring basins are joined, pair after pair: first the pair with the highest mean border.
+3. Along the border of each pair the map is lowered to the mean at which the two were joined.
+
+Then a threshold separates the basins that were joined at a lower mean, along their whole border
+(ultrametric contour map: Arbelaez et al. 2011, doi:10.1109/TPAMI.2010.161).
 """
 
 import itertools
@@ -26,7 +29,7 @@ SMOOTHING_PX = 1.0
 """Standard deviation of the Gaussian before basins are found."""
 
 SHALLOWEST = 0.1
-"""Depth of the valley between two summits, in probability, that makes basins of them.
+"""Two summits are two basins if the valley between them is deeper than this, in probability.
 
 So a wide gap that is hardly darker than the cells beside it stays open.
 """
@@ -43,28 +46,31 @@ def close_gaps(probability: Probability) -> Probability:
     Returns
     -------
     ndarray of float32, shape (Y, X)
-        Nowhere higher, and the same but for lines of one or two pixels between basins.
+        The same, but lower on lines of one or two pixels between basins.
     """
-    basins, flat = _basins(probability), probability.reshape(-1)
-    here, there = _contacts(basins)
+    basins, flat = _basins(probability), probability.reshape(-1)  # (Y, X) and (Y * X,)
+    here, there = _contacts(basins)  # (N,): indices into `flat`
+    # (2, N): the basins of each contact, the lower number first, so that a-b and b-a are one border
     pairs = np.sort(basins.reshape(-1)[np.stack([here, there])].astype(np.int64), axis=0)
+    # each pair as one number, because `unique` is much faster on numbers than on pairs
     count = pairs.max(initial=0) + 1
-    borders, which = np.unique(pairs[0] * count + pairs[1], return_inverse=True)
-    weaker = np.where(flat[here] <= flat[there], here, there)
+    borders, which = np.unique(pairs[0] * count + pairs[1], return_inverse=True)  # (M,) and (N,)
+    weaker = np.where(flat[here] <= flat[there], here, there)  # (N,): the darker pixel of a contact
     sums, pixels = np.bincount(which, flat[weaker]).tolist(), np.bincount(which).tolist()
     heights = _join(
         list(zip(*(side.tolist() for side in np.divmod(borders, count)), strict=True)),
         [_Border(*each, [i]) for i, each in enumerate(zip(sums, pixels, strict=True))],
     )
     closed = flat.copy()
+    # `minimum.at`, because a pixel may lie on several borders: the lowest counts
     np.minimum.at(closed, weaker, heights[which].astype(np.float32))
     return closed.reshape(probability.shape)
 
 
 def _basins(probability: Probability) -> NDArray[np.int32]:
-    """Give each pixel the number of its basin; 0 where there is a single one, without a summit."""
+    """Give each pixel the number of its basin, from 1; all are 0 if the map has no summit."""
     smooth = gaussian_filter(probability, SMOOTHING_PX)
-    # One plateau for each dome (extended maxima); of equal tops `h_maxima` would make two.
+    # Extended maxima: a plateau for each dome. `h_maxima` would give two if its tops are equal.
     domes = local_maxima(reconstruction(smooth - SHALLOWEST, smooth), connectivity=2)
     summits, _ = label(domes, np.ones((3, 3)))
     basins: NDArray[np.int32] = watershed(-smooth, summits)
@@ -72,7 +78,7 @@ def _basins(probability: Probability) -> NDArray[np.int32]:
 
 
 def _contacts(basins: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Find the pixels side by side that lie in different basins, as indices when flat."""
+    """Find pairs of 4-neighbours in different basins, as indices into the flat section."""
     pixels = np.arange(basins.size).reshape(basins.shape)
     here = np.concatenate([pixels[:, :-1].ravel(), pixels[:-1].ravel()])
     there = np.concatenate([pixels[:, 1:].ravel(), pixels[1:].ravel()])
@@ -82,37 +88,37 @@ def _contacts(basins: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.i
 
 @dataclass(eq=False)
 class _Border:
-    """Between two basins: sum and number of its pixels, and the borders that it was made of."""
+    """The border of two basins: sum and number of its pixels, and the first borders in it."""
 
     total: float
     pixels: int
-    parts: list[int]
+    numbers: list[int]
 
     def __add__(self, other: "_Border") -> "_Border":
         return _Border(
-            self.total + other.total, self.pixels + other.pixels, self.parts + other.parts
+            self.total + other.total, self.pixels + other.pixels, self.numbers + other.numbers
         )
 
 
 def _join(pairs: Sequence[tuple[int, int]], borders: Sequence[_Border]) -> NDArray[np.float64]:
-    """Join basins along the border of the highest mean, until there is one.
+    """Join basins along the border with the highest mean, until only one basin is left.
 
     Parameters
     ----------
     pairs : sequence of (int, int)
-        The basins on the sides of each border.
-    borders : sequence of _Border
-        Each a part of its own.
+        The two basins of each border.
+    borders : sequence of _Border, length M
+        One for each pair; number i has the list ``[i]``.
 
     Returns
     -------
-    ndarray of float64, shape (N,)
-        The mean at which what a border parted was joined.
+    ndarray of float64, shape (M,)
+        For each border the mean at which its two sides were joined.
     """
     heights = np.ones(len(pairs))
-    around: defaultdict[int, dict[int, _Border]] = defaultdict(dict)
+    around: defaultdict[int, dict[int, _Border]] = defaultdict(dict)  # the neighbours of a basin
     queue: list[tuple[float, int, int, int, _Border]] = []
-    serial = itertools.count()  # the first come where means are equal, and borders have no order
+    serial = itertools.count()  # decides between equal means; borders cannot be compared
 
     def put(a: int, b: int, border: _Border) -> None:
         around[a][b] = around[b][a] = border
@@ -124,11 +130,11 @@ def _join(pairs: Sequence[tuple[int, int]], borders: Sequence[_Border]) -> NDArr
     while queue:
         minus_mean, _, a, b, border = heappop(queue)
         if around[a].get(b) is not border:
-            continue  # one of them is part of another by now
+            continue  # an old entry: a basin was joined since, or the border has grown
         height = min(height, -minus_mean)  # only rounding could make it rise
-        heights[border.parts] = height
+        heights[border.numbers] = height
         if len(around[b]) > len(around[a]):
-            a, b = b, a
+            a, b = b, a  # join b to a: the one with fewer neighbours is less work
         del around[a][b], around[b][a]
         for c, theirs in around.pop(b).items():
             del around[c][b]

@@ -1,4 +1,4 @@
-"""What becomes what: inputs and outputs of a prediction, decided before any work."""
+"""Inputs of a prediction and the output of each, decided before any work."""
 
 import os
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ class Job:
 def make_jobs(
     sources: Sequence[str], out: Path, *, overwrite: bool = False, resume: bool = False
 ) -> list[Job]:
-    """Decide what becomes what, and refuse before any work what cannot be written.
+    """Decide where each input goes, and refuse outputs that cannot be written.
 
     Parameters
     ----------
     sources : sequence of str
         Files, folders or globs.
     out : Path
-        A name ending in .tif or .zarr: the one input, be it a file, a folder or a glob of sections,
-        is one stack. Else a folder: each input file, and each file of an input folder or glob, is a
-        stack of its own and keeps its name there.
+        A name ending in .tif or .zarr: all sections of the one input become one stack. Else a
+        folder: each input file, also each file of an input folder or glob, becomes one stack there
+        and keeps its name.
     overwrite : bool
         Whether existing outputs may be replaced.
     resume : bool
-        Whether existing outputs may be left alone, if they are what is wanted.
+        Whether outputs may exist already: finished ones are kept, others are continued.
 
     Returns
     -------
@@ -49,10 +49,10 @@ def make_jobs(
     Raises
     ------
     OptionError
-        If several inputs would go to one file, or two to the same name.
+        If two inputs would be written to the same file.
     OutputExistsError
-        If an output exists, or what is no record of sfseg's has the name of one; or if an output,
-        or what comes and goes beside it while it is made, is one of the inputs or holds one.
+        If an output exists; if another file has the name of its record; or if an output, or a
+        temporary file beside it, would replace an input or a folder with an input.
     OutputError
         If the name of an output is too long.
     StackError
@@ -75,42 +75,41 @@ def make_jobs(
         other = seen.setdefault(job.output, job)
         if other is not job:
             raise OptionError(
-                f"{job.output}: expected one input for it, found {other.source} and {job.source}",
-                hint="name a folder with -o, where each input keeps its name, one for each of them",
+                f"{job.output}: both {other.source} and {job.source} would be written to this file",
+                hint="run sfseg predict once for each of them, with different -o",
             )
     return jobs
 
 
 def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
-    """Refuse an output whose making would write to, replace or remove an input."""
+    """Refuse an output that, or whose temporary files, would overwrite or remove an input."""
     entry, target = _entries(output)
     if taken := inputs.intersection([target, *touched_paths(entry)]):
         raise OutputExistsError(
-            f"{output}: expected an output that is not an input, nor made over one, "
-            f"found one at {min(taken)}",
+            f"{output}: this would overwrite {min(taken)}, which is an input or has one in it",
             hint="give -o another name; inputs are never overwritten",
         )
 
 
 def _entries(path: Path) -> tuple[Path, Path]:
-    """Name a file by where its name stands, and by where a link of that name leads.
+    """Return two paths of a file: of its name, which may be a link, and of the link's target.
 
-    Links are followed as far as they lead; unlike by `Path.resolve`, also into a circle.
+    Unlike `Path.resolve`, this also works for links that form a circle.
     """
     return Path(os.path.realpath(path.parent)) / path.name, Path(os.path.realpath(path))
 
 
 def _refuse_folder(out: Path) -> None:
-    """Refuse an output that is no TIFF and cannot be meant for a folder."""
+    """Refuse an output that is neither a stack nor a folder."""
     with explain_errors(out):
         is_file = out.is_file()
     if is_file:
         raise OutputExistsError(
-            f"{out}: expected a name ending in .tif or .zarr, or a folder, found a file",
-            hint="give -o another name",
+            f"{out}: this is a file, and its name does not end in .tif or .zarr",
+            hint="give -o a folder, or a name that ends in .tif or .zarr",
         )
     if out.suffix.lower() in OTHER_SUFFIXES:
         raise OptionError(
-            f"{out}: expected a name ending in .tif or .zarr, or a folder, found {out.suffix}",
-            hint=f"-o {out.with_suffix('.tif')}",
+            f"{out}: a map cannot be written as {out.suffix}, only as .tif or .zarr",
+            hint=f"use -o {out.with_suffix('.tif')}",
         )

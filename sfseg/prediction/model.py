@@ -1,4 +1,4 @@
-"""A trained network, read from disk and made ready on a device."""
+"""A trained network, loaded on a device, and the prediction of arrays with it."""
 
 import os
 from collections.abc import Mapping
@@ -19,25 +19,25 @@ from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile, read_tiles
-from sfseg.prediction.tile_writer import make_writer
+from sfseg.prediction.tile_writer import ArrayTarget, make_writer
 from sfseg.prediction.tiles import Tile, halo_px, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
-from sfseg.types import AnyArray, Probability, Say, Shape
+from sfseg.types import AnyArray, Probability, Say
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What predicts one stack.
+    """The engine, tiles and predictor for one stack.
 
     Attributes
     ----------
     engine : Engine
-        What runs the network.
+        Runs the network.
     tiles : list of Tile
         The tiles of each section.
     predictor : Predictor
-        Predicts them.
+        Predicts the tiles.
     """
 
     engine: Engine
@@ -52,13 +52,13 @@ class Model:
     Attributes
     ----------
     network : torch.nn.Module
-        With its weights.
+        The network with its weights.
     header : Header
-        What the weights say of themselves.
+        Architecture, recipe and other facts from the weights file.
     engine : Engine
-        What runs it.
+        Runs the network.
     choice : Choice
-        Why that engine.
+        Name and arithmetic of the engine.
     halo_px : int
         Margin that a tile of the network needs.
     weights_sha256 : str
@@ -74,14 +74,14 @@ class Model:
 
     @classmethod
     def load(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
-        """Load the weights and make them ready.
+        """Load the weights and make an engine for them.
 
         Parameters
         ----------
         config : PredictConfig
             Model, device, engine and precision.
         memory : Path, optional
-            File that remembers the choice of an engine, by default one in the cache folder; see
+            File that remembers the choice of an arithmetic; default is one in the cache folder; see
             `sfseg.prediction.engines.make_engine`.
 
         Returns
@@ -97,7 +97,7 @@ class Model:
         device = devices.pick_device(config.device)
         weights_sha256 = io.hash_input(find_weights(config.model))
         network, header = load_weights(config.model)
-        devices.base_bytes()  # measured now, before the engine takes memory
+        devices.base_bytes()  # remembers its first result: measure before the engine takes memory
         engine, choice = engines.make_engine(
             network,
             device,
@@ -117,21 +117,21 @@ class Model:
         array : array_like, shape (Z, Y, X) or (Y, X)
             Grey values of any numeric type, membranes dark. Each section is normalised by itself.
         tta : {'none', 'flips', 'd4'}
-            One pass, or the mean over the four flips or all eight orientations: better, and as
-            many times slower.
+            One pass, or the mean over the four flips or all eight orientations, which is better
+            but four or eight times slower.
         close_gaps : bool
             Close gaps in membranes; see `sfseg.prediction.gaps`.
 
         Returns
         -------
         ndarray of float32, shape as `array`
-            Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane. The same numbers, to
-            the bit, that ``sfseg predict`` writes.
+            Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane. The same numbers as
+            ``sfseg predict`` writes, to the bit.
 
         Raises
         ------
         StackError
-            If it is a path, or no stack of numbers.
+            If it is a path, or not a stack of numbers.
         NonFiniteError
             If it holds NaN or infinity.
         OptionError
@@ -141,8 +141,12 @@ class Model:
         """
         stack = io.open_array(array, "predict", hint=_FILES)
         config = configure(PredictConfig, None, {"tta": tta, "close_gaps": close_gaps})
+        return self._predict_stack(stack, config).reshape(np.shape(array))
+
+    def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
+        """Predict an open stack to memory, shape (Z, Y, X)."""
         setup = self.set_up(stack, config, self.resolve(stack, config))
-        target = _ArrayTarget(stack.shape)
+        target = ArrayTarget(stack.shape)
         writer = make_writer(target, config)
 
         def write(tile: StackTile, probability: Probability) -> None:
@@ -151,15 +155,15 @@ class Model:
 
         numbers = range(len(stack) * len(setup.tiles))
         predict_tiles(read_tiles(stack, setup.tiles, numbers), setup.predictor, write)
-        return target.pixels.reshape(np.shape(array))
+        return target.pixels
 
     def resolve(self, stack: io.Stack, config: PredictConfig) -> dict[str, Any]:
-        """Decide what depends on this machine: engine, arithmetic, device, size of a tile.
+        """Return the choices that depend on this machine: engine, dtype, device, tile size.
 
         Raises
         ------
         DeviceError
-            If the memory is too small for a whole section that has its gaps closed.
+            If ``close_gaps`` is set and the memory is too small for a whole section.
         """
         return {
             "engine": self.engine.name,
@@ -177,7 +181,7 @@ class Model:
         first: Mapping[str, Any] | None = None,
         say: Say = lambda _: None,
     ) -> Setup:
-        """Make ready for one stack.
+        """Cut the sections of one stack into tiles, and make a predictor for them.
 
         Parameters
         ----------
@@ -186,17 +190,18 @@ class Model:
         config : PredictConfig
             How to predict.
         resolved : mapping
-            What `resolve` gave in this process.
+            The result of `resolve` in this process.
         first : mapping, optional
-            What it gave in the run that is resumed: its engine and its tiles are taken. Where
-            there is less memory now, each tile is cut further, which leaves no trace.
+            The result of `resolve` in the first run, if this one resumes it. Its engine and its
+            tiles are used. If there is less memory now, the predictor cuts each tile further,
+            which does not change the result.
         say : callable
-            Called with sentences for the person who waits.
+            Called with lines of text for the person who waits.
 
         Returns
         -------
         Setup
-            Complete.
+            The engine, the tiles and the predictor.
         """
         first = first or resolved
         engine = self._engine_of(first)
@@ -226,28 +231,16 @@ class Model:
         return Setup(engine, tiles, predictor)
 
     def _engine_of(self, resolved: Mapping[str, Any]) -> Engine:
-        """Make the engine of an earlier run, or return the one that is there."""
+        """Return the engine of this model, or make the one of an earlier run if it differs."""
         name, dtype = resolved["engine"], getattr(torch, resolved["dtype"])
         device = devices.pick_device(resolved["device"])
-        there = self.engine
-        if (name, dtype, device) == (there.name, there.dtype, there.device):
-            return there
+        own = self.engine
+        if (name, dtype, device) == (own.name, own.dtype, own.device):
+            return own
         return engines.ENGINES[name](self.network, device, dtype)
 
 
 _FILES = "use sfseg.predict_file for files, or open them: sfseg.open_stack(path).read()"
-
-
-class _ArrayTarget:
-    """An output in memory, shape (Z, Y, X)."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.shape = shape
-        self.pixels = np.empty(shape, np.float32)
-
-    def put(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
-        """Write a rectangle of a section."""
-        self.pixels[section, rows, columns] = pixels
 
 
 def load_model(
@@ -266,9 +259,9 @@ def load_model(
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
-        What runs the network; auto = torch.
+        Software that runs the network; auto = torch.
     precision : {'auto', 'float32', 'bf16'}
-        Arithmetic of the convolutions; auto = bf16 if the hardware has it and it agrees.
+        Arithmetic of the convolutions; auto = bf16 if it is fast here and agrees with float32.
 
     Returns
     -------
@@ -342,6 +335,14 @@ def predict(
     >>> probability.shape, probability.dtype.name
     ((1, 64, 64), 'float32')
     """
-    io.open_array(array, "predict", hint=_FILES)  # a wrong array is refused before the weights load
-    ready = load_model(model, device=device, engine=engine, precision=precision)
-    return ready.predict(array, tta=tta, close_gaps=close_gaps)
+    stack = io.open_array(array, "predict", hint=_FILES)  # refuse it before the weights load
+    options = {
+        "model": model,
+        "device": device,
+        "engine": engine,
+        "precision": precision,
+        "tta": tta,
+        "close_gaps": close_gaps,
+    }
+    config = configure(PredictConfig, None, options)
+    return Model.load(config)._predict_stack(stack, config).reshape(np.shape(array))

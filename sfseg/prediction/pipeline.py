@@ -1,10 +1,11 @@
-"""Reading ahead and writing behind: a thread before the work and a thread after it.
+"""Read ahead in one thread and write behind in another, while the main thread computes.
 
-Both are blocks. Inside, at most a few items wait; when the block is left, in whatever way, its
-thread has ended. An error in the thread is raised in the block as itself.
+`read_ahead` and `WriteBehind` are context managers. At most a few items wait in each. At the end of
+a block its thread has ended, also after an exception. An error in the thread is raised in the
+block.
 
-Two queues without a bound make a bounded one: one carries the items, one the free places. Their
-``get`` is interrupted by Ctrl-C and holds no lock then, which `queue.Queue` cannot promise.
+A bounded queue is made of two unbounded ones: one carries the items, the other the free places.
+Ctrl-C interrupts their ``get`` and leaves no lock held, which `queue.Queue` cannot promise.
 """
 
 import contextlib
@@ -19,13 +20,12 @@ T = TypeVar("T")
 
 
 class _Worker:
-    """A thread, the places for what waits, and the time it was busy.
+    """A thread, a queue of free places for items, and the time that the thread was busy.
 
     Attributes
     ----------
     busy_s : float
-        Seconds that the thread spent on its work, waiting for others left out. To be read after
-        the block.
+        Seconds that the thread worked, without waiting. Read it after the block.
     """
 
     def __init__(self, name: str, depth: int) -> None:
@@ -46,7 +46,7 @@ class _Worker:
             self._error = error
         finally:
             self._wake()
-            for _ in range(2):  # more often nobody waits for the end
+            for _ in range(2):  # `_wait` is called at most twice
                 self._ended.put(None)
 
     def _work(self) -> None:
@@ -65,17 +65,17 @@ class _Worker:
             self.busy_s += time.perf_counter() - started
 
     def _wait(self) -> None:
-        """Wait for the end of the thread, again after Ctrl-C if need be.
+        """Wait for the end of the thread; may be called again after Ctrl-C.
 
-        `Thread.join` alone cannot: interrupted once, it takes a running thread for an ended one
-        (Python 3.11 and 3.12, github.com/python/cpython/issues/90882).
+        `Thread.join` alone is not enough: after one Ctrl-C it returns although the thread still
+        runs (Python 3.11 and 3.12, github.com/python/cpython/issues/90882).
         """
         self._ended.get()
         self._thread.join()
 
 
 class ReadAhead(_Worker, Iterator[T]):
-    """The items that `read_ahead` hands out; ``busy_s`` is the time that making them took."""
+    """The iterator of `read_ahead`; ``busy_s`` is the time that making the items took."""
 
     def __init__(self, items: Iterable[T], depth: int) -> None:
         super().__init__("read ahead", depth)
@@ -94,12 +94,12 @@ class ReadAhead(_Worker, Iterator[T]):
                     return
                 self._places.get()
                 self._made.put(made)
-                del made  # else it would be in memory until the next one is made
+                del made  # else it stays in memory until the next one is made
         finally:
             self._close(iterator)
 
     def _close(self, iterator: Iterator[T]) -> None:
-        """Close a generator in the thread where it ran; the block raises what that raises."""
+        """Close a generator in the thread where it ran; the block raises its error."""
         close = getattr(iterator, "close", None)
         try:
             if close is not None:
@@ -135,9 +135,9 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[ReadAhead[T]]:
     Parameters
     ----------
     items : iterable
-        Is gone through in the thread, and if it is a generator, closed there.
+        Iterated in the thread; a generator is also closed there.
     depth : int
-        How many items wait at most, beside the one in the making.
+        How many items wait at most, beside the one that is being made.
 
     Yields
     ------
@@ -147,8 +147,8 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[ReadAhead[T]]:
     Raises
     ------
     BaseException
-        What making an item raises, where that item would have come. If the block is left before,
-        it is not wanted, nor is the error.
+        The error of making an item, raised in place of that item. If the block ends before, the
+        error is dropped.
     """
     ahead = ReadAhead(items, depth)
     ahead._thread.start()
@@ -163,25 +163,26 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[ReadAhead[T]]:
 class WriteBehind(_Worker, Generic[T]):
     """Pass items to a thread that consumes them while the block continues.
 
-    Leaving the block waits until all is consumed; leaving it by an exception drops what waits.
+    The end of the block waits until all items are consumed. After an exception in the block,
+    waiting items are dropped.
 
     Parameters
     ----------
     consume : callable
-        Is called in the thread with each item, in order.
+        Called in the thread with each item, in order.
     depth : int
-        How many items wait at most, beside the one that is consumed.
+        How many items wait at most, beside the one that is being consumed.
 
     Attributes
     ----------
     busy_s : float
-        Seconds spent in `consume`. To be read after the block.
+        Seconds spent in `consume`. Read it after the block.
 
     Raises
     ------
     BaseException
-        What `consume` raises: by the next `put`, or at the end of the block, unless the block
-        raises something of its own.
+        The error of `consume`: raised by the next `put`, or at the end of the block, unless the
+        block raises an error of its own.
     """
 
     def __init__(self, consume: Callable[[T], None], depth: int = 2) -> None:
@@ -190,16 +191,16 @@ class WriteBehind(_Worker, Generic[T]):
         self._waiting: SimpleQueue[tuple[T] | None] = SimpleQueue()  # None: there are no more
 
     def put(self, item: T) -> None:
-        """Hand an item over; wait for a place first. For one thread only.
+        """Wait for a free place, then pass an item to the thread. Call it from one thread only.
 
         Raises
         ------
         BaseException
-            What `consume` raised on an earlier item.
+            The error of `consume` on an earlier item.
         """
         if self._error is None:
             self._places.get()
-        if self._error is not None:  # now, or since the wait
+        if self._error is not None:  # it may have come during the wait
             raise self._error
         self._waiting.put((item,))
 

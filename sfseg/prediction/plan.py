@@ -1,4 +1,4 @@
-"""The plan of a prediction: its tiles, what they cost, and the memory that they take."""
+"""The plan of a prediction: how large its tiles may be, and how much memory it needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,58 +16,58 @@ from sfseg.system.devices import available_bytes, base_bytes, used_bytes
 from sfseg.types import Shape
 
 BUFFERS_BYTES = 448 * 2**20
-"""For what waits between reading, computing and writing, whatever the size of the input."""
+"""Memory for tiles that wait between reading, computing and writing, for inputs of any size."""
 
 SHARE = 0.75
-"""Of the available memory that is taken unless the person says how much."""
+"""Share of the available memory that is used unless ``--memory`` says how much."""
 
 SEGMENTS_BYTES = 13
-"""For each pixel of a section: its mask, and its segments as numbered and as written."""
+"""Memory for each pixel of a section: its mask (1), its segments in int64 (8) and int32 (4)."""
 
 GAPS_BYTES = 100
-"""For each pixel of a section: its probability, and what `gaps` takes to close gaps."""
+"""Memory for each pixel of a section: its probability, and the arrays of `gaps`."""
 
 MOST_BATCH = 8
-"""Tiles at once on a GPU; more of them are not faster."""
+"""Tiles in one batch on a GPU; more of them are not faster."""
 
 
 def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) -> int:
-    """Tell how many pixels a tile with its halo may have.
+    """Compute how many pixels a tile with its halo may have.
 
     Parameters
     ----------
     engine : Engine
-        Whose memory counts.
+        Its device and its memory for each pixel count.
     stack : Stack
         The input.
     config : PredictConfig
-        Whose ``memory_gib``, ``tta``, ``close_gaps`` and ``output`` count.
+        Its ``memory_gib``, ``tta``, ``close_gaps`` and ``output`` count.
     halo_px : int
         Margin of a tile.
 
     Returns
     -------
     int
-        Pixels; at least those of a tile whose side is four halos, which computes each pixel four
-        times: with less, a prediction would hardly end.
+        Pixels; at least those of a tile whose side is four halos. Such tiles compute each pixel
+        four times; smaller ones would take too long.
 
     Raises
     ------
     DeviceError
-        If gaps are to be closed and a whole section does not fit.
+        If ``close_gaps`` is set and a whole section does not fit in memory.
     """
-    # A window is read while another waits, and a result written while the next is computed.
+    # Two windows (one is read, one waits) and a float32 result, which is written meanwhile.
     by_buffers = BUFFERS_BYTES // (2 * stack.dtype.itemsize + 4)
     _require_section(engine, stack, config)
     memory = _engine_bytes(engine, config)
-    if engine.device.type != "cuda":  # which has memory of its own
+    if engine.device.type != "cuda":  # a GPU has memory of its own
         memory -= _section_bytes(stack, config)
     by_memory = memory // _bytes_per_px(engine, config)
     return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
 
 
 def _section_bytes(stack: Stack, config: PredictConfig) -> int:
-    """Memory for what needs a whole section: its gaps to be closed, or its segments."""
+    """Memory for work on a whole section: closing its gaps, or numbering its segments."""
     if not config.needs_sections:
         return 0
     bytes_per_px = SEGMENTS_BYTES * (config.output == "segments")
@@ -76,7 +76,7 @@ def _section_bytes(stack: Stack, config: PredictConfig) -> int:
 
 
 def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> None:
-    """Refuse to close the gaps of sections that do not fit into memory."""
+    """Refuse to close gaps if a whole section does not fit in memory."""
     if not config.close_gaps:
         return
     needed = base_bytes() + BUFFERS_BYTES + _section_bytes(stack, config)
@@ -87,14 +87,14 @@ def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> Non
         allowed = int(config.memory_gib * 2**30)
     if needed > allowed:
         raise DeviceError(
-            f"--close-gaps: expected {needed / 2**30:.1f} GiB of memory for a whole section of "
-            f"{stack.shape[1]}x{stack.shape[2]}, found {allowed / 2**30:.1f}",
-            hint="leave --close-gaps out, name more with --memory, or cut the sections in parts",
+            f"--close-gaps: a section of {stack.shape[1]}x{stack.shape[2]} needs "
+            f"{needed / 2**30:.1f} GiB of memory, {allowed / 2**30:.1f} GiB are available",
+            hint="leave out --close-gaps, or allow more memory with --memory",
         )
 
 
 def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
-    """Memory for the engine: what is left, or allowed, after all the rest."""
+    """Memory for the engine: what is available or allowed, less the memory for all else."""
     if engine.device.type == "cuda":
         return int(available_bytes(engine.device) * SHARE)
     beside = BUFFERS_BYTES + engine.fixed_bytes
@@ -105,12 +105,12 @@ def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
 
 
 def _bytes_per_px(engine: Engine, config: PredictConfig) -> int:
-    """Memory of a pass for each pixel; averaging keeps the window, a turned one and the sum."""
+    """Memory of a pass for each pixel; averaging adds three float32: window, turned one, sum."""
     return engine.bytes_per_px + (12 if len(ORIENTATIONS[config.tta]) > 1 else 0)
 
 
 def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> int:
-    """Tell how many tiles the engine is given at once; a CPU has enough of one."""
+    """Compute how many tiles are in one batch; on a CPU one is enough."""
     if engine.device.type != "cuda":
         return 1
     tile_bytes = prod(lengths(tiles[0].read)) * _bytes_per_px(engine, config)
@@ -119,7 +119,7 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a prediction will do, told before it starts.
+    """What a prediction will do, known before it starts.
 
     Attributes
     ----------
@@ -150,26 +150,27 @@ class Plan:
         config: PredictConfig,
         input_px: int | None,
     ) -> "Plan":
-        """Add up what the tiles cost; of sections resized to `input_px`, what those do."""
+        """Add up pixels and memory of the tiles, or of sections resized to `input_px`."""
         shape = (stack.shape[1], stack.shape[2])
         largest = max((lengths(tile.read) for tile in tiles), key=prod)
         window_px = prod(largest)
         on_cpu = engine.device.type != "cuda"
-        passing_px = window_px if input_px is None else input_px**2
-        passing = (passing_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
-        passing += 12 * window_px if input_px is not None else 0
+        network_px = window_px if input_px is None else input_px**2
+        computing = (network_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
+        # Resizing keeps three float32 of the full size: the window, its copy and the result.
+        computing += 12 * window_px if input_px is not None else 0
         buffers = min((2 * stack.dtype.itemsize + 4) * window_px, BUFFERS_BYTES)
-        peak = base_bytes() + passing + buffers + _section_bytes(stack, config)
+        peak = base_bytes() + computing + buffers + _section_bytes(stack, config)
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak)
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Describe the plan in one line."""
         sections, tiles = self.shape[0], self.tiles
-        pieces = (
+        cut = (
             "whole"
             if tiles == 1
             else f"in {tiles} tiles of {self.tile_px[0]}x{self.tile_px[1]} each, "
             f"{self.overhead - 1:.0%} of the pixels twice"
         )
         noun = "section" if sections == 1 else "sections"
-        return f"plan: {sections} {noun} {pieces}, {self.peak_bytes / 2**30:.1f} GiB at most"
+        return f"plan: {sections} {noun} {cut}, {self.peak_bytes / 2**30:.1f} GiB at most"

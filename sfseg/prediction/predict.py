@@ -48,7 +48,7 @@ def predict_file(
 ) -> PredictResult:
     """Predict one stack of any size from file to file, in bounded memory.
 
-    A run that was stopped continues with ``resume=True``, to the same bytes.
+    ``resume=True`` continues a run that was stopped; the output has the same bytes.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def predict_file(
     report : callable
         Called with a `TileRecord` before the first and after each tile, from another thread.
     say : callable
-        Called with sentences for the person who waits.
+        Called with lines of text for the person who waits.
     **options
         Fields of `PredictConfig` by name, instead of `config` or on top of it.
 
@@ -125,7 +125,7 @@ def predict_job(
     report: Report = lambda _: None,
     say: Say = lambda _: None,
 ) -> PredictResult:
-    """Predict one stack, tile by tile, to a file that is whole or absent.
+    """Predict one stack tile by tile; its output is whole or absent.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def predict_job(
     report : callable
         Called with a `TileRecord` before the first and after each tile, from another thread.
     say : callable
-        Called with sentences for the person who waits.
+        Called with lines of text for the person who waits.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def predict_job(
         If the output exists, or another file has the name of its record, and
         ``config.overwrite`` is False.
     ResumeError
-        If ``config.resume`` is True and the output came from another input, other weights or
+        If ``config.resume`` is True and the output was made from another input, other weights or
         other options.
     OSError
         If a file cannot be read or written. Finished tiles are kept for ``config.resume``.
@@ -198,7 +198,7 @@ def predict_job(
 
 @contextlib.contextmanager
 def _naming(source: str) -> Iterator[None]:
-    """Name the input in an error of the system that names no file: a failed read names none."""
+    """Add the name of the input to an OSError without a file name: a failed read has none."""
     try:
         yield
     except OSError as error:
@@ -207,17 +207,18 @@ def _naming(source: str) -> Iterator[None]:
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:
+    """Make the error for a stack that does not fit in memory, even in the smallest tiles."""
     details = f" ({error})" if str(error) else ""
-    found = DeviceError(
+    refusal = DeviceError(
         f"{job.source}: too little memory to predict it{details}",
-        hint="end other programs, or give smaller tiles, as in --tile 256",
+        hint="close other programs, or use smaller tiles, for example --tile 256",
     )
-    found.__cause__ = error
-    return found
+    refusal.__cause__ = error
+    return refusal
 
 
 def _result_of_record(job: Job, stack: io.Stack, record: Mapping[str, Any]) -> PredictResult:
-    """Describe an output that an earlier run has finished."""
+    """Make the result of an output that an earlier run finished."""
     return PredictResult(
         job,
         stack.shape,

@@ -1,4 +1,4 @@
-"""A network made ready to predict sections of any size."""
+"""Predict sections of any size with a network: normalise, cut into tiles, average orientations."""
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
@@ -19,11 +19,11 @@ from sfseg.transforms.orient import orient, unorient
 from sfseg.types import AnyArray, Normalised, Probability, Say
 
 ORIENTATIONS = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
-"""Of `orient`: none is mirrored, each axis is, all quarter turns as well."""
+"""The orientations that are averaged, numbered as in `orient`."""
 
 
 class Predictor:
-    """A network made ready: sections in, interior probability out.
+    """Predict the interior probability of sections and tiles with one network.
 
     Parameters
     ----------
@@ -41,10 +41,9 @@ class Predictor:
     limit_px : int or None
         Most pixels of a tile with its halo; None = the whole section. Halved when memory runs out.
     batch : int
-        Tiles of one size, or orientations, that the network is given at once. On a CPU the result
-        does not depend on it, to the bit.
+        Tiles or orientations in one batch. On a CPU the result does not depend on it, to the bit.
     say : callable
-        Called with a sentence when memory ran out and tiles get smaller.
+        Called with a line of text when memory runs out and tiles get smaller.
     """
 
     def __init__(
@@ -78,21 +77,21 @@ class Predictor:
         input_px: int | None,
         tta: Averaging = "none",
     ) -> Self:
-        """Make a network ready for sections in memory, by PyTorch alone, beside other work.
+        """Prepare a network for sections in memory, with the engine `torch`, beside other work.
 
         Parameters
         ----------
         network : torch.nn.Module
-            In evaluation mode or not; it is left as it is.
+            In evaluation or training mode; it is not changed.
         device, dtype : torch.device, torch.dtype
-            Where it runs, and in what arithmetic.
+            Where it runs, and the type of its arithmetic.
         input_px, tta
-            As of the class.
+            As for the class.
 
         Returns
         -------
         Predictor
-            Its tiles take at most half of the memory that is there now.
+            Its tiles need at most half of the memory that is free now.
         """
         engine = torch_engine(network, device, dtype)
         limit_px = available_bytes(device) // 2 // engine.bytes_per_px
@@ -100,7 +99,7 @@ class Predictor:
         return cls(engine, halo, input_px=input_px, tta=tta, limit_px=limit_px)
 
     def __call__(self, section: AnyArray) -> Probability:
-        """Predict one section that is in memory.
+        """Predict one section in memory.
 
         Parameters
         ----------
@@ -153,49 +152,50 @@ class Predictor:
         levels : sequence of GreyLevels
             Of the sections that the windows come from.
         keep : tuple of slice
-            Which part of the results is kept.
+            Rows and columns of a window to keep; see `Tile.keep`.
 
         Returns
         -------
-        list of ndarray of float32
-            Interior probability of the kept part of each window.
+        list of ndarray of float32, shape (Y, X) of `keep`
+            Interior probability of each window, without its halo.
         """
         images = [level.standardise(w) for level, w in zip(levels, windows, strict=True)]
         if self.input_px is None:
-            return self._fitting(images, keep)
+            return self._predict_in_memory(images, keep)
         side = (self.input_px, self.input_px)
         images = [resize(image[None], side)[0] for image in images]
-        results = self._fitting(images, (slice(0, side[0]), slice(0, side[1])))
+        results = self._predict_in_memory(images, (slice(0, side[0]), slice(0, side[1])))
         return [resize(result[None], lengths(keep))[0] for result in results]
 
-    def _fitting(self, images: Sequence[Normalised], keep: Box) -> list[Probability]:
-        """Predict windows of one size whole, or in smaller tiles where memory has run out."""
+    def _predict_in_memory(self, images: Sequence[Normalised], keep: Box) -> list[Probability]:
+        """Predict windows of one size; if memory runs out, again in smaller batches or tiles."""
         shape: Shape2D = (images[0].shape[0], images[0].shape[1])
         tiles = self.cutter.within(shape, self.limit_px or prod(shape), keep)
         if len(tiles) > 1:
-            return [self._in_pieces(image, tiles) for image in images]
+            return [self._predict_tiles(image, tiles) for image in images]
         try:
             return [probability[keep] for probability in self._average(images)]
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or not self._can_shrink(shape, keep):
                 raise
-        return self._fitting(images, keep)
+        return self._predict_in_memory(images, keep)
 
-    def _in_pieces(self, image: Normalised, tiles: list[Tile]) -> Probability:
-        """Predict a part of a window in tiles."""
+    def _predict_tiles(self, image: Normalised, tiles: list[Tile]) -> Probability:
+        """Predict a window in smaller tiles; return the rectangle that their cores cover."""
         first, last = tiles[0].write, tiles[-1].write
         top, left = first[0].start, first[1].start
         result = np.empty((last[0].stop - top, last[1].stop - left), np.float32)
         for tile in tiles:
-            (part,) = self._fitting([image[tile.read]], tile.keep)
-            height, width = part.shape
+            (core,) = self._predict_in_memory([image[tile.read]], tile.keep)
+            height, width = core.shape
             row, column = tile.write[0].start - top, tile.write[1].start - left
-            result[row : row + height, column : column + width] = part
+            result[row : row + height, column : column + width] = core
         return result
 
     def _can_shrink(self, shape: Shape2D, keep: Box) -> bool:
         """Halve the batch, or the tiles, and say so; False where neither can be halved."""
         half = prod(shape) // 2
+        smaller = "batches" if self.batch > 1 else "tiles"
         if self.batch > 1:
             self.batch //= 2
         elif len(self.cutter.within(shape, half, keep)) > 1:
@@ -203,12 +203,12 @@ class Predictor:
         else:
             return False
         self.say(
-            f"out of memory at tiles of {shape[0]}x{shape[1]} pixels: going on with half of it"
+            f"out of memory with tiles of {shape[0]}x{shape[1]} pixels: trying smaller {smaller}"
         )
         return True
 
     def _average(self, images: Sequence[Normalised]) -> list[Probability]:
-        """Average the passes over the orientations; images in, means in the same order."""
+        """Average over the orientations; return one mean for each image, in their order."""
         orientations = ORIENTATIONS[self.tta]
         if len(orientations) == 1 and len(images) <= self.batch:
             return list(self.run(np.ascontiguousarray(images)))
@@ -221,10 +221,10 @@ class Predictor:
         return [total / np.float32(len(orientations)) for total in totals]
 
     def _groups(self, images: int, orientations: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
-        """Yield batches of (orientation, image) of one size; each image in a fixed order."""
-        upright = [o for o in orientations if o % 2 == 0]
-        lying = [o for o in orientations if o % 2 == 1]
-        for side in (upright, lying):
-            pairs = [(o, n) for o in side for n in range(images)]
+        """Yield batches of (orientation, image) of one shape; each image in a fixed order."""
+        upright = [o for o in orientations if o % 2 == 0]  # shape (Y, X)
+        lying = [o for o in orientations if o % 2 == 1]  # a quarter turn: shape (X, Y)
+        for same_shape in (upright, lying):
+            pairs = [(o, n) for o in same_shape for n in range(images)]
             for start in range(0, len(pairs), self.batch):
                 yield pairs[start : start + self.batch]

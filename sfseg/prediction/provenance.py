@@ -1,4 +1,4 @@
-"""The record beside an output: the identity of the prediction, and facts about it."""
+"""The record beside an output, ``<name>.json``: what the output depends on, and facts about it."""
 
 import json
 from collections.abc import Mapping
@@ -31,24 +31,24 @@ def identity(
     *,
     weights_sha256: str,
 ) -> dict[str, Any]:
-    """Gather all that the pixels of an output depend on.
+    """Gather everything that the pixels of an output depend on.
 
     Parameters
     ----------
     stack : Stack
         The open input.
     config : PredictConfig
-        How it is predicted.
+        How to predict.
     resolved : mapping
-        What depends on the machine; see `sfseg.prediction.model.Model.resolve`. A resumed run
-        takes what the first run took.
+        Choices that depend on the machine; see `sfseg.prediction.model.Model.resolve`. A resumed
+        run uses those of the first run.
     weights_sha256 : str
         SHA-256 of the weights file.
 
     Returns
     -------
     dict
-        As JSON can hold it.
+        In types that JSON can hold.
     """
     options: dict[str, Any] = {
         "output": config.output,
@@ -86,16 +86,16 @@ def record(
     engine: Engine,
     facts: Mapping[str, Any],
 ) -> str:
-    """Write the record of a finished output, as JSON: from what, how, and how fast it was made.
+    """Make the record of a finished output, as JSON: its input, options, device and timings.
 
     Parameters
     ----------
     identity : mapping
         See `identity`.
     stack, config, engine
-        The input, how it was predicted, and what ran the network.
+        The input, the options, and the engine that ran the network.
     facts : mapping
-        Timings and findings, as JSON can hold them.
+        Timings and counts, in types that JSON can hold.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def record(
 
 
 def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """Read the record beside an output, and refuse a file of its name that is no record.
+    """Read the record beside an output; refuse another file under the name of the record.
 
     Returns
     -------
@@ -129,10 +129,10 @@ def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
     Raises
     ------
     OutputExistsError
-        If the name of the record is taken by a folder; or by a file that is no record of sfseg,
-        unless `overwrite` is True.
+        If there is a folder of that name; or a file that is not a record of sfseg, unless
+        `overwrite` is True.
     OutputError
-        If the name is too long, or the system cannot tell whether it is taken.
+        If the name is too long, or the system cannot look it up.
     """
     found = read_record(output)
     if found is None:
@@ -153,7 +153,7 @@ def read_record(output: Path) -> dict[str, Any] | None:
 def is_up_to_date(
     record: Mapping[str, Any], output: Path, identity: Mapping[str, Any], *, overwrite: bool
 ) -> bool:
-    """Tell whether an output exists, is finished, and is what is wanted now.
+    """Tell whether an output is finished and has the wanted identity.
 
     Parameters
     ----------
@@ -162,36 +162,36 @@ def is_up_to_date(
     output : Path
         The output, which may not exist.
     identity : mapping
-        What is wanted; see `identity`.
+        The wanted identity; see `identity`.
     overwrite : bool
-        Whether another output may be replaced.
+        Whether an output of another identity may be replaced.
 
     Returns
     -------
     bool
-        False if it is missing, unfinished, or another one that may be replaced.
+        False if the output is missing or unfinished, or has another identity and may be replaced.
 
     Raises
     ------
     ResumeError
-        If it is another one and `overwrite` is False.
+        If it has another identity and `overwrite` is False.
     """
     if not output.exists() or is_unfinished(output):
         return False
     problem = None
     if lines := differences_of(record, identity):
-        problem = "was made with other input or options:\n" + "\n".join(lines)
+        problem = "it was made with other input or options:\n" + "\n".join(lines)
     elif record["output"] and record["output"] != {"sha256": hash_input(output)}:
-        problem = "has changed since it was made: its record names other pixels"
+        problem = "the file has changed since it was made, its hash is not that of its record"
     if problem is None:
         return True
     if overwrite:
         return False
     raise ResumeError(
-        f"{output}: {problem}", hint="give another name, or --overwrite to replace it"
+        f"{output}: {problem}", hint="give another name, or replace it with --overwrite"
     )
 
 
 def differences_of(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """Name what differs between a record and the wanted identity; nothing if they agree."""
+    """List the differences between a record and the wanted identity, a line for each."""
     return differences(found["identity"], json.loads(json.dumps(wanted)))

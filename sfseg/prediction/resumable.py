@@ -1,15 +1,15 @@
-"""An output that is made tile by tile, may be stopped at any moment, and is continued later.
+"""An output that is made tile by tile, can be stopped at any moment, and is resumed later.
 
-While it is made there are, beside the final name: ``<name>.part``, the output so far;
-``<name>.part.manifest``, the record of what is done; ``<name>.part.lock``, which keeps a second run
-away. The manifest is lines of JSON, and only ever grows::
+Until it is complete, three entries lie beside its final name: ``<name>.part``, the output so far;
+``<name>.part.manifest``, the list of finished tiles; ``<name>.part.lock``, which keeps a second run
+away. The manifest is lines of JSON and only grows::
 
-    {"schema": 1, "identity": {...}}    what goes in and how; first, before the part is there
-    {"piece": 7, "facts": {...}}        a piece that is safe on the disk
-    {"whole": 1234}                     all are; the part, of this inode, is about to be renamed
+    {"schema": 1, "identity": {...}}    input and options; written before the part exists
+    {"piece": 7, "facts": {...}}        tile 7 is safe on the disk
+    {"whole": 1234}                     all tiles are; the part with inode 1234 is renamed next
 
-Nothing is recorded before it is flushed, so a line vouches for its piece after a power cut too. A
-last line that was cut short counts for nothing.
+A tile is recorded only after it was flushed to the disk, so its line is true after a power cut too.
+A last line that was cut short is ignored.
 """
 
 import contextlib
@@ -32,24 +32,26 @@ _START_AGAIN = "run without --resume to start again"
 
 
 class ResumableOutput:
-    """What `open_resumable` hands out: what is done already, and a place to record what gets done.
+    """An output in the making: which tiles are finished, and where to record new ones.
+
+    `open_resumable` makes one.
 
     Attributes
     ----------
     part : Path
-        The file or folder to make; it gets its final name when the block ends well.
+        The file or folder to write; it gets its final name when the block ends well.
     fresh : bool
         Whether the part must be made from the start; else it has the `finished` tiles.
     complete : bool
-        Whether the output has its final name already and nothing is left to do.
+        Whether the output already has its final name and nothing is left to do.
     kept : bool
         After a block that was stopped: whether a run with ``resume=True`` continues from here.
     identity : dict
-        As the first run gave it, as JSON has it.
+        The identity that the first run gave, in the types of JSON.
     finished : dict of int to dict
-        The facts of each finished piece.
+        The facts of each finished tile.
     record : str
-        Is written to ``<name>.json`` when the output has its final name; empty = nothing.
+        Text for ``<name>.json``, written when the output has its final name; empty = no file.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -60,41 +62,41 @@ class ResumableOutput:
         self.record = ""
         self._path = path
         self._manifest = files.sibling(path, _MANIFEST)
-        self._end = 0  # of the sound lines of the manifest, in bytes
-        self._whole: int | None = None
+        self._end = 0  # where the undamaged lines of the manifest end, in bytes
+        self._whole_inode: int | None = None
         self._marked: list[str] = []
-        self._has_record = False
+        self._has_tiles = False
 
-    def mark(self, piece: int, facts: Mapping[str, Any]) -> None:
-        """Note that a piece is written to the part; `sync` records it. For one thread at a time.
+    def mark(self, tile: int, facts: Mapping[str, Any]) -> None:
+        """Note that a tile is written to the part; `sync` records it. For one thread at a time.
 
         Parameters
         ----------
-        piece : int
+        tile : int
             Its number.
         facts : mapping
-            What is to be known of it later; as JSON can hold it.
+            Values that are needed later, in types that JSON can hold.
 
         Raises
         ------
         TypeError
             If JSON cannot hold the facts.
         """
-        line = json.dumps({"piece": piece, "facts": facts})
+        line = json.dumps({"piece": tile, "facts": facts})
         self._marked.append(line)
-        self.finished[piece] = json.loads(line)["facts"]
+        self.finished[tile] = json.loads(line)["facts"]
 
     def sync(self) -> None:
-        """Record the marked pieces durably; the part must have been flushed to the disk before.
+        """Record the marked tiles on the disk. The part must have been flushed before.
 
         Raises
         ------
         OSError
-            If the disk does not take it. The pieces are still marked then.
+            If the disk is full or fails. The tiles stay marked.
         """
         if self._marked:
             self._append(self._marked)
-            self._marked, self._has_record = [], True
+            self._marked, self._has_tiles = [], True
 
     def _append(self, lines: list[str]) -> None:
         data = "".join(f"{line}\n" for line in lines).encode()
@@ -105,8 +107,8 @@ class ResumableOutput:
         files.sync(self._manifest)
         self._end += len(data)
 
-    def _begin(self, *, resume: bool, overwrite: bool) -> None:
-        """Find out what is there, and refuse what cannot be; nothing is lost by that."""
+    def _check(self, *, resume: bool, overwrite: bool) -> None:
+        """Look at what earlier runs left, and refuse what must not be replaced; remove nothing."""
         files.recover(self._path)
         if resume and self._manifest.exists():
             self._resume()
@@ -114,85 +116,84 @@ class ResumableOutput:
             files.refuse_existing(self._path, overwrite=overwrite)
 
     def _resume(self) -> None:
-        """Take over what the interrupted run has left, unless it was another one."""
+        """Take over the tiles of the interrupted run; refuse if input or options differ."""
         given = self.identity
-        self._read()
-        renamed = self._path.exists() and self._path.stat().st_ino == self._whole
+        self._read_manifest()
+        renamed = self._path.exists() and self._path.stat().st_ino == self._whole_inode
         self.complete = renamed and not self.part.exists()
-        # A part without a piece may be one that was being created.
-        self.fresh = not (self.complete or (self.part.exists() and self._has_record))
+        # Without a recorded tile, the run may have been stopped while it created the part.
+        self.fresh = not (self.complete or (self.part.exists() and self._has_tiles))
         if self.fresh:
             self.identity = given
         elif lines := differences(self.identity, given):
             raise ResumeError(
-                f"{self._path}: expected what the interrupted run was given, found other:\n"
+                f"{self._path}: the interrupted run had other input or options:\n"
                 + "\n".join(lines),
                 hint=_START_AGAIN,
             )
 
-    def _read(self) -> None:
-        """Read the manifest as far as it is sound; refuse damage before its end."""
+    def _read_manifest(self) -> None:
+        """Read the manifest; ignore a last line that was cut short, refuse other damage."""
         data = self._manifest.read_bytes()
         self._end = data.rfind(b"\n") + 1
         for number, line in enumerate(data[: self._end].split(b"\n")[:-1] or [b""], start=1):
             try:
-                self._take(json.loads(line), is_first=number == 1)
+                self._read_line(json.loads(line), is_first=number == 1)
             except ValueError as error:
                 raise ResumeError(
-                    f"{self._manifest}: line {number}: expected the record of a run of this "
-                    "version of sfseg, found something else",
+                    f"{self._manifest}: line {number} is damaged, or from another version of sfseg",
                     hint=_START_AGAIN,
                 ) from error
 
-    def _take(self, line: Any, *, is_first: bool) -> None:
-        """Take over one line of the manifest."""
+    def _read_line(self, line: Any, *, is_first: bool) -> None:
+        """Read one line of the manifest."""
         match line:
             case {"schema": 1, "identity": dict(identity)} if is_first:
                 self.identity = identity
-            case {"piece": int(piece), "facts": dict(facts)} if not is_first:
-                self.finished[piece] = facts
+            case {"piece": int(tile), "facts": dict(facts)} if not is_first:
+                self.finished[tile] = facts
             case {"whole": int(inode)} if not is_first:
-                self._whole = inode
+                self._whole_inode = inode
             case _:
                 raise ValueError(line)
-        self._has_record = not is_first
+        self._has_tiles = not is_first
 
     def _start(self) -> None:
-        """Clear away what was left, and begin a manifest before there is a part."""
+        """Remove what earlier runs left, and start a manifest before the part exists."""
         self._discard()
-        self.finished, self._has_record = {}, False
+        self.finished, self._has_tiles = {}, False
         header = json.dumps({"schema": SCHEMA, "identity": self.identity}) + "\n"
         files.write_text(self._manifest, header)
         self._end = len(header.encode())
 
     def _discard(self) -> None:
-        """Remove the manifest and the part, in this order: the manifest vouches for the part."""
+        """Remove the manifest, then the part: a manifest must never name tiles that are gone."""
         if self._manifest.exists():
             self._manifest.unlink()
             files.sync(self._path.parent)
         files.remove(self.part)
 
     def _keep(self) -> None:
-        """Record what is marked, if the disk takes it; if nothing is recorded, keep nothing."""
+        """Record the marked tiles if the disk allows it; without any recorded tile, discard."""
         with contextlib.suppress(OSError):
             if self._marked:
                 files.sync_tree(self.part)
                 self.sync()
-        self.kept = self._has_record
+        self.kept = self._has_tiles
         if not self.kept:
             with contextlib.suppress(OSError):
                 self._discard()
 
     def _seal(self) -> None:
-        """Record that the part is whole, unless that is done."""
+        """Record that the part is whole, unless an earlier run did."""
         if not self.complete:
             files.sync_tree(self.part)
             whole = json.dumps({"whole": self.part.stat().st_ino})
             self._append([*self._marked, whole])
-            self._marked, self._has_record = [], True
+            self._marked, self._has_tiles = [], True
 
     def _publish(self, *, overwrite: bool) -> None:
-        """Give the sealed part its final name; stopped anywhere, it can be resumed."""
+        """Give the whole part its final name; if stopped on the way, a resumed run ends it."""
         self.kept = True
         if self.complete:
             files.sync(self._path.parent)
@@ -205,31 +206,31 @@ class ResumableOutput:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Tell whether a run that makes a path was interrupted, or is at work."""
+    """Tell whether a run that writes this path was interrupted, or is still running."""
     return files.sibling(path, _MANIFEST).exists()
 
 
 def clear_lock(path: Path) -> None:
-    """Remove the lock of a run that was killed when all else was done."""
+    """Remove the lock of a run that was killed after its output was complete."""
     lock = files.sibling(path, _LOCK)
     if lock.exists():
         with (
-            contextlib.suppress(OSError),  # a run that is at work keeps it
+            contextlib.suppress(OSError),  # a run that is still running keeps its lock
             exclusive(lock, waiting=functools.partial(_refuse_second, path)),
         ):
             pass
 
 
 def record_path(path: Path) -> Path:
-    """Name the record that lies beside an output."""
+    """Return the path of the record beside an output."""
     return files.sibling(path, _RECORD)
 
 
 def touched_paths(path: Path) -> list[Path]:
-    """Name an output, and all paths beside it that its making writes, replaces or removes."""
+    """List an output, and all paths beside it that a run writes, replaces or removes."""
     made = [path, files.sibling(path, _MANIFEST), record_path(path)]
-    passing = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
-    return [*made, *passing, files.sibling(path, _LOCK)]
+    temporary = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
+    return [*made, *temporary, files.sibling(path, _LOCK)]
 
 
 @contextlib.contextmanager
@@ -241,40 +242,40 @@ def open_resumable(
     Parameters
     ----------
     path : Path
-        The final path; a name that ends in .zarr is a folder's. Its folder is made if missing.
+        The final path: a folder if the name ends in .zarr, else a file. Missing parent folders are
+        made.
     identity : mapping
-        What decides the output (input, options, versions), nested as JSON can hold it. What is
-        under the key ``resolved`` follows from circumstances, as does the device: it may differ,
-        and a resumed run takes that of the first run.
+        Everything that the output depends on (input, options, versions), in types that JSON can
+        hold. The key ``resolved`` and the device may differ in a resumed run, which then uses
+        those of the first run.
     resume : bool
-        Whether to continue with what a stopped run has left, if anything; else that is
-        removed.
+        Whether to continue an interrupted run, if there is one; else its tiles are removed.
     overwrite : bool
         Whether an existing output may be replaced.
 
     Yields
     ------
     ResumableOutput
-        What is done and what is not. When the block ends well, its part gets the final name. When
-        the block raises a `SfsegError`, the input is to blame and nothing is kept of this run; what
-        an earlier one has left stays. When it raises anything else, such as KeyboardInterrupt,
-        SystemExit or OSError, the marked pieces are kept, if there are any.
+        The finished tiles, and where to record new ones. If the block ends well, the part gets its
+        final name. If it raises a `SfsegError`, the input is at fault: only a resumed run keeps
+        its tiles then. After any other exception, such as KeyboardInterrupt, SystemExit or
+        OSError, the marked tiles are kept.
 
     Raises
     ------
     OutputExistsError
-        If the path is taken and may not be replaced, or another run is making it.
+        If the path exists and may not be replaced, or another run is writing it.
     ResumeError
-        If the interrupted run was of another identity, or its manifest is damaged. All is left as
-        it was.
+        If the interrupted run had another identity, or its manifest is damaged. Nothing is changed
+        on the disk.
     OutputError
-        If the disk is full or fails, or the place may not be written to.
+        If the disk is full or fails, or the folder cannot be written to.
     """
     work = ResumableOutput(path, identity)
     lock = files.sibling(path, _LOCK)
     waiting = functools.partial(_refuse_second, path)
     with files.explain_errors(path), files.ensure_parent(path), exclusive(lock, waiting=waiting):
-        work._begin(resume=resume, overwrite=overwrite)
+        work._check(resume=resume, overwrite=overwrite)
         try:
             if work.fresh:
                 work._start()
@@ -284,7 +285,7 @@ def open_resumable(
             if work.fresh:
                 with contextlib.suppress(OSError):
                     work._discard()
-            else:  # of an earlier run nothing is lost
+            else:  # keep the tiles of the earlier run
                 work._keep()
             raise
         except BaseException:
@@ -295,6 +296,6 @@ def open_resumable(
 
 def _refuse_second(path: Path) -> None:
     raise OutputExistsError(
-        f"{path}: expected no other run to make it, found one at work",
-        hint="let that one end, or give another name",
+        f"{path}: another run is writing this output",
+        hint="wait until that run ends, or give another name",
     )

@@ -1,4 +1,4 @@
-"""One prediction from an open stack to a resumable output, with progress and a record."""
+"""Predict one open stack into a resumable output, and report progress."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from sfseg.prediction.tile_writer import make_writer, output_dtype
 from sfseg.types import Probability, Shape, VoxelSize
 
 FLUSH_S = 5.0
-"""Finished tiles are made safe this often; a kill loses at most so much work."""
+"""Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class TileRecord:
     Attributes
     ----------
     source, description : str
-        The input, and what it is.
+        The input, and its shape, type and voxel size in words.
     plan : Plan
-        What the prediction does.
+        Number and size of the tiles.
     done, total : int
-        Finished tiles, those of an interrupted run included, and all tiles.
+        Finished tiles, including those of an interrupted run, and all tiles.
     seconds_left : float or None
         Estimate from the tiles so far; None before the first.
     """
@@ -47,7 +47,7 @@ class TileRecord:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """One output that is whole on disk.
+    """One finished output.
 
     Attributes
     ----------
@@ -60,13 +60,13 @@ class PredictResult:
     interior_share : float
         Mean of the interior probability; near 0 or 1, something is wrong with the input.
     blank_sections : int
-        Sections of one grey value, which tell the network nothing.
+        Sections with a single grey value, in which the network can see nothing.
     seconds : float
-        From opening the input to the renamed output.
+        From opening the input to the last pixel written.
     stages : mapping of str to float
-        Seconds that reading, computing and writing took; they overlap.
+        Seconds of reading, computing and writing, which overlap.
     resumed : int
-        Tiles that an interrupted run had finished; all of them where the output existed already.
+        Tiles that an interrupted run had finished; all of them if the output existed already.
     tiles : int
         All tiles.
     """
@@ -86,7 +86,7 @@ Report = Callable[[TileRecord], None]
 
 
 class PredictionRun:
-    """One prediction: the tiles that are missing are predicted and written.
+    """Predict and write the tiles that are missing in an output.
 
     Parameters
     ----------
@@ -95,11 +95,11 @@ class PredictionRun:
     stack : Stack
         The open input.
     setup : Setup
-        The engine, the tiles of each section, and what predicts them.
+        The engine, the tiles of each section, and their predictor.
     config : PredictConfig
         What to write.
     work : ResumableOutput
-        What is finished already, and where to note what gets finished.
+        The finished tiles, and where to record new ones.
     report : callable
         Called with a `TileRecord` before the first and after each tile, from another thread.
     """
@@ -130,7 +130,7 @@ class PredictionRun:
         Parameters
         ----------
         started : float
-            When the work on this input began, by `time.monotonic`.
+            Start of the work on this input, by `time.monotonic`.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class PredictionRun:
         return stages
 
     def _canvas(self) -> io.Canvas:
-        """Make the output, or open what an interrupted run has left of it."""
+        """Make the output, or open the unfinished one of an interrupted run."""
         part, name, shape = self.work.part, str(self.job.output), self.stack.shape
         dtype = output_dtype(self.config)
         if not self.work.fresh:
@@ -186,7 +186,7 @@ class PredictionRun:
         )
 
     def _mark_done(self, canvas: io.Canvas, number: int, facts: Mapping[str, float]) -> None:
-        """Note a tile that is on the canvas; make it safe every few seconds."""
+        """Note a written tile; every few seconds flush and record all of them."""
         self.work.mark(number, facts)
         if time.monotonic() - self._flushed > FLUSH_S:
             canvas.flush()
@@ -195,7 +195,7 @@ class PredictionRun:
         self._report_progress()
 
     def _forget_unfinished_sections(self) -> None:
-        """Start unfinished sections again: such a section is written when it is whole."""
+        """Start unfinished sections again: their tiles were only in memory."""
         tiles = len(self.setup.tiles)
         for section in range(len(self.stack)):
             numbers = range(section * tiles, (section + 1) * tiles)
@@ -214,7 +214,7 @@ class PredictionRun:
         )
 
     def facts(self, result: PredictResult) -> dict[str, Any]:
-        """Gather what the record beside the output says of the run, as JSON can hold it."""
+        """Gather the facts for the record beside the output, in types that JSON can hold."""
         return {
             "output": {"sha256": io.hash_input(self.work.part)} if not self.work.complete else None,
             "plan": str(self.plan),

@@ -1,4 +1,4 @@
-"""Read the tiles of a stack, one after the other."""
+"""Read the tiles of a stack one after the other, with the grey levels of their sections."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sfseg.transforms.normalise import GreyLevels, bands
 from sfseg.types import AnyArray
 
 WHOLE_BYTES = 64 * 2**20
-"""Sections up to this size are read at once, larger ones band by band and window by window."""
+"""Sections up to this size are read whole. Larger ones are read twice: in bands, then in tiles."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class StackTile:
     Attributes
     ----------
     number : int
-        Counts the tiles of all sections, from 0: section * tiles of a section + tile.
+        Counts the tiles of all sections, from 0.
     section : int
         Index of the section, from 0.
     tile : Tile
-        What is read, kept and written of the section.
+        Where it lies in the section.
     window : ndarray, shape of ``tile.read``
-        Grey values.
+        Grey values of the core and the halo.
     levels : GreyLevels
-        Those of the whole section.
+        Mean and spread of the whole section.
     """
 
     number: int
@@ -49,7 +49,7 @@ def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Itera
     tiles : list of Tile
         The tiles of each section; see `sfseg.prediction.predictor.Predictor.tiles`.
     numbers : iterable of int
-        Which tiles, in rising order.
+        Which tiles, in ascending order.
 
     Yields
     ------
@@ -65,6 +65,7 @@ def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Itera
     """
     height, width = stack.shape[1:]
     is_small = height * width * stack.dtype.itemsize <= WHOLE_BYTES
+    # the tiles of a section have consecutive numbers
     for section, group in groupby(numbers, lambda number: number // len(tiles)):
         whole = stack.section(section) if is_small else None
         levels = _levels(stack, section, whole)
@@ -78,7 +79,7 @@ def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Itera
 
 
 def _levels(stack: Stack, section: int, whole: AnyArray | None) -> GreyLevels:
-    """Measure a section, and refuse what is not finite."""
+    """Measure the grey levels of a section; refuse NaN and infinity."""
     height, width = stack.shape[1:]
 
     def finite_bands() -> Iterator[AnyArray]:

@@ -1,4 +1,4 @@
-"""Write tiles: interior probability turned into the pixels of the output."""
+"""Turn the interior probability of tiles into the pixels of the output, and write them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,9 +16,8 @@ from sfseg.transforms.normalise import bands
 from sfseg.types import INTERIOR, AnyArray, Probability, Shape
 
 Facts = dict[str, float]
-"""What is noted of a finished tile: ``interior``, the sum of its probability; ``blank``, 1 if its
-section has one grey value only; and for whole sections ``numbered``, the largest segment so far."""
-
+"""Facts about a finished tile: ``interior``, the sum of its probability; ``blank``, 1 if its
+section has a single grey value; and for whole sections ``numbered``, the largest segment so far."""
 
 _NOTHING: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
 
@@ -32,27 +31,39 @@ class Target(Protocol):
         """Write a rectangle of a section."""
 
 
+class ArrayTarget:
+    """An output in memory: float32, shape (Z, Y, X)."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        self.pixels = np.empty(shape, np.float32)
+
+    def put(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        """Write a rectangle of a section."""
+        self.pixels[section, rows, columns] = pixels
+
+
 def output_dtype(config: PredictConfig) -> np.dtype[Any]:
-    """Return the type of the pixels that a configuration writes."""
+    """Return the type of the pixels that are written."""
     fixed = {"binary": "uint8", "segments": "int32"}
     return np.dtype(fixed.get(config.output, config.dtype))
 
 
 def convert(probability: Probability, config: PredictConfig) -> AnyArray:
-    """Turn interior probability into what is written.
+    """Turn interior probability into pixels of the output.
 
     Parameters
     ----------
     probability : ndarray of float32, shape (Y, X)
         Interior probability in [0, 1].
     config : PredictConfig
-        Whose ``output``, ``dtype`` and ``threshold`` say what.
+        Its ``output``, ``dtype`` and ``threshold`` count.
 
     Returns
     -------
     ndarray, shape (Y, X)
-        Probability, scaled to the maximum of an integer type; or 255 where it exceeds the
-        threshold, else 0.
+        For a probability the same, scaled to the maximum of an integer type; else a mask: 255
+        where it exceeds the threshold, 0 elsewhere.
     """
     dtype = output_dtype(config)
     if config.output != "probability":
@@ -65,7 +76,7 @@ def convert(probability: Probability, config: PredictConfig) -> AnyArray:
 
 
 class Writer:
-    """Writes tiles as they come.
+    """Write each tile at once.
 
     Parameters
     ----------
@@ -84,16 +95,16 @@ class Writer:
         Parameters
         ----------
         tile : StackTile
-            Where it lies.
-        probability : ndarray of float32
-            Interior probability of its kept part.
+            The tile.
+        probability : ndarray of float32, shape (Y, X)
+            Interior probability of its core.
 
         Yields
         ------
         number : int
-            A tile that is written now.
+            A tile that is now written.
         facts : dict
-            What to note of it.
+            Facts about it; see `Facts`.
 
         Raises
         ------
@@ -102,17 +113,18 @@ class Writer:
         """
         facts = _facts(tile, probability)
         rows, columns = tile.tile.write
-        # In bands: a tile is large, and its pixels pass through float64.
+        # Band by band, because `convert` makes float64 copies: a tile may be very large.
         for band in bands(lengths(tile.tile.write)):
-            there = slice(rows.start + band.start, rows.start + band.stop)
-            self._target.put(tile.section, there, columns, convert(probability[band], self._config))
+            target_rows = slice(rows.start + band.start, rows.start + band.stop)
+            pixels = convert(probability[band], self._config)
+            self._target.put(tile.section, target_rows, columns, pixels)
         yield tile.number, facts
 
 
 def make_writer(
     target: Target, config: PredictConfig, finished: Mapping[int, Mapping[str, Any]] = _NOTHING
 ) -> "Writer | SectionWriter":
-    """Make the writer that a configuration needs: of tiles, or of whole sections.
+    """Make a writer of tiles, or of whole sections if the configuration needs them.
 
     Parameters
     ----------
@@ -121,12 +133,12 @@ def make_writer(
     config : PredictConfig
         What to write.
     finished : mapping of int to dict
-        The facts of the tiles that an interrupted run has finished.
+        The facts of the tiles that an interrupted run finished.
 
     Returns
     -------
     Writer or SectionWriter
-        Takes the tiles.
+        Give it the tiles with `put`.
     """
     if config.needs_sections:
         return SectionWriter(target, config, finished)
@@ -134,9 +146,9 @@ def make_writer(
 
 
 class SectionWriter:
-    """Writes a section after its last tile: with its gaps closed, or as segments.
+    """Write each section after its last tile: with its gaps closed, or as segments.
 
-    Holds one whole section in memory.
+    One whole section is in memory.
 
     Parameters
     ----------
@@ -145,7 +157,7 @@ class SectionWriter:
     config : PredictConfig
         What to write.
     finished : mapping of int to dict
-        The facts of the tiles that an interrupted run has finished.
+        The facts of the tiles that an interrupted run finished.
     """
 
     def __init__(
@@ -153,7 +165,7 @@ class SectionWriter:
     ) -> None:
         self._target, self._config = target, config
         self._numbered = max((int(facts["numbered"]) for facts in finished.values()), default=0)
-        # Only closing gaps needs the probability; a mask takes a quarter of the memory.
+        # Only closing gaps needs the probability; a mask needs a quarter of the memory.
         self._section = np.zeros(target.shape[1:], np.float32 if config.close_gaps else np.uint8)
         self._covered_px = 0
         self._tiles: dict[int, Facts] = {}  # of this section
@@ -173,7 +185,7 @@ class SectionWriter:
         """Write the section."""
         pixels = self._section
         if self._config.close_gaps:
-            # Not above: what it imports takes a tenth of a second, which others need not wait.
+            # Imported here: it loads scikit-image's watershed, which takes 0.1 s.
             from sfseg.prediction.gaps import close_gaps
 
             pixels = convert(close_gaps(pixels), self._config)
@@ -183,7 +195,7 @@ class SectionWriter:
         self._target.put(section, rows, columns, pixels)
 
     def _number(self, mask: AnyArray) -> AnyArray:
-        """Give 4-connected components numbers, on from the section before; border is 0."""
+        """Give numbers to 4-connected components, on from the last section's; border is 0."""
         segments: AnyArray = label(mask, connectivity=1).astype(np.int32)
         segments[segments > 0] += self._numbered
         self._numbered = max(self._numbered, int(segments.max()))
@@ -191,10 +203,11 @@ class SectionWriter:
 
 
 def _facts(tile: StackTile, probability: Probability) -> Facts:
+    """Gather the facts about a tile; refuse NaN."""
     interior = float(probability.sum(dtype=np.float64))
     if not math.isfinite(interior):
         raise NonFiniteError(
-            f"section {tile.section + 1}: expected probabilities from the network, found NaN",
-            hint="predict with --precision float32, or with other weights",
+            f"section {tile.section + 1}: the network gave NaN instead of probabilities",
+            hint="try --precision float32, or other weights",
         )
     return {"interior": interior, "blank": float(tile.levels.blank)}

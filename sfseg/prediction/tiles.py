@@ -1,8 +1,13 @@
-"""How a section is cut into tiles that leave no trace.
+"""Cut a section into tiles whose joined results equal those of the whole section, to the bit.
 
-A tile is a core whose result is kept, and a halo around it that the network needs to see. With the
-halo computed from the network's layers and tiles that start on multiples of its stride, each kept
-pixel is computed from exactly the numbers that the whole section would have given it.
+A tile is a core, whose result is kept, and a halo around it, which the network needs to see::
+
+    read:   |-- halo --|------ core ------|-- halo --|
+    keep:              |------------------|              counted from the start of the tile
+    write:             |------------------|              counted from the start of the section
+
+The halo is computed from the layers of the network, and tiles start on multiples of its stride. So
+each pixel of a core is computed from the same numbers as in the whole section.
 """
 
 from collections.abc import Iterator
@@ -23,16 +28,16 @@ Shape2D = tuple[int, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """One piece of a section.
+    """Where one tile lies in its section.
 
     Attributes
     ----------
     read : tuple of slice
-        (Y, X) of the section to put into the network: core and halo, cut at the border.
+        Rows and columns of the section that the network sees: core and halo, cut at the border.
     keep : tuple of slice
-        (Y, X) of the tile's result to keep: the core, in the tile's own coordinates.
+        Rows and columns of the core, counted from the start of the tile.
     write : tuple of slice
-        (Y, X) of the section where the kept part goes.
+        Rows and columns of the core, counted from the start of the section.
     """
 
     read: Box
@@ -42,12 +47,12 @@ class Tile:
 
 def lengths(box: Box) -> tuple[int, int]:
     """Return the height and the width of a box."""
-    height, width = (part.stop - part.start for part in box)
+    height, width = (span.stop - span.start for span in box)
     return height, width
 
 
 def halo_px(network: nn.Module, stride: int) -> int:
-    """Compute how far a network looks, from its layers.
+    """Compute from the layers of a network how far it looks.
 
     Parameters
     ----------
@@ -59,15 +64,16 @@ def halo_px(network: nn.Module, stride: int) -> int:
     Returns
     -------
     int
-        Pixels beyond which an input cannot change an output.
+        An input pixel farther away than this cannot change an output pixel.
 
     Notes
     -----
-    Along the layers in the order in which they run, which is the longest path, each adds its reach
-    times the distance of its samples: a convolution of kernel k reaches (k - 1) / 2, a pooling and
-    a transposed convolution 1 on their finer side.
+    Going through all layers in the order in which they run is the longest path. On it each layer
+    adds its reach times the distance of its samples in pixels of the input. A convolution with a
+    kernel of k reaches (k - 1) / 2; a pooling and a transposed convolution reach 1, on their finer
+    side.
     """
-    reach, distance = 0, 1
+    reach, distance = 0, 1  # both in pixels of the input
     for layer in _layers_in_order(network, stride):
         if isinstance(layer, nn.ConvTranspose2d):
             distance //= 2
@@ -81,7 +87,7 @@ def halo_px(network: nn.Module, stride: int) -> int:
 
 
 def _layers_in_order(network: nn.Module, stride: int) -> list[nn.Module]:
-    """Note which layers a forward pass of one tiny section runs, in their order."""
+    """List the layers in the order in which a forward pass of one tiny section runs them."""
     order: list[nn.Module] = []
     handles = [
         layer.register_forward_hook(lambda layer, _input, _output: order.append(layer))
@@ -101,14 +107,14 @@ def _layers_in_order(network: nn.Module, stride: int) -> list[nn.Module]:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts sections for a network.
+    """Cut sections into tiles for a network.
 
     Attributes
     ----------
     halo : int
         Margin around a core, a multiple of the stride.
     stride : int
-        Tiles start on multiples of it and are multiples of it long.
+        Start and length of a tile are multiples of it.
     """
 
     halo: int
@@ -120,6 +126,7 @@ class Cutter:
         """Cut a section into tiles whose cores are no longer than `core`; see `within`."""
         cores = (core, core) if isinstance(core, int) else core
         region = region or (slice(0, shape[0]), slice(0, shape[1]))
+        # n windows overlap by two halos, so together they cover n * core + 2 * halo
         counts = [
             max(1, ceil((length - 2 * self.halo) / core))
             for length, core in zip(shape, cores, strict=True)
@@ -136,25 +143,27 @@ class Cutter:
         shape : tuple of int
             (Y, X) of the section, multiples of the stride.
         limit_px : int
-            Most pixels of a tile with its halo; where even the smallest tile has more, that one.
+            Most pixels of a tile with its halo. If even the smallest tile has more, that one is
+            used.
         region : tuple of slice, optional
-            (Y, X) that the cores are to cover; all by default.
+            Rows and columns that the cores cover; all by default.
 
         Returns
         -------
         list of Tile
-            In scan order; all are read in the same size. Among the plans that keep the limit, the
-            one that reads the fewest pixels.
+            In scan order; all windows have the same size. Of all grids within the limit, the one
+            that reads the fewest pixels.
         """
         region = region or (slice(0, shape[0]), slice(0, shape[1]))
         rows = range(1, self._most(shape[0], region[0]) + 1)
+        # for each number of rows of tiles the best number of columns; then the best of all
         *_, counts = min(self._rate(shape, region, limit_px, count) for count in rows)
         return self._cut(shape, region, counts)
 
     def _rate(
         self, shape: tuple[int, int], region: Box, limit_px: int, rows: int
     ) -> tuple[int, int, tuple[int, int]]:
-        """Rate a number of rows of tiles: pixels over the limit, then pixels read."""
+        """Rate a grid with so many rows of tiles: pixels over the limit, pixels read, the grid."""
         height = self._read_px(shape[0], region[0], rows)
         columns = self._fewest(shape[1], region[1], limit_px // height)
         width = self._read_px(shape[1], region[1], columns)
@@ -162,18 +171,18 @@ class Cutter:
         return over, rows * height * columns * width, (rows, columns)
 
     def _span(self, length: int, region: slice) -> tuple[int, int]:
-        """Return where reading starts and ends along one axis."""
+        """Return where the windows start and end along one axis: region and halo, cut off."""
         stop = ceil((region.stop + self.halo) / self.stride) * self.stride
         start = (region.start - self.halo) // self.stride * self.stride
         return max(start, 0), min(stop, length)
 
     def _most(self, length: int, region: slice) -> int:
-        """Return the number of tiles of which each keeps one stride."""
+        """Return the largest useful number of tiles: each core is one stride long."""
         start, stop = self._span(length, region)
         return max(1, ceil((stop - start - 2 * self.halo) / self.stride))
 
     def _read_px(self, length: int, region: slice, count: int) -> int:
-        """Return how long a tile must be for `count` of them to cover the region."""
+        """Return the length of each window if `count` of them cover the region."""
         start, stop = self._span(length, region)
         if count == 1:
             return stop - start
@@ -181,7 +190,7 @@ class Cutter:
         return core + 2 * self.halo
 
     def _fewest(self, length: int, region: slice, limit: int) -> int:
-        """Return the smallest number of tiles no longer than the limit."""
+        """Return the smallest number of windows that are no longer than the limit."""
         start, stop = self._span(length, region)
         if stop - start <= limit:
             return 1
@@ -189,6 +198,7 @@ class Cutter:
         return max(1, ceil((stop - start - 2 * self.halo) / core))
 
     def _cut(self, shape: tuple[int, int], region: Box, counts: tuple[int, int]) -> list[Tile]:
+        """Cut a section into a grid of so many rows and columns of tiles."""
         rows, columns = (
             list(self._spans(*axis)) for axis in zip(shape, region, counts, strict=True)
         )
@@ -204,10 +214,12 @@ class Cutter:
         """Yield (read, keep, write) along one axis."""
         start, stop = self._span(length, region)
         read = self._read_px(length, region, count)
-        done = region.start
+        done = region.start  # up to here the region is covered by cores
         while done < region.stop:
+            # the last window is moved back to end at `stop`, so that all have the same length
             first = min(max(done - self.halo, start) // self.stride * self.stride, stop - read)
             last = first + read
+            # the last core ends with the region, the others a halo before their window
             end = region.stop if last == stop else min(last - self.halo, region.stop)
             yield slice(first, last), slice(done - first, end - first), slice(done, end)
             done = end
@@ -230,7 +242,7 @@ def section_tiles(
     halo : int
         Margin that a tile needs, a multiple of 16.
     input_px : int or None
-        Side to which whole sections are resized for the network; None = native size, in tiles.
+        Side to which whole sections are resized for the network; None = tiles in native size.
     tile_px : int or None
         Side of the core of a tile, rounded up to a multiple of 16; None = as `limit_px` allows.
     limit_px : int or None
@@ -239,7 +251,7 @@ def section_tiles(
     Returns
     -------
     list of Tile
-        `Tile.read` is given for the section padded to multiples of 16: see
+        `Tile.read` counts in the section padded to multiples of 16; see
         `sfseg.prediction.windows.window_of`.
     """
     whole = (slice(0, shape[0]), slice(0, shape[1]))
@@ -252,11 +264,11 @@ def section_tiles(
 
 
 def padded_shape(shape: Shape2D) -> Shape2D:
-    """Round a section's (Y, X) up to what the networks take: multiples of 16."""
+    """Round (Y, X) of a section up to multiples of 16, which the networks need."""
     height, width = (ceil(length / STRIDE) * STRIDE for length in shape)
     return height, width
 
 
 def overhead(tiles: list[Tile], shape: tuple[int, int]) -> float:
-    """Return how many times the section's pixels the tiles read; 1 = nothing twice."""
+    """Divide the pixels that the tiles read by those of the section; 1 = none is read twice."""
     return sum(prod(lengths(tile.read)) for tile in tiles) / prod(shape)

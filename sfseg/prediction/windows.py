@@ -1,4 +1,4 @@
-"""What a tile reads of its section, mirrored where it lies outside of it."""
+"""Cut the window that a tile reads out of its section; beyond the far borders mirror it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,26 +8,26 @@ from sfseg.types import AnyArray
 
 
 def needed_of(read: Box, shape: Shape2D) -> Box:
-    """Return the rows and columns of a section, shape (Y, X), that a tile's `read` needs.
+    """Return the rows and columns of a section, shape (Y, X), that the window of a tile needs.
 
-    What a tile reads below and right of the section is mirrored from inside of it.
+    Pixels below and right of the section are mirrored ones, so they need rows and columns inside.
     """
     rows, columns = (
-        slice(int(m[part].min()), int(m[part].max()) + 1)
-        for m, part in zip(_mirrors(shape), read, strict=True)
+        slice(int(mirror[span].min()), int(mirror[span].max()) + 1)
+        for mirror, span in zip(_mirrors(shape), read, strict=True)
     )
     return rows, columns
 
 
 def window_of(section: AnyArray, read: Box, shape: Shape2D, origin: Shape2D = (0, 0)) -> AnyArray:
-    """Cut out what a tile reads, mirrored where that lies outside of the section.
+    """Cut out the window that a tile reads; pixels outside of the section are mirrored ones.
 
     Parameters
     ----------
     section : ndarray, shape (Y, X)
-        The section, or the part of it that `needed_of` tells.
+        The section, or at least the rows and columns of `needed_of`.
     read : tuple of slice
-        Of a `Tile` of `Predictor.tiles`.
+        The attribute ``read`` of a `Tile`.
     shape : tuple of int
         (Y, X) of the whole section.
     origin : tuple of int
@@ -38,9 +38,9 @@ def window_of(section: AnyArray, read: Box, shape: Shape2D, origin: Shape2D = (0
     ndarray, shape of `read`
         Grey values; a view where nothing is mirrored.
     """
-    for axis, (mirror, part) in enumerate(zip(_mirrors(shape), read, strict=True)):
-        wanted = mirror[part] - origin[axis]
-        if (np.diff(wanted) == 1).all():
+    for axis, (mirror, span) in enumerate(zip(_mirrors(shape), read, strict=True)):
+        wanted = mirror[span] - origin[axis]  # rows or columns of `section`, in order
+        if (np.diff(wanted) == 1).all():  # nothing is mirrored: a slice, which copies no pixel
             cut = [slice(None)] * axis + [slice(int(wanted[0]), int(wanted[-1]) + 1)]
             section = section[tuple(cut)]
         else:
@@ -49,7 +49,8 @@ def window_of(section: AnyArray, read: Box, shape: Shape2D, origin: Shape2D = (0
 
 
 def _mirrors(shape: Shape2D) -> list[NDArray[np.int64]]:
-    """For rows and columns: which of the section stands at each place of the padded section."""
+    """Return the row, and the column, of the section for each one of the padded section."""
+    # for 3 rows padded to 16: 0 1 2 1 0 1 2 ...
     return [
         np.pad(np.arange(length), (0, padded - length), mode="reflect")
         for length, padded in zip(shape, padded_shape(shape), strict=True)

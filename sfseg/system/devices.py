@@ -240,13 +240,24 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(up_to_bytes: int | None = None) -> None:
     """Keep freed memory in this process, for its next allocation.
 
     Otherwise the C library returns large freed blocks to the system, and gets them back a step
     later, zeroed page by page. That takes a quarter of a training step on a CPU. The setting holds
     until the process ends; `give_back_memory` returns what is free. Needs the GNU C library.
+
+    Parameters
+    ----------
+    up_to_bytes : int, optional
+        Keep only blocks of at most this size, below 32 MiB, so that large arrays do not add to the
+        memory of the process; by default all.
     """
+    if up_to_bytes is not None:
+        # The library keeps blocks up to the size of the largest that it has seen freed. `mallopt`
+        # would also undo an earlier call that keeps all.
+        torch.empty(up_to_bytes, dtype=torch.uint8)
+        return
     mallopt = _c_function("mallopt")
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)  # a mapped block always returns to the system when it is freed

@@ -112,9 +112,9 @@ def test_the_sections_of_a_batch_do_not_depend_on_each_other(small_network):
 
 
 def test_a_foreign_network_is_refused():
-    with pytest.raises(TypeError, match=r"expected one of sfseg\.models"):
+    with pytest.raises(TypeError, match=r"is not one of sfseg\.models"):
         fold(nn.Conv2d(1, 1, 3))
-    with pytest.raises(TypeError, match=r"expected a block of sfseg\.models"):
+    with pytest.raises(TypeError, match=r"is not a block of sfseg\.models"):
         blockwise._pack(nn.Linear(2, 2), F32)
 
 
@@ -158,7 +158,7 @@ def test_openvino_gives_the_numbers_of_torch(tissue_folder, tmp_path):
 
 
 def test_openvino_runs_on_a_cpu_only_and_where_it_is_installed(small_network, monkeypatch):
-    with pytest.raises(DeviceError, match="expected the device cpu, found cuda"):
+    with pytest.raises(DeviceError, match="only runs on the CPU, not on cuda"):
         openvino.openvino_engine(small_network, torch.device("cuda"), F32)
     monkeypatch.setattr(openvino, "has_openvino", lambda: False)
     with pytest.raises(MissingExtraError, match="openvino"):
@@ -321,7 +321,7 @@ def test_bf16_that_disagrees_is_left_however_fast_and_the_person_is_told(
         engine, chosen = make_engine(small_network, CPU, memory=memory)
         assert engine.dtype == F32
         assert (chosen.engine, chosen.dtype) == ("torch", "float32")
-        assert "bf16 is off by" in chosen.notice
+        assert "bf16 differs from float32 by" in chosen.notice
     assert trials == ["torch"]
 
 

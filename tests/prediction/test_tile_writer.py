@@ -144,6 +144,6 @@ def test_a_network_that_says_nan_writes_nothing(writer):
     (piece,) = pieces_of((1, 16, 16))
     said = np.full((16, 16), 0.5, np.float32)
     said[3, 4] = np.nan
-    with pytest.raises(NonFiniteError, match="section 1: expected probabilities"):
+    with pytest.raises(NonFiniteError, match="section 1: the network gave NaN"):
         list(writer(canvas, config, *own).put(piece, said))
     assert (canvas.pixels == 99).all()

@@ -1,8 +1,8 @@
-"""Engines: a network made to run fast on a device.
+"""Engines: each runs a network fast on one device, in bf16 or float32.
 
-`make_engine` makes the one that is asked for, and finds the arithmetic by trying. Each takes
-normalised sections and gives interior probability; batch normalisation is folded into the
-convolutions, activations lie channels last, and the arithmetic is bf16 or float32.
+`make_engine` makes the requested one, and tries whether bf16 is good enough. Every engine takes
+normalised sections and gives interior probability. Batch normalisation is folded into the
+convolutions, and activations lie channels last.
 """
 
 from sfseg.prediction.engines.choose import ENGINES, Choice, make_engine

@@ -1,9 +1,9 @@
-"""Run a network on a CPU level by level, each in blocks that stay in the cache.
+"""Run a network on a CPU level by level, and each level in blocks that stay in the cache.
 
-A whole section's activations are far larger than a processor's cache, and the fresh memory for
-each of them costs nearly half of the time. But a level of the network, from what is pooled to the
-next skip, looks only a few pixels far. So each level is run to its end on one small block after the
-other, with a margin of those few pixels; between the levels only the skips are kept.
+The activations of a whole section are far larger than the cache of a processor, and fresh memory
+for each of them takes nearly half of the time. But the layers of one level, between two poolings,
+look only a few pixels far. So all layers of a level run on one small block after the other, with a
+margin of those few pixels. Between levels only the skips are kept.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,19 @@ from torch.nn import functional
 from sfseg.models.blocks import Conv, Deconv, Output, Res
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.prediction.tiles import Box, Cutter, Tile
+from sfseg.system.devices import keep_freed_memory
 
 BLOCK_PX = 128 * 512
-"""Pixels of a block for each two processors: 8 MB at 64 channels in bf16."""
+"""Pixels of a block for every two threads: 8 MB at 64 channels in bf16."""
 
 WORK_BYTES = 2**28
-"""Memory for the blocks under way: measured, 40 MB with sfnet and 250 with the wider networks."""
+"""Memory for the activations of a block: measured, 40 MB with sfnet, 250 with wider networks."""
 
 BLOCK_COLUMNS = 704
-"""A block is no wider. Of the sizes tried, 64x128 to 512x1024, these were the fastest."""
+"""Most columns of a block. Of the sizes tried, 64x128 to 512x1024, these were the fastest."""
+
+KEPT_BYTES = 31 * 2**20
+"""Freed blocks of memory up to this size are kept: fresh ones would take a third of the time."""
 
 
 class Blockwise:
@@ -39,7 +43,7 @@ class Blockwise:
     """
 
     def __init__(self, network: EncoderDecoder, dtype: torch.dtype) -> None:
-        _keep_freed_memory()
+        keep_freed_memory(up_to_bytes=KEPT_BYTES)
         self._dtype = dtype
         self._join = network.join
         self._down = [_Level.from_blocks([block], dtype) for block in network.down]
@@ -52,7 +56,7 @@ class Blockwise:
 
     @property
     def bytes_per_px(self) -> int:
-        """Memory for each pixel: the skips, what comes up to the last level, input and result."""
+        """Memory for each pixel: all skips, the input of the last level, section and result."""
         item = self._dtype.itemsize
         skips = sum(level.channels * item / 4**n for n, level in enumerate(self._down))
         return int(skips + self._up[-2].channels * item / 4 + item + 8)
@@ -70,15 +74,15 @@ class Blockwise:
         Tensor of float32, shape (Y, X)
             Interior probability.
         """
-        x = section[None, None].to(self._dtype)
+        x = section[None, None].to(self._dtype)  # (1, 1, Y, X)
         skips = []
         for level in self._down:
             skip, x = self._descend(level, x)
             skips.append(skip)
-        x = self._bridge(x.contiguous(memory_format=torch.channels_last))
+        x = self._bridge(_channels_last(x))  # (1, C, Y/16, X/16)
         for level in self._up[:-1]:
             out = _empty(level.channels, skips[-1].shape[-2:], self._dtype)
-            x = self._ascend(level, x, skips.pop(), out)
+            x = self._ascend(level, x, skips.pop(), out)  # pop: the skip's memory is free again
         logits = _empty(1, section.shape, torch.float32)
         return self._ascend(self._up[-1], x, skips.pop(), logits)[0, 0].sigmoid_()
 
@@ -94,7 +98,7 @@ class Blockwise:
         return skip, pooled
 
     def _ascend(self, level: "_Level", x: Tensor, skip: Tensor, out: Tensor) -> Tensor:
-        """Run a level on the way up: (1, C, Y/2, X/2) and its skip fill (1, C', Y, X)."""
+        """Run a level on the way up: (1, C, Y/2, X/2) and the skip fill `out`, (1, C', Y, X)."""
         height, width = skip.shape[-2:]
         for block in level.blocks((height, width)):
             y = level.layers(
@@ -104,21 +108,21 @@ class Blockwise:
         return out
 
     def _joined(self, level: "_Level", x: Tensor, skip: Tensor) -> Tensor:
-        """Join what rises to a level, of half the size, with its skip."""
-        channels, shape = skip.shape[1], skip.shape[-2:]  # as many rise
+        """Double the size of `x`, (1, C, Y/2, X/2), and join it with the skip, (1, C', Y, X)."""
+        channels, shape = skip.shape[1], skip.shape[-2:]  # the deconvolution gives C' channels, too
         if self._join is not concatenate:
-            risen = _empty(channels, shape, self._dtype)
-            level.deconv(_channels_last(x), risen)
-            return _channels_last(self._join(risen, skip))
+            doubled = _empty(channels, shape, self._dtype)
+            level.deconv(_channels_last(x), doubled)
+            return _channels_last(self._join(doubled, skip))
         both = _empty(2 * channels, shape, self._dtype)
-        level.deconv(_channels_last(x), both[:, :channels])  # in place: torch.cat would copy it
+        level.deconv(_channels_last(x), both[:, :channels])  # writes into `both`: no copy by cat
         both[:, channels:] = skip
         return both
 
 
 @dataclass(frozen=True)
 class _Level:
-    """The layers of one level, the channels that they give, and how far they look."""
+    """The layers of one level, their output channels, and how to cut a level into blocks."""
 
     deconv: nn.Module
     layers: nn.Module
@@ -129,25 +133,25 @@ class _Level:
     def from_blocks(
         cls, blocks: list[nn.Module], dtype: torch.dtype, deconv: nn.Module | None = None
     ) -> "_Level":
-        """Pack the layers, and add up how far they look; a deconvolution looks 1 pixel far."""
+        """Pack the layers, and add up how far they look; a deconvolution adds 1 pixel."""
         convs = [m for block in blocks for m in block.modules() if isinstance(m, nn.Conv2d)]
         reach = sum(int(conv.kernel_size[0]) // 2 for conv in convs) + (deconv is not None)
         return cls(
             nn.Identity() if deconv is None else _pack(deconv, dtype),
             nn.Sequential(*(_pack(block, dtype) for block in blocks)),
             convs[-1].out_channels,
-            Cutter(halo=reach + reach % 2, stride=2),
+            Cutter(halo=reach + reach % 2, stride=2),  # even, as the level below has half the size
         )
 
     def blocks(self, shape: tuple[int, int]) -> list[Tile]:
-        """Cut a level's (Y, X) into blocks, larger ones where there are more processors."""
+        """Cut a level of shape (Y, X) into blocks, larger ones if there are more threads."""
         columns = min(shape[1], BLOCK_COLUMNS)
         pixels = BLOCK_PX * max(torch.get_num_threads() // 2, 1)
         return self.cutter.by_core(shape, (max(pixels // columns // 2 * 2, 32), columns))
 
 
 def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Replace the layers of a folded block by ones made for one type and channels last."""
+    """Replace the layers of a folded block by layers for one dtype and channels last."""
     if isinstance(module, Conv | Output):
         conv = cast("nn.Conv2d", module[0] if isinstance(module, Conv) else module)
         pad = int(conv.kernel_size[0]) // 2
@@ -158,7 +162,7 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
         return _Doubling(module, dtype)
     if isinstance(module, nn.Sequential):
         return nn.Sequential(*(_pack(layer, dtype) for layer in module))
-    raise TypeError(f"expected a block of sfseg.models, found {type(module).__name__}")
+    raise TypeError(f"{type(module).__name__} is not a block of sfseg.models")
 
 
 class _Residual(nn.Module):
@@ -174,18 +178,18 @@ class _Residual(nn.Module):
 
 
 class _Doubling(nn.Module):
-    """A `Deconv` as four convolutions, one for each parity of the rows and columns that it gives.
+    """A `Deconv` as four convolutions: for even and odd rows, and for even and odd columns.
 
     Notes
     -----
-    Row 2k of the result is row k times the middle of the kernel, row 2k + 1 is rows k and k + 1
-    times its ends. PyTorch's own takes other kernels for other widths, whose float32 sums differ
-    in the last bit; so tiles would leave a trace.
+    Row 2k of the result is row k times the middle of the kernel. Row 2k + 1 is rows k and k + 1
+    times its ends. The deconvolution of PyTorch uses another algorithm for other widths, and its
+    float32 sums differ in the last bit: the seams of tiles would show.
     """
 
     def __init__(self, deconv: Deconv, dtype: torch.dtype) -> None:
         super().__init__()
-        taps = ([1], [2, 0])
+        taps = ([1], [2, 0])  # indices into the kernel of 3: for even rows, for odd rows
         kernel = deconv.weight.transpose(0, 1)  # (C', C, 3, 3)
         self.convs = nn.ModuleList(
             _Convolution(kernel[:, :, rows][..., columns], deconv.bias, dtype, 0, relu=False)
@@ -196,7 +200,7 @@ class _Doubling(nn.Module):
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Fill `out`, (B, C', 2Y, 2X)."""
         height, width = x.shape[-2:]
-        x = functional.pad(x, (0, 1, 0, 1))
+        x = functional.pad(x, (0, 1, 0, 1))  # (B, C, Y + 1, X + 1): odd rows need row k + 1
         for conv, (row, column) in zip(self.convs, _PARITIES, strict=True):
             out[..., row::2, column::2] = conv(
                 _channels_last(x[..., : height + row, : width + column])
@@ -211,8 +215,8 @@ class _Convolution(nn.Module):
 
     Notes
     -----
-    The fused operator is the one that `torch.compile` calls on CPUs. It has no public name, so
-    where it is not there the public convolution is taken, which needs a third more time.
+    The fused operator is the one that `torch.compile` calls on CPUs. It is not public: if it is
+    missing, the public convolution runs instead, which takes a third more time.
     """
 
     def __init__(
@@ -224,6 +228,7 @@ class _Convolution(nn.Module):
         self.bias = None if bias is None else bias.to(dtype)
         self.fused = _has_fused_convolution()
         weight = weight.to(dtype)
+        # [1, C, 96, 512]: the shape of a typical input, for which the weights are ordered
         self.weight = (
             torch.ops.mkldnn._reorder_convolution_weight(
                 weight.contiguous(), self.pads, [1, 1], [1, 1], 1, [1, weight.shape[1], 96, 512]
@@ -249,17 +254,8 @@ def _has_fused_convolution() -> bool:
     return is_there and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
-def _keep_freed_memory() -> None:
-    """Teach the C library of Linux to keep blocks for the next allocation.
-
-    It gives freed ones back to the system from a size on that it learns: that of the largest it has
-    seen freed, up to 32 MiB. Fresh pages for each activation would cost a third of the time.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)
-
-
 def _empty(channels: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Make room for (1, C, Y, X), channels last."""
+    """Allocate (1, C, Y, X), channels last."""
     return torch.empty(1, channels, *shape, dtype=dtype, memory_format=torch.channels_last)
 
 
@@ -272,6 +268,6 @@ def _at(x: Tensor, box: Box) -> Tensor:
 
 
 def _halved(box: Box) -> Box:
-    """Return the same box one level down."""
-    rows, columns = (slice(part.start // 2, part.stop // 2) for part in box)
+    """Return the same box one level down, where rows and columns are half as many."""
+    rows, columns = (slice(span.start // 2, span.stop // 2) for span in box)
     return rows, columns

@@ -1,4 +1,4 @@
-"""Make the engine that is asked for; choose its arithmetic by trying, and remember the choice."""
+"""Make the requested engine; try which arithmetic it should use, and remember the choice."""
 
 import contextlib
 import hashlib
@@ -34,15 +34,15 @@ ENGINES: Mapping[EngineName, Make] = MappingProxyType(
 )
 
 MOST_DISAGREEMENT = 0.06
-"""Largest difference of a probability from float32 that is allowed: the bar of performance.md."""
+"""Largest allowed difference of a probability from float32; see docs/performance.md."""
 
 SPEED_PX, AGREEMENT_PX = 256, 192
-"""Sides of the sections that are tried, so that a trial takes less than two seconds."""
+"""Sides of the trial sections: with these a trial takes less than two seconds."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen.
+    """The engine and arithmetic in use.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class Choice:
     dtype : {'float32', 'bfloat16'}
         Name of the arithmetic.
     disagreement : float
-        Largest difference of a probability from float32, on the section that was tried.
+        Largest difference of a probability from float32, on the trial section.
     notice : str
-        What the person should know: that bf16 was tried and is not used; else empty.
+        For the user: why bf16 was tried and is not used; else empty.
     """
 
     engine: EngineName
@@ -70,29 +70,29 @@ def make_engine(
     *,
     memory: Path | None = None,
 ) -> tuple[Engine, Choice]:
-    """Make a network ready on a device.
+    """Make an engine that runs a network on a device.
 
     Parameters
     ----------
     network : torch.nn.Module
-        One of `sfseg.models`, with its weights; is left as it is.
+        One of `sfseg.models`, with its weights; it is not changed.
     device : torch.device
         Where to run.
     choice : {'auto', 'torch', 'compile', 'openvino'}
-        Auto is torch: compile takes a minute for each size of tile, and openvino is not to be
+        Auto is torch: compile takes a minute for each size of tile, and openvino cannot be
         trusted; see `sfseg.prediction.engines.openvino`.
     precision : {'auto', 'float32', 'bf16'}
-        Auto tries bf16 where the hardware has it, and takes float32 where bf16 is slower or
-        disagrees with it.
+        Auto tries bf16 if the hardware has it, and uses float32 if bf16 is slower or differs too
+        much from it.
     memory : Path, optional
-        File in which choices are remembered for this machine, these weights and these versions.
+        File that remembers choices for this machine, these weights and these versions.
 
     Returns
     -------
     engine : Engine
-        Ready to run.
+        The engine, ready to run.
     choice : Choice
-        What was chosen and why.
+        Its name and arithmetic.
 
     Raises
     ------
@@ -114,13 +114,13 @@ def make_engine(
 
 
 def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[Engine, Choice]:
-    """Try whether bf16 is as good as float32, and faster."""
+    """Try whether bf16 agrees with float32 and is faster."""
     fast = ENGINES[name](network, device, torch.bfloat16)
     exact = torch_engine(network, device, torch.float32)
     section = _section(AGREEMENT_PX)
     off = float(np.abs(fast(section) - exact(section)).max())
     if not off <= MOST_DISAGREEMENT:
-        notice = f"bf16 is off by {off:.2f} from float32 on this machine: float32 is used"
+        notice = f"bf16 differs from float32 by {off:.2f} on this machine: float32 is used"
     elif _seconds(fast) > _seconds(exact):
         notice = "bf16 is slower than float32 on this machine: float32 is used"
     else:
@@ -130,7 +130,7 @@ def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[En
 
 
 def _section(side: int) -> Normalised:
-    """Draw a section as smooth as tissue: noise at three scales, standardised."""
+    """Draw a section as smooth as tissue, noise at three scales: (1, side, side), normalised."""
     rng = np.random.default_rng(0)
     image = np.zeros((side, side), np.float32)
     for scale in (1, 8, 32):
@@ -146,7 +146,7 @@ def _seconds(engine: Engine) -> float:
 
 
 def _key(network: nn.Module, device: torch.device, name: EngineName) -> str:
-    """Name weights, engine, machine and versions: what a choice depends on."""
+    """Make a key of weights, engine, machine and versions: a choice depends on all of them."""
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -164,7 +164,7 @@ def _machine(device: torch.device, name: EngineName) -> Iterator[str]:
 
 
 def _recall(memory: Path | None) -> dict[str, Choice]:
-    """Read the remembered choices; a file that is not there or not readable holds none."""
+    """Read the remembered choices; none if the file is missing or damaged."""
     try:
         raw = json.loads(memory.read_text()) if memory is not None else {}
         known = {key: Choice(**value) for key, value in raw.items()}
@@ -178,7 +178,7 @@ def _recall(memory: Path | None) -> dict[str, Choice]:
 
 
 def _remember(memory: Path, key: str, choice: Choice) -> None:
-    """Add a choice; a cache that cannot be written costs a new trial, not the prediction."""
+    """Add a choice to the file; if it cannot be written, the next run tries again."""
     with (
         contextlib.suppress(OSError),
         exclusive(files.sibling(memory, "lock"), waiting=lambda: None),

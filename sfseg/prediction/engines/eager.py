@@ -1,4 +1,4 @@
-"""The engine `torch`: PyTorch and nothing else."""
+"""The engine `torch`: plain PyTorch, in blocks on a CPU."""
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.types import Normalised, Probability
 
 GPU_BYTES_PER_PX = 700
-"""Of a whole pass in bf16, the widest network; in float32 it is twice that."""
+"""Memory of a pass in bf16 with the widest network; in float32 it is twice as much."""
 
 
 def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
@@ -19,14 +19,14 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
     Parameters
     ----------
     network : torch.nn.Module
-        One of `sfseg.models`; is left as it is.
+        One of `sfseg.models`; it is not changed.
     device, dtype : torch.device, torch.dtype
-        Where to run, and in which arithmetic.
+        Where to run, and the type of the arithmetic.
 
     Returns
     -------
     Engine
-        Its sections of a batch do not depend on each other, to the bit, on a CPU.
+        On a CPU the result of a section does not depend on the rest of the batch, to the bit.
     """
     if device.type != "cpu":
         run_whole = batch_runner(folded_on(network, device, dtype), device, dtype)

@@ -1,4 +1,4 @@
-"""What every engine is: a network made to run on one device in one arithmetic."""
+"""The type `Engine`: runs one network on one device in one arithmetic."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from sfseg.types import Normalised, Probability
 
 @dataclass(frozen=True)
 class Engine:
-    """Normalised sections in, interior probability out.
+    """Turn normalised sections into interior probability.
 
     Attributes
     ----------
     name : {'torch', 'compile', 'openvino'}
-        What runs the network.
+        Name of the engine.
     device : torch.device
-        Where.
+        Where it runs.
     dtype : torch.dtype
         Type of the convolutions' arithmetic: float32 or bfloat16.
     run : callable
-        float32 (B, Y, X), Y and X multiples of 16, to float32 (B, Y, X) in [0, 1].
+        Maps float32 (B, Y, X), Y and X multiples of 16, to float32 (B, Y, X) in [0, 1].
     bytes_per_px : int
-        Peak memory of a pass for each pixel of the batch, the input and the result included.
+        Peak memory of a pass for each pixel of the batch, including input and result.
     fixed_bytes : int
-        Memory of a pass beside that, whatever the size.
+        Further memory of a pass, the same for every size.
     """
 
     name: EngineName

@@ -1,4 +1,4 @@
-"""Take batch normalisation out of a trained network: it is one more convolution's scale."""
+"""Fold the batch normalisation of a trained network into the scale of its convolutions."""
 
 import copy
 from typing import cast
@@ -17,7 +17,7 @@ def fold(network: nn.Module) -> EncoderDecoder:
     Parameters
     ----------
     network : torch.nn.Module
-        One of `sfseg.models`; is left as it is.
+        One of `sfseg.models`; it is not changed.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def fold(network: nn.Module) -> EncoderDecoder:
         In evaluation mode, on the CPU; gives the same numbers up to rounding.
     """
     if not isinstance(network, EncoderDecoder):
-        raise TypeError(f"expected one of sfseg.models, found {type(network).__name__}")
+        raise TypeError(f"{type(network).__name__} is not one of sfseg.models")
     with torch.no_grad():
         folded = copy.deepcopy(network).float().cpu().eval()
         for block in folded.modules():

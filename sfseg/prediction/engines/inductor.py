@@ -1,4 +1,4 @@
-"""The engine `compile`: torch.compile, which needs a compiler and a minute for each tile size."""
+"""The engine `compile`: torch.compile, which needs a C++ compiler and a minute per tile size."""
 
 from collections.abc import Callable
 from typing import cast
@@ -11,7 +11,7 @@ from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.system.devices import require_compiler
 
 BYTES_PER_PX = 1000
-"""Of a whole pass in bf16, the widest network; in float32 it is twice that."""
+"""Memory of a pass in bf16 with the widest network; in float32 it is twice as much."""
 
 
 def compiled_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
@@ -20,15 +20,15 @@ def compiled_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
     Parameters
     ----------
     network : torch.nn.Module
-        One of `sfseg.models`; is left as it is.
+        One of `sfseg.models`; it is not changed.
     device, dtype : torch.device, torch.dtype
-        Where to run, and in which arithmetic.
+        Where to run, and the type of the arithmetic.
 
     Returns
     -------
     Engine
-        Compiles when it first sees a size. On a CPU the weights are frozen into the code; on a GPU
-        the kernels are recorded once and replayed, as a CUDA graph.
+        Compiles at the first tile of each size. On a CPU the weights become constants in the code;
+        on a GPU the kernels are recorded once and replayed, as a CUDA graph.
 
     Raises
     ------

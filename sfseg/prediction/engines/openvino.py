@@ -1,9 +1,9 @@
-"""The engine `openvino`: Intel's runtime, for CPUs, an extra.
+"""The engine `openvino`: Intel's runtime for CPUs, in the extra ``openvino``.
 
-It is run only by name, never by ``auto``. Versions 2024.6, 2025.4 and 2026.4 were seen to write
-outside of their memory (glibc's checking allocator stops at ``free(): invalid next size``, as in
-openvino issue 31633), alone and beside PyTorch, and a process with one in it crashed at random. A
-tenth of the time is not worth a wrong pixel.
+It runs only if it is named, never with ``auto``. Versions 2024.6, 2025.4 and 2026.4 write outside
+of their memory, alone and beside PyTorch: glibc's checking allocator stops with ``free(): invalid
+next size``, as in openvino issue 31633, and processes crashed at random. Saving a tenth of the time
+is not worth a wrong pixel.
 """
 
 import importlib.util
@@ -20,8 +20,8 @@ from sfseg.prediction.engines.fold import fold
 from sfseg.types import Normalised, Probability
 
 BYTES_PER_PX = 850
-"""Of a whole pass in bf16, measured at 2048x2048: 460 with sfnet, 650 with fusionnet, 840 with
-unet; in float32 less than twice that."""
+"""Memory of a pass in bf16, measured at 2048x2048: 460 with sfnet, 650 with fusionnet, 840 with
+unet; in float32 less than twice as much."""
 
 
 def has_openvino() -> bool:
@@ -35,7 +35,7 @@ def openvino_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
     Parameters
     ----------
     network : torch.nn.Module
-        One of `sfseg.models`; is left as it is.
+        One of `sfseg.models`; it is not changed.
     device : torch.device
         The CPU.
     dtype : torch.dtype
@@ -51,12 +51,12 @@ def openvino_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
     MissingExtraError
         If the extra ``openvino`` is not installed.
     DeviceError
-        If the device is no CPU.
+        If the device is not a CPU.
     """
     if device.type != "cpu":
         raise DeviceError(
-            f"engine openvino: expected the device cpu, found {device}",
-            hint="--engine torch runs everywhere",
+            f"engine openvino: it only runs on the CPU, not on {device}",
+            hint="use --engine torch, which runs everywhere",
         )
     if not has_openvino():
         raise MissingExtraError.from_extra("openvino", "engine openvino")
@@ -64,7 +64,7 @@ def openvino_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
 
     example = torch.zeros(1, 1, STRIDE, STRIDE)
     # Tracing and freezing here takes a third of the time of OpenVINO's own conversion.
-    with warnings.catch_warnings():  # PyTorch is giving TorchScript up; OpenVINO reads it still
+    with warnings.catch_warnings():  # PyTorch deprecates TorchScript, but OpenVINO reads it
         warnings.simplefilter("ignore", DeprecationWarning)
         traced = torch.jit.trace(fold(network), example, check_trace=False)  # type: ignore[no-untyped-call]
         traced = torch.jit.freeze(traced.eval())

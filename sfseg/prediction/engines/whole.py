@@ -1,4 +1,4 @@
-"""Run a network on whole batches, channels last."""
+"""Run a network on a whole batch at once, channels last."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,19 @@ from sfseg.types import Normalised, Probability
 
 
 def folded_on(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Copy a network, folded, to a device and a type."""
-    # PyTorch's own annotations leave this keyword out.
+    """Copy a network to a device and a dtype, with its batch normalisation folded in."""
+    # PyTorch's annotations lack this keyword.
     return fold(network).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def batch_runner(
     forward: Callable[[Tensor], Tensor], device: torch.device, dtype: torch.dtype
 ) -> Callable[[Normalised], Probability]:
-    """Make the `run` of an engine from what maps (B, 1, Y, X) of a type to logits."""
+    """Make the `run` of an engine; `forward` maps (B, 1, Y, X) of `dtype` to logits."""
 
     def run(batch: Normalised) -> Probability:
-        with torch.no_grad():  # not inference_mode, which frozen compiled code does not know
+        with torch.no_grad():  # not inference_mode, which frozen compiled code does not support
+            # (B, Y, X) to (B, 1, Y, X)
             x = torch.from_numpy(np.ascontiguousarray(batch)).to(device, dtype)[:, None]
             x = x.contiguous(memory_format=torch.channels_last)
             return torch.sigmoid(forward(x).float())[:, 0].cpu().numpy()
