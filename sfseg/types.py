@@ -1,7 +1,18 @@
-"""The words of the field as types and constants.
+"""The words of the field, as types and constants.
 
-A *stack* is (Z, Y, X), a *section* one (Y, X) image of it, numbered from 1 where a person reads
-it. *Interior probability* is float32 in [0, 1]: 1 = inside a cell, 0 = membrane.
+Glossary, for code, messages and docs:
+
+* *section*: one image, shape (Y, X); numbered from 1 in messages and options.
+* *stack*: sections on top of each other, shape (Z, Y, X).
+* *interior probability*: float32 from 0 to 1; 1 = inside a cell, 0 = membrane.
+* *labels*: the truth, as in the file.
+* *segments*: int32; cells with numbers from 1, 0 = border.
+* *tile*: a rectangle of a section that is predicted at once.
+* *halo*: the margin of a tile that the network needs to see, in pixels.
+* *patch*: a square of a section for training.
+* *batch*: several patches or tiles together, shape (B, C, Y, X).
+* *split*: the half of V_Rand or V_Info that is low if true cells are split.
+* *merge*: the half that is low if true cells are merged.
 """
 
 import re
@@ -23,24 +34,23 @@ Shape = tuple[int, int, int]
 """Sections, rows, columns: (Z, Y, X)."""
 
 VoxelSize = tuple[float, float, float]
-"""Nanometres along (z, y, x); z is NaN where a file tells only the size of its pixels."""
+"""Nanometres along (z, y, x); z is NaN if a file gives only the size of its pixels."""
 
 Say = Callable[[str], None]
-"""Called with one line of text at a time: what happens, and warnings."""
+"""Called with one line of text at a time: progress in words, and warnings."""
 
 LabelKind = Literal["interior", "membrane", "instances"]
-"""What is not 0 in labels: the inside of cells, the membrane, or cells by their ids."""
+"""The meaning of labels other than 0: inside of cells, membrane, or numbers of cells."""
 
 INTERIOR = 255
-"""How an interior pixel is written in 8-bit labels and binary output; membrane is 0."""
-
+"""Value of an interior pixel in 8-bit labels and binary output; membrane is 0."""
 
 PLAUSIBLE_INTERIOR = (0.5, 0.97)
 """Share of the pixels that are inside cells; the known datasets have 0.7 to 0.9."""
 
 
 def describe_shape(shape: Shape) -> str:
-    """Write a shape as a person would: 30 sections of 512x512."""
+    """Write a shape in words: 30 sections of 512x512."""
     sections, height, width = shape
     return f"{sections} section{'s' if sections != 1 else ''} of {height}x{width}"
 
@@ -53,7 +63,7 @@ def voxel_as_json(voxel_size_nm: VoxelSize | None) -> list[float | None] | None:
 
 
 def parse_sections(text: str, count: int) -> tuple[int, ...]:
-    """Turn a person's list of sections into indices.
+    """Turn a list of section numbers into indices.
 
     Parameters
     ----------
@@ -78,23 +88,23 @@ def parse_sections(text: str, count: int) -> tuple[int, ...]:
     (0, 1, 2, 6)
     """
     indices: set[int] = set()
-    for part in text.replace(" ", "").split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+    for item in text.replace(" ", "").split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", item)
         if match is None:
             raise OptionError(
-                f"sections {text!r}: expected numbers and ranges, found {part!r}",
+                f"sections {text!r}: {item!r} is not a number or a range",
                 hint="write it like 1-24 or 1,3,10-12",
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
             raise OptionError(
-                f"sections {text!r}: expected the lower number first, found {part}",
+                f"sections {text!r}: the larger number of {item} is first",
                 hint=f"write it like {last}-{first}",
             )
         if not 1 <= first <= last <= count:
             raise OptionError(
-                f"sections {text!r}: expected sections from 1 to {count}, found {part}",
-                hint=f"the stack has {count} sections, numbered from 1",
+                f"sections {text!r}: {item} is not within the stack",
+                hint=f"choose from 1 to {count}: the stack has {count} sections",
             )
         indices.update(range(first - 1, last))
     return tuple(sorted(indices))
@@ -128,7 +138,7 @@ def format_sections(indices: Sequence[int]) -> str:
 
 
 _SAME_SCALE = 1.5
-"""Pixels that differ by less look alike to a network whose augmentation scales them anyway."""
+"""Pixel sizes whose ratio is smaller look alike to a network: augmentation scales them, too."""
 
 
 def same_scale(one: VoxelSize, other: VoxelSize) -> bool:

@@ -1,4 +1,4 @@
-"""What the dimensions of a file's array are: the file or the person says it, nobody guesses.
+"""Tell sections, rows and columns of an array apart: from the file or the user, never guessed.
 
 A dimension has a letter: Y and X for rows and columns; Z, T, I, Q and P for pages, which are
 sections; S (samples, as in RGB) and C (channels), which become grey only when the person names
@@ -43,8 +43,8 @@ class Layout:
         count = 1 if self.sections is None else self.shape[self.sections]
         return count, self.shape[self.letters.index("Y")], self.shape[self.letters.index("X")]
 
-    def part(self, index: int, rows: slice, columns: slice) -> tuple[slice, ...]:
-        """Say where a window of a section lies in the array: a slice of each dimension.
+    def box(self, index: int, rows: slice, columns: slice) -> tuple[slice, ...]:
+        """Say where a window of a section lies in the array.
 
         Parameters
         ----------
@@ -58,19 +58,19 @@ class Layout:
         tuple of slice
             A start and a stop for each dimension.
         """
-        part = [slice(0, n) for n in self.shape]
-        part[self.letters.index("Y")], part[self.letters.index("X")] = rows, columns
+        box = [slice(0, n) for n in self.shape]
+        box[self.letters.index("Y")], box[self.letters.index("X")] = rows, columns
         if self.sections is not None:
-            part[self.sections] = slice(index, index + 1)
-        return tuple(part)
+            box[self.sections] = slice(index, index + 1)
+        return tuple(box)
 
-    def grey(self, part: AnyArray) -> AnyArray:
-        """Turn a part of the array that belongs to one section into an image.
+    def grey(self, pixels: AnyArray) -> AnyArray:
+        """Turn a window of one section into a grey image.
 
         Parameters
         ----------
-        part : ndarray
-            What `part` says, with all dimensions of the array.
+        pixels : ndarray
+            The pixels of a `box`, with all dimensions of the array.
 
         Returns
         -------
@@ -78,16 +78,16 @@ class Layout:
             Samples and channels averaged, and rounded where the type is an integer. The last of 2
             or 4 samples is opacity, as in PNG and TIFF, and left out.
         """
-        if "S" in self.letters and part.shape[self.letters.index("S")] in (2, 4):
+        if "S" in self.letters and pixels.shape[self.letters.index("S")] in (2, 4):
             axis = self.letters.index("S")
-            part = part.take(range(part.shape[axis] - 1), axis)
+            pixels = pixels.take(range(pixels.shape[axis] - 1), axis)
         # (Y, X) to the end, all other dimensions into one: (samples and channels, Y, X)
-        planes = np.moveaxis(part, (self.letters.index("Y"), self.letters.index("X")), (-2, -1))
+        planes = np.moveaxis(pixels, (self.letters.index("Y"), self.letters.index("X")), (-2, -1))
         planes = planes.reshape(-1, *planes.shape[-2:])
         if len(planes) == 1:
             return np.asarray(planes[0])
         grey = planes.mean(axis=0)
-        return np.asarray(np.rint(grey) if part.dtype.kind in "iu" else grey, part.dtype)
+        return np.asarray(np.rint(grey) if pixels.dtype.kind in "iu" else grey, pixels.dtype)
 
 
 def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:

@@ -1,8 +1,7 @@
-"""A stack on disk, made at full size; pixels are written to it in any order."""
+"""The base class of output files: made at full size, then filled in any order."""
 
 import abc
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -12,17 +11,18 @@ from sfseg.types import AnyArray, Shape, describe_shape
 
 
 class Canvas(abc.ABC):
-    """An unfinished stack. Rectangles of its sections are put in any order, and again after a kill.
+    """A stack on disk in the making: put rectangles of its sections in any order.
 
-    The same pixels give the same bytes on disk, in any order and however often they are put. The
-    file does not say which pixels are still missing. One thread at a time may use it.
+    The same pixels give the same bytes, in any order and however often they are put; so after a
+    kill they can be put again. The file does not say which pixels are still missing. Only one
+    thread at a time may use it.
 
     Parameters
     ----------
     part : Path
         The file or folder on disk.
     name : str
-        What it will be called, for messages.
+        Its final name, for messages.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -42,21 +42,20 @@ class Canvas(abc.ABC):
         rows, columns : slice
             Where the rectangle lies; both with a start and a stop.
         pixels : ndarray, shape (rows, columns)
-            Of the type of the canvas.
+            The pixels, in the type of the canvas.
 
         Raises
         ------
         StackError
-            If the rectangle lies outside the stack, or the pixels are not as many or of another
-            type.
+            If the rectangle lies outside the stack, or the pixels have another shape or type.
         OSError
             If the disk is full or fails.
         """
         depth, height, width = self.shape
-        inside = (
+        is_inside = (
             0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
         )
-        if not (0 <= section < depth and inside):
+        if not (0 <= section < depth and is_inside):
             raise StackError(
                 f"{self._name}: rows {rows.start} to {rows.stop} and columns {columns.start} to "
                 f"{columns.stop} of section {section + 1} lie outside {describe_shape(self.shape)}",
@@ -95,10 +94,10 @@ class Canvas(abc.ABC):
 
     @abc.abstractmethod
     def flush(self) -> None:
-        """Flush to the disk: what was put so far survives a power cut."""
+        """Flush to the disk: pixels that were put so far survive a power cut."""
 
     def finish(self) -> None:
-        """Make what needs all pixels, then flush and close."""
+        """Do what needs all pixels, such as smaller levels; then flush and close."""
         self.flush()
         self.close()
 
@@ -109,10 +108,5 @@ class Canvas(abc.ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -19,7 +19,7 @@ _DEFLATE_RATIO = 1032
 """Most bytes that deflate makes of one; zlib's technical details, Maximum Expansion Factor."""
 
 _ANY_WRAPPER = zlib.MAX_WBITS | 32
-_PIECE_BYTES = 2**22
+_STEP_BYTES = 2**22
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -105,7 +105,7 @@ def deflate_bytes(data: bytes, most: int) -> int:
     while data and size <= most:
         stream = zlib.decompressobj(_ANY_WRAPPER)
         while data and not stream.eof and size <= most:
-            size += len(stream.decompress(data, _PIECE_BYTES))
+            size += len(stream.decompress(data, _STEP_BYTES))
             data = stream.unconsumed_tail
         data = stream.unused_data if stream.unused_data.startswith(_GZIP) else b""
     return size

@@ -46,7 +46,7 @@ _TRUST = "SFSEG_TRUST_INPUT"
 MAX_RATIO = 10_000
 """Most decoded bytes for one encoded: deflate reaches 1032, zstd on real images far less."""
 
-_MAX_PIECE_BYTES = 2**30
+_MAX_CHUNK_BYTES = 2**30
 SMALL_BYTES = 2**26
 """An image under 64 MiB is no bomb: a constant image compresses to almost nothing."""
 
@@ -91,7 +91,7 @@ def is_transient(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in _PASSING
 
 
-def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, piece_bytes: int) -> None:
+def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, chunk_bytes: int) -> None:
     """Refuse compressed pixels that would fill the memory, before anything is allocated.
 
     Parameters
@@ -100,22 +100,22 @@ def refuse_bomb(what: str, *, decoded_bytes: int, encoded_bytes: int, piece_byte
         The file, perhaps with the page, for the message.
     decoded_bytes, encoded_bytes : int
         Size of the pixels in memory and in the file.
-    piece_bytes : int
-        Decoded size of what is decoded at once: the largest strip, tile or chunk, or a picture.
+    chunk_bytes : int
+        Size in memory of the largest strip, tile or chunk, or of a picture: it is decoded at once.
 
     Raises
     ------
     StackError
-        If the ratio is over 10,000 for more than 64 MiB, or one piece is over 1 GiB.
+        If the ratio is over 10,000 for more than 64 MiB, or one chunk is over 1 GiB.
     """
     if decoded_bytes > max(SMALL_BYTES, MAX_RATIO * encoded_bytes):
         refuse_untrusted(
             what,
             f"{encoded_bytes} bytes decode to {decoded_bytes}, over {MAX_RATIO} times as many",
         )
-    if piece_bytes > _MAX_PIECE_BYTES:
+    if chunk_bytes > _MAX_CHUNK_BYTES:
         refuse_untrusted(
-            what, f"one strip, tile, chunk or picture has {piece_bytes} bytes, over 1 GiB"
+            what, f"one strip, tile, chunk or picture has {chunk_bytes} bytes, over 1 GiB"
         )
 
 

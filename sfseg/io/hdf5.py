@@ -95,7 +95,7 @@ class Hdf5Source:
             self._name,
             decoded_bytes=dataset.nbytes,
             encoded_bytes=stored_bytes,
-            piece_bytes=math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize,
+            chunk_bytes=math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize,
         )
         if stored_bytes == 0 or (dataset.chunks is None and stored_bytes != dataset.nbytes):
             raise StackError(
@@ -143,13 +143,13 @@ class Hdf5Source:
         )
         return names
 
-    def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read a part of the dataset; see `sfseg.io.sources.Source`."""
+    def read(self, box: tuple[slice, ...]) -> AnyArray:
+        """Read a box of the dataset; see `sfseg.io.sources.Source`."""
         with translate_errors(self._name):
             if self._dataset.chunks is not None:
-                for corner in _corners(part, self._dataset.chunks):
+                for corner in _corners(box, self._dataset.chunks):
                     self._count(corner)
-            return np.asarray(self._dataset[part])
+            return np.asarray(self._dataset[box])
 
     def _count(self, corner: tuple[int, ...]) -> None:
         """Refuse a chunk of the wrong size; check each chunk only once."""
@@ -200,13 +200,13 @@ def _unpacked_bytes(data: bytes, filters: list[int], most: int) -> int:
     return size
 
 
-def _corners(part: tuple[slice, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """List the first pixels of the chunks that a part touches."""
+def _corners(box: tuple[slice, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """List the first pixels of the chunks that a box touches."""
     # round the start down to a multiple of the chunk
     return product(
         *(
             range(each.start // size * size, each.stop, size)
-            for each, size in zip(part, chunks, strict=True)
+            for each, size in zip(box, chunks, strict=True)
         )
     )
 

@@ -93,7 +93,7 @@ def _open_one(source: Source, name: str, axes: str | None) -> Stack:
         dtype,
         source.voxel_size_nm,
         sha256=lambda: hash_input(name),
-        read_window=lambda *window: layout.grey(source.read(layout.part(*window))),
+        read_window=lambda *window: layout.grey(source.read(layout.box(*window))),
         close=source.close,
     )
 

@@ -75,7 +75,7 @@ class PictureSource:
             name,
             decoded_bytes=size_bytes,
             encoded_bytes=path.stat().st_size,
-            piece_bytes=size_bytes,
+            chunk_bytes=size_bytes,
         )
 
     def _check(self, picture: PngImageFile | JpegImageFile) -> None:
@@ -92,8 +92,8 @@ class PictureSource:
                 hint="save it as grey, or as TIFF",
             )
 
-    def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read the whole picture once, and return a part; see `Source`."""
+    def read(self, box: tuple[slice, ...]) -> AnyArray:
+        """Decode the whole picture once, and return a box of it; see `sfseg.io.sources.Source`."""
         if self._pixels is None:
             with translate_errors(self._name):
                 data = self._path.read_bytes()
@@ -109,7 +109,7 @@ class PictureSource:
                     hint="do not change the input while it is read",
                 )
             self._pixels = pixels
-        return self._pixels[part].copy()
+        return self._pixels[box].copy()
 
     def close(self) -> None:
         """Forget the pixels; the file is open only while it is read."""

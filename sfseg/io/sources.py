@@ -23,8 +23,8 @@ class Source(Protocol):
     dtype: np.dtype[Any]
     voxel_size_nm: VoxelSize | None
 
-    def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read the part given by a slice for each dimension, with a start and a stop; not empty.
+    def read(self, box: tuple[slice, ...]) -> AnyArray:
+        """Read a box: a slice for each dimension, with a start and a stop; not empty.
 
         Returns
         -------

@@ -1,8 +1,7 @@
-"""The stack as the rest of sfseg sees it."""
+"""The type `Stack`: sections of one size, read from a file on request."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -86,9 +85,9 @@ class Stack:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name}: there is no section {index} below {len(self)}")
-        for part, length in zip((rows, columns), self.shape[1:], strict=True):
-            if not 0 <= part.start < part.stop <= length:
-                raise IndexError(f"{self.name}: {part} is not a window within {length}")
+        for span, length in zip((rows, columns), self.shape[1:], strict=True):
+            if not 0 <= span.start < span.stop <= length:
+                raise IndexError(f"{self.name}: {span} is not a window within {length}")
         # a float64 too large for float32 becomes infinite, which `require_finite` finds
         with np.errstate(over="ignore"):
             return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
@@ -147,12 +146,7 @@ class Stack:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

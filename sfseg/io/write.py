@@ -1,6 +1,6 @@
-"""Write stacks: TIFF or OME-Zarr, section by section or at random positions.
+"""Write stacks as TIFF or OME-Zarr: an array, section by section, or rectangles in any order.
 
-The name decides: what ends in .zarr is OME-Zarr, what ends in .tif or .tiff is a TIFF.
+The name decides on the format: .zarr is OME-Zarr, .tif and .tiff are TIFF.
 """
 
 import math
@@ -93,16 +93,14 @@ def write_sections(
         (Z, Y, X).
     dtype : dtype
         uint8, uint16, float32 or int32.
-    voxel_size_nm : tuple of float, optional
-        nm along (z, y, x); NaN for a length that is not known.
-    overwrite : bool
-        Whether to replace an existing file.
+    voxel_size_nm, overwrite
+        As for `write_stack`.
 
     Raises
     ------
     StackError
         If the number, shape or type of the sections differs from `shape` and `dtype`, or as for
-        `write_stack`. Nothing is left behind.
+        `write_stack`. No file is left behind.
     OutputExistsError, OutputError, MissingExtraError
         As for `write_stack`.
     """
@@ -161,13 +159,13 @@ def create_canvas(
     voxel_size_nm : tuple of float, optional
         nm along (z, y, x); NaN for a length that is not known.
     multiscale : bool
-        Whether an OME-Zarr gets smaller levels, each of half the rows and columns, made by
-        `Canvas.finish`.
+        Whether `Canvas.finish` adds smaller levels to an OME-Zarr, each with half the rows and
+        columns of the one before.
 
     Returns
     -------
     Canvas
-        The open canvas. It survives a power cut; its pixels do after `Canvas.flush`.
+        The open canvas. The empty stack survives a power cut; pixels survive after `Canvas.flush`.
 
     Raises
     ------
@@ -199,7 +197,7 @@ def create_canvas(
 
 
 def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canvas:
-    """Open a canvas of `create_canvas` again, to put more pixels.
+    """Open a canvas of `create_canvas` again, for more pixels.
 
     Parameters
     ----------

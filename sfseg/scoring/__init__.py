@@ -1,1 +1,1 @@
-"""How good a membrane map is: the official V_Rand and V_Info, Dice and Jaccard."""
+"""Score membrane maps: the official V_Rand and V_Info, Dice and Jaccard."""

@@ -1,7 +1,10 @@
-"""Count how two segmentations of a section overlap, in the sums that V_Rand and V_Info need.
+"""Count how two segmentations of a section overlap: the sums that V_Rand and V_Info need.
 
-The segmentations are flat and framed, as `thinning` makes them. Only pixels inside a true
-segment count; each predicted dam pixel among them is a segment of its own of one pixel.
+The segmentations are flat and have a frame, as `thinning` makes them. Only pixels inside a true
+segment count. Each predicted dam pixel among them counts as a segment of one pixel.
+
+n_ij are the pixels in true segment i and predicted segment j: the contingency table. t_i and s_j
+are its sums over j and over i.
 """
 
 import math
@@ -15,7 +18,7 @@ from sfseg.types import AnyArray
 
 
 class Tallies(NamedTuple):
-    """The sums over contingency tables, in counts of pixels; a table per element of the arrays."""
+    """Sums over contingency tables, in counts of pixels; all arrays have one shape."""
 
     pixels: AnyArray
     """n, the pixels inside a true segment."""
@@ -38,7 +41,7 @@ Tally = tuple[int, int, int, int, float, float, float]
 
 
 class Grouped(NamedTuple):
-    """The pixels of a segmentation, segment by segment."""
+    """The pixels of a segmentation, sorted by segment."""
 
     pixels: NDArray[np.int32]
     """Indices into the flat section; those of segment i are ``pixels[starts[i - 1]:starts[i]]``."""
@@ -51,15 +54,16 @@ def group(segments: NDArray[np.int32], count: int) -> Grouped:
     Parameters
     ----------
     segments : ndarray of int32, shape (N,)
-        Segments from 1 to `count`; other pixels are left out.
+        Segments from 1 to `count`; other pixels are ignored.
     count : int
         The number of segments.
 
     Returns
     -------
     Grouped
-        The pixels and where each segment starts, by counting sort.
+        The sorted pixels, and where each segment starts.
     """
+    # Counting sort: segment i begins where all segments before it end.
     starts = np.zeros(count + 1, np.int64)
     _count(segments, starts)
     np.cumsum(starts, out=starts)
@@ -90,6 +94,7 @@ def tally(truth: Grouped, predicted: NDArray[np.int32], count: int) -> Tally:
 
 @compiled
 def _count(segments: NDArray[np.int32], counts: NDArray[np.int64]) -> None:
+    """Add the number of pixels of segment i to ``counts[i]``."""
     for label in segments:
         if label > 0:
             counts[label] += 1
@@ -97,6 +102,7 @@ def _count(segments: NDArray[np.int32], counts: NDArray[np.int64]) -> None:
 
 @compiled
 def _fill(segments: NDArray[np.int32], ends: NDArray[np.int64], pixels: NDArray[np.int32]) -> None:
+    """Put each pixel behind those of its segment so far, which end at ``ends[i - 1]``."""
     for i in range(segments.size):
         label = segments[i]
         if label > 0:
@@ -111,7 +117,8 @@ def _tally(
     predicted: NDArray[np.int32],
     sizes: NDArray[np.int64],
 ) -> Tally:
-    row, total = sizes  # one row of the table at a time: the table itself can be huge
+    """Go through the table row by row: the whole table could be too large for the memory."""
+    row, total = sizes  # n_ij of one true segment i, and s_j; both (count + 1,)
     dams = joint_squares = predicted_squares = true_squares = 0
     joint_logs = predicted_logs = true_logs = 0.0
     for segment in range(starts.size - 1):
@@ -120,6 +127,7 @@ def _tally(
             row[predicted[i]] += 1
         dams += row[DAM]
         row[DAM] = 0
+        # Visit the pixels again: the first of each predicted segment takes n_ij and clears it.
         for i in own:
             overlap = row[predicted[i]]
             if overlap > 0:
@@ -133,6 +141,7 @@ def _tally(
         if size > 0:
             predicted_squares += size * size
             predicted_logs += size * math.log(size)
+    # a dam pixel is a segment of one pixel: it adds 1^2 to both sums of squares
     return (
         pixels.size,
         joint_squares + dams,

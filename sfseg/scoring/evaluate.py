@@ -1,9 +1,9 @@
-"""How good a membrane map is: V_Rand, V_Info, Dice and Jaccard; arrays in, numbers out.
+"""Score a membrane map with V_Rand, V_Info, Dice and Jaccard; arrays in, numbers out.
 
-`score` gives the numbers of the evaluation script of the ISBI 2012 challenge, exactly, and those
-of the usual overlaps beside them. The halves of a score are called *split* (it falls when a true
-cell is cut up) and *merge* (it falls when true cells are joined), never precision and recall: which
-of the two is which differs from library to library.
+`score` gives exactly the numbers of the evaluation script of the ISBI 2012 challenge, and the usual
+overlap scores. The halves of a score are called *split* (low if true cells are split) and *merge*
+(low if true cells are merged). They are not called precision and recall, because libraries differ
+in which is which.
 """
 
 import os
@@ -22,7 +22,7 @@ from sfseg.types import AnyArray, Shape
 
 HALF = THRESHOLDS.index(0.5)
 ALPHAS = tuple(step / 10 for step in range(1, 11))
-"""The weights that `Scores.v_rand_alpha` is the best over."""
+"""The weights of the merge half that `Scores.v_rand_alpha` tries."""
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,20 @@ def score(
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
 ) -> Scores:
-    """Score a membrane map against the truth, as the challenge's script does.
+    """Score a membrane map against the truth, like the script of the challenge.
 
     Parameters
     ----------
     prediction : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
         Interior probability, 1 = inside a cell; integers are divided by their type's maximum.
     labels : ndarray of bool, uint8, uint16 or float, shape as `prediction`
-        The truth, 0 = membrane; integers as they are, floats from 0 to 1.
+        The truth, 0 = membrane; integers are not scaled, floats are from 0 to 1.
     workers : int, optional
-        Threads to use; default is one a core, at most 8.
+        Number of threads; default is one per core, at most 8.
     names : tuple of str
-        What to call the two in messages.
+        Names of the two arrays, for messages.
     numbers : sequence of int, optional
-        What to call the sections in messages and in `per_section`; default is from 1.
+        Numbers of the sections, for messages and `per_section`; default is from 1.
 
     Returns
     -------
@@ -103,24 +103,27 @@ def score(
     ShapeMismatchError
         If the shapes differ.
     StackError
-        If an array is of another type or not a stack, a float is outside [0, 1], or a section has
-        no label above a threshold: there is nothing to score.
+        If an array has another type or is not a stack; if a float is outside [0, 1]; or if a
+        section has no label inside a cell, so that there is nothing to score.
     NonFiniteError
         If a float is NaN or infinite.
 
     Notes
     -----
-    At each of `THRESHOLDS` the true segments are the 4-connected components of labels above it, the
-    predicted ones those of probability above it after border thinning. `v_rand` and `v_info` are
-    the best over thresholds of the mean over sections, each with its halves at its own best
-    threshold (the first of equals); `v_rand_pooled` sums the pairs of pixels of all sections
-    instead. `v_rand_alpha` is the best over `ALPHAS` of V_alpha at the threshold of `v_rand` (not
-    over both: with alpha = 1 it is the merge half, and near 1 at any high threshold).
+    At each of `THRESHOLDS` the true segments are the 4-connected components of the labels above it.
+    The predicted segments are those of the probability above it, after border thinning.
 
-    The overlaps pool all pixels: `dice` and `jaccard` of the interior and `membrane_dice` at 0.5,
-    `dice_best` the best over thresholds, with labels above 0 as the truth. `pixel_f` is the
-    script's best pixel F-score: Dice of the interior with labels above the threshold as the truth.
-    In `per_section`, V_Rand and V_Info are at the threshold of `v_rand`, Dice is at 0.5.
+    `v_rand` and `v_info` are means over sections, at the threshold where this mean is best (the
+    first, if several are equal). Their halves are at the same threshold. `v_rand_pooled` counts the
+    pairs of pixels of all sections together instead. `v_rand_alpha` is the best of V_alpha over
+    `ALPHAS`, at the threshold of `v_rand`. It is not the best over thresholds too: with alpha = 1
+    it is the merge half, which is near 1 at any high threshold.
+
+    The overlap scores pool the pixels of all sections. `dice` and `jaccard` of the interior and
+    `membrane_dice` are at 0.5; `dice_best` is the best over thresholds; the truth is labels above
+    0. `pixel_f` is the best pixel F-score of the script: Dice of the interior, with labels above
+    the threshold as the truth. In `per_section`, V_Rand and V_Info are at the threshold of
+    `v_rand`, and Dice is at 0.5.
 
     References
     ----------
@@ -129,12 +132,7 @@ def score(
     prediction, labels = (
         as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
     )
-    if prediction.shape != labels.shape:
-        raise ShapeMismatchError(
-            f"{names[0]}: expected the shape of {names[1]}, {labels.shape}, "
-            f"found {prediction.shape}",
-            hint="score a prediction against the labels of the same sections",
-        )
+    require_same_shape(prediction.shape, labels.shape, names)
     return score_sections(
         list(prediction), list(labels), workers=workers, names=names, numbers=numbers
     )
@@ -148,52 +146,73 @@ def score_sections(
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
 ) -> Scores:
-    """Score sections of any sizes together; of one size it is what `score` does.
+    """Score sections together that may differ in size; see `score`.
 
     Parameters
     ----------
     prediction, labels : sequence of ndarray, shape (Y, X)
-        Interior probability and truth of each section, of the types that `score` takes; those of
-        one section are of one shape.
+        Interior probability and truth of each section, of the types that `score` takes. The two
+        arrays of one section have the same shape.
     workers, names, numbers
-        As of `score`.
+        As for `score`.
 
     Returns
     -------
     Scores
-        As of `score`; its shape is that of the first section, as often as there are sections.
+        As for `score`; ``shape`` is the number of sections and the shape of the first one.
 
     Raises
     ------
     ShapeMismatchError
-        If the two shapes of a section differ.
+        If the two arrays of a section differ in shape.
     StackError, NonFiniteError
         As `sfseg.scoring.thresholds.sweep_section` does.
     """
-    for section, truth in zip(prediction, labels, strict=True):
-        if section.shape != truth.shape:
-            raise ShapeMismatchError(
-                f"{names[0]}: expected a section of shape {truth.shape} as in {names[1]}, "
-                f"found {section.shape}",
-                hint="score a prediction against the labels of the same sections",
-            )
     numbers = numbers or range(1, len(prediction) + 1)
+    for number, section, truth in zip(numbers, prediction, labels, strict=True):
+        named = f"{names[0]}: section {number}", names[1]
+        require_same_shape(section.shape, truth.shape, named)
     with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
         sections = list(pool.map(partial(sweep_section, names=names), prediction, labels, numbers))
+    # a row for each section and threshold; each column becomes an array (Z, thresholds)
     columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
     tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
     shape = (len(sections), *prediction[0].shape)
     return _summarise(shape, tallies, np.stack([above for _, above in sections]), numbers)
 
 
+def require_same_shape(
+    prediction: tuple[int, ...], labels: tuple[int, ...], names: tuple[str, str]
+) -> None:
+    """Refuse a prediction and labels that differ in shape.
+
+    Parameters
+    ----------
+    prediction, labels : tuple of int
+        Their shapes.
+    names : tuple of str
+        Their names, for the message.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the shapes differ.
+    """
+    if prediction != labels:
+        raise ShapeMismatchError(
+            f"{names[0]}: the shape {prediction} does not match {names[1]}, {labels}",
+            hint="score a prediction against the labels of the same sections",
+        )
+
+
 def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[int]) -> Scores:
     """Turn sums of shape (Z, thresholds) and counts of shape (Z, levels, levels) into scores."""
-    rand, info = v_rand(tallies), v_info(tallies)
+    rand, info = v_rand(tallies), v_info(tallies)  # arrays of shape (Z, thresholds)
     mean_rand, mean_info = (Halves(*(half.mean(0) for half in halves)) for halves in (rand, info))
     best, best_info = int(mean_rand.score.argmax()), int(mean_info.score.argmax())
-    at_best = Tallies(*(sums[:, best] for sums in tallies))
-    pooled = v_rand(Tallies(*(sums.sum(0) for sums in tallies))).score
-    total = above.sum(0)
+    at_best = Tallies(*(sums[:, best] for sums in tallies))  # (Z,)
+    pooled = v_rand(Tallies(*(sums.sum(0) for sums in tallies))).score  # (thresholds,)
+    total = above.sum(0)  # (levels, levels)
     overlaps = dice(*_interior(total))
     by_threshold = (mean_rand.score, pooled, mean_info.score, overlaps)
     by_section = (rand.score[:, best], info.score[:, best], dice(*_interior(above))[:, HALF])
@@ -213,6 +232,7 @@ def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[
         jaccard=float(jaccard(*_interior(total))[HALF]),
         membrane_dice=float(dice(*_membrane(total))[HALF]),
         dice_best=float(overlaps.max()),
+        # The diagonal has the same threshold in both images; level 0, all pixels, is left out.
         pixel_f=float(dice(total.diagonal()[1:], total[1:, 0], total[0, 1:]).max()),
         per_threshold=tuple(map(ThresholdScore, THRESHOLDS, *map(np.ndarray.tolist, by_threshold))),
         per_section=tuple(map(SectionScore, numbers, *map(np.ndarray.tolist, by_section))),
@@ -220,12 +240,13 @@ def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[
 
 
 def _interior(above: Counts) -> tuple[Counts, Counts, Counts]:
-    """Count the interior in both images, the predicted, the true, for each threshold."""
+    """Count the pixels inside cells: in both images, predicted, true; for each threshold."""
+    # [i, 0] is the prediction above i thresholds with any label, [i, 1] with a label above 0
     return above[..., 1:, 1], above[..., 1:, 0], above[..., :1, 1]
 
 
 def _membrane(above: Counts) -> tuple[Counts, Counts, Counts]:
-    """Count the membrane in both images, the predicted, the true, for each threshold."""
+    """Count the pixels of membrane: in both images, predicted, true; for each threshold."""
     pixels = above[..., :1, 0]
     shared, predicted, true = _interior(above)
     return pixels - predicted - true + shared, pixels - predicted, pixels - true

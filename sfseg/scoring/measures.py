@@ -1,4 +1,4 @@
-"""V_Rand, V_Info, Dice and Jaccard from sums over contingency tables; arrays in, numbers out."""
+"""Compute V_Rand, V_Info, Dice and Jaccard from counts of pixels; arrays in, arrays out."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ def v_rand(tallies: Tallies, alpha: float = 0.5) -> Halves:
     Parameters
     ----------
     tallies : Tallies
-        The sums, arrays of any shape.
+        The sums, in arrays of any shape.
     alpha : float
         The weight of the merge half, from 0 to 1; 0.5 is the official score.
 
@@ -45,7 +45,7 @@ def v_rand(tallies: Tallies, alpha: float = 0.5) -> Halves:
     .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
     """
     joint, predicted, true = tallies[1:4]
-    score = joint / (true + alpha * (predicted - true))  # so written it is exact where they agree
+    score = joint / (true + alpha * (predicted - true))  # in this form exact if both are equal
     return Halves(score, joint / true, joint / predicted)
 
 
@@ -55,13 +55,13 @@ def v_info(tallies: Tallies) -> Halves:
     Parameters
     ----------
     tallies : Tallies
-        The sums, arrays of any shape.
+        The sums, in arrays of any shape.
 
     Returns
     -------
     Halves
-        The score and its halves, from 0 to 1. A half whose entropy is 0 counts as 0, and so does
-        the score: a single segment tells nothing. The reference does the same.
+        The score and its halves, from 0 to 1. With a single segment the entropy is 0; then the
+        half, or the score, is 0, as in the reference.
 
     Notes
     -----
@@ -75,7 +75,7 @@ def v_info(tallies: Tallies) -> Halves:
     """
     n = tallies.pixels
     joint, predicted, true = (
-        # one segment of all pixels has the entropy 0, which rounding would hide
+        # a single segment has the entropy 0; rounding would make it almost 0
         np.where(squares == n * n, 0.0, np.log(n) - logs / n)
         for squares, logs in zip(tallies[1:4], tallies[4:7], strict=True)
     )
@@ -90,13 +90,13 @@ def dice(shared: AnyArray, predicted: AnyArray, true: AnyArray) -> Floats:
     Parameters
     ----------
     shared, predicted, true : ndarray of int
-        The pixels of the class in both images (TP), in the predicted (TP + FP) and in the true one
-        (TP + FN).
+        Numbers of pixels of the class: in both images (TP), in the prediction (TP + FP), and in the
+        truth (TP + FN).
 
     Returns
     -------
     ndarray of float64
-        From 0 to 1; 1 where neither image has a pixel of the class.
+        From 0 to 1; 1 if neither image has a pixel of the class.
 
     References
     ----------

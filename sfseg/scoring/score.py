@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from sfseg.errors import ShapeMismatchError, StackError
+from sfseg.errors import StackError
 from sfseg.io import as_path, open_stack
-from sfseg.scoring.evaluate import Scores, score
+from sfseg.scoring.evaluate import Scores, require_same_shape, score
 from sfseg.types import INTERIOR, AnyArray, parse_sections
 
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """The scores of a membrane map, and what was compared with what.
+    """The scores of a membrane map, and the two files.
 
     Attributes
     ----------
     prediction, truth : str
-        The files as they were named.
+        The files, as given.
     scores : Scores
         See `sfseg.scoring.evaluate.score`.
     truth_values : int
-        How many different values the truth has; more than 2 are unusual for labels.
+        Number of different values in the truth; more than 2 are unusual for labels.
     """
 
     prediction: str
@@ -32,7 +32,7 @@ class ScoreReport:
     truth_values: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the report as plain values, in the order of the JSON output."""
+        """Return the report as plain values, in the order of the JSON output."""
         return {"prediction": self.prediction, "truth": self.truth, **asdict(self.scores)}
 
 
@@ -60,12 +60,12 @@ def score_files(
     invert_labels : bool
         Whether the labels mark the membrane: 0 = inside a cell.
     axes : str, optional
-        Order of the axes in both files, where they do not say it; see `sfseg.io.open.open_stack`.
+        Order of the axes, for files that do not say it; see `sfseg.io.open.open_stack`.
 
     Returns
     -------
     ScoreReport
-        The scores; its sections have their numbers in the files.
+        The scores. Sections keep their numbers in the files.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def score_files(
         If the stacks differ in shape.
     StackError
         If a file is not a stack that can be scored (see `sfseg.scoring.evaluate.score`), or the
-        prediction is a mask of the whole numbers 0 and 1.
+        prediction is a mask of the integers 0 and 1.
     OptionError
         If `sections` names none, or one outside the stacks.
     NonFiniteError
@@ -85,11 +85,7 @@ def score_files(
     prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
     names = str(prediction), str(truth)
     with open_stack(prediction, axes=axes) as maps, open_stack(truth, axes=axes) as labels:
-        if maps.shape != labels.shape:
-            raise ShapeMismatchError(
-                f"{names[0]}: expected the shape of {names[1]}, {labels.shape}, found {maps.shape}",
-                hint="score a prediction against the labels of the same stack",
-            )
+        require_same_shape(maps.shape, labels.shape, names)  # before anything is read
         indices = range(len(maps)) if sections is None else parse_sections(sections, len(maps))
         predicted, true = maps.read(indices), labels.read(indices)
     _refuse_mask(predicted, names[0])
@@ -104,19 +100,19 @@ def score_files(
 
 
 def _refuse_mask(probability: AnyArray, name: str) -> None:
-    """Refuse integers of 0 and 1: divided by their type's maximum nothing is above 0.1."""
+    """Refuse integers of 0 and 1: after dividing by the type's maximum, all would be near 0."""
     if probability.dtype.kind != "f" and probability.max() == 1:
         raise StackError(
-            f"{name}: expected whole numbers up to the type's maximum, found a mask of 0 and 1",
-            hint="store the inside as 255 in uint8",
+            f"{name}: this is a mask of 0 and 1; the inside of cells must be the type's maximum",
+            hint="save the inside of cells as 255 in uint8",
         )
 
 
 def _refuse_one_value(labels: AnyArray, name: str) -> None:
     if labels.min() == labels.max():
         raise StackError(
-            f"{name}: expected both interior and membrane, found only {labels.flat[0]}",
-            hint="score against the labels of the truth",
+            f"{name}: interior or membrane is missing, all labels are {labels.flat[0]}",
+            hint="give the labels as the second file, not the images or a mask",
         )
 
 

@@ -1,10 +1,13 @@
-"""Border thinning: grow the segments of a section until only lines of one pixel part them.
+"""Border thinning: grow the segments of a section until only one-pixel lines separate them.
 
-The reference is the evaluation script of the ISBI 2012 challenge, which floods the border by the
-watershed of Vincent & Soille. Its last digits depend on the order in which it visits the pixels:
-x outer, y inner. So the kernels see a section turned, for that to be the order in memory, with a
-frame of `OUTSIDE` pixels that spares them every bounds check, and flattened: int32, shape
-((X + 2) * (Y + 2),), where the neighbours of pixel i are i - stride, i - 1, i + stride and i + 1.
+The reference is the evaluation script of the ISBI 2012 challenge, which floods the border with the
+watershed of Vincent & Soille. The last digits of its scores depend on the order in which it visits
+the pixels: x outer, y inner. So the kernels get a section that is
+
+* transposed, (X, Y), so that this is the order in memory;
+* framed by `OUTSIDE` pixels, (X + 2, Y + 2), so that no neighbour needs a bounds check;
+* flat, ((X + 2) * (Y + 2),), int32. The neighbours of pixel i are i - stride (left), i - 1 (up),
+  i + stride (right) and i + 1 (down), with stride = Y + 2.
 """
 
 from collections.abc import Callable
@@ -16,13 +19,13 @@ from numpy.typing import NDArray
 
 from sfseg.types import AnyArray, Segments
 
-DAM, UNVISITED, QUEUED, OUTSIDE = 0, -1, -2, -3  # what a pixel can be that is in no segment
+DAM, UNVISITED, QUEUED, OUTSIDE = 0, -1, -2, -3  # the states of a pixel in no segment
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile a kernel on its first call, and keep the machine code where a folder allows it."""
+    """Compile a kernel on its first call; keep the machine code if there is a folder for it."""
     try:
         return cast("Kernel", numba.njit(cache=True, nogil=True)(function))
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
@@ -39,7 +42,7 @@ class Thinner:
 
     Notes
     -----
-    `components` and `thinned` give the same array, which the next call of either overwrites.
+    `components` and `thinned` return the same array: the next call overwrites it.
     """
 
     def __init__(self, levels: NDArray[np.uint8]) -> None:
@@ -47,9 +50,10 @@ class Thinner:
         self._stride = rows + 2
         self._levels = np.pad(levels.T, 1).reshape(-1)
         framed = np.full((columns + 2, rows + 2), OUTSIDE, np.int32)
-        self._inner = framed[1:-1, 1:-1]
+        self._inner = framed[1:-1, 1:-1]  # a view without the frame
         self._inner[:] = UNVISITED
-        self._flat = framed.reshape(-1)
+        self._flat = framed.reshape(-1)  # a view, too
+        # at most every second pixel starts a component, as on a chessboard; label 0 is not used
         self._parents = np.empty(rows * columns // 2 + 2, np.int32)
         self._queue = np.empty(rows * columns, np.int32)
 
@@ -88,7 +92,7 @@ class Thinner:
             The number of segments.
         """
         _, count = self.components(threshold)
-        if count == 0:  # nothing to grow from: the border is one basin of its own
+        if count == 0:  # no segment can grow: the whole border is one segment
             self._inner[:] = 1
             return self._flat, 1
         queued = _queue_shores(self._flat, self._stride, self._queue)
@@ -101,7 +105,7 @@ class Thinner:
 
 
 def thin_borders(interior: AnyArray) -> Segments:
-    """Grow the interior components of a section until only one-pixel dams part them.
+    """Grow the interior components of a section until only one-pixel dams separate them.
 
     Parameters
     ----------
@@ -116,8 +120,8 @@ def thin_borders(interior: AnyArray) -> Segments:
 
     Notes
     -----
-    The watershed of the two-level image (interior 0, border 255), 4-connected, digit by digit as
-    the challenge's script floods it [1]_ [2]_.
+    The 4-connected watershed of the two-level image (interior 0, border 255) [1]_, with exactly the
+    result of the challenge's script [2]_.
 
     References
     ----------
@@ -137,7 +141,7 @@ def thin_borders(interior: AnyArray) -> Segments:
 
 @compiled
 def _root(parents: NDArray[np.int32], label: int) -> int:
-    """Follow a label to the smallest one that it was joined with."""
+    """Follow a label to the smallest one that it is joined with; shorten the way (union-find)."""
     while parents[label] != label:
         parents[label] = parents[parents[label]]
         label = parents[label]
@@ -152,7 +156,7 @@ def _join(
     stride: int,
     parents: NDArray[np.int32],
 ) -> int:
-    """Give interior pixels provisional labels and note in `parents` which ones are joined."""
+    """Give interior pixels provisional labels; write in `parents` which of them are joined."""
     found = 0
     for i in range(stride, flat.size - stride):
         if flat[i] == OUTSIDE:
@@ -163,7 +167,8 @@ def _join(
         left, up = flat[i - stride], flat[i - 1]
         if up > 0:
             flat[i] = up
-            if left > 0 and flat[i - stride - 1] <= 0:  # else they were joined over that corner
+            # If the pixel between left and up is interior, the two are already joined.
+            if left > 0 and flat[i - stride - 1] <= 0:
                 one, other = _root(parents, left), _root(parents, up)
                 parents[max(one, other)] = min(one, other)
         elif left > 0:
@@ -207,24 +212,24 @@ def _queue_shores(flat: NDArray[np.int32], stride: int, queue: NDArray[np.int32]
 
 @compiled
 def _flood(flat: NDArray[np.int32], stride: int, queue: NDArray[np.int32], end: int) -> None:
-    """Visit the border, first come first served; where segments meet is a dam.
+    """Visit the border pixels in the order of the queue; where segments meet, there is a dam.
 
-    The reference keeps a flag to turn a pixel that touched a dam into one of a segment after all.
-    As each pixel is visited once, that comes to: the segment that its neighbours agree on.
+    A pixel joins the segment of its neighbours if these are in one segment; dams do not count. The
+    reference has a flag for pixels that touch a dam, with the same result.
     """
     neighbours = (-stride, -1, stride, 1)  # left, up, right, down: the order of the queue
     start = 0
     while start < end:
         i = queue[start]
         start += 1
-        own, meeting = DAM, False
+        own, is_dam = DAM, False
         for step in neighbours:
             other = flat[i + step]
             if other > 0:
-                meeting |= own > 0 and own != other
+                is_dam |= own > 0 and own != other
                 own = other
             elif other == UNVISITED:
                 flat[i + step] = QUEUED
                 queue[end] = i + step
                 end += 1
-        flat[i] = DAM if meeting else own
+        flat[i] = DAM if is_dam else own

@@ -1,4 +1,4 @@
-"""The threshold sweep over one section: segments and contingency table at every threshold."""
+"""Sweep the thresholds over one section: segments and contingency table at each of them."""
 
 from collections.abc import Iterator
 
@@ -12,17 +12,17 @@ from sfseg.scoring.thinning import Thinner
 from sfseg.types import AnyArray
 
 Levels = NDArray[np.uint8]
-"""For every pixel the number of thresholds that it is above."""
+"""For each pixel the number of thresholds below its value."""
 
 Counts = NDArray[np.int64]
-"""Element [i, j]: the pixels above at least i thresholds in the prediction and j in the labels."""
+"""Element [i, j]: how many pixels have a level of at least i, and a true level of at least j."""
 
 
 def _thresholds() -> Iterator[float]:
     threshold = 0.0
     while threshold <= 1.0:
         yield threshold
-        threshold += 0.1  # in double precision: the last one is 0.9999999999999999
+        threshold += 0.1  # rounding errors as in the script: the last one is 0.9999999999999999
 
 
 THRESHOLDS = tuple(_thresholds())
@@ -30,14 +30,14 @@ THRESHOLDS = tuple(_thresholds())
 
 
 def as_stack(array: object, name: str) -> AnyArray:
-    """Check an array to score, and give a section as a stack of one.
+    """Check an array to score; turn one section into a stack.
 
     Parameters
     ----------
     array : array_like of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
-        What the caller passed.
+        The array.
     name : str
-        What to call it in messages.
+        Its name, for messages.
 
     Returns
     -------
@@ -75,11 +75,11 @@ def sweep_section(
     prediction : ndarray of bool, uint8, uint16 or float, shape (Y, X)
         Interior probability; integers are divided by their type's maximum.
     labels : ndarray of bool, uint8, uint16 or float, shape (Y, X)
-        The truth, 0 = membrane; integers as they are.
+        The truth, 0 = membrane; integers are not scaled.
     number : int
-        The section's number, from 1, for messages.
+        Number of the section, from 1, for messages.
     names : tuple of str
-        What to call the prediction and the labels in messages.
+        Names of prediction and labels, for messages.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def sweep_section(
     Raises
     ------
     StackError
-        If a float is outside [0, 1], or no label is above a threshold.
+        If a float is outside [0, 1], or no label is above all thresholds.
     NonFiniteError
         If a float is NaN or infinite.
     """
@@ -102,18 +102,19 @@ def sweep_section(
     above = _count_above(levels, true_levels)
     if above[0, -1] == 0:
         raise StackError(
-            f"{names[1]}: section {number}: expected pixels inside a cell (above every threshold), "
-            "found none, so there is nothing to score",
-            hint="leave this section out, or look whether the labels have the other polarity",
+            f"{names[1]}: section {number}: no label is inside a cell (above every threshold), so "
+            "there is nothing to score",
+            hint="leave out this section, or check whether the labels are inverted",
         )
     return _tally_section(Thinner(levels), Thinner(true_levels), above), above
 
 
 def _tally_section(predicted: Thinner, true: Thinner, above: Counts) -> list[Tally]:
-    """Tally a section at every threshold, recomputing only what differs from the one before."""
+    """Tally a section at every threshold; compute again only segments that have changed."""
     rows: list[Tally] = []
     for threshold in range(len(THRESHOLDS)):
-        # what is above a threshold holds what is above the next: equal counts are equal sets
+        # Pixels above a threshold are a subset of those above the one before: if both have the same
+        # number of pixels, they are the same pixels.
         same_truth = threshold > 0 and above[0, threshold] == above[0, threshold + 1]
         same_prediction = threshold > 0 and above[threshold, 0] == above[threshold + 1, 0]
         if not same_truth:
@@ -125,8 +126,8 @@ def _tally_section(predicted: Thinner, true: Thinner, above: Counts) -> list[Tal
 
 
 def _levels(section: AnyArray, name: str) -> Levels:
-    """Count for every pixel the thresholds that it is above, comparing in double precision."""
-    values = section.astype(np.float64)
+    """Count for each pixel the thresholds below its value."""
+    values = section.astype(np.float64)  # the thresholds are float64, too
     if section.dtype.kind == "f":
         _check_probability(values, name)
     levels = np.zeros(section.shape, np.uint8)
@@ -142,15 +143,16 @@ def _check_probability(values: NDArray[np.float64], name: str) -> None:
     value = values[row, column]
     kind = StackError if np.isfinite(value) else NonFiniteError
     raise kind(
-        f"{name}: expected values from 0 to 1, found {value:g} at row {row}, column {column}",
-        hint="rows and columns count from 0; scale the values to [0, 1], or store them as uint8",
+        f"{name}: the pixel in row {row}, column {column} is {value:g}, not from 0 to 1",
+        hint="scale the values to [0, 1], or save them as uint8; rows and columns count from 0",
     )
 
 
 def _count_above(levels: Levels, true_levels: Levels) -> Counts:
     """Count the pixels with a level of at least i and a true level of at least j."""
     size = len(THRESHOLDS) + 1
-    pairs = levels.astype(np.intp) * size + true_levels
+    pairs = levels.astype(np.intp) * size + true_levels  # (Y, X): both levels as one number
     counts = np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)
+    # sums from the end of both axes turn "exactly i and j" into "at least i and j"
     above: Counts = counts[::-1, ::-1].cumsum(0).cumsum(1)[::-1, ::-1]
     return above

@@ -1,1 +1,1 @@
-"""What is done to grey values and orientations before a network sees them."""
+"""Change grey values and orientations before a network sees them."""

@@ -1,8 +1,8 @@
-"""Augmentation of training patches, a whole batch at a time on the device where it will be used.
+"""Augment training patches: a whole batch at a time, on the device of the network.
 
 A *pair* is float32 (2, Y, X): the normalised image and its labels, stacked so that both move in the
-same way; or (3, Y, X), with the numbers of the cells as the third. The change of a patch is drawn
-first, as a `Change`, from its own generator. So it does not depend on batch or process.
+same way; or (3, Y, X), with the numbers of the cells as the third. Each patch has its own random
+generator, from which its `Change` is drawn first. So it does not depend on batch or process.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ ELASTIC_SPACING_PX = 32
 """Distance of the points with random displacements; the warp is smooth between them."""
 
 INTERPOLATION = ("bicubic", "bilinear", "nearest")
-"""For the image, its labels, and the numbers of the cells, which must not be mixed."""
+"""For the image, its labels, and the numbers of its cells, which must not be averaged."""
 
 LITTLE_NOISE, MUCH_NOISE = 0.25, 1.0
-"""Standard deviations of noise, relative to that of the section: normally up to the first; like a
-fast scan, between the two."""
+"""Standard deviations of noise, relative to that of the section. Normal noise is below the first;
+that of a fast scan is between the two."""
 
 NO_BLUR_PX = 1e-3
 """A Gaussian this narrow has weight 1 in the middle and 0 elsewhere: it changes nothing."""
@@ -122,7 +122,7 @@ def draw(patch_px: int, rng: np.random.Generator, *, noisy_share: float = 0.0) -
 
 
 def _draw_noise(rng: np.random.Generator, noisy_share: float) -> float:
-    """Draw a standard deviation; without a noisy share only one number is drawn."""
+    """Draw a standard deviation; if `noisy_share` is 0, draw only one number."""
     if noisy_share and rng.random() < noisy_share:
         return rng.uniform(LITTLE_NOISE, MUCH_NOISE)
     return rng.uniform(0, LITTLE_NOISE)
@@ -176,7 +176,7 @@ def _warp_grids(
     middle = size / 2 + margin * np.stack([change.place for change in changes])
     steps = torch.arange(patch_px, dtype=torch.float32, device=device) - (patch_px - 1) / 2
     x, y = torch.meshgrid(steps, steps, indexing="xy")
-    # Written out: the rounding of a matrix product depends on the size of the batch.
+    # Not as a matrix product: its rounding depends on the size of the batch.
     columns = _send([change.turn.T for change in changes], device)  # (B, from, to)
     # (P, P, 1) * (B, 1, 1, 2): each pixel's offset from the middle, in pixels of the section.
     offsets = x[..., None] * columns[:, 0, None, None] + y[..., None] * columns[:, 1, None, None]

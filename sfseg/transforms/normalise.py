@@ -94,7 +94,7 @@ class GreyLevels:
         ndarray of float32, shape (Y, X)
             Normalised grey values; zeros where the section is blank.
         """
-        # Differences too small to scale up in float32 count as blank, too.
+        # A deviation this small cannot be scaled in float32: such a section counts as blank.
         scale = 1 / self.deviation if self.deviation > _TINIEST else 0.0
         normalised = pixels.astype(np.float32)
         normalised -= np.float32(self.mean)
@@ -145,5 +145,5 @@ def resize(images: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.fl
     resized = functional.interpolate(
         torch.from_numpy(images)[None], size=shape, mode="bilinear", antialias=True
     )
-    # The weights of the filter add up to 1 up to rounding, so values may leave the range a little.
+    # The weights of the filter add up to 1 only up to rounding, so values may exceed the range.
     return resized[0].numpy().clip(images.min(), images.max())

@@ -43,7 +43,7 @@ def test_score_refuses_bad_pairs(volume, labels, tmp_path):
     assert "small.tif" in fails("score", small, labels)
     dark = tmp_path / "dark.tif"
     tifffile.imwrite(dark, np.zeros((4, 128, 160), np.uint8), photometric="minisblack")
-    assert "found only 0" in fails("score", volume, dark)
+    assert "all labels are 0" in fails("score", volume, dark)
     half = np.stack([np.zeros((128, 160)), *np.eye(128, 160)[None].repeat(3, 0)]).astype(np.uint8)
     tifffile.imwrite(tmp_path / "half.tif", half, photometric="minisblack")
     assert "section 1" in fails("score", volume, tmp_path / "half.tif")

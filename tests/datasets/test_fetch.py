@@ -300,7 +300,7 @@ def test_labels_of_another_shape_are_refused(tmp_path):
 def test_a_split_that_names_missing_sections_is_refused(tmp_path):
     folder = folder_with_files(tmp_path)
     parts = (Part("volume.tif", "labels.tif", "1-4"),)
-    with pytest.raises(OptionError, match="expected sections from 1 to 3"):
+    with pytest.raises(OptionError, match="choose from 1 to 3"):
         get(table(test=parts), tmp_path / "to", source=folder)
 
 

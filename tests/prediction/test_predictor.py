@@ -232,7 +232,7 @@ def test_where_memory_runs_out_tiles_get_smaller_and_the_bits_stay(whose, tile_p
     predictor = Predictor(run, 16, tile_px=tile_px, say=told.append)
     np.testing.assert_array_equal(predictor(section), Predictor(blurred, 16)(section))
     assert told
-    assert all("out of memory at tiles of " in sentence for sentence in told)
+    assert all("out of memory with tiles of " in sentence for sentence in told)
     assert max(map(prod, sizes)) > 5_000 / 4  # no smaller than need be
     again = len(told)
     predictor(section)

@@ -290,9 +290,9 @@ def test_sections_of_several_sizes_are_scored_together(tissue):
 
 
 def test_unequal_shapes_are_refused():
-    with pytest.raises(ShapeMismatchError, match=r"expected the shape of labels, \(1, 4, 4\)"):
+    with pytest.raises(ShapeMismatchError, match=r"does not match labels, \(1, 4, 4\)"):
         score(TWO_CELLS[:3], TWO_CELLS)
-    with pytest.raises(ShapeMismatchError, match=r"a section of shape \(4, 4\) as in labels"):
+    with pytest.raises(ShapeMismatchError, match=r"section 2: .* does not match labels, \(4, 4\)"):
         score_sections([TWO_CELLS, TWO_CELLS[:3]], [TWO_CELLS, TWO_CELLS])
 
 
@@ -336,7 +336,7 @@ def test_values_that_are_no_probability_are_refused_with_their_place(value, erro
     labels = np.stack([TWO_CELLS] * 3)
     prediction = labels / np.float32(255)
     prediction[1, 2, 3] = value
-    with pytest.raises(error, match=rf"section 2: .* found {value:g} at row 2, column 3"):
+    with pytest.raises(error, match=rf"section 2: .* row 2, column 3 is {value:g}"):
         score(prediction, labels)
 
 

@@ -122,7 +122,7 @@ def _check_chunks(page: tifffile.TiffPage, file_bytes: int, what: str) -> None:
         )
     stored, decoded = sum(counts), _decoded_bytes(page, chunks, chunk_bytes)
     if not is_raw(page):
-        refuse_bomb(what, decoded_bytes=decoded, encoded_bytes=stored, piece_bytes=chunk_bytes)
+        refuse_bomb(what, decoded_bytes=decoded, encoded_bytes=stored, chunk_bytes=chunk_bytes)
     if page.compression == 1 and stored != decoded:
         raise StackError(
             f"{what}: {page.shape} needs {decoded} bytes of pixels, the page has {stored}",

@@ -132,23 +132,23 @@ def _unpack(layout: str, data: bytes) -> int:
     return int(struct.unpack(layout, data)[0])
 
 
-def refuse_overlap(name: str, parts: NDArray[np.int64]) -> None:
-    """Refuse parts of a file that overlap, which is a sign of a damaged offset.
+def refuse_overlap(name: str, spans: NDArray[np.int64]) -> None:
+    """Refuse spans of a file that overlap, which is a sign of a damaged offset.
 
     Parameters
     ----------
     name : str
         The file, for messages.
-    parts : ndarray of int64, shape (N, 2)
-        Begin and end of each part, in bytes.
+    spans : ndarray of int64, shape (N, 2)
+        Begin and end of each strip, tile or list of tags, in bytes.
 
     Raises
     ------
     StackError
-        If two parts overlap.
+        If two spans overlap.
     """
-    ordered = parts[np.argsort(parts[:, 0])]
-    # sorted by begin, two parts overlap exactly if a begin lies before the end of the one before
+    ordered = spans[np.argsort(spans[:, 0])]
+    # sorted by begin, two spans overlap exactly if a begin lies before the end of the one before
     bad = np.flatnonzero(ordered[1:, 0] < ordered[:-1, 1])
     if bad.size:
         raise StackError(

@@ -91,24 +91,24 @@ class TiffSource:
             hint=ifd.CUT_SHORT,
         )
 
-    def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read a part of the array; see `Source`."""
+    def read(self, box: tuple[slice, ...]) -> AnyArray:
+        """Read a box of the array; see `sfseg.io.sources.Source`."""
         leading = self._declared.leading
         frames: AnyArray = np.arange(self._declared.frames).reshape(self.shape[:leading])
         # frames: the numbers of all frames, in the shape of the leading dimensions
-        box = self._box(part[leading:])
-        planes = [self._frame(int(frame), box) for frame in frames[part[:leading]].flat]
+        page_box = self._page_box(box[leading:])
+        planes = [self._frame(int(frame), page_box) for frame in frames[box[:leading]].flat]
         pixels = planes[0] if len(planes) == 1 else np.stack(planes)
-        return pixels.reshape([each.stop - each.start for each in part])
+        return pixels.reshape([span.stop - span.start for span in box])
 
-    def _box(self, part: tuple[slice, ...]) -> Box:
-        """Turn a part of a frame into a box of a page; their shapes differ only in lengths of 1."""
+    def _page_box(self, box: tuple[slice, ...]) -> Box:
+        """Turn a box of a frame into one of a page; their shapes differ only in lengths of 1."""
         lengths = self.shape[self._declared.leading :]
-        long = iter(each for each, n in zip(part, lengths, strict=True) if n > 1)
+        long = iter(each for each, n in zip(box, lengths, strict=True) if n > 1)
         return tuple(next(long) if n > 1 else slice(0, 1) for n in self._page_shape)
 
     def _frame(self, frame: int, box: Box) -> AnyArray:
-        """Read a part of one frame in native byte order."""
+        """Read a box of one frame in native byte order."""
         if self._unpaged:
             with translate_errors(f"{self._name}: image {frame + 1}"):
                 first = self._page(0)

@@ -18,7 +18,7 @@ from sfseg.io.tiff import checks, ifd, lzw
 from sfseg.types import AnyArray
 
 Box = tuple[slice, ...]
-"""A part of a page or chunk: a start and a stop in each of the five dimensions."""
+"""A region of a page or chunk: a slice for each of the five dimensions, with start and stop."""
 
 _ROWS_BYTES = 2**22
 """How many bytes of whole rows are read at once."""
@@ -27,7 +27,7 @@ _CACHE_BYTES = 2**26
 """Neighbouring windows share chunks: this many decoded bytes serve a row 32k pixels wide."""
 
 
-class _Part(NamedTuple):
+class _Overlap(NamedTuple):
     """The overlap of a box and a chunk: the chunk's number, the place in it and in the box."""
 
     chunk: int
@@ -52,14 +52,14 @@ class ChunkReader:
         self._decoded_bytes = 0
 
     def read(self, page: tifffile.TiffPage, box: Box, *, shift: int = 0) -> AnyArray:
-        """Read a part of a page.
+        """Read a box of a page.
 
         Parameters
         ----------
         page : tifffile.TiffPage
             The page, which `sfseg.io.tiff.checks.check` found good.
         box : tuple of slice
-            The part, not empty.
+            The region to read, not empty.
         shift : int
             Bytes from the pixels of the page to the pixels to read; both have the same layout.
 
@@ -75,25 +75,25 @@ class ChunkReader:
         ValueError
             If another chunk has too few pixels; and what tifffile and its codecs raise.
         """
-        pixels = np.empty([part.stop - part.start for part in box], page.dtype)
+        pixels = np.empty([span.stop - span.start for span in box], page.dtype)
         raw = checks.is_raw(page)
-        for part in _parts(page, box):
+        for overlap in _overlaps(page, box):
             if raw:
-                self._copy_rows(page, part, pixels[part.target], shift)
+                self._copy_rows(page, overlap, pixels[overlap.target], shift)
             else:
-                pixels[part.target] = self._decode(page, part)
+                pixels[overlap.target] = self._decode(page, overlap)
         return pixels
 
     def _copy_rows(
-        self, page: tifffile.TiffPage, part: _Part, pixels: AnyArray, shift: int
+        self, page: tifffile.TiffPage, overlap: _Overlap, pixels: AnyArray, shift: int
     ) -> None:
         """Read rows of a chunk that is not encoded: whole rows, or the wanted pixels of each."""
-        _, _, rows, columns, samples = part.inside
+        _, _, rows, columns, samples = overlap.inside
         width, contiguous = _chunk_shape(page)[3:]
         stored = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
         pixel_bytes = contiguous * stored.itemsize
         row_bytes = width * pixel_bytes
-        start = page.dataoffsets[part.chunk] + shift
+        start = page.dataoffsets[overlap.chunk] + shift
         first, count, lines = columns.start, columns.stop - columns.start, 1
         # pixels of the block: (height, count, contiguous); pixels is (1, 1, rows, columns, samples)
         if count * 4 >= width:  # reading up to 4 times too much costs less than a read per row
@@ -106,18 +106,18 @@ class ChunkReader:
                 :, columns.start - first : columns.stop - first, samples
             ]
 
-    def _decode(self, page: tifffile.TiffPage, part: _Part) -> AnyArray:
-        """Return the part that a box needs of an encoded chunk; decode it if it is not kept."""
-        key = (page.index, part.chunk)
+    def _decode(self, page: tifffile.TiffPage, overlap: _Overlap) -> AnyArray:
+        """Return the overlap of a box and an encoded chunk; decode the chunk unless it is kept."""
+        key = (page.index, overlap.chunk)
         if key not in self._decoded:
             self._make_room(math.prod(_chunk_shape(page)) * np.dtype(page.dtype).itemsize)
-            self._decoded[key] = self._decode_chunk(page, part.chunk)
+            self._decoded[key] = self._decode_chunk(page, overlap.chunk)
             self._decoded_bytes += self._decoded[key].nbytes
         chunk = self._decoded[key]
-        few = any(n < needed.stop for n, needed in zip(chunk.shape, part.inside, strict=True))
+        few = any(n < needed.stop for n, needed in zip(chunk.shape, overlap.inside, strict=True))
         if few or chunk.dtype != page.dtype:
-            raise ValueError(f"{chunk.shape} of {chunk.dtype} in chunk {part.chunk}")
-        return chunk[part.inside]
+            raise ValueError(f"{chunk.shape} of {chunk.dtype} in chunk {overlap.chunk}")
+        return chunk[overlap.inside]
 
     def _decode_chunk(self, page: tifffile.TiffPage, index: int) -> AnyArray:
         """Read and decode a chunk."""
@@ -162,23 +162,23 @@ def _chunk_shape(page: tifffile.TiffPage) -> tuple[int, ...]:
     return 1, 1, page.rowsperstrip, page.imagewidth, contiguous
 
 
-def _parts(page: tifffile.TiffPage, box: Box) -> Iterator[_Part]:
+def _overlaps(page: tifffile.TiffPage, box: Box) -> Iterator[_Overlap]:
     """Cut a box where chunks meet."""
     sizes = _chunk_shape(page)
     grid = tuple(math.ceil(n / size) for n, size in zip(page.shaped, sizes, strict=True))
     touched = [
-        range(part.start // size, math.ceil(part.stop / size))
-        for part, size in zip(box, sizes, strict=True)
+        range(span.start // size, math.ceil(span.stop / size))
+        for span, size in zip(box, sizes, strict=True)
     ]
     for place in itertools.product(*touched):
         cuts = [_cut(*each) for each in zip(place, sizes, box, strict=True)]
         inside, target = zip(*cuts, strict=True)
         # chunks are numbered in C order over the grid
-        yield _Part(int(np.ravel_multi_index(place, grid)), inside, target)
+        yield _Overlap(int(np.ravel_multi_index(place, grid)), inside, target)
 
 
-def _cut(place: int, size: int, part: slice) -> tuple[slice, slice]:
-    """Return the overlap of a chunk and a part along one dimension, as each of them counts it."""
+def _cut(place: int, size: int, span: slice) -> tuple[slice, slice]:
+    """Return the overlap of a chunk and a span along one dimension, counted in each of them."""
     start = place * size
-    low, high = max(part.start, start), min(part.stop, start + size)
-    return slice(low - start, high - start), slice(low - part.start, high - part.start)
+    low, high = max(span.start, start), min(span.stop, start + size)
+    return slice(low - start, high - start), slice(low - span.start, high - span.start)

@@ -135,13 +135,13 @@ class ZarrSource:
             self._name,
             decoded_bytes=pixels_bytes,
             encoded_bytes=stored_bytes,
-            piece_bytes=chunk_bytes,
+            chunk_bytes=chunk_bytes,
         )
 
-    def read(self, part: tuple[slice, ...]) -> AnyArray:
-        """Read a part of the array; see `sfseg.io.sources.Source`."""
+    def read(self, box: tuple[slice, ...]) -> AnyArray:
+        """Read a box of the array; see `sfseg.io.sources.Source`."""
         with translate_errors(self._name):
-            return np.asarray(self._array[part])
+            return np.asarray(self._array[box])
 
     def close(self) -> None:
         """Do nothing: chunks are open only while they are read."""

@@ -1,4 +1,4 @@
-"""A Zarr store that reads only files inside it, and no chunk that fills the memory.
+"""A Zarr store that refuses files outside of it, and chunks that would fill the memory.
 
 This module needs zarr, an extra; import it only to read a store.
 """
@@ -20,7 +20,11 @@ from sfseg.io.zarr import codecs
 
 METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
 _ENTRY = struct.Struct("<QQ")
+"""An entry of a shard's index: first byte and size of a chunk in the file."""
+
 _LEFT_OUT = 2**64 - 1
+"""The first byte of a chunk that was never written; it has the fill value."""
+
 _INDEX_CODECS = (["bytes"], ["bytes", "crc32c"])
 _SUM_BYTES = 4
 
@@ -44,8 +48,8 @@ class _Shards(NamedTuple):
         return isinstance(request, SuffixByteRequest)
 
     def split(self, data: bytes) -> list[bytes]:
-        """Split a file into chunks."""
-        size = self.chunks * _ENTRY.size
+        """Split a file into chunks: those before or after the index, at the places it lists."""
+        size = self.chunks * _ENTRY.size  # of the index without its checksum
         index = data[:size] if self.index_first else data[-self.index_bytes :][:size]
         places = _ENTRY.iter_unpack(index)
         return [data[at : at + length] for at, length in places if at != _LEFT_OUT]
@@ -88,6 +92,7 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         of_format_2 = [*(metadata.get("filters") or ()), metadata.get("compressor")]
         found = metadata.get("codecs") or [codec for codec in of_format_2 if codec]
         ratio = codecs.expansion_ratio(self._name, found)
+        # A shard is a file of many chunks; the codecs of the chunks are nested in the sharding's.
         if found and codecs.name(found[-1]) == codecs.SHARDING:
             inner = found[-1]["configuration"]
             found = inner["codecs"]
