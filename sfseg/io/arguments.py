@@ -29,7 +29,7 @@ def as_path(value: object, function: str, *, hint: str | None = None) -> Path:
     Raises
     ------
     StackError
-        If it is an array or anything else that is no path.
+        If it is an array or anything else but a path.
     """
     if isinstance(value, str | os.PathLike):
         return Path(value)

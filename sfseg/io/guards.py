@@ -48,7 +48,7 @@ MAX_RATIO = 10_000
 
 _MAX_CHUNK_BYTES = 2**30
 SMALL_BYTES = 2**26
-"""An image under 64 MiB is no bomb: a constant image compresses to almost nothing."""
+"""Images under 64 MiB are never refused: a constant image compresses to almost nothing."""
 
 
 @contextlib.contextmanager

@@ -73,7 +73,9 @@ class Hdf5Source:
         """Check that the dataset is an array in this very file, and not a bomb."""
         found = self._find(dataset)
         if not hasattr(found, "chunks"):
-            wrong = "there is no such dataset" if found is None else "this is a group, no dataset"
+            wrong = (
+                "there is no such dataset" if found is None else "this is a group, not a dataset"
+            )
             raise StackError(
                 f"{self._name}: {wrong}",
                 hint=f"the file holds {', '.join(self._datasets()) or 'no dataset'}",

@@ -18,7 +18,7 @@ class Stack:
     Parameters
     ----------
     name : str
-        What the person typed, for messages.
+        The input as the user typed it, for messages.
     shape : tuple of int
         (Z, Y, X).
     dtype : numpy.dtype
@@ -122,7 +122,7 @@ class Stack:
         return self._sha256()
 
     def describe(self) -> str:
-        """Say what it is, as in ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""
+        """Describe it, for example ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""
         count, rows, columns = self.shape
         text = f"{count} section{'s' * (count != 1)} of {rows}x{columns}, {self.dtype}"
         if self.voxel_size_nm is None:

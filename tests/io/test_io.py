@@ -338,7 +338,7 @@ def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
         file["words"] = ["not", "pixels"]
     name = f"{tmp_path}/a.h5"
     assert "an HDF5 file holds many arrays, and none is named" in refused(name)
-    assert "this is a group, no dataset\nhint: the file holds /bomb, /group/raw" in refused(
+    assert "this is a group, not a dataset\nhint: the file holds /bomb, /group/raw" in refused(
         f"{name}:/group"
     )
     assert "there is no such dataset" in refused(f"{name}:/nowhere")

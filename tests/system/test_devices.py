@@ -148,6 +148,32 @@ def test_freed_memory_is_kept_until_it_is_given_back():
     assert given_back_mib >= 60
 
 
+BLOCKS = """
+import resource, torch
+from sfseg.system import devices
+
+def faults(count):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(count)  # freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+devices.keep_freed_memory(up_to_bytes=31 * 2**20)
+faults(2**22), faults(2**24)
+print(faults(2**22), faults(2**24))  # 16 and 64 MiB
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
+def test_only_freed_blocks_up_to_a_size_are_kept():
+    found = subprocess.run(
+        [sys.executable, "-c", BLOCKS], capture_output=True, text=True, check=True
+    ).stdout
+    small, large = map(int, found.split())
+    if large < 16:
+        pytest.skip("pages are so large here that there is nothing to count")
+    assert small < large / 8
+
+
 def test_without_the_gnu_c_library_memory_is_left_alone(monkeypatch):
     monkeypatch.setattr(devices.sys, "platform", "darwin")
     devices.keep_freed_memory()

@@ -214,9 +214,7 @@ def _ome_pages(
         run = int(data.get("PlaneCount", 1 if "IFD" in data.attrib else count))
         planes = range(max(plane, 0), min(plane + run, count))
         found += ((each, page + each - plane) for each in planes)
-        if (
-            len(found) > count
-        ):  # some plane is there twice; a million elements could each list all planes
+        if len(found) > count:  # a plane is there twice; a million elements could list all planes
             break
     pages = tuple(page for _, page in sorted(found))
     if not sorted(plane for plane, _ in found) == sorted(pages) == list(range(count)):

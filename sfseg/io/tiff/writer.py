@@ -156,7 +156,7 @@ def _reserve(part: Path, name: str) -> None:
 
 
 def _in_words(count: float) -> str:
-    """Write a number of bytes as a person would: 31.5 MB."""
+    """Write a number of bytes in words: 31.5 MB."""
     size, unit = count, "bytes"
     for larger in ("kB", "MB", "GB", "TB"):
         if size < 1000:
