@@ -58,7 +58,8 @@ def make_jobs(
     StackError
         If a source matches no file.
     """
-    if out.suffix.lower() in STACK_SUFFIXES:
+    is_stack = out.suffix.lower() in STACK_SUFFIXES
+    if is_stack:
         jobs = [Job(source, out) for source in sources]
     else:
         _refuse_folder(out)
@@ -76,7 +77,9 @@ def make_jobs(
         if other is not job:
             raise OptionError(
                 f"{job.output}: both {other.source} and {job.source} would be written to this file",
-                hint="run sfseg predict once for each of them, with different -o",
+                hint="name a folder with -o: each input gets its own output there"
+                if is_stack
+                else "run sfseg predict once for each of them, with different -o",
             )
     return jobs
 

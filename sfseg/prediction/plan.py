@@ -170,7 +170,7 @@ class Plan:
             "whole"
             if tiles == 1
             else f"in {tiles} tiles of {self.tile_px[0]}x{self.tile_px[1]} each, "
-            f"{self.overhead - 1:.0%} of the pixels twice"
+            f"{self.overhead - 1:.0%} more pixels for the halos"
         )
         noun = "section" if sections == 1 else "sections"
         return f"plan: {sections} {noun} {cut}, {self.peak_bytes / 2**30:.1f} GiB at most"

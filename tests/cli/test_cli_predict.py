@@ -208,14 +208,14 @@ def test_rgb_is_settled_by_axes(tmp_path, rng):
 
 def test_predict_refuses_an_output_that_exists_or_is_the_input(volume, tmp_path):
     before = volume.read_bytes()
-    assert "not an input" in fails("predict", volume, "-o", volume, "--overwrite")
+    assert "which is an input" in fails("predict", volume, "-o", volume, "--overwrite")
     out = tmp_path / "out.tif"
     out.write_text("precious")
     assert "--overwrite" in fails("predict", volume, "-o", out)
     assert out.read_text() == "precious"
     assert ".tif" in fails("predict", volume, "-o", tmp_path / "out.png", code=2)
     (tmp_path / "file").write_text("")
-    assert "found a file" in fails("predict", volume, "-o", tmp_path / "file")
+    assert "this is a file" in fails("predict", volume, "-o", tmp_path / "file")
     assert "this is a file, the output is a folder" in fails(
         "train", "--images", volume, "--labels", volume, "--out", tmp_path / "file"
     )

@@ -96,7 +96,7 @@ def test_a_plan_says_in_one_line_what_it_costs():
     assert str(whole) == "plan: 1 section whole, 1.5 GiB at most"
     cut = plan(Stack((5, 1024, 2048)), tile_px=512)
     assert (cut.tiles, cut.tile_px) == (8, (528, 544))
-    text = r"plan: 5 sections in 8 tiles of 528x544 each, 10% of the pixels twice, 0.6 GiB at most"
+    text = r"plan: 5 sections in 8 tiles of 528x544 each, 10% more pixels for the halos, 0.6 GiB at most"
     assert str(cut) == text
 
 

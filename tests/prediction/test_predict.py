@@ -624,11 +624,11 @@ def test_an_existing_output_is_kept_unless_it_may_be_replaced(volume, tmp_path):
 
 def test_the_input_is_never_the_output_even_with_overwrite(volume):
     before = volume.read_bytes()
-    with pytest.raises(OutputExistsError, match="not an input"):
+    with pytest.raises(OutputExistsError, match="which is an input"):
         make_jobs([str(volume)], volume, overwrite=True)
-    with pytest.raises(OutputExistsError, match="not an input"):
+    with pytest.raises(OutputExistsError, match="which is an input"):
         make_jobs([str(volume)], volume.parent, overwrite=True)
-    with pytest.raises(OutputExistsError, match="not an input"):
+    with pytest.raises(OutputExistsError, match="which is an input"):
         make_jobs([str(volume)], volume, resume=True)
     assert volume.read_bytes() == before
 
