@@ -32,6 +32,7 @@ from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.cli.resume import command_to_resume, is_given, read_asked
 from sfseg.cli.signals import Stop
 from sfseg.cli.train import describe_step
+from sfseg.comparison.folder import refuse_existing
 from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
 
@@ -173,6 +174,7 @@ def compare(
     require_device_name(config.device)
     require_dataset(config.dataset)
     require_data_dir(config.data_dir)
+    refuse_existing(config)
     from sfseg.comparison import compare as verb
 
     verb.refuse_unusable(config)

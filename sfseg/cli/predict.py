@@ -27,7 +27,7 @@ from sfseg.cli.options import (
 from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
-from sfseg.system.files import cache_folder, refuse_existing
+from sfseg.system.files import cache_folder
 from sfseg.types import same_scale, voxel_as_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
 WORTH_TELLING_S = 30
-STACKS = (".tif", ".tiff", ".zarr")
 
 EXAMPLES = """
 sfseg predict stack.tif -o map.tif
@@ -222,12 +221,11 @@ def predict(
     require_device_name(device)
     require_weights([model])
     require_inputs(inputs)
-    if out.suffix.lower() in STACKS:
-        refuse_existing(out, overwrite=overwrite or resume)
-    from sfseg.prediction import predict as verb
     from sfseg.prediction.jobs import make_jobs
 
     jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    from sfseg.prediction import predict as verb
+
     ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
     say(describe_model(config, ready))
     results: list[PredictResult | Failure] = []

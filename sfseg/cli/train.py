@@ -36,6 +36,7 @@ from sfseg.cli.resume import command_to_resume, is_given, read_asked
 from sfseg.cli.signals import Stop, describe_stop
 from sfseg.config import CONFIG_NAME, DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
+from sfseg.training.run_folder import refuse_taken
 from sfseg.types import LabelKind
 
 if TYPE_CHECKING:
@@ -331,12 +332,12 @@ def resumed_config(
 
 
 def require_names(config: TrainConfig) -> None:
-    """Refuse, before torch is imported, what is not there.
+    """Refuse, before torch is imported, what is not there, and a folder that is taken.
 
     Raises
     ------
     SfsegError, OSError
-        If a name is unknown or a file or folder is missing.
+        If a name is unknown, a file or folder is missing, or the output exists.
     """
     require_architectures([config.arch])
     require_device_name(config.device)
@@ -345,6 +346,7 @@ def require_names(config: TrainConfig) -> None:
         require_dataset(config.dataset_name)
         require_data_dir(config.data_dir)
     require_inputs(source for source in (config.images, config.labels, config.unlabelled) if source)
+    refuse_taken(config)
 
 
 def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from sfseg import __version__
+from sfseg.comparison.folder import refuse_existing
 from sfseg.config import COMPARISON_NAME, CompareConfig
-from sfseg.errors import CheckpointError, OutputExistsError, ResumeError
+from sfseg.errors import CheckpointError, ResumeError
 from sfseg.identity import differences
 from sfseg.system import devices, files
 
@@ -17,8 +18,8 @@ def refuse_taken(config: CompareConfig) -> None:
 
     Raises
     ------
-    OutputExistsError
-        If there is one and ``config.resume`` is False.
+    OutputExistsError, OutputError
+        As `refuse_existing` does.
     CheckpointError
         If there is none, or its file is damaged, and ``config.resume`` is True.
     ResumeError
@@ -26,21 +27,9 @@ def refuse_taken(config: CompareConfig) -> None:
     DeviceError
         If the device is not there.
     """
-    files.refuse_file(config.out)
-    path = config.out / COMPARISON_NAME
-    if path.is_file() and not config.resume:
-        raise OutputExistsError(
-            f"{config.out}: expected no comparison there yet, found {COMPARISON_NAME}",
-            hint="--resume continues it, --out names another folder",
-        )
-    other = next(config.out.glob("*-seed[0-9]*"), None)
-    if not path.is_file() and other is not None:
-        raise OutputExistsError(
-            f"{config.out}: expected no trainings there yet, found {other.name}",
-            hint="--out names another folder",
-        )
+    refuse_existing(config)
     if config.resume:
-        _refuse_another(path, identity(config))
+        _refuse_another(config.out / COMPARISON_NAME, identity(config))
 
 
 def identity(config: CompareConfig) -> dict[str, Any]:

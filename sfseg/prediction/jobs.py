@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
-from sfseg.prediction.provenance import find_record
+from sfseg.prediction.records import find_record
 from sfseg.prediction.resumable import touched_paths
 from sfseg.system.files import explain_errors, refuse_existing
 

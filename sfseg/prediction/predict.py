@@ -13,6 +13,7 @@ from sfseg.errors import DeviceError, OptionError, SfsegError
 from sfseg.prediction import provenance
 from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
 from sfseg.prediction.model import Model
+from sfseg.prediction.records import find_record
 from sfseg.prediction.resumable import ResumableOutput, clear_lock, open_resumable
 from sfseg.prediction.run import PredictionRun, PredictResult, Report, TileRecord
 from sfseg.system.devices import is_out_of_memory
@@ -161,7 +162,7 @@ def predict_job(
         If a file cannot be read or written. Finished tiles are kept for ``config.resume``.
     """
     started = time.monotonic()
-    record = provenance.find_record(job.output, overwrite=config.overwrite)
+    record = find_record(job.output, overwrite=config.overwrite)
     with _naming(job.source):
         opened = io.open_stack(job.source, axes=config.axes)
     with opened as stack:

@@ -13,15 +13,11 @@ from sfseg.errors import ResumeError
 from sfseg.identity import differences
 from sfseg.io import Stack, hash_input
 from sfseg.prediction.engines import Engine
-from sfseg.prediction.resumable import is_unfinished, record_path
+from sfseg.prediction.records import SCHEMA
+from sfseg.prediction.resumable import is_unfinished
 from sfseg.prediction.tile_writer import output_dtype
 from sfseg.system.devices import describe
-from sfseg.system.files import refuse_existing
 from sfseg.types import voxel_as_json
-
-SCHEMA = 1
-
-_NEEDED = {"schema", "identity", "output", "pieces", "interior_share", "blank_sections"}
 
 
 def identity(
@@ -116,38 +112,6 @@ def record(
         "identity": identity,
     }
     return json.dumps(content, indent=2) + "\n"
-
-
-def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
-    """Read the record beside an output; refuse another file under the name of the record.
-
-    Returns
-    -------
-    dict or None
-        The record; None if there is none.
-
-    Raises
-    ------
-    OutputExistsError
-        If there is a folder of that name; or a file that is not a record of sfseg, unless
-        `overwrite` is True.
-    OutputError
-        If the name is too long, or the system cannot look it up.
-    """
-    found = read_record(output)
-    if found is None:
-        refuse_existing(record_path(output), overwrite=overwrite)
-    return found
-
-
-def read_record(output: Path) -> dict[str, Any] | None:
-    """Read the record beside an output; None if there is none that can be read."""
-    try:
-        found = json.loads(record_path(output).read_text())
-    except (OSError, ValueError):
-        return None
-    is_record = isinstance(found, dict) and found.keys() >= _NEEDED and found["schema"] == SCHEMA
-    return found if is_record and isinstance(found["identity"], dict) else None
 
 
 def is_up_to_date(

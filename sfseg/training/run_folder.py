@@ -10,7 +10,7 @@ from typing import Any
 from sfseg import __version__
 from sfseg.config import CONFIG_NAME, TrainConfig
 from sfseg.errors import CheckpointError, OutputExistsError
-from sfseg.models.weights import SUFFIX, WEIGHTS_NAME
+from sfseg.models.weights_files import SUFFIX, WEIGHTS_NAME
 from sfseg.system import files, locks, torchrun
 
 STATE = f"state{SUFFIX}"

@@ -94,7 +94,13 @@ main()
         ("train --data-dir volume.tif", 1),
         ("train --init nosuch", 2),
         ("train --resume --out nosuch", 1),
+        ("train --images volume.tif --labels labels.tif -o trained", 1),
+        ("train --images volume.tif --labels labels.tif -o labels.tif", 1),
+        ("predict volume.tif -o maps", 1),
+        ("predict volume.tif -o volume.tif --overwrite", 1),
+        ("predict volume.tif -o x.png", 2),
         ("compare --archs a,b", 2),
+        ("compare -o compared", 1),
         ("compare --resume --out nosuch", 1),
         ("bench --arch a", 2),
         ("fetch nosuch", 2),
@@ -105,6 +111,9 @@ main()
 def test_a_wrong_path_name_or_option_is_an_error_line_before_torch_is_imported(
     line, code, tissue_files
 ):
+    for taken in ("trained/state.safetensors", "maps/volume.tif", "compared/compare.json"):
+        (tissue_files / taken).parent.mkdir()
+        (tissue_files / taken).touch()
     found = in_a_process(*line.split(), code=WITHOUT_TORCH, cwd=tissue_files)
     assert found.returncode == code, found.stderr
     assert found.stdout == "False\n"

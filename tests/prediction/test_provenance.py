@@ -13,6 +13,7 @@ from sfseg.models.weights import Header
 from sfseg.prediction import provenance
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.model import Model
+from sfseg.prediction.records import read_record
 
 ENGINE = Engine("torch", torch.device("cpu"), torch.bfloat16, np.zeros_like, 8)
 
@@ -72,7 +73,7 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
             {"output": None, "pieces": 4, "interior_share": 0.5, "blank_sections": 0},
         )
     (tmp_path / "out.tif.json").write_text(text)
-    found = provenance.read_record(tmp_path / "out.tif")
+    found = read_record(tmp_path / "out.tif")
     assert found["identity"] == json.loads(json.dumps(known))
     assert (found["schema"], found["pieces"], found["model"]) == (1, 4, SHIPPED_MODEL)
     assert found["device"].startswith("cpu (")
@@ -90,4 +91,4 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
 def test_a_record_that_is_not_there_or_no_record_is_none(tmp_path, text):
     if text is not None:
         (tmp_path / "out.tif.json").write_text(text)
-    assert provenance.read_record(tmp_path / "out.tif") is None
+    assert read_record(tmp_path / "out.tif") is None
