@@ -84,7 +84,7 @@ class UnknownNameError(SfsegError, LookupError):
     def from_known(cls, kind: str, name: str, known: Iterable[str]) -> "UnknownNameError":
         """Build the error for `name`; its hint suggests the nearest of the `known` names."""
         names = sorted(known)
-        nearest = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+        nearest = difflib.get_close_matches(name.lower(), names, n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose one of: {', '.join(names)}"
         return cls(f"{name}: there is no {kind} of that name", hint=hint)
 

@@ -17,7 +17,8 @@ from sfseg.cli.console import (
     say_error,
     write_to_stderr,
 )
-from sfseg.cli.help import Group, UsageError
+from sfseg.cli.help import Group
+from sfseg.cli.usage import in_our_words
 from sfseg.errors import OptionError, OutputError, SfsegError, UnknownNameError
 
 TRACEBACK = "SFSEG_TRACEBACK"
@@ -32,11 +33,11 @@ class Commands(Group):
     def main(self, args: Any = None, **settings: Any) -> Any:  # type: ignore[override]
         """Run a command and leave with its exit code."""
         args = sys.argv[1:] if args is None else list(args)
-        settings["standalone_mode"] = False  # else Typer prints usage errors in its own way
+        settings["standalone_mode"] = False  # else Typer would print errors and leave
         try:
             code = super().main(args or ["--help"], **settings)
-        except UsageError as error:
-            say_usage_error(error)
+        except OptionError as error:  # of the program; those of a command are caught below
+            say_error(error)
             code = EXIT_USAGE
         except OSError as error:  # of the help or the version
             discard_stdout()
@@ -46,8 +47,9 @@ class Commands(Group):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            super().invoke(ctx)
-        except (typer.Exit, UsageError):
+            with in_our_words(ctx, ()):
+                super().invoke(ctx)
+        except typer.Exit:
             raise
         except (SfsegError, OSError) as error:
             say_error(error)
@@ -62,13 +64,6 @@ class Commands(Group):
                 raise
             say_foreign_error(package, error)
             raise typer.Exit(EXIT_ERROR) from error
-
-
-def say_usage_error(error: Any) -> None:
-    """Print a usage error of Typer, with the help of its command as the hint."""
-    message = error.format_message().rstrip(".")
-    command = error.ctx.command_path if error.ctx else "sfseg"
-    write_to_stderr(f"error: {message[:1].lower()}{message[1:]}\nhint: {command} --help")
 
 
 def find_package(error: BaseException) -> str | None:

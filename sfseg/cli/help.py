@@ -4,11 +4,10 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 
-UsageError: Any = typer.BadParameter.__bases__[0]
-"""Typer's own error of wrong options and arguments, which it does not export."""
+from sfseg.cli.usage import in_our_words, refuse_arguments
+from sfseg.errors import UnknownNameError
 
 NAME_COLUMNS = 22
 """Width of the names of options; a longer one has its sentence on the next line."""
@@ -26,11 +25,11 @@ class Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except UsageError as error:
-            error.ctx = error.ctx or ctx  # else the hint could not name the command
-            raise
+        ctx.allow_extra_args = True  # else Typer would refuse them, in its own words
+        with in_our_words(ctx, args):
+            extra = super().parse_args(ctx, args)
+        refuse_arguments(extra, ctx)
+        return extra
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self, ctx, formatter)
@@ -41,6 +40,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """The overview: whole first sentences of the commands, in the order of a person's work."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with in_our_words(ctx, args):
+            return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         rows = []
@@ -53,6 +56,11 @@ class Group(TyperGroup):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         write_examples(self, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise UnknownNameError.from_known("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
 
 
 def write_options(command: Any, ctx: Any, formatter: Any) -> None:

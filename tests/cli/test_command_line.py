@@ -121,14 +121,6 @@ def test_a_wrong_path_name_or_option_is_an_error_line_before_torch_is_imported(
     assert "\nhint: " in found.stderr
 
 
-def test_the_hint_of_a_wrong_option_is_the_help_of_its_command():
-    result = run("predict", "volume.tif", "-o")
-    assert result.exit_code == 2
-    assert result.stderr.splitlines()[0] == "error: option '-o' requires an argument"
-    assert result.stderr.splitlines()[1].startswith("hint: ")
-    assert result.stderr.splitlines()[1].endswith(" predict --help")
-
-
 def test_a_log_has_a_line_each_minute_with_what_how_far_and_the_time_left(capsys):
     now = [0.0]
     lines = ProgressLines("training", clock=lambda: now[0])
