@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from sfseg.cli import completion
 from sfseg.cli.console import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -35,13 +36,16 @@ class Commands(Group):
         args = sys.argv[1:] if args is None else list(args)
         settings["standalone_mode"] = False  # else Typer would print errors and leave
         try:
+            if completion.is_asked(args):
+                completion.require_shell()
+                settings["prog_name"] = completion.PROGRAM
             code = super().main(args or ["--help"], **settings)
         except OptionError as error:  # of the program; those of a command are caught below
             say_error(error)
             code = EXIT_USAGE
-        except OSError as error:  # of the help or the version
+        except OSError as error:  # of the help, the version or the completion
             discard_stdout()
-            say_error(OutputError.from_oserror("standard output", error))
+            say_error(OutputError.from_oserror(error.filename or "standard output", error))
             code = EXIT_ERROR
         sys.exit(code)
 
