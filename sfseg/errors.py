@@ -24,6 +24,7 @@ Each kind also inherits the builtin that a Python user would catch. A message re
 import difflib
 import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
 """The package to install for each extra."""
@@ -129,6 +130,10 @@ class OutputError(SfsegError, OSError):
         """Build the error for a `path` from an error of the system."""
         other = (str(error.strerror), "check the disk, or choose another one")
         reason, hint = _REASONS.get(error.errno or 0, other)
+        if error.errno == errno.ENOENT and error.filename:
+            folder = Path(error.filename).parent
+            if folder.exists():  # not gone: as /proc, it takes no files
+                reason, hint = f"nothing can be made in {folder}", "choose another folder"
         if str(error.strerror).startswith(reason):  # ours already, with more to say
             reason = str(error.strerror)
         explained = cls(f"{path}: cannot be written: {reason}", hint=hint)

@@ -168,7 +168,7 @@ def ensure_parent(path: Path) -> Iterator[None]:
     """Make the folder of `path`; if the block raises, remove the new folders that are empty."""
     new = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
-        with explain_errors(path):
+        with explain_errors(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:

@@ -62,11 +62,11 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     Raises
     ------
     OutputError
-        If the lock file cannot be created.
+        If the lock file cannot be created; the message names its folder.
     """
     with contextlib.ExitStack() as stack:
         while True:
-            with explain_errors(path):
+            with explain_errors(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(_open(path))
                 is_free = _try_lock(file)

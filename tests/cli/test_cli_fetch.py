@@ -1,6 +1,12 @@
 """`sfseg fetch` as a person meets it."""
 
-from tests.cli.commands import fails, sfseg
+import errno
+import sys
+
+import pytest
+
+from sfseg.system import locks
+from tests.cli.commands import TINY, fails, sfseg
 
 
 def test_fetch_prints_the_folder_and_nothing_else_on_stdout(tmp_path):
@@ -44,3 +50,39 @@ def test_fetch_from_with_nothing_to_fetch_is_refused(tmp_path):
 
 def test_fetch_without_a_name_is_a_usage_error():
     assert "sfseg fetch --list" in fails("fetch", code=2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and /sys are of Linux")
+@pytest.mark.parametrize(
+    ("folder", "message", "hint"),
+    [
+        ("/proc", "/proc: cannot be written: nothing can be made in /proc", "another folder"),
+        (
+            "/proc/new",
+            "/proc/new: cannot be written: nothing can be made in /proc",
+            "another folder",
+        ),
+        ("/sys", "/sys: cannot be written: no permission", "a folder where you may write"),
+    ],
+)
+def test_a_folder_that_takes_no_data_is_named_with_a_way_out(folder, message, hint, tmp_path):
+    assert fails("fetch", "tissue", "--to", folder) == f"error: {message}\nhint: choose {hint}\n"
+    if folder != "/proc/new":  # train looks for data there, and makes no new folder
+        assert message in fails("train", "--dataset", "tissue", "--data-dir", folder)
+    assert sfseg("fetch", "tissue", "--to", tmp_path).exit_code == 0  # what the hint says
+
+
+def test_data_in_a_read_only_folder_are_used_and_new_ones_refused(tmp_path, monkeypatch):
+    assert sfseg("fetch", "tissue", "--to", tmp_path / "full").exit_code == 0
+    (tmp_path / "empty").mkdir()
+
+    def refuse(path):  # root may write everywhere, whatever the mode of the folder
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(locks, "_open", refuse)
+    own = ("train", "--dataset", "tissue", *TINY, "--out")
+    assert sfseg("fetch", "tissue", "--to", tmp_path / "full").exit_code == 0
+    for command in (("fetch", "tissue", "--to"), (*own, tmp_path / "run", "--data-dir")):
+        said = fails(*command, tmp_path / "empty")
+        assert f"error: {tmp_path / 'empty'}: cannot be written: no permission\n" in said
+        assert said.endswith("hint: choose a folder where you may write\n")
