@@ -97,7 +97,7 @@ def bench(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how fast the networks run on this machine, in about a minute.
+    """Measure how fast the networks run on this machine, in a minute or more.
 
     Each network, engine and precision runs on one section. The rates are ratios to plain PyTorch
     and to a matrix product. Then a stack is predicted from file to file. sfnet runs with the
@@ -114,6 +114,8 @@ def bench(
     )
     require_architectures(config.archs)
     require_device_name(device)
+    what = "training steps" if train else "predictions"
+    say(f"measuring {what} of {', '.join(config.archs)}, which takes minutes on a slow CPU")
     from sfseg.benchmark import bench as verb
 
     with progress("measuring") as bar:

@@ -31,8 +31,7 @@ from sfseg.cli.options import (
 from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.cli.resume import command_to_resume, is_given, read_asked
 from sfseg.cli.signals import Stop
-from sfseg.cli.train import describe_step
-from sfseg.comparison.folder import refuse_existing
+from sfseg.cli.train_report import describe_step
 from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
 
@@ -174,7 +173,6 @@ def compare(
     require_device_name(config.device)
     require_dataset(config.dataset)
     require_data_dir(config.data_dir)
-    refuse_existing(config)
     from sfseg.comparison import compare as verb
 
     verb.refuse_unusable(config)
@@ -221,8 +219,9 @@ def describe_comparison(config: CompareConfig) -> str:
     """Say what is compared, how many trainings that is, and where it goes."""
     runs = len(config.archs) * config.seeds * (config.folds or 1)
     return (
-        f"{', '.join(config.archs)}, recipe {config.recipe.name}, on {config.dataset}: {runs} "
-        f"trainings of {config.epochs} of {config.recipe.epochs} epochs, into {config.out}"
+        f"comparing {', '.join(config.archs)} on {config.dataset}: {runs} "
+        f"training{'s' * (runs != 1)} of {config.epochs} of {config.recipe.epochs} epochs, "
+        f"into {config.out}; recipe {config.recipe.name}"
     )
 
 

@@ -86,9 +86,13 @@ def fetch(
     elif dataset is None:
         return
     elif verify:
-        for record in verb.verify(dataset, to=data_dir):
+        folder = verb.dataset_folder(dataset, to=data_dir)
+        say(f"reading {folder}")
+        with progress(f"verifying {dataset}"):
+            records = verb.verify(dataset, to=data_dir)
+        for record in records:
             say(f"{record.name}: {record.size_bytes:,} bytes, verified")
-        print_result(verb.dataset_folder(dataset, to=data_dir))
+        print_result(folder)
     else:
         with progress(f"fetching {dataset}") as bar:
             folder = verb.fetch(

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,10 +10,8 @@ from sfseg.cli.checks import require_device_name, require_inputs, require_weight
 from sfseg.cli.console import (
     EXIT_ERROR,
     EXIT_SOME_FAILED,
-    format_time,
     print_result,
     say,
-    say_error,
 )
 from sfseg.cli.options import (
     MACHINE,
@@ -24,21 +22,24 @@ from sfseg.cli.options import (
     DeviceOption,
     complete_models,
 )
-from sfseg.cli.progress import ProgressDisplay, progress
+from sfseg.cli.predict_report import (
+    as_dict,
+    describe_jobs,
+    describe_model,
+    reason_of,
+    reporter,
+    say_result,
+)
+from sfseg.cli.progress import progress
 from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
 from sfseg.errors import OptionError
 from sfseg.system.files import cache_folder
-from sfseg.types import same_scale, voxel_as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sfseg.models.weights import Header
-    from sfseg.prediction.predict import Failure, Model, PredictResult, TileRecord
+    from sfseg.prediction.predict import Failure, PredictResult
 
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
-WORTH_TELLING_S = 30
 
 EXAMPLES = """
 sfseg predict stack.tif -o map.tif
@@ -224,12 +225,13 @@ def predict(
     from sfseg.prediction.jobs import make_jobs
 
     jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    say(describe_jobs(jobs, model))
     from sfseg.prediction import predict as verb
 
-    ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
-    say(describe_model(config, ready))
     results: list[PredictResult | Failure] = []
-    with progress("predicting") as bar:
+    with progress(f"loading {model}") as bar:
+        ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
+        say(describe_model(config, ready))
         for result in verb.predict_files(jobs, ready, config, report=reporter(bar), say=say):
             results.append(result)
             say_result(result, ready.header)
@@ -257,86 +259,3 @@ def parse_tile(text: str) -> int | None:
             hint="--tile 512",
         )
     return int(text)
-
-
-def describe_model(config: PredictConfig, model: "Model") -> str:
-    """Say which network runs on which device, with which engine and arithmetic."""
-    from sfseg.system.devices import describe
-
-    engine = model.engine
-    where = describe(engine.device, engine.dtype, engine.name)
-    notice = f"\nwarning: {model.choice.notice}" if model.choice.notice else ""
-    return f"{config.model} ({model.header.arch}) on {where}{notice}"
-
-
-def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":
-    """Say what is planned, show the progress, and once how long it may take."""
-    first = 0
-
-    def report(record: "TileRecord") -> None:
-        nonlocal first
-        if record.seconds_left is None:
-            first = record.done + 1
-            say(f"{record.source}: {record.description}")
-            say(str(record.plan))
-            if record.done:
-                say(f"continuing after {record.done} of {record.total} tiles")
-        elif record.done == first and record.seconds_left > WORTH_TELLING_S:
-            say(f"about {format_time(record.seconds_left)} left")
-        note = f"{Path(record.source).name} {record.done}/{record.total}"
-        bar.update(record.done, record.total, note, record.seconds_left)
-
-    return report
-
-
-def say_result(result: "PredictResult | Failure", header: "Header") -> None:
-    """Say on stderr how the prediction of one input ended."""
-    from sfseg.prediction.predict import Failure
-
-    if isinstance(result, Failure):
-        say_error(result.error)
-        return
-    if result.resumed == result.tiles:
-        say(f"{result.job.output}: finished already")
-    else:
-        say(f"{result.job.output}: done in {result.seconds:.1f} s")
-    if result.voxel_size_nm is None:
-        say("the input has no voxel size, so the output has none")
-    elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):
-        say(
-            f"warning: pixels are {result.voxel_size_nm[2]:g} nm, but the network was trained on "
-            f"{header.voxel_size_nm[2]:g} nm: resample the input for a better result"
-        )
-    if result.blank_sections:
-        say(f"warning: {result.blank_sections} sections are blank: they have one grey value only")
-    if not 0.01 < result.interior_share < 0.99:
-        say(
-            f"warning: {result.interior_share:.1%} of the pixels are predicted inside cells: "
-            "is the input an EM image with dark membranes?"
-        )
-
-
-def reason_of(failure: "Failure") -> str:
-    """Say in a line why an input could not be predicted."""
-    text = str(failure.error).partition("\nhint: ")[0]
-    return " ".join(text.removeprefix(f"{failure.job.source}: ").split())
-
-
-def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
-    """Turn a result into JSON."""
-    from sfseg.prediction.predict import Failure
-
-    job = {"input": result.job.source, "output": str(result.job.output)}
-    if isinstance(result, Failure):
-        return {**job, "error": str(result.error)}
-    return {
-        **job,
-        "shape": result.shape,
-        "voxel_size_nm": voxel_as_json(result.voxel_size_nm),
-        "interior_share": result.interior_share,
-        "blank_sections": result.blank_sections,
-        "seconds": result.seconds,
-        "stages": result.stages,
-        "pieces": result.tiles,
-        "resumed": result.resumed,
-    }

@@ -1,15 +1,18 @@
 """What --resume needs: the options of the run in a folder, and those of the command line."""
 
+import dataclasses
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from sfseg.config import Config, from_json
+from sfseg.config import CONFIG_NAME, Config, TrainConfig, from_json
 from sfseg.errors import CheckpointError
+from sfseg.recipes import find_recipe
 
 
 def read_asked(path: Path, kind: type[Config]) -> Config | None:
@@ -38,6 +41,30 @@ def read_asked(path: Path, kind: type[Config]) -> Config | None:
             f"{path}: the file is damaged or not from sfseg",
             hint="start a new run in another --out",
         ) from error
+
+
+def resumed_config(
+    out: Path, given: dict[str, Any], recipe: str | None, changes: dict[str, Any]
+) -> TrainConfig:
+    """Read what the training in a folder was asked for, and change what is given beside it.
+
+    Whether that can be resumed is for the training to say, which compares it with the state.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no training in the folder, or its record is damaged.
+    UnknownNameError, OptionError
+        If an option that is given is not possible.
+    """
+    asked = read_asked(out / CONFIG_NAME, TrainConfig) or TrainConfig(out)
+    if recipe:
+        again = find_recipe(recipe).changed(**changes)
+    else:
+        again = asked.recipe.changed(
+            **{k: v for k, v in changes.items() if v != getattr(asked.recipe, k)}
+        )
+    return dataclasses.replace(asked, **given | {"out": out, "recipe": again, "resume": True})
 
 
 def is_given(ctx: typer.Context, name: str) -> bool:

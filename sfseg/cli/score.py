@@ -67,6 +67,7 @@ def score(
     both files 1 = inside a cell, 0 = membrane.
     """
     require_inputs([prediction, truth])
+    say(f"scoring {prediction} against {truth}")
     from sfseg.scoring.score import score_files
 
     with progress(f"scoring {prediction}"):

@@ -1,9 +1,8 @@
 """`sfseg train`: a network from a dataset or the user's own stacks."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,7 +14,7 @@ from sfseg.cli.checks import (
     require_inputs,
     require_weights,
 )
-from sfseg.cli.console import format_time, print_result, say
+from sfseg.cli.console import print_result, say
 from sfseg.cli.options import (
     INPUT,
     LEARNING,
@@ -31,16 +30,14 @@ from sfseg.cli.options import (
     complete_models,
     complete_recipes,
 )
-from sfseg.cli.progress import ProgressDisplay, progress
-from sfseg.cli.resume import command_to_resume, is_given, read_asked
+from sfseg.cli.progress import progress
+from sfseg.cli.resume import command_to_resume, is_given, resumed_config
 from sfseg.cli.signals import Stop, describe_stop
-from sfseg.config import CONFIG_NAME, DEFAULT_DATASET, TrainConfig
+from sfseg.cli.train_report import describe_run, reporter
+from sfseg.config import DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.training.run_folder import refuse_taken
 from sfseg.types import LabelKind
-
-if TYPE_CHECKING:
-    from sfseg.training.progress import EpochRecord, StepRecord
 
 DEFAULTS = TrainConfig(out=Path("runs"))
 
@@ -284,13 +281,17 @@ def train(
         folder = out or default_folder(arch or DEFAULTS.arch, dataset, images)
         config = resumed_config(folder, given, recipe, changes)
     else:
-        arch = arch or default_arch(init)
+        chosen["arch"] = arch or DEFAULTS.arch
         start = find_recipe(recipe) if recipe else default_recipe(init, teacher)
         config = dataclasses.replace(
-            TrainConfig(out or default_folder(arch, dataset, images)),
-            **chosen | {"arch": arch, "recipe": start.changed(**changes)},  # type: ignore[arg-type]
+            TrainConfig(out or default_folder(arch or DEFAULTS.arch, dataset, images)),
+            **chosen | {"recipe": start.changed(**changes)},  # type: ignore[arg-type]
         )
     require_names(config)
+    if out or not init:
+        refuse_taken(config)
+    if init and not arch and not resume:
+        config = take_arch(config, out)
     from sfseg.training import train as verb
 
     verb.prepare(config)
@@ -307,37 +308,13 @@ def train(
     print_result(result.weights)
 
 
-def resumed_config(
-    out: Path, given: dict[str, Any], recipe: str | None, changes: dict[str, Any]
-) -> TrainConfig:
-    """Read what the training in a folder was asked for, and change what is given beside it.
-
-    Whether that can be resumed is for the training to say, which compares it with the state.
-
-    Raises
-    ------
-    CheckpointError
-        If there is no training in the folder, or its record is damaged.
-    UnknownNameError, OptionError
-        If an option that is given is not possible.
-    """
-    asked = read_asked(out / CONFIG_NAME, TrainConfig) or TrainConfig(out)
-    if recipe:
-        again = find_recipe(recipe).changed(**changes)
-    else:
-        again = asked.recipe.changed(
-            **{k: v for k, v in changes.items() if v != getattr(asked.recipe, k)}
-        )
-    return dataclasses.replace(asked, **given | {"out": out, "recipe": again, "resume": True})
-
-
 def require_names(config: TrainConfig) -> None:
-    """Refuse, before torch is imported, what is not there, and a folder that is taken.
+    """Refuse, before torch is imported, what is not there.
 
     Raises
     ------
     SfsegError, OSError
-        If a name is unknown, a file or folder is missing, or the output exists.
+        If a name is unknown or a file or folder is missing.
     """
     require_architectures([config.arch])
     require_device_name(config.device)
@@ -346,7 +323,6 @@ def require_names(config: TrainConfig) -> None:
         require_dataset(config.dataset_name)
         require_data_dir(config.data_dir)
     require_inputs(source for source in (config.images, config.labels, config.unlabelled) if source)
-    refuse_taken(config)
 
 
 def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:
@@ -354,37 +330,13 @@ def default_recipe(init: str | None, teacher: list[str] | None) -> Recipe:
     return FINETUNE if init else STUDENT if teacher else DEFAULTS.recipe
 
 
-def describe_run(config: TrainConfig) -> str:
-    """Say what is trained, on which device, and where to."""
-    from sfseg.system.devices import describe, pick_device, pick_dtype
-
-    device = pick_device(config.device)
-    where = describe(device, pick_dtype(config.precision, device))
-    origin = f" from {config.init}" if config.init else ""
-    return f"{config.arch}{origin}, recipe {config.recipe.name}, on {where}, into {config.out}"
-
-
-def reporter(bar: ProgressDisplay) -> "Callable[[StepRecord | EpochRecord], None]":
-    """Show the steps as progress, and print a line for each epoch."""
-    from sfseg.training.progress import EpochRecord
-
-    def report(record: "StepRecord | EpochRecord") -> None:
-        if isinstance(record, EpochRecord):
-            say(describe_epoch(record))
-        else:
-            bar.update(record.step, record.steps, describe_step(record), record.seconds_left)
-
-    return report
-
-
-def default_arch(init: str | None) -> str:
-    """Take the architecture of the weights to start from."""
-    if init is None:
-        return DEFAULTS.arch
-    require_weights([init])
+def take_arch(config: TrainConfig, out: Path | None) -> TrainConfig:
+    """Take the architecture of the weights to start from; it is part of the default folder."""
     from sfseg.models.weights import load_header
 
-    return load_header(init).arch
+    arch = load_header(str(config.init)).arch
+    folder = out or default_folder(arch, config.dataset, config.images)
+    return dataclasses.replace(config, arch=arch, out=folder)
 
 
 def default_folder(arch: str, dataset: str | None, images: str | None) -> Path:
@@ -394,23 +346,3 @@ def default_folder(arch: str, dataset: str | None, images: str | None) -> Path:
     source = Path(images)
     name = source.parent.name if any(c in source.name for c in "*?[") else source.stem
     return Path("runs") / f"{arch}-{name or 'own'}"
-
-
-def describe_step(record: "StepRecord") -> str:
-    """Say in a few words how training goes."""
-    best = "" if record.best_v_rand is None else f" best V_Rand {record.best_v_rand:.4f}"
-    return (
-        f"epoch {record.epoch}/{record.epochs} loss {record.loss:.4f} "
-        f"lr {record.learning_rate:.1e}{best}"
-    )
-
-
-def describe_epoch(record: "EpochRecord") -> str:
-    """Say in a line how an epoch ended."""
-    line = f"epoch {record.epoch}: loss {record.loss:.4f}"
-    if record.v_rand is not None:
-        line += (
-            f", V_Rand {record.v_rand:.4f} (threshold {record.v_rand_threshold:.1f}), "
-            f"V_Info {record.v_info:.4f}, Dice {record.dice:.4f}"
-        )
-    return f"{line}, {format_time(record.seconds)}"

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sfseg import __version__
-from sfseg.comparison.folder import refuse_existing
 from sfseg.config import COMPARISON_NAME, CompareConfig
-from sfseg.errors import CheckpointError, ResumeError
+from sfseg.errors import CheckpointError, OutputExistsError, ResumeError
 from sfseg.identity import differences
 from sfseg.system import devices, files
 
@@ -18,8 +17,8 @@ def refuse_taken(config: CompareConfig) -> None:
 
     Raises
     ------
-    OutputExistsError, OutputError
-        As `refuse_existing` does.
+    OutputExistsError
+        If there is one and ``config.resume`` is False.
     CheckpointError
         If there is none, or its file is damaged, and ``config.resume`` is True.
     ResumeError
@@ -27,9 +26,21 @@ def refuse_taken(config: CompareConfig) -> None:
     DeviceError
         If the device is not there.
     """
-    refuse_existing(config)
+    files.refuse_file(config.out)
+    path = config.out / COMPARISON_NAME
+    if path.is_file() and not config.resume:
+        raise OutputExistsError(
+            f"{config.out}: expected no comparison there yet, found {COMPARISON_NAME}",
+            hint="--resume continues it, --out names another folder",
+        )
+    other = next(config.out.glob("*-seed[0-9]*"), None)
+    if not path.is_file() and other is not None:
+        raise OutputExistsError(
+            f"{config.out}: expected no trainings there yet, found {other.name}",
+            hint="--out names another folder",
+        )
     if config.resume:
-        _refuse_another(config.out / COMPARISON_NAME, identity(config))
+        _refuse_another(path, identity(config))
 
 
 def identity(config: CompareConfig) -> dict[str, Any]:

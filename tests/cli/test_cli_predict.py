@@ -113,7 +113,7 @@ def test_predict_warns_of_blank_sections(tmp_path):
     tifffile.imwrite(tmp_path / "flat.tif", np.full((1, 64, 64), 9, np.uint8))
     result = sfseg("predict", tmp_path / "flat.tif", "-o", tmp_path / "out.tif", *FAST)
     assert result.exit_code == 0
-    assert "warning: 1 sections are blank" in result.stderr
+    assert "warning: 1 section is blank: it has one" in result.stderr
 
 
 def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):

@@ -19,7 +19,7 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
     )
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{out / 'weights.safetensors'}\n"
-    assert "sfnet, recipe default, changed: epochs" in result.stderr
+    assert "; recipe default, changed: epochs" in result.stderr
     assert "on cpu (" in result.stderr
     assert "volume.tif sections 1-2 (validation 3)" in result.stderr
     assert "epoch 1: loss" in result.stderr

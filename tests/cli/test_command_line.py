@@ -1,6 +1,7 @@
 """What all commands share: help, completion, errors before torch, lines for a log, data folders."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from sfseg import models
 from sfseg.cli import app
 from sfseg.cli.failures import find_package
 from sfseg.cli.progress import ProgressLines
+from sfseg.recipes import DEFAULT, RECIPES
 
 COMMANDS = ("fetch", "train", "predict", "score", "compare", "bench")
 TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "float32")
@@ -96,11 +98,12 @@ main()
         ("train --resume --out nosuch", 1),
         ("train --images volume.tif --labels labels.tif -o trained", 1),
         ("train --images volume.tif --labels labels.tif -o labels.tif", 1),
+        ("train --init sfnet-isbi2012 -o trained", 1),
+        ("train --init sfnet-isbi2012 --dataset nosuch", 2),
         ("predict volume.tif -o maps", 1),
         ("predict volume.tif -o volume.tif --overwrite", 1),
         ("predict volume.tif -o x.png", 2),
         ("compare --archs a,b", 2),
-        ("compare -o compared", 1),
         ("compare --resume --out nosuch", 1),
         ("bench --arch a", 2),
         ("fetch nosuch", 2),
@@ -111,7 +114,7 @@ main()
 def test_a_wrong_path_name_or_option_is_an_error_line_before_torch_is_imported(
     line, code, tissue_files
 ):
-    for taken in ("trained/state.safetensors", "maps/volume.tif", "compared/compare.json"):
+    for taken in ("trained/state.safetensors", "maps/volume.tif"):
         (tissue_files / taken).parent.mkdir()
         (tissue_files / taken).touch()
     found = in_a_process(*line.split(), code=WITHOUT_TORCH, cwd=tissue_files)
@@ -140,6 +143,52 @@ def test_a_log_has_a_line_each_minute_with_what_how_far_and_the_time_left(capsys
     assert shown[0].startswith("epoch 1: 25%, ")
     assert shown[1].startswith("epoch 2: 50%, ")
     assert shown[1].endswith(" left")
+
+
+LONG_WORK = {
+    "fetch": ("fetch", "tissue"),
+    "train": ("train", "--dataset", "tissue", "-o", "run", *TINY),
+    "predict": ("predict", "volume.tif", "-o", "map.tif", "--precision", "float32"),
+    "score": ("score", "labels.tif", "labels.tif"),
+    "compare": (
+        "compare",
+        "--dataset",
+        "tissue",
+        "--recipe",
+        "quick",
+        "--archs",
+        "sfnet",
+        "--seeds",
+        "1",
+    ),
+    "bench": ("bench", "--arch", "sfnet", "--side", "64", "--repeats", "1"),
+}
+STARTS = {
+    "fetch": "tissue: Synthetic neuropil",
+    "train": "training sfnet on ",
+    "predict": "predicting volume.tif with sfnet-isbi2012",
+    "score": "scoring labels.tif against labels.tif",
+    "compare": "comparing sfnet on tissue: 1 training of ",
+    "bench": "measuring predictions of sfnet",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_off_a_terminal_long_work_says_what_it_does_and_then_how_far_it_is(
+    command, tissue_files, monkeypatch, request
+):
+    if command in {"train", "compare"}:
+        request.getfixturevalue("small_architectures")
+    quick = DEFAULT.changed(epochs=1, patch_px=32, batch_size=12)
+    monkeypatch.setattr("sfseg.recipes.RECIPES", {**RECIPES, "quick": quick})
+    monkeypatch.chdir(tissue_files)
+    monkeypatch.setattr("sfseg.cli.progress.LINE_EVERY_S", 0.001)
+    result = run(*LONG_WORK[command])
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(STARTS[command])
+    assert any(re.search(r": (\d+%, .+ left|at work for .+)$", line) for line in lines)
 
 
 @pytest.mark.parametrize("compiler", ["/nowhere", "false"])

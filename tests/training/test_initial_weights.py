@@ -141,7 +141,7 @@ def asked(own, monkeypatch):
 def test_with_weights_to_start_from_the_recipe_is_finetune(asked):
     config, said = asked("--init", SHIPPED_MODEL)
     assert (config.init, config.arch, config.recipe) == (SHIPPED_MODEL, "sfnet", FINETUNE)
-    assert f"sfnet from {SHIPPED_MODEL}, recipe finetune, on " in said
+    assert f"training sfnet from {SHIPPED_MODEL} on " in said
     assert FINETUNE.learning_rate < DEFAULT.learning_rate
     assert FINETUNE.epochs < DEFAULT.epochs
 

@@ -1,0 +1,108 @@
+"""What `sfseg predict` says: what is predicted and with what, how far it is, how it ended."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sfseg.cli.console import format_time, say, say_error
+from sfseg.cli.progress import ProgressDisplay
+from sfseg.config import PredictConfig
+from sfseg.types import same_scale, voxel_as_json
+
+if TYPE_CHECKING:
+    from sfseg.models.weights import Header
+    from sfseg.prediction.jobs import Job
+    from sfseg.prediction.predict import Failure, Model, PredictResult, TileRecord
+
+WORTH_TELLING_S = 30
+"""Seconds left from which a line says so, once."""
+
+
+def describe_jobs(jobs: "Sequence[Job]", model: str) -> str:
+    """Say what is predicted with which weights, before the weights are loaded."""
+    what = jobs[0].source if len(jobs) == 1 else f"{len(jobs)} stacks"
+    return f"predicting {what} with {model}"
+
+
+def describe_model(config: PredictConfig, model: "Model") -> str:
+    """Say which network runs on which device, with which engine and arithmetic."""
+    from sfseg.system.devices import describe
+
+    engine = model.engine
+    where = describe(engine.device, engine.dtype, engine.name)
+    notice = f"\nwarning: {model.choice.notice}" if model.choice.notice else ""
+    return f"{config.model} ({model.header.arch}) on {where}{notice}"
+
+
+def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":
+    """Say what is planned, show the progress, and once how long it may take."""
+    first = 0
+
+    def report(record: "TileRecord") -> None:
+        nonlocal first
+        if record.seconds_left is None:
+            first = record.done + 1
+            say(f"{record.source}: {record.description}")
+            say(str(record.plan))
+            if record.done:
+                say(f"continuing after {record.done} of {record.total} tiles")
+        elif record.done == first and record.seconds_left > WORTH_TELLING_S:
+            say(f"about {format_time(record.seconds_left)} left")
+        note = f"{Path(record.source).name} {record.done}/{record.total}"
+        bar.update(record.done, record.total, note, record.seconds_left)
+
+    return report
+
+
+def say_result(result: "PredictResult | Failure", header: "Header") -> None:
+    """Say on stderr how the prediction of one input ended."""
+    from sfseg.prediction.predict import Failure
+
+    if isinstance(result, Failure):
+        say_error(result.error)
+        return
+    if result.resumed == result.tiles:
+        say(f"{result.job.output}: finished already")
+    else:
+        say(f"{result.job.output}: done in {result.seconds:.1f} s")
+    if result.voxel_size_nm is None:
+        say("the input has no voxel size, so the output has none")
+    elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):
+        say(
+            f"warning: pixels are {result.voxel_size_nm[2]:g} nm, but the network was trained on "
+            f"{header.voxel_size_nm[2]:g} nm: resample the input for a better result"
+        )
+    if count := result.blank_sections:
+        is_blank = "section is blank: it has" if count == 1 else "sections are blank: they have"
+        say(f"warning: {count} {is_blank} one grey value only")
+    if not 0.01 < result.interior_share < 0.99:
+        say(
+            f"warning: {result.interior_share:.1%} of the pixels are predicted inside cells: "
+            "is the input an EM image with dark membranes?"
+        )
+
+
+def reason_of(failure: "Failure") -> str:
+    """Say in a line why an input could not be predicted."""
+    text = str(failure.error).partition("\nhint: ")[0]
+    return " ".join(text.removeprefix(f"{failure.job.source}: ").split())
+
+
+def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
+    """Turn a result into JSON."""
+    from sfseg.prediction.predict import Failure
+
+    job = {"input": result.job.source, "output": str(result.job.output)}
+    if isinstance(result, Failure):
+        return {**job, "error": str(result.error)}
+    return {
+        **job,
+        "shape": result.shape,
+        "voxel_size_nm": voxel_as_json(result.voxel_size_nm),
+        "interior_share": result.interior_share,
+        "blank_sections": result.blank_sections,
+        "seconds": result.seconds,
+        "stages": result.stages,
+        "pieces": result.tiles,
+        "resumed": result.resumed,
+    }
