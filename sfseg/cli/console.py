@@ -18,6 +18,9 @@ EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
+CHECK_PATH = "check this path, and who may use it"
+"""The hint of an error of the system that names a file."""
+
 _COMMANDS_TO_TERMINALS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters other than tab and newline, and those that turn the direction of a line."""
 
@@ -30,7 +33,10 @@ def say(message: str) -> None:
 
 def say_error(error: SfsegError | OSError) -> None:
     """Print an error as plain text: Rich would read "[uint8]" as markup."""
-    write_to_stderr("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]))
+    text, hint = str(error), ""
+    if not isinstance(error, SfsegError) and error.filename is not None:
+        text, hint = f"{error.filename}: {error.strerror}", f"\nhint: {CHECK_PATH}"
+    write_to_stderr("\n".join([f"error: {text}", *getattr(error, "__notes__", ())]) + hint)
 
 
 def write_to_stderr(message: str) -> None:

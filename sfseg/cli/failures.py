@@ -1,6 +1,7 @@
 """Errors to messages and exit codes: one grammar, ``error:`` and ``hint:``, for all of them."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,9 +24,13 @@ from sfseg.cli.usage import in_our_words
 from sfseg.errors import OptionError, OutputError, SfsegError, UnknownNameError
 
 TRACEBACK = "SFSEG_TRACEBACK"
-"""Environment variable that shows the traceback of an error in a package of others."""
+"""Environment variable that shows the traceback of an error of the system or of a package."""
+
+
+SHOW_TRACEBACK = f"{TRACEBACK}=1 in the environment shows where it failed"
 
 _LONGEST = 300
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # numba writes its errors in colour
 
 
 class Commands(Group):
@@ -55,7 +60,7 @@ class Commands(Group):
                 super().invoke(ctx)
         except typer.Exit:
             raise
-        except (SfsegError, OSError) as error:
+        except SfsegError as error:
             say_error(error)
             is_usage = isinstance(error, OptionError | UnknownNameError)
             raise typer.Exit(EXIT_USAGE if is_usage else EXIT_ERROR) from error
@@ -63,11 +68,23 @@ class Commands(Group):
             say("interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from None
         except Exception as error:
-            package = find_package(error)
-            if package is None or os.environ.get(TRACEBACK):
+            if os.environ.get(TRACEBACK) or not say_unexpected(error):
                 raise
-            say_foreign_error(package, error)
             raise typer.Exit(EXIT_ERROR) from error
+
+
+def say_unexpected(error: Exception) -> bool:
+    """Print an error of the system or of a package of others; False for a bug of sfseg."""
+    package = find_package(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        say_error(error)
+        return True
+    if package is None and not isinstance(error, OSError):
+        return False
+    text = f"{package}: {first_line(error)}" if package else first_line(error)
+    notes = getattr(error, "__notes__", ())
+    write_to_stderr("\n".join([f"error: {text}", *notes, f"hint: {SHOW_TRACEBACK}"]))
+    return True
 
 
 def find_package(error: BaseException) -> str | None:
@@ -88,12 +105,9 @@ def _packages(error: BaseException) -> Iterator[str]:
         yield str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def say_foreign_error(package: str, error: BaseException) -> None:
-    """Print what a package of others says of its failure, in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = " ".join(lines[:1])[:_LONGEST]
-    name = type(error).__name__
-    text = told if told.startswith(name) or not told else f"{name}: {told}"
-    notes = getattr(error, "__notes__", ())
-    hint = f"hint: {TRACEBACK}=1 in the environment shows where it failed"
-    write_to_stderr("\n".join([f"error: {package}: {text or name}", *notes, hint]))
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, after the name of its kind."""
+    text = _COLOURS.sub("", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told, name = " ".join(lines[:1])[:_LONGEST], type(error).__name__
+    return told if told.startswith(name) else f"{name}: {told}" if told else name
