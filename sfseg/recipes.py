@@ -97,12 +97,13 @@ class Recipe:
     validation_share: float
 
     def __post_init__(self) -> None:
-        """Check the choices and the side, which the networks halve four times.
+        """Check the choices, the rate, and the side, which the networks halve four times.
 
         Raises
         ------
         OptionError
-            If a choice is unknown, or the side is below 32 or no multiple of 16.
+            If a choice is unknown, the learning rate is not above 0, or the side is below 32 or no
+            multiple of 16.
         """
         check_choices(self)
         if self.side_px % 16 or self.side_px < 32:
@@ -110,6 +111,11 @@ class Recipe:
                 f"recipe {self.name}: patches of {self.side_px} px do not work: "
                 "the side must be a multiple of 16, from 32 up",
                 hint="use --patch 256",
+            )
+        if not self.learning_rate > 0:
+            raise OptionError(
+                f"recipe {self.name}: a learning rate of {self.learning_rate} trains nothing",
+                hint="leave --learning-rate out, or give a number above 0",
             )
 
     @property

@@ -150,19 +150,20 @@ def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[Fil
     wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
     folder = dataset_folder(wanted, to=to)
     records = manifest.read(folder)
+    again = f"sfseg fetch {wanted.name}" + (f" --data-dir {to}" if to is not None else "")
     if not records:
         raise FetchError(
             f"{folder}: the dataset {wanted.name} is not here",
-            hint=f"sfseg fetch {wanted.name}",
+            hint=again,
         )
     for record in records:
         path = folder / record.name
         if not path.is_file():
-            raise ChecksumError(f"{path}: is missing", hint=f"sfseg fetch {wanted.name}")
+            raise ChecksumError(f"{path}: is missing", hint=again)
         if manifest.record(folder, record.name) != record:
             raise ChecksumError(
                 f"{path}: has changed since it was fetched",
-                hint=f"delete it, then: sfseg fetch {wanted.name}",
+                hint=f"delete it, then: {again}",
             )
     for file in wanted.files:
         if (folder / file.name).is_file():

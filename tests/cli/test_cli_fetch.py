@@ -18,7 +18,8 @@ def test_fetch_prints_the_folder_and_nothing_else_on_stdout(tmp_path):
 
 
 def test_fetch_verify_reads_a_fetched_dataset_through(tmp_path):
-    assert "sfseg fetch tissue" in fails("fetch", "tissue", "--verify", "--to", tmp_path)
+    missing = fails("fetch", "tissue", "--verify", "--to", tmp_path)
+    assert f"hint: sfseg fetch tissue --data-dir {tmp_path}\n" in missing
     sfseg("fetch", "tissue", "--to", tmp_path)
     result = sfseg("fetch", "tissue", "--verify", "--to", tmp_path)
     assert result.exit_code == 0

@@ -34,7 +34,7 @@ def test_score_takes_sections_and_the_other_polarity(labels, tmp_path):
 
 def test_score_warns_of_a_truth_that_looks_like_an_image(volume, labels):
     assert "are these labels?" in sfseg("score", labels, volume).stderr
-    assert sfseg("score", labels, labels).stderr == ""
+    assert "warning" not in sfseg("score", labels, labels).stderr
 
 
 def test_score_refuses_bad_pairs(volume, labels, tmp_path):
