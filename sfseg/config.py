@@ -47,7 +47,7 @@ class TrainConfig:
         The user's own stack and its labels; or folders or patterns of them, matched by name as
         `sfseg.training.pairs.pair_files` does.
     labels_are : {'interior', 'membrane', 'instances'}
-        What the user's labels say.
+        Meaning of the user's labels.
     sections : str or None
         Training sections, as in ``"1-24"``; None = the standard split, or all. The numbers of
         several stacks continue from one stack to the next.
@@ -72,11 +72,11 @@ class TrainConfig:
     compile : bool
         Compile the network: steps are faster after a minute. Needs a C++ compiler.
     half : bool
-        Store the kernels as float16: half the file.
+        Store the kernels as float16, for a file of half the size.
     resume : bool
         Continue from the state in `out`.
     save_every_s : float
-        Save the state every so many seconds, and after each epoch.
+        Seconds between two saves of the state; it is also saved after each epoch.
     """
 
     out: Path
@@ -228,12 +228,12 @@ class BenchConfig:
         if self.train and "openvino" in self.engines:
             raise OptionError(
                 "--engine openvino cannot train",
-                hint="--train --engine torch",
+                hint="use --train --engine torch",
             )
         if self.recipe.is_a(STUDENT):
             raise OptionError(
                 f"--recipe {self.recipe.name} needs teachers, so it is not measured",
-                hint="--recipe default has the same steps",
+                hint="use --recipe default, which has the same steps",
             )
         if self.side_px < 16 or self.side_px % 16:
             raise OptionError(
@@ -250,7 +250,7 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Which architectures to compare, and how.
+    """What to compare, on what, and where to put it.
 
     Attributes
     ----------
@@ -308,8 +308,9 @@ class CompareConfig:
         check_choices(self)
         if not self.archs or len(set(self.archs)) < len(self.archs):
             raise OptionError(
-                "--archs: "
-                + (f"names one twice: {', '.join(self.archs)}" if self.archs else "names none"),
+                f"--archs: an architecture is named twice: {', '.join(self.archs)}"
+                if self.archs
+                else "--archs: no architecture is named",
                 hint="--archs unet,fusionnet,sfnet",
             )
         if self.seeds < 1:
@@ -353,7 +354,7 @@ def configure(kind: type[C], config: C | None, options: Mapping[str, Any]) -> C:
     UnknownNameError
         If there is no such field, or no such recipe.
     OptionError
-        If `config` is of another type, a path is none, or a field without a default is missing.
+        If `config` has another type, a value is not a path, or a field without default is missing.
     """
     if config is not None and not isinstance(config, kind):
         raise OptionError(

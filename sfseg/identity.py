@@ -1,4 +1,4 @@
-"""What decides the result of a run: its options, inputs and versions, as nested dicts."""
+"""The identity of a run: all options, inputs and versions that decide its result, nested dicts."""
 
 import json
 import re

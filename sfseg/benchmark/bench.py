@@ -15,7 +15,7 @@ from sfseg.benchmark.training import TrainingRow, measure_training
 from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.models import build
-from sfseg.models.weights import load_weights
+from sfseg.models.weights import load_header, load_weights
 from sfseg.prediction.engines import ENGINES
 from sfseg.system.devices import pick_device
 from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates
@@ -35,19 +35,18 @@ class BenchResult:
     Attributes
     ----------
     config : BenchConfig
-        What was asked for.
+        The configuration.
     machine : Machine
-        Where.
+        The machine.
     rates : Rates
-        What the machine can do.
-    rows : tuple of Row
+        The peak rates of the machine.
+    rows : tuple of InferenceRow
         For each architecture plain, then engine by engine, float32 before bf16.
     end_to_end : EndToEnd or None
-        None where the architecture of the shipped weights was not among those asked for, or
-        training was.
+        None if training is measured, or the architecture of the shipped weights is not.
     training : tuple of TrainingRow
-        For each architecture plain, then engine by engine, where training was asked for; there are
-        no other rows then.
+        If training is measured: for each architecture plain, then engine by engine. `rows` is
+        empty then.
     """
 
     config: BenchConfig
@@ -58,7 +57,7 @@ class BenchResult:
     training: tuple[TrainingRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the result as plain values, not rounded, in the order of the JSON output."""
+        """Return the result as plain values, not rounded, in the order of the JSON output."""
         return asdict(self)
 
 
@@ -69,15 +68,15 @@ def bench(
 ) -> BenchResult:
     """Measure the machine, the networks on it, and a prediction from file to file; or training.
 
-    The shipped weights are taken for their architecture. The other networks have random weights,
-    so their disagreement says little of what training would make of it.
+    Networks of the architecture of the shipped weights use them. The others have random weights,
+    so their disagreement says little about trained ones.
 
     Parameters
     ----------
     config : BenchConfig
         What to measure.
     report : callable
-        Is handed a sentence before each measurement.
+        Called with a line of text before each measurement.
 
     Returns
     -------
@@ -103,30 +102,30 @@ def bench(
         training = measure_training(config, engines, device, rates, report)
         return BenchResult(config, machine, rates, training=training)
     volume, _ = make_tissue((SECTIONS, config.side_px, config.side_px))
-    races = [
+    benchmarks = [
         InferenceBenchmark(
             arch, network, standardise(volume[0])[None], device, config.repeats, rates
         )
         for arch, network in networks.items()
     ]
-    for race in races:
-        race.run(engines, report)
-    _, shipped = load_weights(SHIPPED_MODEL)
-    ours = [race for race in races if race.arch == shipped.arch]
+    for benchmark in benchmarks:
+        benchmark.run(engines, report)
+    shipped = load_header(SHIPPED_MODEL)
+    ours = [benchmark for benchmark in benchmarks if benchmark.arch == shipped.arch]
     end_to_end = predict_stack(ours[0], volume, report) if ours else None
-    rows = tuple(row for race in races for row in race.rows)
+    rows = tuple(row for benchmark in benchmarks for row in benchmark.rows)
     return BenchResult(config, machine, rates, rows, end_to_end)
 
 
 def _network(arch: str) -> nn.Module:
-    """Load the shipped weights, or draw random ones where there are none."""
+    """Load the shipped weights, or draw random ones for another architecture."""
     network, header = load_weights(SHIPPED_MODEL)
     return network if header.arch == arch else build(arch).eval()
 
 
 def _engines(config: BenchConfig, device: torch.device, network: nn.Module) -> list[EngineName]:
     """List the engines that run here; fail before the first measurement, not in the middle."""
-    if not config.engines:  # compile is run only if asked for: it takes minutes
+    if not config.engines:  # compile takes minutes, so it is measured only on request
         return ["torch"]
     for name in config.engines:
         ENGINES[name](network, device, torch.float32)

@@ -41,9 +41,9 @@ class EndToEnd:
         Of the seconds: ``read``, ``compute``, ``write``, and ``rest``, in which nothing was
         computed. Reading and writing go on beside computing, so the first three can exceed 100.
     times_plain : float
-        Seconds of plain for the network alone over those for a section here.
+        Seconds of plain PyTorch, which runs the network only, over `seconds_per_section`.
     overhead_percent : float
-        Seconds beyond computing, in percent of those of computing.
+        Seconds in which nothing was computed, in percent of the seconds of computing.
     """
 
     model: str
@@ -58,9 +58,9 @@ class EndToEnd:
     overhead_percent: float
 
 
-def predict_stack(race: InferenceBenchmark, volume: AnyArray, report: Report) -> EndToEnd:
-    """Predict the stack from file to file with the fastest engine of a race."""
-    row, engine = race.best
+def predict_stack(benchmark: InferenceBenchmark, volume: AnyArray, report: Report) -> EndToEnd:
+    """Predict the stack from file to file with the fastest engine of a benchmark."""
+    row, engine = benchmark.best
     report(f"measuring predict, from file to file: {row.engine} in {row.precision}")
     config = PredictConfig(engine=engine.name, precision=row.precision, overwrite=True)
     choice = Choice(engine.name, dtype_name(engine.dtype))
@@ -71,17 +71,17 @@ def predict_stack(race: InferenceBenchmark, volume: AnyArray, report: Report) ->
         write_stack(Path(job.source), volume)
         timing = measure(
             lambda: predict_job(job, model, config),
-            race.device,
-            race.repeats,
+            benchmark.device,
+            benchmark.repeats,
             compiles=engine.name == "compile",
         )
-    return _shares(timing, engine.name, race.rows[0], row.precision)
+    return _shares(timing, engine.name, benchmark.rows[0], row.precision)
 
 
 def _shares(
     timing: Timing[PredictResult], engine: EngineName, plain: InferenceRow, precision: Arithmetic
 ) -> EndToEnd:
-    """Say where the time of a prediction went."""
+    """Divide the time of a prediction between reading, computing, writing and the rest."""
     result = timing.value
     stages = {name.removesuffix("_s"): seconds for name, seconds in result.stages.items()}
     stages["rest"] = result.seconds - stages["compute"]

@@ -1,4 +1,4 @@
-"""The networks on one section in memory, run in all ways."""
+"""Measure the networks on one section in memory, with each engine and precision."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class InferenceRow:
-    """One network, run in one way on one section.
+    """One network on one section, with one engine and precision.
 
     Attributes
     ----------
@@ -39,15 +39,15 @@ class InferenceRow:
     megapixels_s : float
         Pixels of the section, in millions, over the seconds.
     flop : int
-        Of one section as PyTorch counts them in the network as it is: 2 for each multiply-add.
+        Operations for one section in the unchanged network: 2 for each multiply-add.
     tflops : float
         TFLOP/s.
     percent_of_matmul : float
         TFLOP/s in percent of `Rates.best_tflops`.
     times_plain : float
-        Seconds of plain over these.
+        Seconds of plain over `seconds`.
     disagreement : float
-        Largest difference of a probability from plain.
+        Largest difference of a probability from that of plain.
     """
 
     arch: str
@@ -64,7 +64,7 @@ class InferenceRow:
 
 
 class InferenceBenchmark:
-    """One architecture, run in all ways on the same section.
+    """One architecture on one section, with all engines and precisions.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ class InferenceBenchmark:
     device : torch.device
         Where to run.
     repeats : int
-        Passes.
+        Number of passes.
     rates : Rates
-        What the machine can do.
+        The peak rates of the machine.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ def _rank(row: InferenceRow) -> tuple[bool, float]:
 def _plain(
     network: nn.Module, section: Normalised, device: torch.device
 ) -> Callable[[], Probability]:
-    """Make the call of a user who has the network and nothing else."""
+    """Make the function of a user who only has PyTorch and the network."""
     network = network.to(device)
 
     def run() -> Probability:

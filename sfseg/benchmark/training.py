@@ -1,4 +1,4 @@
-"""Training steps: those of `sfseg train` against those of plain PyTorch."""
+"""Measure training steps: those of `sfseg train` against those of plain PyTorch."""
 
 import dataclasses
 import tempfile
@@ -34,7 +34,7 @@ PASSES = 3
 """A step computes three times what a forward pass does: the gradients of weights and of inputs."""
 
 WARM_STEPS = WARM_CALLS + 1
-"""Not counted: they compile, take their memory, choose algorithms, and the last one is recorded."""
+"""Steps that are not counted: they compile, allocate, choose algorithms and record."""
 
 SECTIONS, VISITS = 8, 1000
 """Enough that no epoch ends while steps are counted."""
@@ -45,7 +45,7 @@ SCHEDULE_SECTIONS = 24
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One network, trained in one way.
+    """One network, trained with one engine and precision.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class TrainingRow:
     precision : {'float32', 'bf16'}
         Arithmetic of the convolutions.
     recipe : str
-        Its name.
+        Name of the recipe.
     batch_size, side_px : int
         Patches or whole sections in a step, and their side.
     seconds : float
@@ -68,19 +68,19 @@ class TrainingRow:
     steps_s, megapixels_s : float
         Steps and pixels of patches, in millions, over the seconds.
     flop : int
-        Of a step, as `PASSES` forward passes.
+        Operations of a step, as `PASSES` forward passes.
     tflops : float
         TFLOP/s.
     percent_of_matmul : float
         TFLOP/s in percent of `Rates.best_tflops`.
     times_plain : float
-        Seconds of plain over these.
+        Seconds of plain over `seconds`.
     percent_waiting : float
-        Share of the time that lies between steps, mostly to make the next batch.
+        Share of the time between steps, mostly to make the next batch.
     schedule_steps : int
-        Steps of the whole training that the recipe describes, of `SCHEDULE_SECTIONS` sections.
+        Steps of the whole training by the recipe, on `SCHEDULE_SECTIONS` sections.
     schedule_seconds : float
-        What they take at this pace; validation and saving come on top.
+        Their time at this speed, without validation and saving.
     """
 
     arch: str
@@ -114,15 +114,15 @@ def measure_training(
     Parameters
     ----------
     config : BenchConfig
-        Architectures, recipe and how many steps.
+        Architectures, recipe and number of steps.
     engines : sequence of str
         Eager, compiled or both.
     device : torch.device
         Where to train.
     rates : Rates
-        What the machine can do.
+        The peak rates of the machine.
     report : callable
-        Is handed a sentence before each measurement.
+        Called with a line of text before each measurement.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def measure_training(
 
 @dataclass(frozen=True)
 class _Laps:
-    """What was measured of the steps of one training; as in `TrainingRow`."""
+    """Measurements of the steps of one training; fields as in `TrainingRow`."""
 
     engine: Literal["plain"] | EngineName
     precision: Arithmetic
@@ -160,7 +160,7 @@ class _Laps:
 
 
 def _row(arch: str, laps: _Laps, plain: _Laps, recipe: Recipe, rates: Rates) -> TrainingRow:
-    """Relate what was measured to the machine and to plain."""
+    """Compare the measurements with the machine and with plain PyTorch."""
     pixels = recipe.batch_size * recipe.side_px**2
     flop = PASSES * count_flop(build(arch).eval(), pixels)
     tflops = flop / laps.seconds / 1e12
@@ -189,9 +189,9 @@ def _row(arch: str, laps: _Laps, plain: _Laps, recipe: Recipe, rates: Rates) -> 
 def _plain_step(
     arch: str, data: TrainingData, recipe: Recipe, device: torch.device
 ) -> Callable[[], float]:
-    """Make the step of a user who has the network and nothing else."""
+    """Make the step of a user who only has PyTorch and the network."""
     images, targets = Patches(data.training, recipe, seed=0).batch(0, 0)
-    interior = targets[:, :1]  # the affinities are ours
+    interior = targets[:, :1]  # without affinities
     images, interior = (part.contiguous().to(device) for part in (images, interior))
     network = build(arch).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters())

@@ -1,7 +1,7 @@
-"""Compare architectures: train each with one recipe over several seeds, predict, score, tabulate.
+"""Compare architectures: train each with one recipe and several seeds, predict, score, tabulate.
 
-Every run is a folder of `sfseg train` with its score beside the weights, so that a comparison that
-was interrupted continues where it stopped.
+Every run is a folder of `sfseg train` with its score beside the weights. So an interrupted
+comparison continues where it stopped.
 """
 
 import threading
@@ -39,14 +39,14 @@ MAP_NAME = "map.tif"
 
 @dataclass(frozen=True)
 class CompareResult:
-    """What a comparison leaves.
+    """The result of a comparison.
 
     Attributes
     ----------
     folder : Path
-        With ``table.md``, ``table.json``, ``table.png``, and a folder a run.
+        With ``table.md``, ``table.json``, ``table.png``, and a folder for each run.
     table : Table or None
-        Of the runs that are finished; None where there is none.
+        Of the finished runs; None if there is none.
     finished : bool
         False if it was stopped; ``resume`` continues it.
     """
@@ -70,38 +70,38 @@ def compare(
 ) -> CompareResult:
     """Train, predict and score each architecture with each seed, and write the table.
 
-    The runs of one seed come before those of the next, so that there soon is a whole table; it is
-    written again after each run. The state of a training is removed once it is scored.
+    All architectures are run with one seed before the next seed, so the table is soon complete. It
+    is written again after each run. The state of a training is removed after its test.
 
     Parameters
     ----------
     config : CompareConfig
-        What to compare, and how.
+        The architectures, the recipe, the dataset, and the folder to write to.
     report : callable
-        Called with a `Stage` before each training and each test, what `train` reports in
-        between, and a `RunScore` after each run.
+        Called with a `Stage` before each training and each test, with the records that `train`
+        reports, and with a `RunScore` after each run.
     say : callable
-        Is told, line by line, what is fetched and trained on; no line twice.
+        Called with lines of text: what is fetched and trained on, and warnings; no line twice.
     stop : threading.Event, optional
         When it is set, the running training saves its state and the comparison returns.
     on_start : callable
-        Is handed, before the first step of each training, what saves its state at any moment; see
+        Called before the first step of each training with the function that saves its state; see
         `sfseg.training.train.train`.
 
     Returns
     -------
     CompareResult
-        Where everything is, and the table.
+        The folder, and the table.
 
     Raises
     ------
     OutputExistsError
-        If the folder holds a comparison and ``config.resume`` is False, or another one is at work
+        If the folder holds a comparison and ``config.resume`` is False, or another comparison runs
         in it.
     CheckpointError, ResumeError
-        If there is nothing to resume, or it was begun with other options: it says which.
+        If there is nothing to resume, or it was started with other options, which are named.
     SfsegError, OSError
-        What fetching, training, predicting and scoring raise. What is done is kept.
+        As fetching, training, predicting and scoring do. Finished runs are kept.
     """
     refuse_unusable(config)
     say, dataset = _once(say), registry.find(config.dataset)
@@ -131,20 +131,20 @@ def refuse_unusable(config: CompareConfig) -> None:
         devices.require_compiler("leave --compile out")
     if torchrun.processes() > 1:
         raise OptionError(
-            f"compare: expected one process, found {torchrun.processes()} of torchrun",
-            hint="run it without torchrun; on several GPUs, with other --archs into another --out",
+            f"compare only works with one process, not with {torchrun.processes()} of torchrun",
+            hint="run it without torchrun; for several GPUs, run it once on each, with other "
+            "--archs and another --out",
         )
     if config.recipe.is_a(FINETUNE) or config.recipe.is_a(STUDENT):
         raise OptionError(
-            f"recipe {config.recipe.name}: expected one that learns from labels alone, found one "
-            "that needs other weights",
-            hint="--recipe default",
+            f"recipe {config.recipe.name}: needs trained weights, so it cannot be compared",
+            hint="use --recipe default",
         )
     refuse_taken(config)
 
 
 def _once(say: Say) -> Say:
-    """Say every line once: else each run would name the dataset's licence."""
+    """Say each line only once: else each run would repeat the licence of the dataset."""
     said: set[str] = set()
 
     def say_once(line: str) -> None:
@@ -156,7 +156,7 @@ def _once(say: Say) -> Say:
 
 
 class Comparison:
-    """A comparison under way: its runs, and the scores of those that are finished.
+    """A running comparison: its runs, and the scores of the finished ones.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class Comparison:
 
     @property
     def table(self) -> Table | None:
-        """The table so far; None where no run is finished."""
+        """The table so far; None if no run is finished."""
         finished = [self.scores[run] for run in self.runs if run in self.scores]
         if not finished:
             return None
@@ -205,7 +205,7 @@ class Comparison:
         diverged: NonFiniteError | None = None
         for number, run in enumerate(self.runs, start=1):
             if run in self.scores:
-                files.remove(self.config.out / run.name / STATE)  # of a run killed just before that
+                files.remove(self.config.out / run.name / STATE)  # a kill may have left it there
                 continue
             report(Stage(run.name, number, len(self.runs), "train"))
             try:
@@ -231,12 +231,12 @@ class Comparison:
         out = self.config.out / run.name
         begun = (out / STATE).is_file()
         if not begun:
-            files.remove(out)  # of a run without a state nothing can be used
+            files.remove(out)  # a run without a state cannot be continued
         options = training_of(run, self.config, resume=begun)
         return train(options, report=report, say=say, stop=stop, on_start=on_start)
 
     def score_run(self, run: Run, trained: TrainResult) -> RunScore:
-        """Predict and score what the network has not seen, and keep the score."""
+        """Predict and score the test sections of a run, and write the score."""
         config, out, test_set = self.config, self.config.out / run.name, self.test_sets[run.split]
         options = PredictConfig(
             model=str(trained.weights),
@@ -263,11 +263,11 @@ class Comparison:
             scores=_scores(out / MAP_NAME, test_set),
         )
         write_score(out, score)
-        files.remove(out / STATE)  # of FusionNet it is over a gigabyte
+        files.remove(out / STATE)  # that of FusionNet has over a gigabyte
         return score
 
     def write_table(self) -> None:
-        """Write ``table.md``, ``table.json`` and ``table.png``, once there is anything in them."""
+        """Write ``table.md``, ``table.json`` and ``table.png``, if a run is finished."""
         made, out = self.table, self.config.out
         if made is not None:
             files.write_text(out / "table.md", markdown.to_markdown(made) + "\n", overwrite=True)
@@ -276,7 +276,7 @@ class Comparison:
 
 
 def _scores(prediction: Path, test_set: TestSet) -> dict[str, Any]:
-    """Score as `sfseg score` does; sections get the numbers that they have in the dataset."""
+    """Score as `sfseg score` does, with the section numbers of the dataset."""
     scores = score_files(prediction, test_set.labels).as_dict()
     numbered = zip(scores["per_section"], test_set.sections, strict=True)
     scores["per_section"] = [{**row, "section": section} for row, section in numbered]

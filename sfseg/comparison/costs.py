@@ -1,4 +1,4 @@
-"""What an architecture costs: parameters and arithmetic."""
+"""The cost of an architecture: its parameters and its arithmetic."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,14 +13,14 @@ from sfseg.types import Shape
 
 @dataclass(frozen=True)
 class Cost:
-    """What an architecture costs.
+    """The cost of an architecture.
 
     Attributes
     ----------
     parameters : int
-        That are trained.
+        Number of trained parameters.
     flop : int
-        Of a section, 2 for each multiply-add.
+        Operations for one section, 2 for each multiply-add.
     side_px : tuple of int
         Rows and columns of the section as the network sees it: resized or padded.
     """
@@ -32,7 +32,7 @@ class Cost:
 
 @cache
 def cost_of(arch: str, recipe: Recipe, shape: Shape) -> Cost:
-    """Count what an architecture costs on a section of a stack."""
+    """Count the parameters of an architecture, and its operations for a section of a stack."""
     stride, side_px = models.STRIDE, recipe.input_px
     rows, columns = ((side_px or -(-length // stride) * stride) for length in shape[1:])
     with torch.device("meta"):

@@ -30,14 +30,14 @@ def refuse_taken(config: CompareConfig) -> None:
     path = config.out / COMPARISON_NAME
     if path.is_file() and not config.resume:
         raise OutputExistsError(
-            f"{config.out}: expected no comparison there yet, found {COMPARISON_NAME}",
-            hint="--resume continues it, --out names another folder",
+            f"{config.out}: holds a comparison already ({COMPARISON_NAME})",
+            hint="continue it with --resume, or choose another folder with --out",
         )
     other = next(config.out.glob("*-seed[0-9]*"), None)
     if not path.is_file() and other is not None:
         raise OutputExistsError(
-            f"{config.out}: expected no trainings there yet, found {other.name}",
-            hint="--out names another folder",
+            f"{config.out}: holds trainings already ({other.name})",
+            hint="choose another folder with --out",
         )
     if config.resume:
         _refuse_another(path, identity(config))
@@ -62,22 +62,22 @@ def _refuse_another(path: Path, wanted: dict[str, Any]) -> None:
     """Refuse to resume a comparison that is missing or was started with other options."""
     if not path.is_file():
         raise CheckpointError(
-            f"{path.parent}: expected an unfinished comparison, found no {path.name}",
-            hint="leave --resume out to start from zero",
+            f"{path.parent}: nothing to resume, no {path.name} in it",
+            hint="leave --resume out to start",
         )
     try:
         was = json.loads(path.read_text())["identity"]
         lines = differences(was, wanted)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
-            f"{path}: expected what sfseg compare wrote, found something else",
-            hint="--out names another folder",
+            f"{path}: this file is damaged, or not written by sfseg compare",
+            hint="choose another folder with --out",
         ) from error
     if lines:
         raise ResumeError(
-            f"{path.parent}: expected the options that the comparison was begun with, "
-            "found others:\n" + "\n".join(lines),
-            hint="give the options that it was begun with, or --out with another folder",
+            f"{path.parent}: the comparison was started with other options (then -> now):\n"
+            + "\n".join(lines),
+            hint=f"resume with the options in {path.name}, or choose another folder with --out",
         )
 
 

@@ -1,4 +1,4 @@
-"""A table laid out as Markdown, which a person reads without rendering, too."""
+"""Write a table as Markdown whose columns are aligned, so that it reads well as plain text."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ HEADINGS = ("", *SCORES.values(), "parameters", "GFLOP", "s a section", "trainin
 
 
 def to_markdown(table: Table) -> str:
-    """Lay a table out, with what was compared above it and how below it."""
+    """Write a table, with its title above and the protocol below."""
     cells = [list(HEADINGS)]
     for row in table.rows:
         cells.append(_measured(row))

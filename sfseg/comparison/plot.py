@@ -1,4 +1,4 @@
-"""The table of a comparison as a picture: every run a dot, the mean a bar, the thesis a diamond."""
+"""The table of a comparison as a picture: dots are runs, bars are means, diamonds the thesis."""
 
 import textwrap
 from pathlib import Path
@@ -12,10 +12,10 @@ from sfseg.system.files import atomic_path
 
 PANELS = (("v_rand", "$V^{Rand}$"), ("dice", "Dice at threshold 0.5"))
 RUN, MEAN, THESIS = "#0072B2", "black", "#D55E00"
-"""Colours of Okabe and Ito, which the colour-blind tell apart."""
+"""Colours of Okabe and Ito, which colour-blind people can distinguish."""
 
 DOTS_HEIGHT = 0.36
-"""The share of a row's height over which the dots of its runs are spread."""
+"""Share of the height of a row over which the dots of its runs are spread."""
 
 
 def write_picture(path: Path, table: Table) -> None:
@@ -24,7 +24,7 @@ def write_picture(path: Path, table: Table) -> None:
     Parameters
     ----------
     path : Path
-        Where to.
+        The file to write.
     table : Table
         With at least one row.
 

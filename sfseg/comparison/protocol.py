@@ -1,4 +1,4 @@
-"""The honest protocol: what is trained on, and what is tested on without a choice that saw it."""
+"""The protocol: which sections are trained on, and which are tested on and never looked at."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from sfseg.types import AnyArray, Shape, VoxelSize, format_sections, parse_secti
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on and what is tested on; no section is in both.
+    """The sections to train on and those to test on; no section is in both.
 
     Attributes
     ----------
@@ -24,7 +24,7 @@ class Split:
         The sections to train on, as `sfseg.config.TrainConfig` takes them; None = the standard
         ones.
     test : tuple of Part
-        The sections to test on; of folds, training sections of the dataset.
+        The sections to test on; for folds they are training sections of the dataset.
     """
 
     fold: int | None
@@ -33,13 +33,13 @@ class Split:
 
     @property
     def suffix(self) -> str:
-        """What the names of its files end in."""
+        """The ending of the names of its files."""
         return "" if self.fold is None else f"-fold{self.fold}"
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """Sections to be tested on, as files.
+    """The test sections of a split, as files.
 
     Attributes
     ----------
@@ -58,23 +58,23 @@ class TestSet:
 
 
 def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Split, ...]:
-    """Divide a dataset.
+    """Divide a dataset into sections to train on and to test on.
 
     Parameters
     ----------
     dataset : Dataset
-        Which.
+        The dataset.
     folder : Path
-        Where it lies.
+        Its folder.
     folds : int or None
-        None = its own split; else its training part is cut into so many blocks of neighbouring
-        sections, each of which is tested on by networks that were trained on the others. Sections
-        next to each other look alike, so scattered ones would be known already.
+        Number of blocks for a cross-validation; None = the dataset's own split. Each block of
+        neighbouring training sections tests the networks that were trained on the other blocks.
+        Neighbouring sections look alike, so the scores of scattered ones would be too high.
 
     Returns
     -------
     tuple of Split
-        One, or one a fold.
+        One, or one for each fold.
 
     Raises
     ------
@@ -85,16 +85,15 @@ def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Spli
         return (Split(None, None, dataset.test),)
     if len(dataset.train) > 1:
         raise OptionError(
-            f"folds: expected a dataset of one training stack, found {dataset.name} with "
-            f"{len(dataset.train)}",
-            hint="leave --folds out to train and test by the dataset's own split",
+            f"--folds only works with one training stack, {dataset.name} has {len(dataset.train)}",
+            hint="leave --folds out to use the split of the dataset",
         )
     (part,) = dataset.train
     with io.open_stack(folder / part.images) as stack:
         chosen = _indices(part, len(stack))
     if len(chosen) < folds:
         raise OptionError(
-            f"folds: expected at most one a section, found {folds} for {len(chosen)} sections",
+            f"--folds: must be at most {len(chosen)}, the number of sections, not {folds}",
             hint=f"--folds {len(chosen)}",
         )
     blocks = [tuple(block.tolist()) for block in np.array_split(chosen, folds)]
@@ -109,28 +108,28 @@ def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Spli
 
 
 def write_test_set(split: Split, dataset: Dataset, folder: Path, out: Path) -> TestSet:
-    """Copy the sections to be tested on to files of their own, so that nothing else is predicted.
+    """Copy the test sections to files of their own, so that only they are predicted.
 
     Parameters
     ----------
     split : Split
-        Whose.
+        Names the test sections.
     dataset : Dataset
-        What the labels say, and the voxel size.
+        Has the kind of the labels, and the voxel size.
     folder : Path
-        Where the dataset lies.
+        The folder of the dataset.
     out : Path
         The folder to write to; files of an earlier call are replaced.
 
     Returns
     -------
     TestSet
-        Where they are.
+        The files.
 
     Raises
     ------
     ShapeMismatchError
-        If the test sections are not all of one size, or the labels of another.
+        If the test sections differ in size or type, or their labels in size.
     StackError, OptionError
         If a file is not what the table of datasets says.
     OSError
@@ -150,8 +149,8 @@ def write_test_set(split: Split, dataset: Dataset, folder: Path, out: Path) -> T
     sizes = {(array.shape, array.dtype) for array in volumes}
     if len(sizes) > 1 or {array.shape for array in labels} != {shape for shape, _ in sizes}:
         raise ShapeMismatchError(
-            f"{dataset.name}: expected test sections of one size and type with labels of the same "
-            f"size, found {', '.join(sorted(f'{s[0]}x{s[1]} {t}' for s, t in sizes))}",
+            f"{dataset.name}: the test sections, or their labels, differ in size or type: "
+            f"{', '.join(sorted(f'{s[0]}x{s[1]} {t}' for s, t in sizes))}",
             hint="compare on another dataset",
         )
     named = out / f"test{split.suffix}"
@@ -178,7 +177,7 @@ def _indices(part: Part, count: int) -> tuple[int, ...]:
 
 
 def describe_protocol(dataset: Dataset, splits: Sequence[Split]) -> str:
-    """Say in sentences what was trained on, what was tested on, and what nobody looked at."""
+    """Say in sentences what was trained on, and what was tested on."""
     trained, tested = _describe(dataset.train), _describe(dataset.test)
     if splits[0].fold is None:
         return (
@@ -194,7 +193,7 @@ def describe_protocol(dataset: Dataset, splits: Sequence[Split]) -> str:
 
 
 def _describe(parts: Sequence[Part]) -> str:
-    """Name sections, and the stacks where there are several."""
+    """Name sections, and their stacks if there are several."""
     words = [f"sections {part.sections}" if part.sections else "all sections" for part in parts]
     if len(parts) > 1:
         words = [f"{w} of {Path(p.images).name}" for w, p in zip(words, parts, strict=True)]

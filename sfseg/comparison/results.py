@@ -1,4 +1,4 @@
-"""What one run of a comparison left, on disk beside its weights."""
+"""The score of one run of a comparison, on disk beside its weights."""
 
 import dataclasses
 import json
@@ -15,32 +15,32 @@ SCORE_NAME = "score.json"
 
 @dataclass(frozen=True)
 class RunScore:
-    """One network, trained and tested.
+    """The score of one network that was trained and tested.
 
     Attributes
     ----------
     arch : str
         Its architecture.
     seed : int
-        Of its training.
+        Seed of its training.
     fold : int or None
-        The block that it was tested on, from 1; None = the dataset's test.
+        Number of the block that it was tested on, from 1; None = the test sections of the dataset.
     trained_on : str
-        Data and sections, as its weights say.
+        Data and sections, from the header of its weights.
     tested_on : tuple of int
         Numbers of the sections, from 1.
     version : str
-        Of sfseg.
+        Version of sfseg.
     epochs : int
-        Of its training.
+        Epochs of its training.
     training_s : float
-        Without interruptions.
+        Seconds of its training, without interruptions.
     prediction_s : float
-        A section, from file to file, in a single pass.
+        Seconds a section, from file to file, in a single pass.
     trained_with, predicted_with : str
         Device and arithmetic.
     scores : mapping of str to Any
-        As `sfseg score --json` gives them, over the sections it was tested on.
+        Over the test sections, as `sfseg score --json` prints them.
     """
 
     arch: str
@@ -64,7 +64,7 @@ def write_score(folder: Path, score: RunScore) -> None:
 
 
 def read_score(folder: Path) -> RunScore | None:
-    """Read the score of a run; None where it is not finished.
+    """Read the score of a run; None if it is not finished.
 
     Raises
     ------
@@ -79,6 +79,6 @@ def read_score(folder: Path) -> RunScore | None:
         return RunScore(**{**found, "tested_on": tuple(found["tested_on"])})
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(
-            f"{path}: expected the score of a finished run, found something else",
-            hint=f"delete {folder}: the run is then done again",
+            f"{path}: this file is damaged, or not written by sfseg compare",
+            hint=f"delete {folder}, then --resume repeats this run",
         ) from error

@@ -9,7 +9,7 @@ from sfseg.config import CompareConfig, TrainConfig
 
 @dataclass(frozen=True)
 class Run:
-    """One network to be trained and tested."""
+    """One network to train and to test."""
 
     arch: str
     seed: int
@@ -23,14 +23,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Stage:
-    """What begins, as it is reported.
+    """The start of a training or a test, for the report.
 
     Attributes
     ----------
     run : str
         Name of the run.
     number, total : int
-        Of the run, from 1, and how many there are.
+        Number of the run, from 1, and of all runs.
     doing : {'train', 'test'}
         Training saves its state; a test that is stopped starts again.
     """
@@ -42,21 +42,21 @@ class Stage:
 
 
 def training_of(run: Run, config: CompareConfig, *, resume: bool) -> TrainConfig:
-    """Say how to train a network on all that the protocol lets it see.
+    """Make the configuration for the training of a run.
 
     Parameters
     ----------
     run : Run
-        Which.
+        The run.
     config : CompareConfig
-        What all runs have in common.
+        The options that all runs share.
     resume : bool
-        Whether it has begun.
+        Whether its training has begun.
 
     Returns
     -------
     TrainConfig
-        Nothing is held out to choose an epoch by: the weights of the last step count.
+        No section is held out to choose an epoch: the weights of the last step are the result.
     """
     recipe = config.recipe
     if config.epochs != recipe.epochs:

@@ -1,4 +1,4 @@
-"""The table of a comparison: mean and standard deviation a network, beside the thesis."""
+"""The table of a comparison: mean and standard deviation for each network, beside the thesis."""
 
 import dataclasses
 import json
@@ -31,11 +31,11 @@ class Figure:
     Attributes
     ----------
     mean : float
-        Over the runs.
+        Mean over the runs.
     sd : float or None
-        Standard deviation with n - 1; None of a single run.
+        Standard deviation with n - 1; None for a single run.
     values : tuple of float
-        Of each run.
+        The value of each run.
     """
 
     mean: float
@@ -58,13 +58,13 @@ class TableRow:
     arch : str
         Its name.
     runs : int
-        Finished so far.
+        Number of finished runs.
     figures : mapping of str to Figure
         `SCORES`, ``dice_best``, ``jaccard_best``, ``prediction_s`` and ``training_s``.
     cost : Cost
         Parameters and arithmetic.
     thesis : Published or None
-        What the thesis states; None where it has no such network, or the test is another.
+        The values of the thesis; None if it has none, or tests on other sections.
     """
 
     arch: str
@@ -76,22 +76,22 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A comparison, as far as it is.
+    """The results of a comparison so far.
 
     Attributes
     ----------
     title, budget, protocol : str
-        What was compared, with which share of the recipe's schedule, and how it was judged.
+        What is compared, with which share of the recipe's schedule, and how it is tested.
     notes : tuple of str
-        What to know when reading the figures.
-    rows : tuple of Row
-        In the order asked for; an architecture without a finished run has none.
+        Explanations of the figures.
+    rows : tuple of TableRow
+        In the order of the configuration, for each architecture with a finished run.
     runs : tuple of RunScore
         Every finished run.
     planned : int
-        Runs that there will be.
+        Number of all runs.
     config : CompareConfig
-        What was asked for.
+        The configuration.
     """
 
     title: str
@@ -118,9 +118,9 @@ def make_table(
     Parameters
     ----------
     config : CompareConfig
-        What is compared.
+        The configuration.
     protocol : str
-        How, in words.
+        The protocol in words.
     costs : mapping of str to Cost
         By architecture.
     runs : sequence of RunScore
@@ -204,7 +204,7 @@ def _notes(config: CompareConfig, rows: Sequence[TableRow], runs: Sequence[RunSc
 
 
 def as_dict(table: Table) -> dict[str, Any]:
-    """Give a table as plain values, not rounded, in the order of the JSON output."""
+    """Return a table as plain values, not rounded, in the order of the JSON output."""
     config = table.config
     return {
         "version": __version__,

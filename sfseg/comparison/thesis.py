@@ -1,4 +1,4 @@
-"""The figures that the thesis printed, to stand beside those measured here."""
+"""The figures of the thesis, to compare with those that are measured here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Published:
-    """What the thesis states of one architecture on one dataset.
+    """The figures of the thesis for one architecture on one dataset.
 
     Attributes
     ----------
@@ -46,4 +46,4 @@ NOTE = (
     "The thesis prints the same Dice of U-Net, 0.92196040, for both datasets: probably a copying "
     "slip in one of them. It states no spread."
 )
-"""What to know when reading them."""
+"""A note for the readers of these figures."""

@@ -231,5 +231,5 @@ def _announced_bytes(response: requests.Response) -> int | None:
         raise kind(f"{shown(response.url)}: the host answered with status {status}")
     length = response.headers.get("content-length", "")
     if len(length) > _DIGITS:
-        raise FetchError(f"{shown(response.url)}: the host announced a length of nonsense")
+        raise FetchError(f"{shown(response.url)}: the host announced an impossible length")
     return int(length) if length.isascii() and length.isdecimal() else None

@@ -60,7 +60,7 @@ def check_file(file: DataFile, path: Path) -> None:
     if file.has_identity and not _is_known(file, path):
         raise ChecksumError(
             f"{file.name}: its contents differ from the known ones",
-            hint="this copy is damaged, or another edition: get another one",
+            hint="this copy is damaged, or another edition: use another copy",
         )
     if file.shape is not None:
         _check_image(file, path)
@@ -136,5 +136,5 @@ def _check_polarity(dataset: Dataset, path: str) -> None:
         raise StackError(
             f"{path}: read as {dataset.label_kind} labels, {share:.0%} of the pixels are inside "
             f"cells; {low:.0%} to {high:.0%} are plausible",
-            hint="look at the file, and report what its labels mean: the table is wrong",
+            hint="look at the file; if it is right, please report that the table is wrong",
         )

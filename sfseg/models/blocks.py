@@ -44,8 +44,8 @@ class Deconv(nn.ConvTranspose2d):
 
     Notes
     -----
-    The kernel is 3x3 (stride 2, padding 1, output padding 1), not 2x2 as in the published U-Net:
-    only so do the parameter counts equal those of the thesis, table 4.3.
+    The kernel is 3x3 (stride 2, padding 1, output padding 1), not 2x2 as in the published U-Net.
+    With it the parameter counts equal those of the thesis, table 4.3.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:

@@ -22,8 +22,8 @@ class FusionNet(EncoderDecoder):
 
     Notes
     -----
-    The published network has 78.5 million. The 69 million of the thesis' table 4.3 are right if
-    the bridge lacks its second conv and the deconvolutions are 3x3; this network is built so.
+    The published network has 78.5 million. The 69 million of the thesis, table 4.3, follow if the
+    bridge has no second conv and the deconvolutions are 3x3, as here.
 
     References
     ----------

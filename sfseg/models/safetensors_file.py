@@ -83,7 +83,7 @@ class TensorFile:
         """
         for name in sorted(expected.keys() | self.shapes.keys()):
             if name not in self.shapes or name not in expected:
-                found = f"{name} is {'missing' if name in expected else 'too much'}"
+                found = f"{name} is {'missing' if name in expected else 'unknown'}"
             elif self.shapes[name] != tuple(expected[name].shape):
                 found = f"{name} is {self.shapes[name]}, not {tuple(expected[name].shape)}"
             elif self.dtypes[name].is_floating_point != expected[name].is_floating_point():
@@ -229,7 +229,7 @@ def _is_sound(entry: object) -> bool:
 
 
 def _are_counts(numbers: object) -> bool:
-    """Whether this is a short list of whole numbers from 0 to 2**63; True is not a number."""
+    """Whether this is a short list of whole numbers from 0 to 2**63; True does not count as one."""
     return (
         isinstance(numbers, list)
         and len(numbers) <= _DIMENSIONS

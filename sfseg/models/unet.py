@@ -20,8 +20,8 @@ class UNet(EncoderDecoder):
 
     Notes
     -----
-    The published network has 31.0 million. The 25 million of the thesis' table 4.3 are right if
-    the bridge has one conv instead of two and the deconvolutions are 3x3; this network is built so.
+    The published network has 31.0 million. The 25 million of the thesis, table 4.3, follow if the
+    bridge has one conv instead of two and the deconvolutions are 3x3, as here.
 
     References
     ----------

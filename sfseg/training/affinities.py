@@ -1,9 +1,9 @@
 """Affinities: whether two pixels lie in the same cell, learnt beside the membranes.
 
-Pixel for pixel, a gap in a membrane costs next to nothing, and it joins two cells. Whether pixels
-far apart lie in one cell is all about such gaps. So a network in training says that too, from the
-features that its output sees, and what it learns for it makes the features better (Lee et al.
-2017, arXiv:1706.00120). The weights that are saved are those of the network alone.
+A gap in a membrane is a few pixels, so it hardly changes the loss, but it merges two cells. Whether
+two distant pixels lie in one cell depends on such gaps. So a network in training predicts
+affinities, too, from the features before its output layer. That improves the features (Lee et al.
+2017, arXiv:1706.00120). Only the weights of the network itself are saved.
 """
 
 import numpy as np
@@ -21,18 +21,18 @@ OFFSETS_PX = (
     *((0, x) for x in (3, 9, 21, 45)),
     *((6, 6), (-6, 6), (15, 15), (-15, 15)),
 )
-"""From a pixel to the other one of its pair, (y, x): across a membrane, up to across a cell."""
+"""From one pixel of a pair to the other, (y, x): from the width of a membrane to that of a cell."""
 
 
 class WithAffinities(nn.Module):
-    """A network that says affinities beside its logit, for as long as it learns.
+    """A network in training that outputs affinities beside its logit.
 
     Parameters
     ----------
     network : EncoderDecoder
-        Learns as a part of this.
+        The network; it is trained as a part of this.
     seed : int
-        Seed of the weights that are new; the global random state is left as it was.
+        Seed of the new weights. The global random state does not change.
     """
 
     def __init__(self, network: EncoderDecoder, *, seed: int) -> None:
@@ -75,9 +75,9 @@ def affinity_loss(logits: Tensor, cells: Tensor) -> Tensor:
     Parameters
     ----------
     logits : Tensor of float32, shape (B, K, Y, X)
-        What the network said, for each of `OFFSETS_PX`, at the pixel from which the offset goes.
+        For each of `OFFSETS_PX`, the output of the network at the pixel where the offset starts.
     cells : Tensor of float32, shape (B, 1, Y, X)
-        The cell that each pixel lies in, from 1; 0 is membrane, which is not one cell with itself.
+        The cell of each pixel, from 1; 0 is membrane. Two membrane pixels are not one cell.
 
     Returns
     -------
@@ -85,17 +85,17 @@ def affinity_loss(logits: Tensor, cells: Tensor) -> Tensor:
         Mean over the offsets of the mean over their pairs; 0 for no patches or too small ones.
     """
     losses = []
-    for (y, x), said in zip(OFFSETS_PX, logits.unbind(1), strict=True):
+    for (y, x), predicted in zip(OFFSETS_PX, logits.unbind(1), strict=True):
         here, there = _overlap(cells[:, 0], y, x), _overlap(cells[:, 0], -y, -x)
         same = ((here == there) & (here > 0)).float()
         total = functional.binary_cross_entropy_with_logits(
-            _overlap(said, y, x), same, reduction="sum"
+            _overlap(predicted, y, x), same, reduction="sum"
         )
         losses.append(total / max(same.numel(), 1))
     return torch.stack(losses).mean()
 
 
 def _overlap(pixels: Tensor, y: int, x: int) -> Tensor:
-    """Give the pixels (B, Y, X) whose partner at the offset (y, x) is in the patch, too."""
+    """Return the pixels (B, Y, X) whose partner at the offset (y, x) lies in the patch, too."""
     rows, columns = pixels.shape[-2:]
     return pixels[:, max(-y, 0) : max(rows - y, 0), max(-x, 0) : max(columns - x, 0)]

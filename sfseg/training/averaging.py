@@ -7,7 +7,7 @@ from sfseg.recipes import Recipe
 
 
 def is_frozen(recipe: Recipe, step: int, steps: int) -> bool:
-    """Tell whether a step, from 0, normalises by the statistics of the average."""
+    """Whether a step, from 0, normalises by the averaged statistics."""
     return step >= _first_frozen(recipe, steps)
 
 
@@ -17,7 +17,7 @@ def _first_frozen(recipe: Recipe, steps: int) -> int:
 
 @torch.no_grad()
 def set_mode(network: nn.Module, average: nn.Module, recipe: Recipe, step: int, steps: int) -> None:
-    """Let a network learn; from the first frozen step on, with the statistics of the average."""
+    """Put a network in training mode; from the first frozen step on, with averaged statistics."""
     if not network.training:
         network.train()
     if not is_frozen(recipe, step, steps):
@@ -46,9 +46,9 @@ def decay_of_average(recipe: Recipe, step: int) -> float:
 
 @torch.no_grad()
 def average_weights(average: nn.Module, network: nn.Module, decay: float | Tensor) -> None:
-    """Move an exponential average of the weights one step on; a decay of 0 copies them.
+    """Update an exponential average of the weights; a decay of 0 copies them.
 
-    Batch statistics are averaged alike; counters are copied.
+    Batch statistics are averaged, too; counters are copied.
     """
     pairs = list(zip(_tensors(average), _tensors(network), strict=True))
     moving = [ours for ours, _ in pairs if ours.is_floating_point()]

@@ -1,7 +1,7 @@
-"""Work recorded once and replayed: a GPU is done before Python has told it what to do.
+"""Record the work of a GPU once and replay it, because launching it from Python is slow.
 
-A training step of these networks is some two thousand kernels of a few microseconds each, and to
-launch one takes longer than that. A graph of CUDA launches them all in one go.
+A training step of these networks is about two thousand kernels of a few microseconds each.
+Launching one takes longer than that. A CUDA graph launches all of them at once.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from torch import Tensor
 T = TypeVar("T")
 
 WARM_CALLS = 3
-"""Before one is recorded: they compile, choose algorithms, and make the optimiser's state."""
+"""Calls before the recording: they compile, choose algorithms, and make the optimiser's state."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,17 @@ class _Recording(Generic[T]):
 
 
 class CudaGraph(Generic[T]):
-    """Does what `work` does, with new inputs and what the other tensors that it uses hold by then.
+    """Call `work`, or replay its recording, with new inputs.
+
+    All other tensors that `work` uses are read again at each replay.
 
     Parameters
     ----------
     work : callable
-        Takes tensors, and gives some or None. To be recorded, it may not wait for the GPU, and has
-        to change in place what outlives it and is not among the tensors that it gives.
+        Takes tensors, and returns tensors or None. Recorded work must not wait for the GPU. It
+        must change in place all tensors that outlive it, except those that it returns.
     records : bool
-        Whether to record it, which takes tensors on a GPU; else it runs eagerly each time.
+        Whether to record it, which needs tensors on a GPU; else it is called each time.
     """
 
     def __init__(self, work: Callable[..., T], *, records: bool) -> None:
@@ -50,15 +52,14 @@ class CudaGraph(Generic[T]):
         Parameters
         ----------
         *inputs : Tensor
-            What it takes.
+            The arguments of `work`.
         mode : hashable
-            Whatever else decides what the work is: each is recorded by itself, as is each shape.
+            All else that changes the work. Each mode and each shape has a recording of its own.
 
         Returns
         -------
         tensors or None
-            What the work gives; where it is recorded, each call of this mode and these shapes gives
-            the same tensors, filled with new values.
+            The result of `work`. A recording returns the same tensors each time, with new values.
         """
         if not self._records:
             return self._work(*inputs)
@@ -77,7 +78,7 @@ class CudaGraph(Generic[T]):
     def _record(self, inputs: tuple[Tensor, ...]) -> _Recording[T]:
         kept = tuple(given.clone() for given in inputs)
         graph = torch.cuda.CUDAGraph()
-        # Another thread may save a state meanwhile, which is no part of the work.
+        # Another thread may save a state at the same time; that must not be recorded.
         with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
             result = self._work(*kept)
         return _Recording(graph, kept, result)

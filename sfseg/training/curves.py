@@ -20,7 +20,7 @@ def write_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     Parameters
     ----------
     path : Path
-        Where to.
+        The file to write.
     history : sequence of mapping
         Rows with epoch, loss, v_rand, v_info and dice; scores may be None.
 

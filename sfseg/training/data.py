@@ -46,11 +46,11 @@ class TrainingData:
     voxel_size_nm : tuple of float or None
         (z, y, x) of the first stack.
     description : str
-        Names and sections, for the weights' header.
+        Names and sections, for the header of the weights.
     pairs : tuple of PairFacts
-        Facts of the stacks that the sections come from.
+        Facts about the stacks that the sections come from.
     taught : tuple of Section
-        More sections to train on: their labels are what teachers predicted, 255 for P(inside) = 1.
+        More training sections; their labels are predictions of teachers, 255 for P(inside) = 1.
     """
 
     training: tuple[Section, ...]
@@ -91,7 +91,7 @@ class TrainingData:
 def load_training_data(
     setup: RunSetup, folder: Path | None, *, say: Say = lambda _: None
 ) -> TrainingData:
-    """Read the sections that a configuration names and hold some out.
+    """Read the sections that a configuration names, and hold some out for validation.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def load_training_data(
     Raises
     ------
     OptionError
-        If images or labels have no partner, or sections are named that do not exist.
+        If images or labels have no partner, or a named section does not exist.
     ShapeMismatchError
         If images and labels differ in shape.
     StackError
@@ -150,13 +150,13 @@ def load_training_data(
 def _find_parts(
     setup: RunSetup, folder: Path | None, say: Say
 ) -> tuple[tuple[Part, ...], LabelKind, VoxelSize | None]:
-    """Return the stacks to read, what their labels say, and the voxel size where it is known."""
+    """Return the stacks to read, the kind of their labels, and their voxel size if it is known."""
     config, dataset = setup.config, setup.dataset
     if dataset is None or folder is None:
         if not (config.images and config.labels):
             raise OptionError(
-                f"training data: found only {config.images or config.labels}, "
-                "needs both --images and --labels",
+                "training data: --images and --labels only work together, "
+                f"and only {config.images or config.labels} is named",
                 hint="--images X.tif --labels Y.tif --sections 1-24",
             )
         return pair_files(config.images, config.labels, say=say), config.labels_are, None
@@ -170,15 +170,15 @@ def _find_parts(
 def _test_warnings(
     setup: RunSetup, parts: Sequence[Part], counts: Sequence[int], used: set[int]
 ) -> Iterator[str]:
-    """Warn of sections of a dataset's test that are trained on or held out for validation."""
+    """Warn if test sections of a dataset are trained on or held out for validation."""
     for test in setup.dataset.test if setup.dataset else ():
         for part, whole in zip(parts, number_through(counts), strict=True):
             if Path(part.images).name != Path(test.images).name:
                 continue
             if seen := sorted(used.intersection(pick(whole, test.sections))):
                 yield (
-                    f"sections {format_sections(seen)} are the test of "
-                    f"{setup.config.dataset_name}: do not judge these weights by them"
+                    f"sections {format_sections(seen)} are test sections of "
+                    f"{setup.config.dataset_name}: do not score these weights on them"
                 )
 
 
@@ -200,8 +200,8 @@ def _count_sections(part: Part, axes: str | None) -> int:
     ):
         if images.shape != labels.shape:
             raise ShapeMismatchError(
-                f"{part.labels}: expected labels of shape {images.shape} like {part.images}, "
-                f"found {labels.shape}",
+                f"{part.labels}: the labels have shape {labels.shape}, "
+                f"the images {part.images} have {images.shape}",
                 hint="name the labels that belong to these images",
             )
         return len(images)
@@ -215,7 +215,7 @@ def _read_part(
     whole: range,
     numbers: str,
 ) -> tuple[dict[int, Section], PairFacts]:
-    """Read the wanted sections of one stack, by their index through all, and measure them."""
+    """Read the wanted sections of one stack, and measure them; indices run through all stacks."""
     with io.open_stack(part.images, axes=axes) as images:
         sections: dict[int, Section] = {}
         if wanted:

@@ -1,4 +1,4 @@
-"""What a training learns from, counted: sizes, grey values, classes, and what looks wrong."""
+"""Facts about the training data, such as sizes, grey values and classes, and warnings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,33 +13,32 @@ from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, LabelKind, VoxelSize, form
 _MEANINGS: dict[LabelKind, str] = {
     "interior": "0 = membrane, other = inside a cell",
     "membrane": "0 = inside a cell, other = membrane",
-    "instances": "0 and the borders of numbers = membrane, else inside a cell",
+    "instances": "0 and the borders between numbers = membrane, other = inside a cell",
 }
 
 
 @dataclass(frozen=True)
 class PairFacts:
-    """What is known of a stack, its labels, and those of its sections that are used.
+    """Facts about a stack, its labels, and the sections that are used.
 
     Attributes
     ----------
     images, labels : str
-        What they are called on disk.
+        Their paths.
     description : str
         Size, type and voxel size of the stack.
     voxel_size_nm : tuple of float or None
-        (z, y, x), where the file tells it.
+        (z, y, x); None = the file does not say it.
     sections : int
-        How many are used.
+        Number of sections that are used.
     grey : GreyLevels or None
-        Of the used sections together; None where none is used.
+        Of the used sections together; None if none is used.
     interior_share : float
         Share of their pixels that is inside cells.
     contrast : float
-        How much brighter the inside is than the membrane, in grey values; negative where
-        membranes are brighter.
+        Mean grey value inside cells minus that of membranes; negative if membranes are brighter.
     blank : tuple of int
-        The indices of the used sections that have one grey value throughout.
+        The indices of the used sections that have only one grey value.
     """
 
     images: str
@@ -77,8 +76,8 @@ def count_pair(
     images, labels, description, voxel_size_nm
         As in `PairFacts`.
     sections : sequence of tuple
-        Of each its index, from 0 among all sections of the training data; its image as on disk;
-        its labels, 255 = inside a cell; both of shape (Y, X).
+        For each section: its index, from 0, in all training data; its image as on disk; its
+        labels, 255 = inside a cell; both of shape (Y, X).
 
     Returns
     -------
@@ -108,7 +107,7 @@ def count_pair(
 
 
 def _contrast(image: AnyArray, marks: AnyArray) -> float:
-    """Tell how much brighter the inside of cells is; 0 where a section has one class only."""
+    """Return how much brighter the inside of cells is; 0 if a section has only one class."""
     inside = marks > 0
     if inside.all() or not inside.any():
         return 0.0
@@ -116,24 +115,24 @@ def _contrast(image: AnyArray, marks: AnyArray) -> float:
 
 
 def describe_labels(kind: LabelKind) -> str:
-    """Say which value of the labels is taken for what."""
+    """Say what the values of the labels mean."""
     return f"labels: {_MEANINGS[kind]}"
 
 
 def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
-    """Say what looks wrong with training data.
+    """Warn of training data that look wrong.
 
     Parameters
     ----------
     pairs : sequence of PairFacts
-        The data; pairs of which nothing is used do not count.
+        The data; pairs without a used section are skipped.
     kind : {'interior', 'membrane', 'instances'}
-        What the labels were taken for.
+        How the labels were read.
 
     Yields
     ------
     str
-        A sentence each.
+        One warning.
     """
     other = "interior" if kind == "membrane" else "membrane"
     for pair in pairs:
@@ -142,25 +141,28 @@ def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
         if pair.interior_share < PLAUSIBLE_INTERIOR[0]:
             yield (
                 f"cells fill only {pair.interior_share:.0%} of {pair.labels}, membranes the rest; "
-                f"if it is the other way round, give --labels-are {other}"
+                f"if it is the other way round, use --labels-are {other}"
             )
         elif pair.interior_share > PLAUSIBLE_INTERIOR[1]:
-            yield f"cells fill {pair.interior_share:.1%} of {pair.labels}: where are the membranes?"
+            yield (
+                f"cells fill {pair.interior_share:.1%} of {pair.labels}: "
+                "are all membranes labelled?"
+            )
         if pair.contrast < 0:
             yield (
                 f"membranes are brighter than cells in {pair.images}: "
-                "are its labels, or its grey values, the other way round?"
+                "are its labels or its grey values inverted?"
             )
         if pair.blank:
             yield (
-                f"{pair.images}: one grey value throughout in sections "
-                f"{format_sections(pair.blank)}; leave them out with --sections"
+                f"{pair.images}: sections {format_sections(pair.blank)} have only one grey value; "
+                "leave them out with --sections"
             )
-    yield from _doubt_scales(pairs)
+    yield from _scale_warnings(pairs)
 
 
-def _doubt_scales(pairs: Sequence[PairFacts]) -> Iterator[str]:
-    """Say which stack's pixels first differ from those before it by more than a hundredth."""
+def _scale_warnings(pairs: Sequence[PairFacts]) -> Iterator[str]:
+    """Warn of the first stack whose pixels differ from those of the first by over a hundredth."""
     known = [(p, p.voxel_size_nm) for p in pairs if p.grey is not None and p.voxel_size_nm]
     for pair, size in known[1:]:
         first, expected = known[0]

@@ -1,8 +1,8 @@
 """Several processes that train one network, as `torchrun` starts them.
 
-Together they take the step that one process would take with all their patches in one batch: each
-sees its share of the patches, the batch normalisation knows the statistics of all, the loss is a
-mean over the pixels of all, and the gradients are summed.
+Together they take the same steps as one process with all their patches in one batch. Each process
+sees its share of the patches. The batch normalisation uses the statistics of all patches, the loss
+is the mean over all pixels, and the gradients are summed.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class World:
     rank : int
         Number of this process, from 0.
     size : int
-        How many there are.
+        Number of processes.
     """
 
     rank: int = 0
@@ -40,7 +40,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes, says and validates for all."""
+        """Whether this is the process that writes, reports and validates."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class World:
         return total
 
     def any(self, flag: bool) -> bool:
-        """Tell every process whether the flag is up in one of them, once all have asked."""
+        """Whether the flag is set in any process; waits until all processes have called this."""
         return bool(self.sum(torch.tensor(float(flag))))
 
     def share(self, network: nn.Module) -> nn.Module:
@@ -76,7 +76,7 @@ ALONE = World()
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[World]:
-    """Meet the other processes that `torchrun` has started, and part at the end of the block.
+    """Join the other processes that `torchrun` started, and leave them after the block.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def process_group(device: torch.device) -> Iterator[World]:
     Yields
     ------
     World
-        A world of one where this process was not started by `torchrun`.
+        A world of one if `torchrun` did not start this process.
     """
     if torchrun.processes() == 1:
         yield ALONE
@@ -107,17 +107,17 @@ def own_device(device: torch.device) -> torch.device:
     Parameters
     ----------
     device : torch.device
-        What was asked for.
+        The requested device.
 
     Returns
     -------
     torch.device
-        The GPU of this process's number where it is one of several on ``cuda``; else `device`.
+        With several processes on ``cuda``, the GPU with the number of this one; else `device`.
 
     Raises
     ------
     DeviceError
-        If several processes are to share one GPU, or there are more of them than GPUs.
+        If there are more processes than GPUs, or one GPU is named for several processes.
     """
     number, processes = torchrun.place_on_machine()
     if device.type != "cuda" or processes == 1:
@@ -125,14 +125,14 @@ def own_device(device: torch.device) -> torch.device:
     found = torch.cuda.device_count() if device.index is None else 1
     if processes > found:
         raise DeviceError(
-            f"device {device}: expected a GPU for each of {processes} processes, found {found}",
+            f"device {device}: {processes} processes need a GPU each, only {found} can be used",
             hint=f"torchrun --nproc-per-node {torch.cuda.device_count()} with --device cuda",
         )
     return torch.device("cuda", number)
 
 
 class _Sum(Function):
-    """Sum over the processes; so is the gradient."""
+    """Sum over the processes; the gradient is summed, too."""
 
     @staticmethod
     def forward(_ctx: Any, tensor: Tensor) -> Tensor:
@@ -152,13 +152,13 @@ def _sum(tensor: Tensor) -> Tensor:
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
-    """Normalise by the statistics of all processes' patches; PyTorch's own needs CUDA.
+    """Normalise by the statistics of the patches of all processes; PyTorch's own needs CUDA.
 
-    A process without patches takes part with a batch of none.
+    A process without patches takes part with an empty batch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (B, C, Y, X) in the type of the weights, and give back its own."""
+        """Normalise (B, C, Y, X) in the type of the weights, and return the type of the input."""
         if not self.training:
             return super().forward(x)
         exact = x.to(self.weight.dtype)
@@ -174,7 +174,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics one step on."""
+        """Update the running statistics."""
         momentum = cast("float", self.momentum)
         cast("Tensor", self.running_mean).lerp_(mean, momentum)
         cast("Tensor", self.running_var).lerp_(variance, momentum)
@@ -182,7 +182,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
 
 def with_shared_statistics(network: nn.Module) -> nn.Module:
-    """Put a `SharedBatchNorm` in the place of each batch normalisation, in place."""
+    """Replace each batch normalisation by a `SharedBatchNorm`, in place."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm2d):
             shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)

@@ -1,4 +1,4 @@
-"""A network as it was after its last finished step, while the next one is under way."""
+"""Keep a network in the state of its last finished step, while the next step runs."""
 
 import contextlib
 import threading
@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class LastStep:
-    """Keeps a network that learns as it was after its last finished step.
+    """Keep a network in the state of its last finished step.
 
-    A state may be wanted while a step is under way, by another thread. Parameters, average and
-    optimiser then still are what the last step left, for they change in `update` only. But the
-    statistics of the batch normalisation move with each forward pass: of them a copy is kept.
+    Another thread may save the state while a step runs. Parameters, average and optimiser only
+    change in `update`. But the statistics of the batch normalisation change in each forward pass,
+    so a copy of them is kept.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Placed where it will learn; its buffers stay the same tensors from here on.
+        On its device; its buffers must stay the same tensors.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -30,7 +30,7 @@ class LastStep:
 
     @contextlib.contextmanager
     def update(self) -> Iterator[None]:
-        """Let nobody look while the block changes what a state consists of."""
+        """Let no other thread read the state while the block changes it."""
         with self._lock:
             self._whole = False
             yield
@@ -39,7 +39,7 @@ class LastStep:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[bool]:
-        """Let nothing change during the block; gives False if a change was broken off midway."""
+        """Let nothing change during the block; yields False if an `update` was interrupted."""
         with self._lock:
             yield self._whole
 
@@ -48,12 +48,12 @@ class LastStep:
         _copy(self._kept, self._buffers)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the parameters and buffers of that time; read them in `snapshot` only."""
+        """Return the parameters and buffers after the last step; read them in `snapshot` only."""
         return self._network.state_dict() | self._kept
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    """Copy tensors of equal names, those of a type at once: on a GPU each call costs time."""
+    """Copy tensors by name, all of one type in one call: on a GPU each call takes time."""
     by_type: dict[torch.dtype, list[str]] = {}
     for name, tensor in source.items():
         by_type.setdefault(tensor.dtype, []).append(name)

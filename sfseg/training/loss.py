@@ -1,4 +1,4 @@
-"""The loss of a batch, and what each pixel weighs in it."""
+"""The loss of a batch, and the weight of each pixel."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from sfseg.recipes import Recipe
 
 
 def pixel_weights(recipe: Recipe, targets: Tensor) -> Tensor:
-    """Weigh each pixel: one inside a cell 1, one of a membrane the recipe's weight."""
+    """Weigh each pixel: 1 inside a cell, the recipe's weight on a membrane."""
     return 1 + (recipe.membrane_weight - 1) * (1 - targets)
 
 
@@ -20,7 +20,7 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     recipe : Recipe
         Which loss, membrane weight, smoothing and adjustment.
     logits : Tensor of float32, shape (B, 1, Y, X)
-        What the network said.
+        Output of the network.
     targets : Tensor of float32, shape (B, 1, Y, X)
         Interior probability in [0, 1].
 
@@ -31,12 +31,12 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
 
     Notes
     -----
-    Membranes that weigh more move the probability of 0.5 into the interior; `logit_adjustment`
-    moves it back (Menon et al. 2021, arXiv:2007.07314).
+    A higher weight of membranes moves the probability of 0.5 into the interior.
+    `logit_adjustment` moves it back (Menon et al. 2021, arXiv:2007.07314).
     """
     weights = pixel_weights(recipe, targets)
     logits = logits - recipe.logit_adjustment
-    # Of a soft target, the membrane's part weighs more, as so many membrane pixels would.
+    # A soft target is part membrane; that part gets the weight of membrane pixels, too.
     targets = targets / weights * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
     if recipe.loss == "mse":
         losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")

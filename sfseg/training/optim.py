@@ -12,7 +12,7 @@ from sfseg.training.muon import Muon
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Return the learning rate of a step, from 0.
+    """Return the learning rate of a step, counted from 0.
 
     Notes
     -----
@@ -28,14 +28,14 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> torch.optim.Optimizer:
-    """Make the recipe's optimiser, which steps through all weights in one go where it can.
+    """Make the optimiser of a recipe; it updates all weights in one call if it can.
 
     Parameters
     ----------
     network : torch.nn.Module
-        Placed where it will learn.
+        On its device.
     recipe : Recipe
-        Which optimiser, its rate and its decay.
+        Names the optimiser, its learning rate and its weight decay.
     dtype : torch.dtype
         Arithmetic of its matrix products, if it has any.
 
@@ -47,7 +47,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> to
     weights = list(network.parameters())
     device = weights[0].device
     lr: float | Tensor = recipe.learning_rate
-    if device.type == "cuda":  # where the update is replayed, which a number would not survive
+    if device.type == "cuda":  # a replayed update reads a tensor; a number stays as recorded
         lr = torch.tensor(lr, device=device)
     options: dict[str, Any] = {
         "lr": lr,
@@ -67,7 +67,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe, dtype: torch.dtype) -> to
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Let an optimiser of `make_optimizer` take its next steps at that rate."""
+    """Set the learning rate of an optimiser of `make_optimizer`."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)

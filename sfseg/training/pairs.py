@@ -1,7 +1,7 @@
-"""Which labels belong to which images: by name, or by order where no name tells.
+"""Match labels to images: by name, or in order if no names match.
 
-A folder or pattern stands for its files, each a stack or a section, as `sfseg predict` takes them
-when its output is a folder. Anything else is one stack.
+A folder or pattern stands for its files, each of them a stack or a section. Anything else is one
+stack.
 """
 
 import re
@@ -22,13 +22,13 @@ _ROLES = frozenset(
         *("volume", "vol", "data"),
     )
 )
-"""Words that tell images from labels and not one stack from another."""
+"""Words that distinguish images from labels, not one stack from another."""
 
 _MOST_NAMED = 5
 
 Key = Callable[[Path], str]
 Group = tuple[list[Path], list[Path]]
-"""Images and labels of one name; of each there should be one."""
+"""Images and labels of one name; there should be one of each."""
 
 
 def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[Part, ...]:
@@ -37,10 +37,10 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
     Parameters
     ----------
     images, labels : str
-        A folder or a pattern of files each; or, of one or of both, a single source as for
-        `sfseg.io.open.open_stack`: then each is one stack, whatever their names.
+        Two folders or patterns of files, to be matched. If either is a single source, as for
+        `sfseg.io.open.open_stack`, both are one stack, whatever their names.
     say : callable
-        Is warned where only the order tells what belongs together.
+        Called with a warning if files are paired in order.
 
     Returns
     -------
@@ -52,19 +52,19 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
     OptionError
         If a file has no partner or more than one, or is both image and labels.
     StackError
-        If a folder holds, or a pattern matches, no file.
+        If a folder has no file, or a pattern matches none.
 
     Notes
     -----
-    Names match by the first of these rules that pairs the most files; case and leading zeros of
-    numbers do not count, and rules 2 to 4 pass over words such as *image*, *labels*, *seg*, *gt*:
+    The first of these rules that pairs the most files is used. Case and leading zeros of numbers
+    do not count. Rules 2 to 4 ignore words such as *image*, *labels*, *seg*, *gt*:
 
     1. equal stems: ``a.tif`` and ``a.png``;
-    2. equal but for those words: ``raw_01.tif`` and ``01-labels.tif``;
-    3. the labels' stem is the image's with something before or after it: ``a`` and ``a_by_anna``;
+    2. equal without those words: ``raw_01.tif`` and ``01-labels.tif``;
+    3. the stem of the labels is that of the image with a prefix or suffix: ``a``, ``a_by_anna``;
     4. the other way round.
 
-    Where no rule pairs any, and there are as many images as labels, their order does.
+    If no rule pairs any, and there are as many images as labels, they are paired in order.
     """
     if not (_is_many(images) and _is_many(labels)):
         return (Part(images, labels),)
@@ -72,26 +72,25 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
     both = sorted(set(ours) & set(theirs))
     if both:
         raise OptionError(
-            f"{labels}: expected no file that is among the images too, found {_names(both)}",
-            hint="name each with a pattern: --images 'FOLDER/*_image.tif' "
-            "--labels 'FOLDER/*_labels.tif'",
+            f"{labels}: these files are images and labels at once: {_names(both)}",
+            hint="use two patterns: --images 'FOLDER/*_image.tif' --labels 'FOLDER/*_labels.tif'",
         )
     groups = _match(ours, theirs)
     if not groups and len(ours) == len(theirs):
         groups = [([image], [label]) for image, label in zip(ours, theirs, strict=True)]
         if len(groups) > 1:
-            say("warning: no name tells which labels belong to which images, so their order does")
+            say("warning: the names do not match: images and labels are paired in order")
     _refuse_unmatched(ours, theirs, groups)
     return tuple(Part(str(image), str(label)) for (image,), (label,) in groups)
 
 
 def _is_many(source: str) -> bool:
-    """Tell whether it is a folder or a pattern, even of one file."""
+    """Whether a source is a folder or a pattern, even of one file."""
     return io.list_files(source) != [Path(source)]
 
 
 def _match(images: Sequence[Path], labels: Sequence[Path]) -> list[Group]:
-    """Bring together what has one name, by the rule that does so for the most names."""
+    """Group images and labels of one name, by the rule that matches the most names."""
     best: list[Group] = []
     for of_image, of_label in _rules(images, labels):
         ours, theirs = _by_key(images, of_image), _by_key(labels, of_label)
@@ -109,7 +108,7 @@ def _by_key(paths: Sequence[Path], key: Key) -> dict[str, list[Path]]:
 
 
 def _rules(images: Sequence[Path], labels: Sequence[Path]) -> Iterator[tuple[Key, Key]]:
-    """Give the rules in order, each as what must be equal of an image and of its labels."""
+    """Yield the rules in order: two functions, whose values for an image and its labels agree."""
     yield (lambda path: path.stem), (lambda path: path.stem)
     yield _core, _core
     before, after = _affixes(images, labels)
@@ -119,7 +118,7 @@ def _rules(images: Sequence[Path], labels: Sequence[Path]) -> Iterator[tuple[Key
 
 
 def _core(path: Path) -> str:
-    """Reduce a stem to the words and numbers that tell one stack from another."""
+    """Reduce a stem to the words and numbers that distinguish one stack from another."""
     parts = re.findall(r"[^\W\d_]+|\d+", path.stem.casefold())
     return "_".join(str(int(p)) if p.isdecimal() else p for p in parts if p not in _ROLES)
 
@@ -140,19 +139,18 @@ def _refuse_unmatched(
     images: Sequence[Path], labels: Sequence[Path], groups: Sequence[Group]
 ) -> None:
     """Refuse files without a partner, and files with more than one."""
-    for files, side, partner in ((images, 0, "labels"), (labels, 1, "an image")):
+    for files, side, partner in ((images, 0, "labels"), (labels, 1, "image")):
         if alone := set(files).difference(*(group[side] for group in groups)):
             raise OptionError(
-                f"{_names([path for path in files if path in alone])}: expected {partner} of the "
-                "same name, found none",
-                hint="name them alike, as a.tif and a_labels.tif, or leave them out by a pattern",
+                f"{_names([path for path in files if path in alone])}: no {partner} of that name",
+                hint="rename them like a.tif and a_labels.tif, or leave them out with a pattern",
             )
     for ours, theirs in groups:
         if len(ours) > 1 or len(theirs) > 1:
             raise OptionError(
-                f"{_names(ours)}: expected one image and one file of labels of that name, "
-                f"found {len(ours)} and {len(theirs)}: {_names([*ours, *theirs])}",
-                hint="leave the others out by a pattern, as in 'FOLDER/*_labels.tif'",
+                f"{_names(ours)}: needs one image and one file of labels of that name, "
+                f"not {len(ours)} and {len(theirs)}: {_names([*ours, *theirs])}",
+                hint="leave the others out with a pattern, like 'FOLDER/*_labels.tif'",
             )
 
 

@@ -1,8 +1,8 @@
 """The patches of an epoch.
 
-Which patch comes when, and how it is augmented, is a function of (seed, epoch, sample) alone, so
-that a resumed run sees what the uninterrupted one would have seen, and several processes together
-see what one would have seen.
+The order of the patches and their augmentation depend on (seed, epoch, sample) only. So a resumed
+run sees the same patches as an uninterrupted one, and several processes together see the same
+patches as one.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ class Patches:
     Parameters
     ----------
     sections : sequence of Section
-        What to cut them from.
+        The sections to cut them from.
     recipe : Recipe
-        How large, how many, how augmented.
+        Size, number and augmentation of the patches.
     seed : int
         Seed of order and augmentation.
     device : torch.device
         Where the sections are kept and the patches are made.
     rank, processes : int
-        This process's number, from 0, and how many share each step; each takes a batch.
+        Number of this process, from 0, and how many share each step; each takes a batch.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class Patches:
         Returns
         -------
         images : Tensor of float32, shape (B, 1, P, P)
-            Normalised grey values. B may be 0 where the last, smaller batch of an epoch has fewer
+            Normalised grey values. B can be 0 if the last, smaller batch of an epoch has fewer
             patches than there are processes.
         targets : Tensor of float32, shape (B, 1, P, P) or (B, 2, P, P)
-            Interior probability, soft where a warped edge falls between pixels; and, for a recipe
-            with affinities, the numbers of the cells.
+            Interior probability, soft at warped edges; for a recipe with affinities, then the
+            numbers of the cells.
         """
         order = np.random.default_rng((self._seed, epoch, 0)).permutation(self._samples)
         size = self._recipe.batch_size * self._processes
         mine = [int(s) for s in order[step * size :][:size][self._rank :: self._processes]]
-        if not mine:  # made all the same, for its shape
+        if not mine:  # one patch is cut all the same, only for its shape
             images, targets = self.batch_of(epoch, [0])
             return images[:0], targets[:0]
         return self.batch_of(epoch, mine)

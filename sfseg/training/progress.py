@@ -1,4 +1,4 @@
-"""How far a training is, and the records of its steps and epochs."""
+"""The progress of a training, and the records of its steps and epochs."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from sfseg.errors import CheckpointError
 from sfseg.training.state import State
 
 SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
-"""What validation notes down of an epoch, in the words of `EpochRecord`."""
+"""The scores of a validation, as the fields of `EpochRecord`."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of training, as it is reported.
+    """One step of a training, for the report.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One row of ``history.csv``; the scores are None where nothing is held out.
+    """One row of ``history.csv``; the scores are None if no section is held out.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class EpochRecord:
 
 @dataclass
 class TrainingProgress:
-    """How far a training is; saved with its state.
+    """The progress of a training; saved with its state.
 
     Attributes
     ----------
@@ -94,12 +94,12 @@ class TrainingProgress:
 
     @classmethod
     def from_state(cls, state: State) -> "TrainingProgress":
-        """Read how far a training was, out of its state.
+        """Read the progress from a saved state.
 
         Raises
         ------
         CheckpointError
-            If the state does not tell.
+            If the state holds no valid progress.
         """
         try:
             raw = state.facts["progress"]
@@ -110,7 +110,7 @@ class TrainingProgress:
             sum(values)  # a text among them is a TypeError
         except (TypeError, LookupError) as error:
             raise CheckpointError(
-                f"{state.path}: expected how far the training was, found {error}",
+                f"{state.path}: the progress of the training is damaged: {error}",
                 hint="train again into another --out",
             ) from error
         return progress

@@ -36,12 +36,12 @@ def add_pseudo_labels(
     folder : Path or None
         Folder of the dataset; None for the user's own files.
     say : callable
-        Called with a line on what is marked.
+        Called with a line that names the stack and the teachers.
 
     Returns
     -------
     TrainingData
-        `data` itself where there are no teachers.
+        `data` itself if there are no teachers.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def add_pseudo_labels(
 
 
 def find_unlabelled(setup: RunSetup, folder: Path | None) -> str | None:
-    """Find the stack for the teachers; None where there are no teachers.
+    """Find the stack for the teachers; None if there are no teachers.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def find_unlabelled(setup: RunSetup, folder: Path | None) -> str | None:
         if config.unlabelled:
             raise OptionError(
                 "--unlabelled only works with --teacher",
-                hint="--teacher names weights; give it several times for their mean",
+                hint="add --teacher WEIGHTS; several times for the mean of several networks",
             )
         return None
     if config.unlabelled:
@@ -91,7 +91,7 @@ def find_unlabelled(setup: RunSetup, folder: Path | None) -> str | None:
     if own is None or folder is None:
         raise OptionError(
             "--teacher needs a stack without labels",
-            hint="--unlabelled names a stack",
+            hint="add --unlabelled STACK",
         )
     return str(folder / own)
 
@@ -120,15 +120,15 @@ def make_teacher(name: str, setup: RunSetup) -> Predict:
 
 
 def posterior(output: Probability, recipe: Mapping[str, Any]) -> Probability:
-    """Compute the probability for which a recipe makes a network give this output.
+    """Compute the probability of the interior from an output that a recipe has shifted.
 
     Parameters
     ----------
     output : ndarray of float32, shape (Y, X)
         Output of the network, in [0, 1].
     recipe : mapping
-        With ``label_smoothing`` s, ``membrane_weight`` w and ``logit_adjustment`` a; each is
-        neutral where it is missing.
+        With ``label_smoothing`` s, ``membrane_weight`` w and ``logit_adjustment`` a; a missing one
+        has no effect.
 
     Returns
     -------

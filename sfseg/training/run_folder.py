@@ -1,4 +1,4 @@
-"""The folder of a training: which files it has, and who may write to it."""
+"""The folder of a training: its files, and which process may write to it."""
 
 import contextlib
 import dataclasses
@@ -20,14 +20,14 @@ CURVES = "curves.png"
 
 @contextlib.contextmanager
 def claim_folder(config: TrainConfig) -> Iterator[None]:
-    """Keep other trainings out of the folder, and remove what a killed one left half written.
+    """Keep other trainings out of the folder, and remove unfinished files of a killed one.
 
     Of several processes that train together, the first one claims it for all.
 
     Raises
     ------
     OutputExistsError
-        If another training is at work in the folder, or was since `refuse_taken`.
+        If another training runs in the folder, or ran there since `refuse_taken`.
     CheckpointError
         If there is nothing to resume any more.
     OutputError
@@ -65,18 +65,18 @@ def refuse_taken(config: TrainConfig) -> None:
     if found and not config.resume:
         raise OutputExistsError(
             f"{config.out}: holds a training already ({found[0]})",
-            hint="--out names another folder"
-            + (", --resume continues this training" if STATE in found else ""),
+            hint="choose another folder with --out"
+            + (", or continue this training with --resume" if STATE in found else ""),
         )
     if config.resume and STATE not in found:
         raise CheckpointError(
             f"{config.out}: nothing to resume, no {STATE} in it",
-            hint="--out names another folder" if found else "leave --resume out to start from zero",
+            hint="choose another folder with --out" if found else "leave --resume out to start",
         )
 
 
 def _is_replaceable(path: Path) -> bool:
-    """Whether ``config.json`` is missing, or written by a training that was killed at once."""
+    """Whether ``config.json`` is missing, or was written by a training that was killed at once."""
     with files.explain_errors(path):
         if not path.exists():
             return True
@@ -87,7 +87,7 @@ def _is_replaceable(path: Path) -> bool:
 
 
 def write_config(config: TrainConfig, resolved: Mapping[str, Any]) -> None:
-    """Write ``config.json``: what was asked for, and what it was resolved to."""
+    """Write ``config.json``: the given configuration, and the values that it was resolved to."""
     asked = dataclasses.asdict(config)
     text = json.dumps(
         {"version": __version__, "asked": asked, "resolved": resolved}, indent=2, default=str

@@ -17,7 +17,7 @@ from sfseg.training.distributed import own_device
 
 @dataclass(frozen=True)
 class RunSetup:
-    """A configuration whose options fit together, and what its names stand for.
+    """A configuration whose options fit together, with its names resolved.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class RunSetup:
         if config.recipe.is_a(STUDENT) and not config.teachers:
             raise OptionError(
                 f"recipe {config.recipe.name}: needs teachers",
-                hint="--teacher names weights; --recipe default learns from labels alone",
+                hint="add --teacher WEIGHTS, or use --recipe default, which needs labels only",
             )
         return cls(
             config,
@@ -98,7 +98,7 @@ def _require_compilable() -> None:
     devices.require_compiler("leave --compile out")
     if (processes := torchrun.processes()) > 1:
         raise OptionError(
-            f"--compile only works with one process, found {processes}",
+            f"--compile only works with one process, not with {processes}",
             hint="leave --compile out",
         )
 
@@ -110,7 +110,7 @@ def _load_init(config: TrainConfig) -> Header | None:
     header = load_header(config.init)
     if header.arch != config.arch:
         raise OptionError(
-            f"{config.init}: expected weights of {config.arch}, found {header.arch}",
-            hint=f"leave --arch out, or give --arch {header.arch}",
+            f"{config.init}: these are weights of {header.arch}, not of {config.arch}",
+            hint=f"leave --arch out, or use --arch {header.arch}",
         )
     return header

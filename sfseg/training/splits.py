@@ -1,4 +1,4 @@
-"""Which sections train and which are held out, where there may be several stacks."""
+"""Choose the sections to train on and those to hold out, of one stack or several."""
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
@@ -12,17 +12,17 @@ from sfseg.types import parse_sections
 def split_sections(
     config: TrainConfig, counts: Sequence[int], standard: Sequence[str | None]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Choose which sections train and which are held out for validation.
+    """Choose the sections to train on and those to hold out for validation.
 
     Parameters
     ----------
     config : TrainConfig
-        Whose ``sections``, ``validation`` and recipe decide.
+        Its ``sections``, ``validation`` and recipe decide.
     counts : sequence of int
-        Sections of each stack.
+        Number of sections of each stack.
     standard : sequence of str or None
-        Which sections of each stack, numbered from 1 in it, to divide where the configuration
-        names none; None = all.
+        The sections of each stack, numbered from 1 in it, that are used if the configuration names
+        none; None = all.
 
     Returns
     -------
@@ -32,13 +32,13 @@ def split_sections(
     Raises
     ------
     OptionError
-        If a section is named that is not there, or nothing is left to train on.
+        If a named section does not exist, or nothing is left to train on.
 
     Notes
     -----
-    The held-out share is one block at the start of each stack: neighbouring sections look alike,
-    so scattered ones would judge a network by what it has all but seen. Of single images, which
-    are stacks of one section, it is the first ones.
+    The held-out share is one block at the start of each stack. Neighbouring sections look alike,
+    so the scores of scattered ones would be too high. Single images are stacks of one section: the
+    first ones are held out.
     """
     chosen = _choose(config, counts, standard)
     everything = tuple(chain.from_iterable(chosen))
@@ -58,8 +58,8 @@ def split_sections(
     training = tuple(sorted(set(everything).difference(held)))
     if not training:
         raise OptionError(
-            f"validation {config.validation}: expected some sections left to train on, found none",
-            hint="hold fewer sections out, or name more with --sections",
+            "validation: no section is left to train on",
+            hint="hold out fewer sections with --validation, or name more with --sections",
         )
     return training, held
 
@@ -67,7 +67,7 @@ def split_sections(
 def _choose(
     config: TrainConfig, counts: Sequence[int], standard: Sequence[str | None]
 ) -> list[tuple[int, ...]]:
-    """Choose the sections of each stack that are trained on or held out, numbered through."""
+    """Choose the sections of each stack that are trained on or held out, as indices from 0."""
     if config.sections:
         named = parse_sections(config.sections, sum(counts))
         return [tuple(i for i in named if i in whole) for whole in number_through(counts)]
@@ -75,10 +75,10 @@ def _choose(
 
 
 def pick(whole: range, text: str | None) -> tuple[int, ...]:
-    """Pick the sections of one stack that a text names, numbered from 1 in it; None = all."""
+    """Return the indices of the sections of one stack that a text names, from 1; None = all."""
     return tuple(whole[i] for i in parse_sections(text, len(whole))) if text else tuple(whole)
 
 
 def number_through(counts: Sequence[int]) -> Iterator[range]:
-    """Give the indices of the sections of each stack, numbered through from 0."""
+    """Yield the indices of the sections of each stack, counted from 0 through all stacks."""
     return (range(*ends) for ends in pairwise([0, *accumulate(counts)]))

@@ -1,4 +1,4 @@
-"""The state of a training: consistent at any moment, and on disk, to go on from bit for bit."""
+"""The state of a training on disk, from which it resumes bit for bit."""
 
 import dataclasses
 import itertools
@@ -23,16 +23,16 @@ SCHEMA = 2
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """A state as it lies on disk.
+    """A state that was read from disk.
 
     Attributes
     ----------
     path : Path
-        Where it lies.
+        Its file.
     tensors : dict of str to Tensor
         Of the networks, as ``role.name``, and of the optimiser, as ``optimizer.index.name``.
     facts : dict
-        What `save_state` was handed beside them.
+        All other values that `save_state` wrote.
     """
 
     path: Path
@@ -45,17 +45,17 @@ class State:
         Raises
         ------
         CheckpointError
-            If they differ; names each value that does.
+            If they differ; the message names each value that does.
         """
         config = self.facts.get("config")
         if lines := differences(config if isinstance(config, dict) else {}, now):
             longer = any(line.startswith("  recipe.epochs:") for line in lines)
             raise CheckpointError(
-                f"{self.path}: expected what the training was started with, found other "
-                "(in the state -> now):\n" + "\n".join(lines),
-                hint="resume with the options that config.json names, or train into another --out"
-                + ", from these weights with --init" * longer
-                + ": the learning rate of every step follows from the epochs" * longer,
+                f"{self.path}: the training was started with other values (then -> now):\n"
+                + "\n".join(lines),
+                hint="resume with the options in config.json, or train into another --out"
+                + " and start from these weights with --init" * longer
+                + ": the number of epochs sets the learning rate of every step" * longer,
             )
 
     def restore(self, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
@@ -80,8 +80,7 @@ class State:
             optimizer.load_state_dict({"state": moments, "param_groups": settings})
         except (LookupError, RuntimeError, ValueError) as error:
             raise CheckpointError(
-                f"{self.path}: expected the state of this network, found another: "
-                f"{last_line(error)}",
+                f"{self.path}: this is the state of another network: {last_line(error)}",
                 hint="resume with the options that the training was started with",
             ) from error
 
@@ -105,7 +104,7 @@ def _read_moments(
 
 
 def _laid_like(weight: Tensor, moment: Tensor) -> Tensor:
-    """Lay a moment out in memory as its weight is: a fused optimiser takes that for granted."""
+    """Copy a moment into the memory layout of its weight; a fused optimiser relies on that."""
     if moment.ndim == 0:
         return moment  # a count of steps
     if moment.shape != weight.shape:
@@ -114,7 +113,7 @@ def _laid_like(weight: Tensor, moment: Tensor) -> Tensor:
 
 
 def _require_types(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Refuse tensors of other types, which loading would convert without a word."""
+    """Refuse tensors of other types: loading would convert them silently."""
     for name, tensor in expected.items():
         if tensors[name].dtype != tensor.dtype:
             raise ValueError(f"{name} of {tensors[name].dtype}, not {tensor.dtype}")
@@ -126,18 +125,18 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write everything that training needs to go on bit for bit.
+    """Write everything that a training needs to resume bit for bit.
 
     Parameters
     ----------
     path : Path
-        Where to; an existing state is replaced, and only when the new one is whole and durable.
+        The file. An existing state is replaced only when the new one is complete on disk.
     networks : mapping of str to mapping of str to Tensor
-        Parameters and buffers of networks by their role.
+        Parameters and buffers of the networks, by role.
     optimizer : torch.optim.Optimizer
-        With its moments.
+        Its moments are written.
     facts : mapping
-        Whatever else is needed, as JSON.
+        All other values, as JSON.
 
     Raises
     ------
@@ -181,7 +180,7 @@ def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise NonFiniteError(
-                f"{path.name}: expected finite values to save, found NaN or infinity in {name}",
+                f"{path.name}: not saved, because there is NaN or infinity in {name}",
                 hint="train again with --precision float32, or a lower --learning-rate",
             )
 
@@ -216,13 +215,13 @@ def read_state(path: Path) -> State:
     """
     if not path.is_file():
         raise CheckpointError(
-            f"{path}: expected the state of an unfinished training, found none",
-            hint="leave --resume out to start from zero",
+            f"{path}: nothing to resume, this file does not exist",
+            hint="leave --resume out to start",
         )
     tensors, facts = read_tensors(path)
     if facts.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{path}: expected a state of schema {SCHEMA}, found {facts.get('schema', 'none')}",
+            f"{path}: the state has schema {facts.get('schema')}, this sfseg reads {SCHEMA}",
             hint="resume with the version of sfseg that the training was started with",
         )
     return State(path, tensors, facts)

@@ -31,7 +31,7 @@ class TrainStep:
     network : torch.nn.Module
         The network to train; it is moved to the device.
     setup : RunSetup
-        Recipe, seed, device, arithmetic, and whether to compile.
+        The resolved configuration.
     world : World
         The processes that train together.
 
@@ -87,7 +87,7 @@ class TrainStep:
         images, targets : Tensor
             The batch, as `sfseg.training.patches.Patches` cuts it.
         step, steps : int
-            Which step, from 0, and of how many.
+            Number of the step, from 0, and of all steps.
         meanwhile : callable
             Called while a GPU computes; not called on a CPU.
 
@@ -114,7 +114,7 @@ class TrainStep:
                 mode=self._mode,
             )
         for weight, gradient in zip(self.with_heads.parameters(), gradients, strict=True):
-            weight.grad = gradient  # another recording may have left its own there
+            weight.grad = gradient  # another recording may have left its own gradients there
         numbers = devices.fetch(found)
         if self._device.type == "cuda":
             meanwhile()
@@ -122,8 +122,7 @@ class TrainStep:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.last_step.rollback()
             raise NonFiniteError(
-                f"step {step + 1}: expected a finite loss and gradient, "
-                f"found {loss:g} and {norm:g}",
+                f"step {step + 1}: the training diverged: loss {loss:g}, gradient {norm:g}",
                 hint="train again into another --out, with --precision float32 or a lower "
                 f"--learning-rate; the state after step {step} is kept",
             )
@@ -139,7 +138,7 @@ class TrainStep:
             logits = self._forward(images)
         part = self._part_of_loss(logits.float(), targets)
         self.optimizer.zero_grad(set_to_none=True)
-        # Afterwards the processes hold the mean of their gradients; the sum is wanted.
+        # Afterwards the processes hold the mean of their gradients, but the sum is needed.
         (part * self._world.size).backward()  # type: ignore[no-untyped-call]
         weights = list(self.with_heads.parameters())
         # An infinite bound clips nothing: only the norm is wanted.
@@ -152,7 +151,7 @@ class TrainStep:
         average_weights(self.average, self.network, self._decay)
 
     def _part_of_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Compute what this process's patches add to the mean over those of all."""
+        """Compute what the patches of this process add to the mean over all patches."""
         interior = targets[:, :1]
         of_pixels, of_patches = self._shares(interior)
         loss = loss_of(self._recipe, logits[:, :1], interior) * of_pixels
@@ -162,7 +161,7 @@ class TrainStep:
         return loss
 
     def _shares(self, interior: Tensor) -> Sequence[Tensor | float]:
-        """Tell this process's share of the weight of the pixels of all, and of their patches."""
+        """Return the share of this process in the weight of all pixels, and in all patches."""
         if self._world.size == 1:
             return 1.0, 1.0
         weight = pixel_weights(self._recipe, interior).sum()
@@ -172,7 +171,7 @@ class TrainStep:
 
 @contextlib.contextmanager
 def explain_compiler_errors() -> Iterator[None]:
-    """Say in the words of sfseg that the network cannot be compiled.
+    """Turn the errors of a compilation into a DeviceError with a hint.
 
     Raises
     ------

@@ -9,7 +9,7 @@ SHARE = 0.05
 
 
 class TimeBudget:
-    """Times a kind of work, and tells when it may be done again."""
+    """Times one kind of work, and says when it may be done again."""
 
     def __init__(self) -> None:
         self._ended = time.monotonic()

@@ -1,9 +1,9 @@
 """Train a network: read the data, take the steps, write weights, history and curves.
 
-How a training stops: the caller sets the event `stop`, and `run` leaves after the running step and
-saves the state. A caller that cannot wait so long calls, from any thread, the function that it got
-by `on_start`: it saves the state of the last finished step. On SIGTERM and Ctrl-C the command does
-both, see `sfseg.cli.signals`. Whatever else ends the steps, `run` saves the state on its way out.
+How a training stops: the caller sets the event `stop`. Then `run` saves the state after the running
+step, and returns. A caller that cannot wait calls the function that `on_start` gave it, from any
+thread: it saves the state of the last finished step. On SIGTERM and Ctrl-C the command does both,
+see `sfseg.cli.signals`. If an error ends the steps, `run` saves the state, too.
 """
 
 import threading
@@ -29,13 +29,13 @@ from sfseg.types import Say
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training leaves.
+    """The result of a training.
 
     Attributes
     ----------
     weights : Path
-        The weights file: of the best epoch where sections are held out, else of the last. A
-        training that was stopped may have those of an earlier epoch, or none in its first epoch.
+        The weights file: of the best epoch if sections are held out, else of the last. After a
+        stop it may be of an earlier epoch; in the first epoch it may not exist.
     history : tuple of EpochRecord
         One record for each epoch.
     finished : bool
@@ -69,11 +69,11 @@ def train(
     Parameters
     ----------
     config : TrainConfig, optional
-        What to train, on what data, how, and where to write.
+        The network, the data, the recipe, and the folder to write to.
     report : callable
         Called with a `StepRecord` after each step and an `EpochRecord` after each epoch.
     say : callable
-        Called with each line of text: what is fetched, what is trained on, and warnings.
+        Called with lines of text: what is fetched, what is trained on, and warnings.
     stop : threading.Event, optional
         When it is set, the training saves its state after the running step and returns.
     on_start : callable
@@ -85,13 +85,13 @@ def train(
     Returns
     -------
     TrainResult
-        Where the weights are, and the history.
+        The path of the weights, and the history.
 
     Raises
     ------
     OutputExistsError
-        If the folder holds a training and ``config.resume`` is False, or another training is at
-        work in it.
+        If the folder holds a training and ``config.resume`` is False, or another training runs in
+        it.
     CheckpointError
         If there is nothing to resume, or it was started with another configuration.
     NonFiniteError
@@ -112,10 +112,10 @@ def train(
 
     Notes
     -----
-    Under ``torchrun`` all processes call this function and train one network together. The result
-    is the same, up to rounding, as that of one process with the batch of all. The batch size of
-    the recipe is that of each process; the learning rate does not change. All processes read the
-    data and the state. Only the first one writes and validates.
+    Under ``torchrun`` all processes call this function and train one network together. Up to
+    rounding, the result is that of one process with all patches in one batch. The batch size of the
+    recipe is that of each process; the learning rate does not change. All processes read the data
+    and the state. Only the first one writes and validates.
     """
     config = configure(TrainConfig, config, options)
     setup = prepare(config)

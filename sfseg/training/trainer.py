@@ -33,11 +33,11 @@ class Trainer:
     Parameters
     ----------
     setup : RunSetup
-        How to train, where, and where to write.
+        The resolved configuration.
     data : TrainingData
-        What to train on.
+        The sections to train on and to validate on.
     world : World
-        The processes that train together, this one among them.
+        The processes that train together, including this one.
     """
 
     def __init__(self, setup: RunSetup, data: TrainingData, world: World = ALONE) -> None:
@@ -74,7 +74,7 @@ class Trainer:
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether all steps of the running epoch are done; it is still to be finished."""
+        """Whether all steps of the running epoch are done, so that `finish_epoch` comes next."""
         return self.progress.step == (len(self.progress.history) + 1) * self.patches.steps
 
     @property
@@ -89,12 +89,12 @@ class Trainer:
 
     @property
     def weights(self) -> Path:
-        """Where the weights go."""
+        """The weights file."""
         return self.config.out / checkpoints.WEIGHTS_NAME
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides the trained weights, as JSON; a resumed training must have the same."""
+        """All values that decide the weights, as JSON; a resumed training needs the same."""
         return {
             "arch": self.config.arch,
             "init": self.init,
@@ -111,7 +111,7 @@ class Trainer:
 
     @property
     def circumstances(self) -> dict[str, Any]:
-        """What may change the last bits of the weights; a resumed training may have others."""
+        """Values that may change the last bits of the weights; a resumed training may differ."""
         return {
             "device": devices.describe(self.setup.device, self.setup.dtype),
             "instructions": torch.backends.cpu.get_cpu_capability(),
@@ -190,7 +190,7 @@ class Trainer:
         if self.world.is_first and self._keeps_weights_of(record):
             with self.saving_weights.doing():
                 self.save_weights(record)
-        # Only after the weights are on disk: a state that counts this epoch would not write them.
+        # Only after the weights are on disk: a run resumed after this epoch does not write them.
         with self.train_step.last_step.update():
             progress.history.append(record)
             progress.losses.clear()
@@ -199,7 +199,7 @@ class Trainer:
     def _keeps_weights_of(self, record: EpochRecord) -> bool:
         """Whether to write the weights of an epoch."""
         best = self.progress.best_v_rand
-        if record.v_rand is None:  # nothing to choose by: the last epoch, and some on the way
+        if record.v_rand is None:  # no score to choose by: the last epoch, and some before it
             return record.epoch == self.config.recipe.epochs or self.saving_weights.is_affordable
         return best is None or record.v_rand > best
 

@@ -191,7 +191,7 @@ def test_a_state_is_refused(what, learner, tmp_path):
 
 
 def test_weights_are_no_state(weights):
-    with pytest.raises(CheckpointError, match=f"a state of schema {state.SCHEMA}, found 1"):
+    with pytest.raises(CheckpointError, match=f"schema 1, this sfseg reads {state.SCHEMA}"):
         state.read_state(weights)
 
 

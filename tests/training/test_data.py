@@ -97,7 +97,7 @@ def test_validation_none_and_the_thesis_train_on_everything():
 
 
 def test_holding_out_everything_is_refused():
-    with pytest.raises(OptionError, match="left to train on"):
+    with pytest.raises(OptionError, match="no section is left to train on"):
         split([4], validation="1-4")
 
 
@@ -202,7 +202,7 @@ def test_a_stack_goes_with_a_folder_of_numbered_labels(tissue_files, tissue):
 def test_a_pair_of_unequal_shapes_is_named_before_any_is_read(several):
     (several / "lab" / "c_labels.tif").write_bytes((several / "im" / "b.tif").read_bytes())
     said = []
-    with pytest.raises(ShapeMismatchError, match=r"c_labels\.tif: .*found \(2, 64, 96\)"):
+    with pytest.raises(ShapeMismatchError, match=r"c_labels\.tif: .* shape \(2, 64, 96\)"):
         load_training_data(RunSetup.from_config(own(several, "im", "lab")), None, say=said.append)
     assert said == []
 
@@ -215,7 +215,7 @@ def test_what_looks_wrong_is_said(several, tissue):
     assert len(warnings) == 2
     assert "b_labels.tif" in warnings[0]
     assert "b.tif" in warnings[1]
-    assert "give --labels-are membrane" in warnings[0]
+    assert "use --labels-are membrane" in warnings[0]
 
 
 def test_a_training_takes_stacks_of_several_sizes_and_judges_itself_by_them(several):
@@ -234,6 +234,6 @@ def test_sections_of_the_test_are_never_used_in_silence(tmp_path, options, seen)
     said = []
     setup = RunSetup.from_config(config(dataset="tissue", **options))
     load_training_data(setup, folder, say=said.append)
-    warned = [line for line in said if "are the test of tissue" in line]
+    warned = [line for line in said if "are test sections of tissue" in line]
     assert warned == [line for line in warned if f"sections {seen} are" in line]
     assert len(warned) == (seen is not None)

@@ -56,14 +56,14 @@ def test_an_inverted_image_is_doubted_by_its_name(tissue):
 def test_labels_without_membranes_to_speak_of_are_doubted(tissue):
     marks = np.full_like(tissue[1], 255)
     marks[:, 0, 0] = 0
-    assert "where are the membranes?" in doubts(pair(tissue, marks=marks))[0]
+    assert "are all membranes labelled?" in doubts(pair(tissue, marks=marks))[0]
 
 
 def test_blank_sections_are_named(tissue):
     image = tissue[0].copy()
     image[1:3] = 7
     (line,) = doubts(pair(tissue, image=image))
-    assert line.startswith("a.tif: one grey value throughout in sections 2-3")
+    assert line.startswith("a.tif: sections 2-3 have only one grey value")
 
 
 def test_pixels_of_unequal_size_are_doubted_once(tissue):

@@ -75,7 +75,7 @@ def test_the_folder_names_the_weights_of_a_training(unet):
 
 
 def test_weights_of_another_architecture_are_refused_with_both_names(unet, tmp_path):
-    with pytest.raises(OptionError, match="expected weights of sfnet, found unet"):
+    with pytest.raises(OptionError, match="these are weights of unet, not of sfnet"):
         RunSetup.from_config(TrainConfig(out=tmp_path, init=str(unet)))
 
 
@@ -158,8 +158,8 @@ def test_the_weights_tell_the_architecture_where_none_is_named(asked, own, unet)
     assert asked("--init", unet)[0].arch == "unet"
     result = sfseg("train", *own, "--init", unet, "--arch", "sfnet")
     assert result.exit_code == 2
-    assert "expected weights of sfnet, found unet" in result.stderr
-    assert "hint: leave --arch out, or give --arch unet" in result.stderr
+    assert "these are weights of unet, not of sfnet" in result.stderr
+    assert "hint: leave --arch out, or use --arch unet" in result.stderr
 
 
 def test_the_seconds_between_states_are_taken_from_the_option(asked):

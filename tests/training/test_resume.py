@@ -313,7 +313,7 @@ def test_resuming_with_another_configuration_says_all_that_differs(config):
     ):
         assert f"\n  {line}" in text
     assert '\n  recipe.loss: "bce" -> "mse"' in text
-    assert "the learning rate of every step follows from the epochs" in text
+    assert "the number of epochs sets the learning rate of every step" in text
     assert (config.out / STATE).read_bytes() == before
 
 
