@@ -55,7 +55,7 @@ def listing(*, to: str | Path | None = None) -> tuple[Listing, ...]:
     tuple of Listing
         One for each dataset. No connection is made.
     """
-    known = [(dataset, dataset_folder(dataset, to=to)) for dataset in registry.DATASETS.values()]
+    known = [(dataset, data_folder(to) / dataset.name) for dataset in registry.DATASETS.values()]
     return tuple(Listing(d, folder, manifest.is_whole(folder, d)) for d, folder in known)
 
 
@@ -107,8 +107,8 @@ def fetch(
             f"fetch: the name of a dataset is needed here, not a {type(dataset).__name__}",
             hint=f"choose one of: {', '.join(registry.DATASETS)}",
         )
-    wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
-    folder = dataset_folder(wanted, to=to)
+    wanted = _resolve(dataset)
+    folder = data_folder(to) / wanted.name
     say(f"{wanted.name}: {wanted.title}")
     say(f"cite: {wanted.citation}" + "".join(f", doi:{doi}" for doi in wanted.dois))
     say(f"licence: {wanted.licence}")
@@ -147,8 +147,8 @@ def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[Fil
     StackError
         If the shape, type or values of a file are not those of the table.
     """
-    wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
-    folder = dataset_folder(wanted, to=to)
+    wanted = _resolve(dataset)
+    folder = data_folder(to) / wanted.name
     records = manifest.read(folder)
     again = f"sfseg fetch {wanted.name}" + (f" --data-dir {to}" if to is not None else "")
     if not records:
@@ -179,8 +179,12 @@ def dataset_folder(dataset: str | Dataset, *, to: str | Path | None = None) -> P
     UnknownNameError
         If there is no such dataset.
     """
-    wanted = registry.find(dataset) if isinstance(dataset, str) else dataset
-    return data_folder(to) / wanted.name
+    return data_folder(to) / _resolve(dataset).name
+
+
+def _resolve(dataset: str | Dataset) -> Dataset:
+    """Return a dataset itself, or that of a name."""
+    return registry.find(dataset) if isinstance(dataset, str) else dataset
 
 
 def data_folder(to: str | Path | None = None) -> Path:

@@ -8,6 +8,7 @@ under ``sfseg`` is our own JSON header.
 import json
 import math
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
-from sfseg.errors import CheckpointError
+from sfseg.errors import CheckpointError, OutputError
 from sfseg.system import files
 
 HEADER_BYTES = 8 * 2**20
@@ -106,8 +107,10 @@ class TensorFile:
         tensors = {}
         try:
             with safe_open(self.path, framework="pt") as file:
-                for name in self.shapes:
+                for name, shape in self.shapes.items():
                     tensors[name] = _require_possible(self.path, name, file.get_tensor(name))
+                    if tensors[name].shape != shape:
+                        _refuse(self.path, "it was replaced while it was read")
         except SafetensorError as error:
             _refuse(self.path, last_line(error))
         return tensors
@@ -161,9 +164,54 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a JSON header as safetensors, atomically, replacing an existing file."""
+    """Write tensors and a JSON header as safetensors, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file. An existing file is replaced only when the new one is complete on disk.
+    tensors : mapping of str to Tensor
+        On any device, in any memory layout.
+    header : mapping
+        The JSON header.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full or fails, or you may not write there.
+    """
+    # Contiguous: safetensors writes memory in its order, and channels_last has another one.
+    laid_out = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"sfseg": json.dumps(header, allow_nan=False)}
-    files.write_bytes(path, save(dict(tensors), metadata), overwrite=True)
+    # Written from the memory of the tensors, because a state may have a gigabyte. In a folder of
+    # its own, because safetensors first writes a file of another name beside the given one.
+    staging = files.sibling(path, "part")
+    with files.explain_errors(path), files.ensure_parent(path):
+        files.remove(staging)
+        staging.mkdir()
+        try:
+            save_file(laid_out, staging / path.name, metadata)
+            # Safetensors makes it private; this is the mode that every new file gets here.
+            (staging / path.name).chmod(staging.stat().st_mode & 0o666)
+            files.sync(staging / path.name)
+            files.publish(staging / path.name, path, overwrite=True)
+        except SafetensorError as error:
+            raise _explain_write(path, laid_out, error) from error
+        finally:
+            files.remove(staging)
+
+
+def _explain_write(
+    path: Path, tensors: Mapping[str, Tensor], error: SafetensorError
+) -> OutputError:
+    """Say why a write failed, how much space it needs, and how much there is."""
+    needed = sum(tensor.nbytes for tensor in tensors.values()) / 1e6
+    free = shutil.disk_usage(path.parent).free / 1e6
+    return OutputError(
+        f"{path}: cannot be written: needs {needed:.1f} MB, {free:.1f} MB are free: "
+        f"{last_line(error)}",
+        hint="free some space or repair the disk" + "; the old file is kept" * path.exists(),
+    )
 
 
 def parse_json(text: str | bytes) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Read and write weights: safetensors with a JSON header; nothing is ever unpickled."""
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from sfseg import models
 from sfseg.models.header import NORMALISATION, Header, parse_header
-from sfseg.models.safetensors_file import open_tensors, write_tensors
+from sfseg.models.safetensors_file import TensorFile, open_tensors, write_tensors
 from sfseg.models.weights_files import SUFFIX, WEIGHTS_FOLDER, WEIGHTS_NAME, find_weights
 from sfseg.types import voxel_as_json
 
@@ -18,12 +19,54 @@ __all__ = [
     "WEIGHTS_FOLDER",
     "WEIGHTS_NAME",
     "Header",
+    "WeightsFile",
     "find_weights",
     "load_header",
     "load_weights",
+    "open_weights",
     "save_weights",
     "write_tensors",
 ]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A weights file whose header is checked, and whose tensors are not read yet.
+
+    Attributes
+    ----------
+    name : str
+        The name by which it was found.
+    header : Header
+        Its header.
+    file : TensorFile
+        The file.
+    """
+
+    name: str
+    header: Header
+    file: TensorFile
+
+    @property
+    def path(self) -> Path:
+        """Path of the file."""
+        return self.file.path
+
+    def load(self) -> nn.Module:
+        """Load the network: in evaluation mode, float32, on the CPU.
+
+        Raises
+        ------
+        CheckpointError
+            If the tensors are not those of the architecture, or cannot be read.
+        """
+        arch = self.header.arch
+        with torch.device("meta"):  # shapes only: the largest network takes 276 MB
+            self.file.require_like(models.build(arch).state_dict(), arch)
+        tensors = self.file.read()
+        network = models.build(arch)
+        network.load_state_dict(tensors)  # copies float16 into float32
+        return network.eval()
 
 
 def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool = False) -> None:
@@ -40,12 +83,10 @@ def save_weights(path: Path, network: nn.Module, header: Header, *, half: bool =
     half : bool
         Whether to write kernels as float16; all else stays float32.
     """
-    tensors = {}
-    for name, tensor in network.state_dict().items():
-        kernel = half and tensor.ndim > 1
-        # safetensors writes memory in its order, and channels_last has another one.
-        tensors[name] = tensor.detach().cpu().to(torch.float16 if kernel else tensor.dtype)
-        tensors[name] = tensors[name].contiguous()
+    tensors = {
+        name: tensor.half() if half and tensor.ndim > 1 else tensor
+        for name, tensor in network.state_dict().items()
+    }
     voxel_size = voxel_as_json(header.voxel_size_nm)
     write_tensors(path, tensors, {**dataclasses.asdict(header), "voxel_size_nm": voxel_size})
 
@@ -72,18 +113,17 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
     CheckpointError
         If the file cannot be used as weights.
     """
-    file = open_tensors(find_weights(name))
-    header = parse_header(file.path, file.header)
-    with torch.device("meta"):  # shapes only: the largest network takes 276 MB
-        file.require_like(models.build(header.arch).state_dict(), header.arch)
-    tensors = file.read()
-    network = models.build(header.arch)
-    network.load_state_dict(tensors)  # copies float16 into float32
-    return network.eval(), header
+    file = open_weights(name)
+    return file.load(), file.header
 
 
 def load_header(name: str) -> Header:
-    """Read the header of a weights file, and no weights.
+    """Read the header of a weights file, and no weights; raises as `open_weights` does."""
+    return open_weights(name).header
+
+
+def open_weights(name: str) -> WeightsFile:
+    """Find a weights file, and read and check its header.
 
     Parameters
     ----------
@@ -92,8 +132,8 @@ def load_header(name: str) -> Header:
 
     Returns
     -------
-    Header
-        The header.
+    WeightsFile
+        The file.
 
     Raises
     ------
@@ -101,4 +141,4 @@ def load_header(name: str) -> Header:
         As `load_weights` does, as far as the header shows it.
     """
     file = open_tensors(find_weights(name))
-    return parse_header(file.path, file.header)
+    return WeightsFile(name, parse_header(file.path, file.header), file)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from sfseg import io, models
-from sfseg.models.weights import WEIGHTS_NAME, find_weights, load_weights
+from sfseg.models.weights import WEIGHTS_NAME, WeightsFile
 from sfseg.training.data import TrainingData
 from sfseg.training.run_setup import RunSetup
 from sfseg.types import same_scale
@@ -16,38 +16,31 @@ def start_network(setup: RunSetup) -> nn.Module:
 
     Raises
     ------
-    UnknownNameError, CheckpointError
+    CheckpointError
         If the weights to start from cannot be used.
     """
-    config = setup.config
-    return (
-        load_weights(config.init)[0] if config.init else models.build(config.arch, seed=config.seed)
-    )
+    if setup.init:
+        return setup.init.load()
+    return models.build(setup.config.arch, seed=setup.config.seed)
 
 
-def identify_weights(name: str) -> dict[str, str]:
-    """Return the name and the SHA-256 of weights.
-
-    Raises
-    ------
-    UnknownNameError
-        If there are none.
-    """
-    path = find_weights(name).resolve()
-    # All trainings call their weights alike; the folder tells them apart.
+def identify_weights(weights: WeightsFile) -> dict[str, str]:
+    """Return the name and the SHA-256 of weights."""
+    path = weights.path.resolve()
+    # The weights of all trainings have the same name, so their folder is named, too.
     shown = f"{path.parent.name}/{path.name}" if path.name == WEIGHTS_NAME else path.stem
     return {"weights": shown, "sha256": io.hash_input(path)}
 
 
 def origin_warnings(setup: RunSetup, data: TrainingData) -> Iterator[str]:
-    """Say what does not fit between the weights that a training uses and what it trains.
+    """Warn if the weights that a training uses do not fit its data or its recipe.
 
     Parameters
     ----------
     setup : RunSetup
-        With the headers of the weights to start from and of the teachers.
+        Has the weights to start from and those of the teachers.
     data : TrainingData
-        With the voxel size and the held-out sections.
+        Has the voxel size and the held-out sections.
 
     Yields
     ------
@@ -56,9 +49,9 @@ def origin_warnings(setup: RunSetup, data: TrainingData) -> Iterator[str]:
     """
     if data.validation:
         yield from _leak_warnings(setup)
-    config, header = setup.config, setup.init
-    if header is None:
+    if setup.init is None:
         return
+    config, header = setup.config, setup.init.header
     ours, theirs = data.voxel_size_nm, header.voxel_size_nm
     if ours and theirs and not same_scale(ours, theirs):
         yield (
@@ -74,13 +67,11 @@ def origin_warnings(setup: RunSetup, data: TrainingData) -> Iterator[str]:
 
 def _leak_warnings(setup: RunSetup) -> Iterator[str]:
     """Warn of weights that may have learnt from the held-out sections."""
-    config = setup.config
-    used = [(config.init, setup.init), *zip(config.teachers, setup.teachers, strict=True)]
-    for name, header in used:
-        if header and setup.dataset and header.data.startswith(f"{setup.dataset.name}:"):
+    for weights in (setup.init, *setup.teachers):
+        if weights and setup.dataset and weights.header.data.startswith(f"{setup.dataset.name}:"):
             yield (
-                f"{name} was trained on {header.data}: the scores of held-out sections that are "
-                "among them do not hold for new sections"
+                f"{weights.name} was trained on {weights.header.data}: the scores of held-out "
+                "sections that are among them do not hold for new sections"
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sfseg import io
 from sfseg.errors import OptionError
-from sfseg.models.weights import load_weights
+from sfseg.models.weights import WeightsFile
 from sfseg.prediction.predictor import Predictor
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.run_setup import RunSetup
@@ -47,7 +47,7 @@ def add_pseudo_labels(
     ------
     OptionError
         If there is no stack for the teachers, or no teacher for the stack.
-    UnknownNameError, CheckpointError
+    CheckpointError
         If the weights of a teacher cannot be used.
     StackError, OSError
         If the stack cannot be read.
@@ -63,7 +63,7 @@ def add_pseudo_labels(
         images = [stack.section(index) for index in range(len(stack))]
         for number, image in enumerate(images, start=1):
             io.require_finite(image, stack.name, number)
-    teachers = [make_teacher(name, setup) for name in config.teachers]
+    teachers = [make_teacher(weights, setup) for weights in setup.teachers]
     taught = tuple(Section(image, mark(image, teachers)) for image in images)
     description = f"{data.description}; {Path(source).name}, marked by teachers"
     return dataclasses.replace(data, taught=taught, description=description)
@@ -103,19 +103,18 @@ def mark(image: AnyArray, teachers: Sequence[Predict]) -> AnyArray:
     return marks
 
 
-def make_teacher(name: str, setup: RunSetup) -> Predict:
+def make_teacher(weights: WeightsFile, setup: RunSetup) -> Predict:
     """Load a network that predicts sections with calibrated probabilities.
 
     Raises
     ------
-    UnknownNameError, CheckpointError
-        If there are no such weights.
+    CheckpointError
+        If the weights cannot be used.
     """
-    network, header = load_weights(name)
     predict = Predictor.from_network(
-        network, setup.device, setup.dtype, input_px=header.input_px, tta="d4"
+        weights.load(), setup.device, setup.dtype, input_px=weights.header.input_px, tta="d4"
     )
-    recipe = header.training.get("recipe", {})
+    recipe = weights.header.training.get("recipe", {})
     return lambda image: posterior(predict(image), recipe)
 
 

@@ -9,7 +9,7 @@ from sfseg.config import TrainConfig
 from sfseg.datasets import registry
 from sfseg.datasets.dataset import Dataset
 from sfseg.errors import OptionError
-from sfseg.models.weights import Header, load_header
+from sfseg.models.weights import WeightsFile, open_weights
 from sfseg.recipes import STUDENT
 from sfseg.system import devices, torchrun
 from sfseg.training.distributed import own_device
@@ -29,18 +29,18 @@ class RunSetup:
         Arithmetic of the convolutions.
     dataset : Dataset or None
         The dataset; None for the user's own files.
-    init : Header or None
-        Header of the weights to start from; None = random weights.
-    teachers : tuple of Header
-        Headers of the teachers, in the order of ``config.teachers``.
+    init : WeightsFile or None
+        The weights to start from; None = random weights.
+    teachers : tuple of WeightsFile
+        The teachers, in the order of ``config.teachers``.
     """
 
     config: TrainConfig
     device: torch.device
     dtype: torch.dtype
     dataset: Dataset | None
-    init: Header | None
-    teachers: tuple[Header, ...]
+    init: WeightsFile | None
+    teachers: tuple[WeightsFile, ...]
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> "RunSetup":
@@ -73,8 +73,8 @@ class RunSetup:
             device,
             devices.pick_dtype(config.precision, device),
             dataset,
-            _load_init(config),
-            tuple(load_header(name) for name in config.teachers),
+            _open_init(config),
+            tuple(open_weights(name) for name in config.teachers),
         )
 
 
@@ -103,14 +103,15 @@ def _require_compilable() -> None:
         )
 
 
-def _load_init(config: TrainConfig) -> Header | None:
-    """Read the header of the weights to start from; refuse another architecture."""
+def _open_init(config: TrainConfig) -> WeightsFile | None:
+    """Open the weights to start from; refuse another architecture."""
     if config.init is None:
         return None
-    header = load_header(config.init)
-    if header.arch != config.arch:
+    weights = open_weights(config.init)
+    arch = weights.header.arch
+    if arch != config.arch:
         raise OptionError(
-            f"{config.init}: these are weights of {header.arch}, not of {config.arch}",
-            hint=f"leave --arch out, or use --arch {header.arch}",
+            f"{config.init}: these are weights of {arch}, not of {config.arch}",
+            hint=f"leave --arch out, or use --arch {arch}",
         )
-    return header
+    return weights

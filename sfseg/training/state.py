@@ -2,21 +2,16 @@
 
 import dataclasses
 import itertools
-import json
-import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sfseg.errors import CheckpointError, NonFiniteError, OutputError
+from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.identity import differences
-from sfseg.models.safetensors_file import last_line, read_tensors
-from sfseg.system import files
+from sfseg.models.safetensors_file import last_line, read_tensors, write_tensors
 
 SCHEMA = 2
 
@@ -151,29 +146,7 @@ def save_state(
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
     _require_finite(path, tensors)
-    # Contiguous: safetensors writes memory as it lies, and channels_last lies otherwise.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"sfseg": json.dumps({**facts, "schema": SCHEMA}, allow_nan=False)}
-    try:
-        _write(path, tensors, metadata)
-    except (SafetensorError, OSError) as error:
-        raise _told_with_room(path, tensors.values(), error) from error
-
-
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write from where the tensors lie: a state may be a gigabyte, and `bytes` of it two more.
-
-    In a folder of its own, for safetensors writes to a name that it makes up beside the given one.
-    """
-    staging = files.sibling(path, "part")
-    files.remove(staging)
-    staging.mkdir(parents=True)
-    try:
-        save_file(tensors, staging / path.name, metadata)
-        files.sync(staging / path.name)
-        files.publish(staging / path.name, path, overwrite=True)
-    finally:
-        files.remove(staging)
+    write_tensors(path, tensors, {**facts, "schema": SCHEMA})
 
 
 def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -183,21 +156,6 @@ def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
                 f"{path.name}: not saved, because there is NaN or infinity in {name}",
                 hint="train again with --precision float32, or a lower --learning-rate",
             )
-
-
-def _told_with_room(
-    path: Path, tensors: Collection[Tensor], error: SafetensorError | OSError
-) -> OutputError:
-    """Say of a failed write how much room it needs, and that nothing is lost."""
-    needed = sum(tensor.nbytes for tensor in tensors) / 1e6
-    free = shutil.disk_usage(path.parent).free / 1e6 if path.parent.is_dir() else 0
-    kept = "the state before it is kept, --resume continues from there" if path.exists() else ""
-    cause = error.__cause__ if isinstance(error, OutputError) else error
-    return OutputError(
-        f"{path}: expected to write a state of {needed:.0f} MB ({free:.0f} MB are free), found: "
-        f"{last_line(cause or error)}",
-        hint="make room or mend the disk" + f"; {kept}" * bool(kept),
-    )
 
 
 def read_state(path: Path) -> State:

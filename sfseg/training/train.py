@@ -119,8 +119,7 @@ def train(
     """
     config = configure(TrainConfig, config, options)
     setup = prepare(config)
-    dataset = setup.dataset
-    folder = fetch(dataset.name, to=config.data_dir, say=say) if dataset else None
+    folder = fetch(setup.dataset, to=config.data_dir, say=say) if setup.dataset else None
     data = add_pseudo_labels(load_training_data(setup, folder, say=say), setup, folder, say=say)
     with claim_folder(config), process_group(setup.device) as world:
         trainer = Trainer(setup, data, world)

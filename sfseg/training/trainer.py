@@ -58,8 +58,8 @@ class Trainer:
             processes=world.size,
         )
         self.train_step = TrainStep(start_network(setup), setup, world)
-        self.init = identify_weights(config.init) if config.init else None
-        self.teachers = [identify_weights(name) for name in config.teachers] or None
+        self.init = identify_weights(setup.init) if setup.init else None
+        self.teachers = [identify_weights(teacher) for teacher in setup.teachers] or None
         self.next_batch: tuple[int, tuple[Tensor, Tensor]] | None = None
         self.saved: tuple[int, int] | None = None
         self.saving_weights = TimeBudget()

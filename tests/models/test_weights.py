@@ -36,6 +36,12 @@ def rewrite(path, *, header=None, tensors=None):
     checkpoints.write_tensors(path, tensors or old_tensors, header or old_header)
 
 
+def test_weights_have_the_mode_of_any_new_file(weights, tmp_path):
+    (tmp_path / "plain").touch()
+    assert weights.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert not (tmp_path / "w.safetensors.part").exists()
+
+
 def test_the_header_comes_back(weights):
     _, header = load_weights(str(weights))
     assert header == Header(arch="sfnet", recipe="default", voxel_size_nm=(50.0, 4.0, 4.0))

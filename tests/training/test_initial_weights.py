@@ -62,7 +62,10 @@ def test_a_training_starts_from_the_shipped_weights_to_the_bit(tmp_path):
     expected = checkpoints.load_weights(SHIPPED_MODEL)[0].state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
     file = checkpoints.find_weights(SHIPPED_MODEL)
-    assert identify_weights(SHIPPED_MODEL) == {"weights": SHIPPED_MODEL, "sha256": hash_input(file)}
+    assert identify_weights(checkpoints.open_weights(SHIPPED_MODEL)) == {
+        "weights": SHIPPED_MODEL,
+        "sha256": hash_input(file),
+    }
 
 
 def test_the_header_read_alone_is_that_of_the_weights(unet):
@@ -71,7 +74,10 @@ def test_the_header_read_alone_is_that_of_the_weights(unet):
 
 
 def test_the_folder_names_the_weights_of_a_training(unet):
-    assert identify_weights(str(unet))["weights"] == "unet-run/weights.safetensors"
+    assert (
+        identify_weights(checkpoints.open_weights(str(unet)))["weights"]
+        == "unet-run/weights.safetensors"
+    )
 
 
 def test_weights_of_another_architecture_are_refused_with_both_names(unet, tmp_path):

@@ -402,7 +402,9 @@ def test_a_disk_that_is_full_is_told_and_the_state_before_it_stays(small, tmp_pa
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))  # no file may be longer
     try:
-        with pytest.raises(OSError, match=r"state of 0 MB \(\d+ MB are free\).*\nhint: make room"):
+        with pytest.raises(
+            OSError, match=r"needs 0\.0 MB, [\d.]+ MB are free: .*\nhint: free some"
+        ):
             save(path, *small)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
