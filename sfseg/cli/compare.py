@@ -175,7 +175,7 @@ def compare(
     require_data_dir(config.data_dir)
     from sfseg.comparison import compare as verb
 
-    verb.refuse_unusable(config)
+    verb.prepare(config)
     say(describe_comparison(config))
     stop = Stop(command_to_resume("compare", config.out))
     try:

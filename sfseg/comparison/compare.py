@@ -11,24 +11,22 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sfseg import __version__, models
+from sfseg import __version__
 from sfseg.comparison import markdown, plot, table
 from sfseg.comparison.costs import cost_of
-from sfseg.comparison.identity import refuse_taken, write_identity
 from sfseg.comparison.protocol import Split, TestSet, describe_protocol, make_splits, write_test_set
 from sfseg.comparison.results import RunScore, read_score, write_score
+from sfseg.comparison.run_folder import refuse_other, refuse_taken, write_config
+from sfseg.comparison.run_setup import CompareSetup
 from sfseg.comparison.runs import Run, Stage, training_of
 from sfseg.comparison.table import Table
 from sfseg.config import CompareConfig, PredictConfig
-from sfseg.datasets import registry
-from sfseg.datasets.dataset import Dataset
 from sfseg.datasets.fetch import fetch
-from sfseg.errors import NonFiniteError, OptionError
+from sfseg.errors import NonFiniteError
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.predict import Model, predict_job
-from sfseg.recipes import FINETUNE, STUDENT
 from sfseg.scoring.score import score_files
-from sfseg.system import devices, files, locks, torchrun
+from sfseg.system import devices, files, locks
 from sfseg.training.progress import EpochRecord, StepRecord
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import Save, TrainResult, train
@@ -103,44 +101,37 @@ def compare(
     SfsegError, OSError
         As fetching, training, predicting and scoring do. Finished runs are kept.
     """
-    refuse_unusable(config)
-    say, dataset = _once(say), registry.find(config.dataset)
-    folder = fetch(config.dataset, to=config.data_dir, say=say)
-    splits = make_splits(dataset, folder, config.folds)
+    setup, say = prepare(config), _once(say)
+    folder = fetch(setup.dataset, to=config.data_dir, say=say)
+    splits = make_splits(setup.dataset, folder, config.folds)
     with locks.only_one(config.out / "compare.lock", "comparison"):
-        refuse_taken(config)  # another may have begun since it was looked at first
-        write_identity(config)
-        comparison = Comparison(config, dataset, folder, splits)
+        _refuse_folder(setup)  # again: another comparison may have started since
+        write_config(config, setup.identity)
+        comparison = Comparison(setup, folder, splits)
         finished = comparison.run(report, say, stop or threading.Event(), on_start)
         return CompareResult(config.out, comparison.table, finished)
 
 
-def refuse_unusable(config: CompareConfig) -> None:
-    """Refuse, before any work, what cannot succeed.
+def prepare(config: CompareConfig) -> CompareSetup:
+    """Resolve a configuration; refuse, before any work, what cannot succeed.
 
     Raises
     ------
-    DeviceError, OptionError, UnknownNameError, OutputExistsError, CheckpointError, ResumeError
-        As `compare` does.
+    DeviceError, OptionError, UnknownNameError
+        As `CompareSetup.from_config` does.
+    OutputExistsError, CheckpointError, ResumeError, OutputError
+        As `refuse_taken` and `refuse_other` do.
     """
-    registry.find(config.dataset)
-    devices.pick_device(config.device)
-    for arch in config.archs:
-        models.require(arch)
-    if config.compile:
-        devices.require_compiler("leave --compile out")
-    if torchrun.processes() > 1:
-        raise OptionError(
-            f"compare only works with one process, not with {torchrun.processes()} of torchrun",
-            hint="run it without torchrun; for several GPUs, run it once on each, with other "
-            "--archs and another --out",
-        )
-    if config.recipe.is_a(FINETUNE) or config.recipe.is_a(STUDENT):
-        raise OptionError(
-            f"recipe {config.recipe.name}: needs trained weights, so it cannot be compared",
-            hint="use --recipe default",
-        )
-    refuse_taken(config)
+    setup = CompareSetup.from_config(config)
+    _refuse_folder(setup)
+    return setup
+
+
+def _refuse_folder(setup: CompareSetup) -> None:
+    """Refuse a folder that holds a comparison, unless it is this one, to be resumed."""
+    refuse_taken(setup.config)
+    if setup.config.resume:
+        refuse_other(setup.config, setup.identity)
 
 
 def _once(say: Say) -> Say:
@@ -160,23 +151,20 @@ class Comparison:
 
     Parameters
     ----------
-    config : CompareConfig
-        What to compare, and how.
-    dataset : Dataset
-        On what.
+    setup : CompareSetup
+        The resolved configuration.
     folder : Path
-        Where it lies.
+        The folder of the dataset.
     splits : sequence of Split
-        What is trained on and tested on.
+        The sections to train on and to test on.
     """
 
-    def __init__(
-        self, config: CompareConfig, dataset: Dataset, folder: Path, splits: Sequence[Split]
-    ) -> None:
-        self.config = config
-        self.protocol = describe_protocol(dataset, splits)
+    def __init__(self, setup: CompareSetup, folder: Path, splits: Sequence[Split]) -> None:
+        self.setup = setup
+        self.config = config = setup.config
+        self.protocol = describe_protocol(setup.dataset, splits)
         self.test_sets = {
-            split: write_test_set(split, dataset, folder, config.out) for split in splits
+            split: write_test_set(split, setup.dataset, folder, config.out) for split in splits
         }
         shape = self.test_sets[splits[0]].shape
         self.costs = {arch: cost_of(arch, config.recipe, shape) for arch in config.archs}
@@ -247,7 +235,6 @@ class Comparison:
         )
         model = Model.load(options)
         predicted = predict_job(Job(str(test_set.volume), out / MAP_NAME), model, options)
-        device = devices.pick_device(config.device)
         score = RunScore(
             arch=run.arch,
             seed=run.seed,
@@ -258,8 +245,10 @@ class Comparison:
             epochs=config.epochs,
             training_s=trained.history[-1].seconds,
             prediction_s=predicted.seconds / len(test_set.sections),
-            trained_with=devices.describe(device, devices.pick_dtype(config.precision, device)),
-            predicted_with=devices.describe(device, model.engine.dtype, model.engine.name),
+            trained_with=devices.describe(self.setup.device, self.setup.dtype),
+            predicted_with=devices.describe(
+                self.setup.device, model.engine.dtype, model.engine.name
+            ),
             scores=_scores(out / MAP_NAME, test_set),
         )
         write_score(out, score)

@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import statistics
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -48,6 +50,7 @@ from sfseg.models.weights import load_weights
 from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PIRIFORM
 from sfseg.scoring.score import score_files
+from sfseg.system import torchrun
 from sfseg.training import curves
 from sfseg.training.progress import StepRecord
 from sfseg.training.run_folder import STATE
@@ -384,6 +387,21 @@ def test_a_folder_with_a_comparison_is_not_overwritten(config):
         compare(config)
 
 
+def test_a_taken_folder_is_refused_without_torch(config):
+    config.out.mkdir(parents=True)
+    (config.out / "compare.json").touch()
+    code = (
+        "import sys; from pathlib import Path; from sfseg.config import CompareConfig\n"
+        "from sfseg.comparison.run_folder import refuse_taken\n"
+        "try: refuse_taken(CompareConfig(Path(sys.argv[1])))\n"
+        "except FileExistsError as error: print(error.message, 'torch' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, config.out], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == f"{config.out}: holds a comparison already (compare.json) False\n"
+
+
 def test_trainings_of_others_in_the_folder_are_left_alone(config):
     theirs = config.out / "narrow-seed0" / "weights.safetensors"
     theirs.parent.mkdir(parents=True)
@@ -448,7 +466,7 @@ def test_a_folder_in_which_a_comparison_is_at_work_is_left_alone(config):
 
 
 def test_several_processes_are_refused(config, monkeypatch):
-    monkeypatch.setattr(verb.torchrun, "processes", lambda: 2)
+    monkeypatch.setattr(torchrun, "processes", lambda: 2)
     with pytest.raises(OptionError, match="one process"):
         compare(config)
 
