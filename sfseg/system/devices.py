@@ -192,6 +192,41 @@ def require_compiler(instead: str) -> None:
         )
 
 
+@contextlib.contextmanager
+def explain_compiler_errors(instead: str) -> Iterator[None]:
+    """Turn the errors of a compilation in the block into a DeviceError with a hint.
+
+    Parameters
+    ----------
+    instead : str
+        What the user can do without a compiler, for the hint.
+
+    Raises
+    ------
+    DeviceError
+        For an error of torch.compile or of the C++ compiler.
+    """
+    # Slow to import, so only before a compilation, which needs them anyway.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+
+    try:
+        yield
+    except (
+        TorchDynamoException,
+        CppCompileError,
+        InvalidCxxCompiler,
+        subprocess.SubprocessError,
+    ) as error:
+        if is_out_of_memory(error):
+            raise
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DeviceError(
+            f"compile: the network cannot be compiled: {cause}",
+            hint=f"{instead}, or repair the C++ compiler",
+        ) from error
+
+
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc")
 
 

@@ -3,14 +3,13 @@
 import contextlib
 import copy
 import math
-import subprocess
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from sfseg.errors import DeviceError, NonFiniteError
+from sfseg.errors import NonFiniteError
 from sfseg.models.encoder_decoder import EncoderDecoder
 from sfseg.system import devices
 from sfseg.training.affinities import WithAffinities, affinity_loss
@@ -63,8 +62,8 @@ class TrainStep:
         self.last_step = LastStep(self.with_heads)
         parallel = world.parallel(self.with_heads)
         self._forward = devices.compiled(parallel) if config.compile else parallel
-        self._explain_errors = explain_compiler_errors if config.compile else contextlib.nullcontext
         self._device, self._dtype, self._world = device, dtype, world
+        self._compiles = config.compile
         self._decay = torch.zeros((), device=device)
         records = device.type == "cuda" and world.size == 1
         self._replayed_gradients = CudaGraph(self._compute_gradients, records=records)
@@ -107,7 +106,7 @@ class TrainStep:
         self._decay.fill_(decay_of_average(self._recipe, step))
         set_mode(self.network, self.average, self._recipe, step, steps)
         self._mode = (is_frozen(self._recipe, step, steps), images.shape)
-        with self._explain_errors():  # a network is compiled when it first sees a shape
+        with self._explain_errors():  # the network is compiled when it first sees a shape
             found, gradients = self._replayed_gradients(
                 images.to(self._device, memory_format=torch.channels_last),
                 targets.to(self._device),
@@ -131,6 +130,13 @@ class TrainStep:
     def update(self) -> None:
         """Move the weights and their average, after `compute_gradients`, in `LastStep.update`."""
         self._replayed_move(mode=self._mode)
+
+    def _explain_errors(self) -> contextlib.AbstractContextManager[None]:
+        if self._compiles:
+            return devices.explain_compiler_errors(
+                "leave --compile out and train into another --out"
+            )
+        return contextlib.nullcontext()
 
     def _compute_gradients(self, images: Tensor, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Compute the loss and the norm of its gradient, as one tensor; and the gradients."""
@@ -167,33 +173,3 @@ class TrainStep:
         weight = pixel_weights(self._recipe, interior).sum()
         own = torch.stack([weight, torch.full_like(weight, len(interior))])
         return (own / self._world.sum(own)).unbind()
-
-
-@contextlib.contextmanager
-def explain_compiler_errors() -> Iterator[None]:
-    """Turn the errors of a compilation into a DeviceError with a hint.
-
-    Raises
-    ------
-    DeviceError
-        For an error of torch.compile or of the C++ compiler in the block.
-    """
-    # Slow to import, and torch.compile has imported them by the time that it fails.
-    from torch._dynamo.exc import TorchDynamoException
-    from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
-
-    try:
-        yield
-    except (
-        TorchDynamoException,
-        CppCompileError,
-        InvalidCxxCompiler,
-        subprocess.SubprocessError,
-    ) as error:
-        if devices.is_out_of_memory(error):
-            raise
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DeviceError(
-            f"--compile: the network cannot be compiled: {cause}",
-            hint="leave --compile out, or repair the C++ compiler",
-        ) from error

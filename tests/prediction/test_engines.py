@@ -175,6 +175,25 @@ def test_a_compiled_network_gives_the_numbers_of_torch(small_network):
     np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own making
+def test_a_compiler_that_starts_and_then_fails_names_another_engine(
+    small_network, tmp_path, monkeypatch
+):
+    compiler = tmp_path / "c++"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *--version*) echo 13.1.0; exit 0;; esac\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # nothing is compiled yet
+    import torch._inductor.config as inductor_config
+
+    # Inductor reads CXX when it is imported, and another test may have done that.
+    monkeypatch.setattr(inductor_config.cpp, "cxx", (None, str(compiler)))
+    engine = inductor.compiled_engine(small_network, CPU, F32)
+    with pytest.raises(DeviceError, match=r"cannot be compiled: \S.*\nhint: use --engine torch"):
+        engine(sections(1, 16, 48))
+
+
 def test_compile_without_a_compiler_names_another_engine(small_network, monkeypatch):
     monkeypatch.setattr(devices.shutil, "which", lambda _name: None)
     with pytest.raises(DeviceError, match="--engine torch"):

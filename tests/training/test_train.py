@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -11,10 +13,12 @@ from sfseg.config import TrainConfig
 from sfseg.errors import DeviceError, OptionError, OutputExistsError
 from sfseg.models import weights
 from sfseg.recipes import DEFAULT, FINETUNE, THESIS
+from sfseg.system import devices
 from sfseg.training import time_budget
 from sfseg.training.averaging import average_weights, decay_of_average
 from sfseg.training.loss import loss_of
 from sfseg.training.optim import learning_rate
+from sfseg.training.run_folder import STATE
 from sfseg.training.train import EpochRecord, StepRecord, train
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=2, epochs=3)
@@ -229,3 +233,33 @@ def test_a_trainer_reports_the_time_that_is_left(config):
 def test_a_misspelt_choice_is_refused(field):
     with pytest.raises(OptionError, match=field):
         dataclasses.replace(DEFAULT, **{field: "Full"})
+
+
+def test_a_compiler_that_fails_says_what_to_do_without_it(config, monkeypatch):
+    from torch._inductor.exc import CppCompileError
+
+    def forward(_images):
+        raise CppCompileError(["c++", "network.cpp"], "the output of the compiler")
+
+    monkeypatch.setattr(devices, "require_compiler", lambda _: None)
+    monkeypatch.setattr(devices, "compiled", lambda _: forward)
+    with pytest.raises(
+        DeviceError, match=r"cannot be compiled: C\+\+.*\nhint: leave --compile out and"
+    ):
+        train(dataclasses.replace(config, compile=True))
+    assert not (config.out / "weights.safetensors").exists()
+
+
+def test_a_taken_folder_is_refused_without_torch(config):
+    config.out.mkdir()
+    (config.out / STATE).touch()
+    code = (
+        "import sys; from pathlib import Path; from sfseg.config import TrainConfig\n"
+        "from sfseg.training.run_folder import refuse_taken\n"
+        "try: refuse_taken(TrainConfig(Path(sys.argv[1])))\n"
+        "except FileExistsError as error: print(error.message, 'torch' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, config.out], check=True, capture_output=True, text=True
+    )
+    assert found.stdout == f"{config.out}: holds a training already ({STATE}) False\n"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.whole import batch_runner, folded_on
-from sfseg.system.devices import require_compiler
+from sfseg.system.devices import explain_compiler_errors, require_compiler
 
 BYTES_PER_PX = 1000
 """Memory of a pass in bf16 with the widest network; in float32 it is twice as much."""
@@ -33,13 +33,19 @@ def compiled_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
     Raises
     ------
     DeviceError
-        If there is no C++ compiler.
+        If there is no C++ compiler; or in the first pass of a size, if the compiler fails.
     """
-    require_compiler("--engine torch")
+    instead = "use --engine torch"
+    require_compiler(instead)
     folded = folded_on(network, device, dtype)
     option = "triton.cudagraphs" if device.type == "cuda" else "freezing"
     compiled = cast(
         "Callable[[Tensor], Tensor]", torch.compile(folded, dynamic=False, options={option: True})
     )
-    run = batch_runner(compiled, device, dtype)
+
+    def forward(x: Tensor) -> Tensor:
+        with explain_compiler_errors(instead):
+            return compiled(x)
+
+    run = batch_runner(forward, device, dtype)
     return Engine("compile", device, dtype, run, BYTES_PER_PX * dtype.itemsize // 2)
