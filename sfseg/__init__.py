@@ -15,7 +15,7 @@ The rooms, from the top down; a room imports from the rows below it only::
     training                               from stacks with labels to weights
     prediction   scoring   datasets        from a stack to a map; how good it is; data by name
     io   models   transforms               image files; networks; grey values and orientations
-    system                                 files, locks, devices
+    system                                 files, locks, devices, memory
     config recipes identity types errors   leaves
 """
 

@@ -32,6 +32,7 @@ from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.cli.resume import command_to_resume, is_given, read_asked
 from sfseg.cli.signals import Stop
 from sfseg.cli.train_report import describe_step
+from sfseg.comparison.run_folder import refuse_taken
 from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
 
@@ -173,6 +174,7 @@ def compare(
     require_device_name(config.device)
     require_dataset(config.dataset)
     require_data_dir(config.data_dir)
+    refuse_taken(config)
     from sfseg.comparison import compare as verb
 
     verb.prepare(config)

@@ -12,7 +12,7 @@ from sfseg.datasets import registry
 from sfseg.datasets.dataset import Dataset
 from sfseg.errors import OptionError
 from sfseg.recipes import FINETUNE, STUDENT
-from sfseg.system import devices, torchrun
+from sfseg.system import compiler, devices, torchrun
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class CompareSetup:
         for arch in config.archs:
             models.require(arch)
         if config.compile:
-            devices.require_compiler("leave --compile out")
+            compiler.require_compiler("leave --compile out")
         if torchrun.processes() > 1:
             raise OptionError(
                 f"compare only works with one process, not with {torchrun.processes()} of torchrun",

@@ -23,6 +23,7 @@ from sfseg.prediction.tile_writer import ArrayTarget, make_writer
 from sfseg.prediction.tiles import Tile, halo_px, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
+from sfseg.system.memory import base_bytes
 from sfseg.types import AnyArray, Probability, Say
 
 
@@ -97,7 +98,7 @@ class Model:
         device = devices.pick_device(config.device)
         weights_sha256 = io.hash_input(find_weights(config.model))
         network, header = load_weights(config.model)
-        devices.base_bytes()  # remembers its first result: measure before the engine takes memory
+        base_bytes()  # remembers its first result: measure before the engine takes memory
         engine, choice = engines.make_engine(
             network,
             device,

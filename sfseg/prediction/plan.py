@@ -12,7 +12,7 @@ from sfseg.io import Stack
 from sfseg.prediction.engines import Engine
 from sfseg.prediction.predictor import ORIENTATIONS
 from sfseg.prediction.tiles import Tile, lengths, overhead
-from sfseg.system.devices import available_bytes, base_bytes, used_bytes
+from sfseg.system.memory import available_bytes, base_bytes, used_bytes
 from sfseg.types import Shape
 
 BUFFERS_BYTES = 448 * 2**20

@@ -16,7 +16,7 @@ from sfseg.prediction.model import Model
 from sfseg.prediction.records import find_record
 from sfseg.prediction.resumable import ResumableOutput, clear_lock, open_resumable
 from sfseg.prediction.run import PredictionRun, PredictResult, Report, TileRecord
-from sfseg.system.devices import is_out_of_memory
+from sfseg.system.memory import is_out_of_memory
 from sfseg.types import Say
 
 __all__ = [

@@ -13,7 +13,7 @@ from sfseg.models import STRIDE
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.tiles import Box, Cutter, Shape2D, Tile, halo_px, lengths, section_tiles
 from sfseg.prediction.windows import window_of
-from sfseg.system.devices import available_bytes, is_out_of_memory
+from sfseg.system.memory import available_bytes, is_out_of_memory
 from sfseg.transforms.normalise import GreyLevels, resize
 from sfseg.transforms.orient import orient, unorient
 from sfseg.types import AnyArray, Normalised, Probability, Say

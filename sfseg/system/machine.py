@@ -12,7 +12,8 @@ from typing import Generic, Literal, TypeVar
 
 import torch
 
-from sfseg.system.devices import available_bytes, pick_dtype
+from sfseg.system.devices import pick_dtype
+from sfseg.system.memory import available_bytes
 
 T = TypeVar("T")
 Arithmetic = Literal["float32", "bf16"]

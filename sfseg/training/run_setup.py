@@ -11,7 +11,7 @@ from sfseg.datasets.dataset import Dataset
 from sfseg.errors import OptionError
 from sfseg.models.weights import WeightsFile, open_weights
 from sfseg.recipes import STUDENT
-from sfseg.system import devices, torchrun
+from sfseg.system import compiler, devices, torchrun
 from sfseg.training.distributed import own_device
 
 
@@ -95,7 +95,7 @@ def _require_one_source(config: TrainConfig) -> None:
 
 
 def _require_compilable() -> None:
-    devices.require_compiler("leave --compile out")
+    compiler.require_compiler("leave --compile out")
     if (processes := torchrun.processes()) > 1:
         raise OptionError(
             f"--compile only works with one process, not with {processes}",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sfseg.errors import NonFiniteError
 from sfseg.models.encoder_decoder import EncoderDecoder
-from sfseg.system import devices
+from sfseg.system import compiler, devices
 from sfseg.training.affinities import WithAffinities, affinity_loss
 from sfseg.training.averaging import average_weights, decay_of_average, is_frozen, set_mode
 from sfseg.training.cuda_graphs import CudaGraph
@@ -61,7 +61,7 @@ class TrainStep:
         self.optimizer = make_optimizer(self.with_heads, config.recipe, dtype)
         self.last_step = LastStep(self.with_heads)
         parallel = world.parallel(self.with_heads)
-        self._forward = devices.compiled(parallel) if config.compile else parallel
+        self._forward = compiler.compiled(parallel) if config.compile else parallel
         self._device, self._dtype, self._world = device, dtype, world
         self._compiles = config.compile
         self._decay = torch.zeros((), device=device)
@@ -133,7 +133,7 @@ class TrainStep:
 
     def _explain_errors(self) -> contextlib.AbstractContextManager[None]:
         if self._compiles:
-            return devices.explain_compiler_errors(
+            return compiler.explain_compiler_errors(
                 "leave --compile out and train into another --out"
             )
         return contextlib.nullcontext()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfseg.identity import differences
 from sfseg.models import weights as checkpoints
-from sfseg.system import devices
+from sfseg.system import devices, memory
 from sfseg.training import state as states
 from sfseg.training.data import TrainingData
 from sfseg.training.distributed import ALONE, World
@@ -47,7 +47,7 @@ class Trainer:
         self.data = data
         self.world = world
         if setup.device.type == "cpu":
-            devices.keep_freed_memory()
+            memory.keep_freed_memory()
         self.patches = Patches(
             data.epoch_sections,
             config.recipe,

@@ -6,7 +6,7 @@ from torch import nn
 
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.evaluate import score_sections
-from sfseg.system import devices
+from sfseg.system import memory
 from sfseg.training.data import Section
 from sfseg.training.progress import SCORES
 from sfseg.training.run_setup import RunSetup
@@ -38,7 +38,7 @@ def validate(
     """
     if not sections:
         return {}
-    devices.give_back_memory()  # else the predictor counts freed memory as taken
+    memory.give_back_memory()  # else the predictor counts freed memory as taken
     predict = Predictor.from_network(
         network, setup.device, setup.dtype, input_px=setup.config.recipe.input_px
     )

@@ -19,7 +19,7 @@ from sfseg.models import ARCHITECTURES, build
 from sfseg.models.cost import count_flop
 from sfseg.prediction.engines import openvino
 from sfseg.recipes import DEFAULT
-from sfseg.system import devices, machine
+from sfseg.system import compiler, machine
 from sfseg.system.devices import has_bf16
 
 CPU = torch.device("cpu")
@@ -161,7 +161,7 @@ def test_openvino_runs_only_if_it_is_asked_for_and_then_needs_its_extra(monkeypa
 
 
 def test_compile_runs_only_if_it_is_asked_for_and_then_needs_a_compiler(monkeypatch):
-    monkeypatch.setattr(devices.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(compiler.shutil, "which", lambda _name: None)
     assert "compile" not in verb._engines(BenchConfig(), CPU, build("sfnet"))
     with pytest.raises(DeviceError, match=r"C\+\+ compiler"):
         bench(BenchConfig(archs=("sfnet",), engines=("compile",)))

@@ -23,7 +23,7 @@ from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.predict import Model, predict_job
 from sfseg.prediction.predictor import Predictor
-from sfseg.system import devices
+from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
 from tests.networks import warm_statistics
 
@@ -195,7 +195,7 @@ def test_a_compiler_that_starts_and_then_fails_names_another_engine(
 
 
 def test_compile_without_a_compiler_names_another_engine(small_network, monkeypatch):
-    monkeypatch.setattr(devices.shutil, "which", lambda _name: None)
+    monkeypatch.setattr(compiler.shutil, "which", lambda _name: None)
     with pytest.raises(DeviceError, match="--engine torch"):
         make_engine(small_network, CPU, "compile", "float32")
 

@@ -21,7 +21,7 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import CheckpointError, DeviceError, OptionError
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.recipes import DEFAULT
-from sfseg.system import devices
+from sfseg.system import compiler
 from sfseg.system.torchrun import is_first, place_on_machine, processes
 from sfseg.training import trainer
 from sfseg.training.averaging import set_mode
@@ -224,7 +224,7 @@ def test_each_process_of_a_machine_takes_a_gpu_of_its_own(launched):
 
 
 def test_several_processes_do_not_compile(launched, tmp_path):
-    launched.setattr(devices, "require_compiler", lambda _: None)
+    launched.setattr(compiler, "require_compiler", lambda _: None)
     with pytest.raises(OptionError, match="one process, not with 4"):
         train(TrainConfig(tmp_path / "run", compile=True))
 

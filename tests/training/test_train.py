@@ -13,7 +13,7 @@ from sfseg.config import TrainConfig
 from sfseg.errors import DeviceError, OptionError, OutputExistsError
 from sfseg.models import weights
 from sfseg.recipes import DEFAULT, FINETUNE, THESIS
-from sfseg.system import devices
+from sfseg.system import compiler
 from sfseg.training import time_budget
 from sfseg.training.averaging import average_weights, decay_of_average
 from sfseg.training.loss import loss_of
@@ -241,8 +241,8 @@ def test_a_compiler_that_fails_says_what_to_do_without_it(config, monkeypatch):
     def forward(_images):
         raise CppCompileError(["c++", "network.cpp"], "the output of the compiler")
 
-    monkeypatch.setattr(devices, "require_compiler", lambda _: None)
-    monkeypatch.setattr(devices, "compiled", lambda _: forward)
+    monkeypatch.setattr(compiler, "require_compiler", lambda _: None)
+    monkeypatch.setattr(compiler, "compiled", lambda _: forward)
     with pytest.raises(
         DeviceError, match=r"cannot be compiled: C\+\+.*\nhint: leave --compile out and"
     ):

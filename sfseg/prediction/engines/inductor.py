@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.whole import batch_runner, folded_on
-from sfseg.system.devices import explain_compiler_errors, require_compiler
+from sfseg.system.compiler import explain_compiler_errors, require_compiler
 
 BYTES_PER_PX = 1000
 """Memory of a pass in bf16 with the widest network; in float32 it is twice as much."""

@@ -1,0 +1,135 @@
+"""Memory: how much is free, what a process keeps of it, and which errors mean that it ran out."""
+
+import contextlib
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import torch
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of Python, PyTorch or OpenVINO means that memory ran out."""
+    return isinstance(error, MemoryError) or bool(_OUT_OF_MEMORY.search(str(error)))
+
+
+FALLBACK_BYTES = 4 * 2**30
+"""Assumed free memory if the system does not report it."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes(device: torch.device) -> int:
+    """Measure the free memory of a device.
+
+    On a CPU this is the memory that the system can give without swapping, or less if a container
+    or a cluster job has a lower limit.
+    """
+    if device.type == "cuda":
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    return min(_system_bytes(), *_limits_bytes())
+
+
+@cache
+def base_bytes() -> int:
+    """Return the memory that this process held at the first call.
+
+    Later it holds more, mostly freed memory that is kept for the next allocation.
+    """
+    return used_bytes()
+
+
+def used_bytes() -> int:
+    """Measure the memory that this process holds; 0 if the system does not report it."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return 0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# From malloc.h of the GNU C library.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+
+
+def keep_freed_memory(up_to_bytes: int | None = None) -> None:
+    """Keep freed memory in this process, for its next allocation.
+
+    Otherwise the C library returns large freed blocks to the system, and gets them back a step
+    later, zeroed page by page. That takes a quarter of a training step on a CPU. The setting holds
+    until the process ends; `give_back_memory` returns what is free. Needs the GNU C library.
+
+    Parameters
+    ----------
+    up_to_bytes : int, optional
+        Keep only blocks of at most this size, below 32 MiB, so that large arrays do not add to the
+        memory of the process; by default all.
+    """
+    if up_to_bytes is not None:
+        # The library keeps blocks up to the size of the largest that it has seen freed. `mallopt`
+        # would also undo an earlier call that keeps all.
+        torch.empty(up_to_bytes, dtype=torch.uint8)
+        return
+    mallopt = _c_function("mallopt")
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)  # a mapped block always returns to the system when it is freed
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def give_back_memory() -> None:
+    """Return the freed memory that this process kept to the system."""
+    malloc_trim = _c_function("malloc_trim")
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
+def _c_function(name: str) -> Callable[..., int] | None:
+    """Find a function of the C library that only the GNU one has; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None), name, None)
+
+
+def _system_bytes() -> int:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    return FALLBACK_BYTES
+
+
+def _limits_bytes() -> Iterator[int]:
+    """Yield the bytes left under each memory limit of this process."""
+    yield 2**62
+    for folder, limit, used in _groups():
+        with contextlib.suppress(OSError, ValueError):  # no such file, or it says "max"
+            left = int((folder / limit).read_text()) - int((folder / used).read_text())
+            yield left + _cached_bytes(folder / "memory.stat")
+
+
+def _groups() -> Iterator[tuple[Path, str, str]]:
+    """Yield each control group of this process: its folder, limit file and usage file."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kinds, inner = line.split(":", 2)
+            path = Path(inner.lstrip("/"))
+            for group in (path, *path.parents):
+                if not kinds:
+                    yield _CGROUP / group, "memory.max", "memory.current"
+                elif "memory" in kinds.split(","):
+                    folder = _CGROUP / "memory" / group
+                    yield folder, "memory.limit_in_bytes", "memory.usage_in_bytes"
+
+
+def _cached_bytes(stat: Path) -> int:
+    """Read how much of the used memory is file cache, which the system frees when needed."""
+    found = re.search(r"^(?:total_)?inactive_file (\d+)", stat.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0

@@ -1,0 +1,129 @@
+import errno
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sfseg.system import memory
+
+CPU = torch.device("cpu")
+
+
+def test_the_memory_is_that_of_this_machine_and_this_process():
+    assert 2**28 < memory.available_bytes(CPU) < 2**50
+    assert 2**26 < memory.used_bytes() < 2**40
+
+
+def control_groups(monkeypatch, tmp_path, lines):
+    """Put control groups in place of the system's; the memory of the machine is without end."""
+    groups = [line.split(":", 2) for line in lines]
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_system_bytes", lambda: 2**50)
+    monkeypatch.setattr(
+        memory.Path,
+        "read_text",
+        lambda path, _read=memory.Path.read_text: (
+            "\n".join(map(":".join, groups)) if str(path) == "/proc/self/cgroup" else _read(path)
+        ),
+    )
+
+
+def test_a_container_s_limit_is_kept_and_its_file_cache_counts_as_free(monkeypatch, tmp_path):
+    control_groups(monkeypatch, tmp_path, ["0::/user/job"])
+    (tmp_path / "user" / "job").mkdir(parents=True)
+    for group, most in (("user/job", "max"), ("user", "8000")):
+        (tmp_path / group / "memory.max").write_text(f"{most}\n")
+        (tmp_path / group / "memory.current").write_text("3000\n")
+        (tmp_path / group / "memory.stat").write_text("anon 1\ninactive_file 500\n")
+    assert memory.available_bytes(CPU) == 8000 - 3000 + 500
+
+
+def test_the_limit_of_an_older_control_group_is_kept(monkeypatch, tmp_path):
+    control_groups(monkeypatch, tmp_path, ["3:cpu:/x", "4:memory:/job"])
+    folder = tmp_path / "memory" / "job"
+    folder.mkdir(parents=True)
+    (folder / "memory.limit_in_bytes").write_text("9000\n")
+    (folder / "memory.usage_in_bytes").write_text("4000\n")
+    (folder / "memory.stat").write_text("total_inactive_file 70\n")
+    assert memory.available_bytes(CPU) == 9000 - 4000 + 70
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+    ],
+)
+def test_running_out_of_memory_is_told_from_other_errors(error, expected):
+    assert memory.is_out_of_memory(error) is expected
+
+
+FAULTS = """
+import resource, sys, torch
+from sfseg.system import memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)  # 64 MiB, freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+before = faults()
+memory.keep_freed_memory()
+for _ in range(12):  # until the small things have found places between the large ones
+    faults()
+held = memory.used_bytes()
+after = faults()
+memory.give_back_memory()
+print(before, after, (held - memory.used_bytes()) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    """Counted in a process of its own, since it cannot be undone."""
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
+    ).stdout
+    before, after, given_back_mib = map(int, found.split())
+    if before < 16:
+        pytest.skip("pages are so large here that there is nothing to count")
+    assert after < before / 8
+    assert given_back_mib >= 60
+
+
+BLOCKS = """
+import resource, torch
+from sfseg.system import memory
+
+def faults(count):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(count)  # freed at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+memory.keep_freed_memory(up_to_bytes=31 * 2**20)
+for _ in range(12):  # until the small things have found places between the large ones
+    small, large = faults(2**22), faults(2**24)  # 16 and 64 MiB
+print(small, large)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
+def test_only_freed_blocks_up_to_a_size_are_kept():
+    found = subprocess.run(
+        [sys.executable, "-c", BLOCKS], capture_output=True, text=True, check=True
+    ).stdout
+    small, large = map(int, found.split())
+    if large < 16:
+        pytest.skip("pages are so large here that there is nothing to count")
+    assert small < large / 8
+
+
+def test_without_the_gnu_c_library_memory_is_left_alone(monkeypatch):
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    memory.keep_freed_memory()
+    memory.give_back_memory()
