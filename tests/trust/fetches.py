@@ -1,4 +1,4 @@
-"""Fetches that are killed, at every call that changes the disk and at random moments.
+"""Fetches that are killed, at every call that changes the disk and at moments drawn by a seed.
 
 The next one must end with the same bytes, and with nothing else beside them. The files come one by
 one or in an archive, from a host on this machine.
@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,14 +16,15 @@ import numpy as np
 from tests.localhost import Host, deliver, in_a_child
 from tests.trust.children import content, names, sfseg
 from tests.trust.faults import Faults, read_events
+from tests.trust.moments import count_moments, signal_at
 from tests.trust.rows import Row
 from tests.trust.small import World
 
-KILLS = 3  # at most, at random moments, before one may end
+KILLS = 3  # at most, before one may end
 
 
 class Fetching:
-    """A fetch from one source, how long it takes, and which calls it makes of the disk.
+    """A fetch from one source, its moments, and the calls that it makes of the disk.
 
     Parameters
     ----------
@@ -43,9 +43,8 @@ class Fetching:
         self._run(whole, Faults(whole).report(notes))
         self.calls = len(read_events(notes))
         shutil.rmtree(whole)
-        start = time.monotonic()
-        self._run(whole)
-        self.seconds = time.monotonic() - start
+        self._run(whole, count_moments(notes))
+        self.moments = int(notes.read_text())
         self.whole = content(whole)
         self.killed = 0
 
@@ -67,13 +66,11 @@ class Fetching:
         return self._finish(cache)
 
     def kill_while(self, seed: tuple[int, int]) -> str:
-        """Kill a fetch at up to three random moments, and fetch again; tell what is wrong."""
+        """Kill a fetch at up to three moments, and fetch again; say what is wrong."""
         cache, rng = self.folder / f"moment-{seed[1]}", np.random.default_rng(seed)
         for _ in range(rng.integers(1, KILLS + 1)):
-            child = sfseg(*self._command(cache), before=[self.world.enter])
-            time.sleep(rng.uniform(0, self.seconds))
-            os.kill(child.pid, signal.SIGKILL)
-            ended = child.end()
+            kill = signal_at(int(rng.integers(1, self.moments + 1)))
+            ended = sfseg(*self._command(cache), before=[self.world.enter, kill]).end()
             self.killed += ended.code == -signal.SIGKILL
             if ended.code not in (0, -signal.SIGKILL):
                 return f"exit code {ended.code}: {ended.stderr[-600:]}"
@@ -118,5 +115,5 @@ def run(count: int, seed: int) -> Row:
                 if (wrong := fetchings[index % 2].kill_while((seed, index)))
             ]
     kills = sum(fetching.killed for fetching in fetchings)
-    notes = f"{len(at_calls)} at one of {len(calls)} calls, {moments} with {kills} random kills"
+    notes = f"{len(at_calls)} at one of {len(calls)} calls, {moments} with {kills} other kills"
     return Row("fetches killed and fetched again", count - len(failures), count, notes, failures)

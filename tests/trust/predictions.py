@@ -1,20 +1,19 @@
-"""Kill predictions at random moments, up to three times each, and let them go on.
+"""Kill predictions at moments drawn by a seed, up to three times each, and let them go on.
 
 What they end in must be the bytes of a prediction that was left alone, with nothing beside it.
 """
 
-import os
 import shutil
 import signal
 import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tests.trust.children import Child, Ended, content, names, sfseg
+from tests.trust.children import Child, content, names, sfseg
+from tests.trust.moments import count_moments, signal_at
 from tests.trust.rows import Row
 from tests.trust.small import World
 
@@ -42,43 +41,31 @@ class Prediction:
 
     def __init__(self, world: World, folder: Path, name: str, options: tuple[str, ...]) -> None:
         self.world, self.folder, self.name, self.options = world, folder, name, options
-        began = time.monotonic()
-        ended = self._start(folder / "whole").end()
-        self.longest_s = time.monotonic() - began
+        count = folder.with_name(f"{folder.name}.moments")
+        ended = self._start(folder / "whole", count_moments(count)).end()
         if ended.code:
             raise RuntimeError(ended.stderr)
+        self.moments = int(count.read_text())
         self.whole = content(folder / "whole" / name)
 
-    def _start(self, place: Path, *own: str) -> Child:
-        command = self.world.predict(place / self.name, *self.options, *own)
-        return sfseg(*command, before=[self.world.enter])
-
-    def _kill(self, place: Path, delay_s: float) -> Ended:
-        """Let it run for a while, to be gone on with."""
-        child = self._start(place, "--resume")
-        time.sleep(delay_s)
-        os.kill(child.pid, signal.SIGKILL)
-        return child.end()
+    def _start(self, place: Path, *before: Callable[[], object]) -> Child:
+        command = self.world.predict(place / self.name, *self.options, "--resume")
+        return sfseg(*command, before=[self.world.enter, *before])
 
     def try_case(self, rng: np.random.Generator) -> "Outcome":
         """Kill it one to three times, let it end, and compare."""
         place = Path(tempfile.mkdtemp(dir=self.folder))
         kills = half_done = 0
-        wanted = int(rng.integers(1, MOST_KILLS + 1))
-        while kills < wanted:
-            ended = self._kill(place, rng.uniform(0, self.longest_s))
-            if ended.code == -signal.SIGKILL:
-                kills += 1
-                half_done += (place / f"{self.name}.part").exists()
-                self.longest_s *= 1.05
-            elif ended.code:
+        for _ in range(rng.integers(1, MOST_KILLS + 1)):
+            moment = int(rng.integers(1, self.moments + 1))
+            ended = self._start(place, signal_at(moment)).end()
+            if not ended.code:  # less was left to do than up to that moment
+                break
+            if ended.code != -signal.SIGKILL:
                 return Outcome(kills, half_done, ended.stderr)
-            else:  # it was too quick: once more, if it was not killed before
-                self.longest_s *= 0.9
-                if kills:
-                    break
-                shutil.rmtree(place)
-        ended = self._start(place, "--resume").end()
+            kills += 1
+            half_done += (place / f"{self.name}.part").exists()
+        ended = self._start(place).end()
         wrong = ended.stderr if ended.code else self._difference(place)
         shutil.rmtree(place)
         return Outcome(kills, half_done, wrong)
@@ -120,6 +107,7 @@ def run(count: int, seed: int) -> Row:
         if outcome.wrong
     ]
     kills, half = (sum(getattr(o, name) for o in outcomes) for name in ("kills", "half_done"))
-    notes = f"{kills} kills, {half} of them with pieces done or under way"
-    name = "prediction killed at random moments, then --resume: the same bytes"
+    failures += ["nothing was killed"] * (not kills)
+    notes = f"{kills} kills, {half} of them with an output under way"
+    name = "prediction killed at a moment, then --resume: the same bytes"
     return Row(name, count - len(failures), count, notes, failures)

@@ -1,4 +1,4 @@
-"""End trainings by SIGTERM at random moments: soon, with exit code 143, and no step is lost.
+"""End trainings by SIGTERM at any moment: with exit code 143, and no step is lost.
 
 Of any training, by its options, such as the largest network with the largest state::
 
@@ -9,11 +9,10 @@ import signal
 import sys
 
 from tests.trust.rows import Row
-from tests.trust.trainings import ARCHS, WITHIN_S, stop_and_resume
+from tests.trust.trainings import ARCHS, stop_and_resume
 
 NAME = (
-    f"SIGTERM while training: ends within {WITHIN_S} s, exit code 143, every finished step saved, "
-    "and goes on to the same bits"
+    "SIGTERM while training: exit code 143, every finished step saved, and goes on to the same bits"
 )
 
 

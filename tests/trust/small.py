@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import rich.progress  # noqa: F401 - what the command imports late
+import torch._dynamo  # noqa: F401 - what an optimizer imports late, for seconds
 from typer.testing import CliRunner
 
 # Commands import these late, but a child that has become another user may not read them any more.

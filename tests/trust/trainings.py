@@ -1,4 +1,4 @@
-"""Stop trainings at random moments, up to three times each, resume them, and compare.
+"""Stop trainings at moments drawn by a seed, up to three times each, resume them, and compare.
 
 What they end in must be the weights and the state, bit for bit, of a training that was left alone.
 Most are of a network of a thousand weights, which saves after each of its quick steps; every fifth
@@ -7,7 +7,6 @@ is of sfnet.
 
 import functools
 import json
-import os
 import shutil
 import signal
 import tempfile
@@ -27,16 +26,12 @@ from sfseg.models.weights import WEIGHTS_NAME
 from sfseg.training.run_folder import STATE
 from sfseg.training.trainer import Trainer
 from tests.trust.children import Child, sfseg
+from tests.trust.moments import count_moments, signal_at
 from tests.trust.rows import Row
 from tests.trust.small import World
 
 ARCHS = ("small",) * 4 + ("sfnet",)
 MOST_STOPS = 3
-MOST_MISSES = 20
-"""Signals that come too late, one after the other, before one has to stop a training."""
-
-WITHIN_S = 10
-"""So soon a cluster kills after SIGTERM."""
 
 
 @dataclass
@@ -78,71 +73,62 @@ class Training:
         Of its own.
     own : sequence of str
         Options of the command, that come last.
+    number : Signals
+        Stops it: SIGKILL, or one that it handles.
     """
 
-    def __init__(self, world: World, folder: Path, own: Sequence[str]) -> None:
-        self.world, self.folder, self.own, self.whole = world, folder, own, folder / "whole"
-        began = time.monotonic()
-        ended = self._start(self.whole).end()
-        self.longest_s = time.monotonic() - began
+    def __init__(
+        self, world: World, folder: Path, own: Sequence[str], number: signal.Signals
+    ) -> None:
+        self.world, self.folder, self.own, self.number = world, folder, own, number
+        self.whole, count = folder / "whole", folder / "moments"
+        ended = self._start(self.whole, count_moments(count, number)).end()
         if ended.code:
             raise RuntimeError(ended.stderr)
+        self.moments = int(count.read_text())
 
     def _start(self, out: Path, *before: Callable[[], object]) -> Child:
         resume = ["--resume"] * (out / STATE).exists()
         command = self.world.train(out, *self.own, *resume)
         return sfseg(*command, before=[self.world.enter, *before])
 
-    def _stop(
-        self, out: Path, number: signal.Signals, delay_s: float, tally: Tally
-    ) -> tuple[bool, str]:
-        """Let it run for a while, and signal it; return whether that stopped it, and what is wrong.
+    def _stop(self, out: Path, moment: int, tally: Tally) -> tuple[bool, str]:
+        """Signal it at a moment; return whether that stopped it, and what is wrong.
 
         After SIGTERM all steps have to be saved that were done before it.
         """
-        notes, done = out.with_name("steps"), max(0, saved_step(out))
+        notes, at_signal = (out.with_name(name) for name in ("steps", "steps-at-signal"))
+        done = max(0, saved_step(out))
         notes.write_bytes(b"")
-        child = self._start(out, after_each_step(lambda: _append(notes)))
-        if number != signal.SIGKILL:
-            wait_until_caught(child.pid, number)
-        time.sleep(delay_s)
-        done += notes.stat().st_size
-        os.kill(child.pid, number)
-        signalled = time.monotonic()
-        ended = child.end()
-        took = time.monotonic() - signalled
+        keep = functools.partial(shutil.copyfile, notes, at_signal)
+        steps, stop = (
+            after_each_step(lambda: _append(notes)),
+            signal_at(moment, self.number, keep),
+        )
+        ended = self._start(out, steps, stop).end()
         if not ended.code:
             return False, ""
+        done += at_signal.stat().st_size if at_signal.exists() else 0
         saved = saved_step(out)
-        tally.seconds.append(took)
         tally.steps.append(saved)
+        tally.seconds.append(time.time() - at_signal.stat().st_mtime)
         tally.half_written += any(out.glob("*.part*"))
-        if number == signal.SIGKILL:
-            wrong = ended.code != -number
+        if self.number == signal.SIGKILL:
+            wrong = ended.code != -self.number
         else:
-            wrong = ended.code != 128 + number or max(0, saved) < done or took > WITHIN_S
-        said = f"exit code {ended.code} after {took:.1f} s, step {saved} saved of {done} done"
+            wrong = ended.code != 128 + self.number or max(0, saved) < done
+        said = f"exit code {ended.code}, step {saved} saved of {done} done"
         return True, f"{ended.stderr[-400:]}{said}" * wrong
 
-    def try_case(self, rng: np.random.Generator, number: signal.Signals, tally: Tally) -> str:
+    def try_case(self, rng: np.random.Generator, tally: Tally) -> str:
         """Stop it one to three times, let it end, and say what is wrong; nothing if nothing is."""
         out = Path(tempfile.mkdtemp(dir=self.folder)) / "run"
-        wanted, stops, misses = int(rng.integers(1, MOST_STOPS + 1)), 0, 0
-        while stops < wanted:
-            stopped, wrong = self._stop(out, number, rng.uniform(0, self.longest_s), tally)
+        for _ in range(rng.integers(1, MOST_STOPS + 1)):
+            stopped, wrong = self._stop(out, int(rng.integers(1, self.moments + 1)), tally)
             if wrong:
                 return wrong
-            if stopped:
-                stops += 1
-                self.longest_s *= 1.05
-            else:  # it was too quick: once more, if it was not stopped before
-                self.longest_s *= 0.9
-                misses += 1
-                if stops:
-                    break
-                if misses == MOST_MISSES:
-                    return f"exit code 0 after each of {misses} signals"
-                shutil.rmtree(out)
+            if not stopped:  # less was left to do than up to that moment
+                break
         ended = self._start(out).end()
         wrong = ended.stderr if ended.code else ", ".join(differences(self.whole, out))
         shutil.rmtree(out.parent)
@@ -169,16 +155,6 @@ def _append(path: Path) -> None:
     """Make a file a byte longer, by one call."""
     with path.open("ab", buffering=0) as file:
         file.write(b".")
-
-
-def wait_until_caught(pid: int, number: signal.Signals) -> None:
-    """Wait until a process has a handler for a signal, or has ended."""
-    status, mask = Path(f"/proc/{pid}/status"), 1 << number - 1
-    while True:
-        said = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
-        if said["State"].startswith("Z") or int(said["SigCgt"], 16) & mask:
-            return
-        time.sleep(0.001)
 
 
 def saved_step(out: Path) -> int:
@@ -212,16 +188,18 @@ def stop_and_resume(
     """Try so many cases with a signal; the kinds of training, told by options, take turns."""
     with tempfile.TemporaryDirectory() as folder:
         world, tally, failures = World(Path(folder) / "world"), Tally(), []
-        make = functools.cache(lambda *own: Training(world, Path(folder) / own[-1], own))
+        make = functools.cache(lambda *own: Training(world, Path(folder) / own[-1], own, number))
         for case in range(count):
-            training = make(*kinds[case % len(kinds)])
-            wrong = training.try_case(np.random.default_rng([seed, case]), number, tally)
+            wrong = make(*kinds[case % len(kinds)]).try_case(
+                np.random.default_rng([seed, case]), tally
+            )
             failures += [f"seed {seed}, case {case}: {wrong[-600:]}"] * bool(wrong)
+    failures += ["nothing was stopped"] * (not tally.steps)
     return Row(name, count - len(failures), count, str(tally), failures)
 
 
 def run(count: int, seed: int) -> Row:
     """Try so many trainings."""
-    name = "training killed at random moments, then --resume: the same bits"
+    name = "training killed at a moment, then --resume: the same bits"
     kinds = [("--arch", arch) for arch in ARCHS]
     return stop_and_resume(name, count, seed, signal.SIGKILL, kinds)
