@@ -35,16 +35,18 @@ from sfseg.training.distributed import (
 )
 from sfseg.training.run_setup import RunSetup
 from sfseg.training.train import train
+from tests.networks import Small
 from tests.processes import end, started, wait_until
 
 CPU = torch.device("cpu")
 BATCH = 4
+ROOT = Path(__file__).parents[2]
 
 
 def start(*arguments, **variables):
-    """Start Python with one thread."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
-    return started(*arguments, env=environment, cwd=Path(__file__).parents[2])
+    """Start Python with one thread, where it finds the tests."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **variables}
+    return started(*arguments, env=environment, cwd=ROOT)
 
 
 def start_two(*arguments):
@@ -52,7 +54,7 @@ def start_two(*arguments):
     with socket.create_server(("localhost", 0)) as free:
         port = str(free.getsockname()[1])
     common = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
-    common |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    common |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
     return [start(*arguments, RANK=rank, LOCAL_RANK=rank, **common) for rank in "01"]
 
 
@@ -65,6 +67,7 @@ def learn(folder, dtype, world):
     data = TrainingData(tuple(sections), (), None, "tissue")
     config = TrainConfig(out=folder, recipe=recipe, precision="float32")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, "sfnet": Small})
         network = models.build("sfnet", seed=0).to(dtype)
         patch.setattr(trainer, "start_network", lambda _: network)
         training = trainer.Trainer(RunSetup.from_config(config), data, world)
@@ -114,7 +117,7 @@ def distance(one, other):
     return torch.stack([(one[n].double() - other[n].double()).norm() for n in kernels]).norm()
 
 
-def test_two_processes_end_where_one_with_twice_the_batch_does(alone, found):
+def test_two_processes_end_where_one_with_twice_the_batch_does(alone, found, small_architectures):
     begin = models.build("sfnet", seed=0).state_dict()
     _, exact = alone[torch.float64]
     _, together = found[1][0][str(torch.float64)]
@@ -165,14 +168,16 @@ def test_a_flag_in_one_process_is_seen_by_all(found):
 def training(folder, out, *more):
     own = ["--images", folder / "volume.tif", "--labels", folder / "labels.tif", "--sections", "1"]
     small = ["--validation", "none", "--patch", "32", "--batch-size", "1", "--device", "cpu"]
-    return ["-m", "sfseg", "train", *own, *small, "--out", out, *more]
+    return [ROOT / "tests" / "small_sfseg.py", "train", *own, *small, "--out", out, *more]
 
 
-def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissue_folder, tmp_path):
+def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(
+    tissue_folder, tmp_path, small_architectures
+):
     out = tmp_path / "run"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = (*torchrun, *training(tissue_folder, out, "--epochs", "12", "--save-every", "0"))
-    with start(*command) as process:
+    own = training(tissue_folder, out, "--epochs", "12", "--save-every", "0")
+    with start(*torchrun, *own) as process:
         wait_until((out / trainer.STATE).exists, process)
         process.send_signal(signal.SIGTERM)
         printed, said = end(process)
@@ -193,10 +198,11 @@ def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissu
     with pytest.raises(CheckpointError, match="processes: 2 -> 1"):
         train(alone)
 
-    with start(*command, "--resume") as again:
-        printed, said = end(again)
-    assert again.returncode == 0, said
-    assert printed == f"{out}/weights.safetensors\n"
+    with contextlib.ExitStack() as stack:
+        again = [stack.enter_context(one) for one in start_two(*own, "--resume")]
+        (printed, said), (nothing, _) = map(end, again)
+    assert again[0].returncode == again[1].returncode == 0, said
+    assert (printed, nothing) == (f"{out}/weights.safetensors\n", "")
     assert read_tensors(out / trainer.STATE)[1]["progress"]["step"] == 48
 
 

@@ -204,21 +204,21 @@ def test_a_training_notes_where_it_started_and_resumes_from_nowhere_else(own, tm
 
 @pytest.mark.slow
 def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero(tmp_path):
-    """On noisy tissue that neither has seen; sections 1-3 are held out. V_Info rises by 0.07."""
+    """On noisy tissue that neither has seen; section 1 is held out. V_Info rises by 0.09."""
     volume, labels = (str(tmp_path / f"{name}.tif") for name in ("volume", "labels"))
-    images, truth = make_tissue((6, 256, 256), seed=7)
+    images, truth = make_tissue((2, 192, 192), seed=7)
     noise = np.random.default_rng(7).normal(0, 60, images.shape)
     noisy = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
     for path, stack in ((volume, noisy), (labels, truth)):
         write_stack(Path(path), stack)
     predict_file(volume, tmp_path / "map.tif")
-    shipped = score_files(tmp_path / "map.tif", labels, sections="1-3").scores
+    shipped = score_files(tmp_path / "map.tif", labels, sections="1").scores
     config = TrainConfig(
         out=tmp_path / "tuned",
-        recipe=dataclasses.replace(FINETUNE, epochs=1, visits=10, patch_px=128),
+        recipe=dataclasses.replace(FINETUNE, epochs=1, visits=16, patch_px=64, batch_size=2),
         images=volume,
         labels=labels,
-        validation="1-3",
+        validation="1",
         init=SHIPPED_MODEL,
     )
     (tuned,) = train(config).history
