@@ -117,7 +117,8 @@ def distance(one, other):
     return torch.stack([(one[n].double() - other[n].double()).norm() for n in kernels]).norm()
 
 
-def test_two_processes_end_where_one_with_twice_the_batch_does(alone, found, small_architectures):
+@pytest.mark.usefixtures("small_architectures")
+def test_two_processes_end_where_one_with_twice_the_batch_does(alone, found):
     begin = models.build("sfnet", seed=0).state_dict()
     _, exact = alone[torch.float64]
     _, together = found[1][0][str(torch.float64)]
@@ -171,9 +172,8 @@ def training(folder, out, *more):
     return [ROOT / "tests" / "small_sfseg.py", "train", *own, *small, "--out", out, *more]
 
 
-def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(
-    tissue_folder, tmp_path, small_architectures
-):
+@pytest.mark.usefixtures("small_architectures")
+def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissue_folder, tmp_path):
     out = tmp_path / "run"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     own = training(tissue_folder, out, "--epochs", "12", "--save-every", "0")
