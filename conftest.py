@@ -15,3 +15,8 @@ def pytest_addoption(parser, pluginmanager):
     if not pluginmanager.has_plugin("xdist"):
         for name in ("--numprocesses", "--maxprocesses", "--dist"):
             parser.addoption(name)
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the slow tests, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

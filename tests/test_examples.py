@@ -1,6 +1,5 @@
 """The examples run, each as a user would run it."""
 
-import os
 import re
 import runpy
 import shlex
@@ -21,27 +20,32 @@ SCALED_DOWN = ("--epochs", "1", "--patch", "64")
 """What the tutorial's training is given besides, so that it takes seconds."""
 
 
-def run(script, argument, tmp_path):
-    return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / script, argument],
-        cwd=tmp_path,
-        env=os.environ | {"SFSEG_CACHE": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run a script in an empty folder, and return what it prints."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(script, argument):
+        monkeypatch.setattr(sys, "argv", [script, str(argument)])
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_predict_and_score_finds_the_membranes_of_the_sample(tmp_path):
-    printed = run("predict_and_score.py", tmp_path / "out.tif", tmp_path)
+    """In a process of its own, as a user starts it."""
+    command = [sys.executable, "-W", "error", EXAMPLES / "predict_and_score.py", "out.tif"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    printed = ran.stdout
     score = float(printed.splitlines()[-1].split()[1])
     assert score > 0.85
     with open_stack(tmp_path / "out.tif") as stack:
         assert stack.describe() == "3 sections of 256x256, float32, voxel 50x4x4 nm"
 
 
-def test_train_on_tissue_prints_its_epochs_and_the_weights(tmp_path):
-    printed = run("train_on_tissue.py", tmp_path / "run", tmp_path).splitlines()
+def test_train_on_tissue_prints_its_epochs_and_the_weights(run, tmp_path):
+    printed = run("train_on_tissue.py", tmp_path / "run").splitlines()
     assert [line.split(":")[0] for line in printed[:-1]] == ["epoch 1", "epoch 2"]
     assert Path(printed[-1]).is_file()
 
@@ -56,8 +60,8 @@ def test_the_sample_is_the_tissue_that_its_page_says(name):
         assert (stack.read() != expected[name]).mean() < 1e-3
 
 
-def test_make_pictures_draws_a_picture_that_is_small_enough_for_the_readme(tmp_path):
-    run("make_pictures.py", tmp_path / "picture.png", tmp_path)
+def test_make_pictures_draws_a_picture_that_is_small_enough_for_the_readme(run, tmp_path):
+    run("make_pictures.py", tmp_path / "picture.png")
     assert 10_000 < (tmp_path / "picture.png").stat().st_size < 200_000
 
 
