@@ -1,19 +1,15 @@
-"""Fixtures: tissue from a seed, tiny networks, and a guard against the network."""
+"""Fixtures: tissue from a seed, tiny networks, and a guard against the network.
+
+What takes long to import is imported where it is used: the process that hands the tests out to the
+workers reads this file before it starts them.
+"""
 
 import shutil
 import signal
 import socket
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-
-from sfseg import models
-from sfseg.datasets.synthetic import make_tissue
-from sfseg.io import write_stack
-from sfseg.system.devices import has_bf16
-from tests.networks import Small, warm_statistics
 
 SHARED = Path(__file__).parents[2] / "shared"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -23,8 +19,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):
-    if item.get_closest_marker("bf16") and not has_bf16(torch.device("cpu")):
-        pytest.skip("this processor has no bf16")
+    if item.get_closest_marker("bf16"):
+        import torch
+
+        from sfseg.system.devices import has_bf16
+
+        if not has_bf16(torch.device("cpu")):
+            pytest.skip("this processor has no bf16")
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +48,16 @@ def _own_cache(monkeypatch, tmp_path):
 @pytest.fixture(scope="session")
 def tissue():
     """Four sections of 128x160 and their labels."""
+    from sfseg.datasets.synthetic import make_tissue
+
     return make_tissue((4, 128, 160), seed=3)
 
 
 @pytest.fixture(scope="session")
 def tissue_folder(tissue, tmp_path_factory):
     """A folder with the tissue as volume.tif and labels.tif, voxel 50x4x4 nm; not to be changed."""
+    from sfseg.io import write_stack
+
     folder = tmp_path_factory.mktemp("tissue")
     for name, stack in zip(("volume", "labels"), tissue, strict=True):
         write_stack(folder / f"{name}.tif", stack, voxel_size_nm=(50, 4, 4))
@@ -77,6 +82,10 @@ def isbi():
 @pytest.fixture(scope="session")
 def small_network():
     """The small network, warmed up; not to be changed."""
+    import torch
+
+    from tests.networks import Small, warm_statistics
+
     with torch.random.fork_rng():
         torch.manual_seed(4)
         network = Small()
@@ -87,12 +96,17 @@ def small_network():
 @pytest.fixture
 def small_architectures(monkeypatch):
     """Let each architecture be the small network, for what is the same of all of them."""
+    from sfseg import models
+    from tests.networks import Small
+
     small = dict.fromkeys(models.ARCHITECTURES, Small)
     monkeypatch.setattr(models, "ARCHITECTURES", small)
 
 
 @pytest.fixture
 def rng():
+    import numpy as np
+
     return np.random.default_rng(0)
 
 

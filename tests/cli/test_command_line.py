@@ -184,6 +184,8 @@ def test_off_a_terminal_long_work_says_what_it_does_and_then_how_far_it_is(
     monkeypatch.setattr("sfseg.recipes.RECIPES", {**RECIPES, "quick": quick})
     monkeypatch.chdir(tissue_files)
     monkeypatch.setattr("sfseg.cli.progress.LINE_EVERY_S", 0.001)
+    monkeypatch.setattr("sfseg.system.machine.MATMUL_SIDES_ELSEWHERE", (64, 128))
+    monkeypatch.setattr("sfseg.system.machine.COPY_BYTES", 2**20)
     result = run(*LONG_WORK[command])
     assert result.exit_code == 0, result.output
     lines = result.stderr.splitlines()

@@ -3,11 +3,9 @@
 The processes are real ones, started by `torchrun`, that talk over the loopback device.
 """
 
-import contextlib
 import dataclasses
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -50,13 +48,9 @@ def start(*arguments, **variables):
     return started(*arguments, env=environment, cwd=ROOT)
 
 
-def start_two(*arguments):
+def start_two(script, *arguments):
     """Start two processes as torchrun does, without the time that it takes itself."""
-    with socket.create_server(("localhost", 0)) as free:
-        port = str(free.getsockname()[1])
-    common = {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
-    common |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "1"}
-    return [start(*arguments, RANK=rank, LOCAL_RANK=rank, **common) for rank in "01"]
+    return start("-m", "tests.pair", script, *arguments)
 
 
 def learn(folder, dtype, world):
@@ -96,10 +90,9 @@ DTYPES = (torch.float32, torch.float64)
 def found(tmp_path_factory):
     """What each of two processes found."""
     folder = tmp_path_factory.mktemp("two")
-    with contextlib.ExitStack() as stack:
-        for process in [stack.enter_context(one) for one in start_two(__file__, folder)]:
-            _, said = end(process)
-            assert process.returncode == 0, said
+    with start_two(__file__, folder) as both:
+        _, said = end(both)
+        assert both.returncode == 0, said
     return folder, [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
@@ -199,11 +192,10 @@ def test_a_stopped_training_of_two_processes_goes_on_as_two_and_not_as_one(tissu
     with pytest.raises(CheckpointError, match="processes: 2 -> 1"):
         train(alone)
 
-    with contextlib.ExitStack() as stack:
-        again = [stack.enter_context(one) for one in start_two(*own, "--resume")]
-        (printed, said), (nothing, _) = map(end, again)
-    assert again[0].returncode == again[1].returncode == 0, said
-    assert (printed, nothing) == (f"{out}/weights.safetensors\n", "")
+    with start_two(*own, "--resume") as both:
+        printed, said = end(both)
+    assert both.returncode == 0, said
+    assert printed == f"{out}/weights.safetensors\n"
     assert read_tensors(out / trainer.STATE)[1]["progress"]["step"] == 48
 
 
