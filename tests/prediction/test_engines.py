@@ -26,6 +26,7 @@ from sfseg.prediction.predictor import Predictor
 from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
 from tests.networks import warm_statistics
+from tests.processes import HANGS_S
 
 CPU = torch.device("cpu")
 F32, BF16 = torch.float32, torch.bfloat16
@@ -147,7 +148,7 @@ def test_openvino_gives_the_numbers_of_torch(tissue_folder, tmp_path):
     source, out, expected = tissue_folder / "volume.tif", tmp_path / "o.tif", tmp_path / "t.tif"
     options = ("--engine", "openvino", "--precision", "float32", "--device", "cpu")
     command = [sys.executable, "-m", "sfseg", "predict", source, "-o", out, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS_S)
     assert out.exists(), done.stderr
     record = json.loads((tmp_path / "o.tif.json").read_text())
     assert record["identity"]["resolved"]["engine"] == "openvino"

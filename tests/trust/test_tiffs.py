@@ -53,7 +53,8 @@ def test_a_file_is_read_right_or_refused(row, count):
 
 
 def test_a_broken_promise_is_reported_with_what_repeats_it(monkeypatch):
-    monkeypatch.setattr(cases, "WAITS_S", 0.5)
+    late, now = [0.0], time.monotonic
+    monkeypatch.setattr(cases.time, "monotonic", lambda: now() + late[0])
 
     def check(index, _folder):
         if index == 1:
@@ -63,7 +64,7 @@ def test_a_broken_promise_is_reported_with_what_repeats_it(monkeypatch):
         if index == 3:
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         if index == 4:
-            time.sleep(0.6)
+            late[0] = cases.WAITS_S + 1
         return "read"
 
     found = cases.row("some", check, 6, 7)
@@ -71,7 +72,7 @@ def test_a_broken_promise_is_reported_with_what_repeats_it(monkeypatch):
     assert found.failures[0] == "seed 7, case 1: the process ended with -9"
     assert found.failures[1].startswith("seed 7, case 2: KeyError: 'lost'")
     assert found.failures[2].startswith("seed 7, case 3: left open")
-    assert "0.6 s by the clock" in found.failures[3]
+    assert "301.0 s by the clock" in found.failures[3]
 
 
 def test_the_second_reader_reads_what_tifffile_wrote():

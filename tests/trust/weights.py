@@ -37,12 +37,13 @@ from sfseg.training import state as states
 from sfseg.training.affinities import WithAffinities
 from sfseg.training.optim import make_optimizer
 from sfseg.training.run_folder import STATE
+from tests.processes import HANGS_S
 from tests.trust.children import Child, Ended, sfseg
 from tests.trust.rows import Row
 from tests.trust.small import World
 
 SECONDS, BYTES = 1.0, 200e6
-HANGS_S = 60
+
 
 Maker = Callable[[Path, bytes], None]
 """Writes a bad file to a path, given the bytes of a sound one."""
