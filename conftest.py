@@ -15,6 +15,7 @@ def pytest_addoption(parser, pluginmanager):
     if not pluginmanager.has_plugin("xdist"):
         for name in ("--numprocesses", "--maxprocesses", "--dist"):
             parser.addoption(name)
+        parser.addoption("--no-loadscope-reorder", action="store_true")
 
 
 def pytest_collection_modifyitems(items):

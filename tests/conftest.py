@@ -47,10 +47,10 @@ def _own_cache(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def tissue():
-    """Four sections of 128x160 and their labels."""
+    """Four sections of 96x112 and their labels."""
     from sfseg.datasets.synthetic import make_tissue
 
-    return make_tissue((4, 128, 160), seed=3)
+    return make_tissue((4, 96, 112), seed=3)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from sfseg.recipes import DEFAULT
 from sfseg.system import compiler, machine
 from sfseg.system.devices import has_bf16
 
-pytestmark = pytest.mark.xdist_group("bench")
 CPU = torch.device("cpu")
 KEYS = ["config", "machine", "rates", "rows", "end_to_end", "training"]
 TINY = ("--side", "32", "--repeats", "1", "--device", "cpu")

@@ -19,10 +19,10 @@ def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, 
     assert result.stdout == f"{out}\n"
     assert "sfnet-isbi2012" in result.stderr
     assert "on cpu (" in result.stderr or "on cuda" in result.stderr
-    assert "volume.tif: 4 sections of 128x160, uint8, voxel 50x4x4 nm\n" in result.stderr
+    assert "volume.tif: 4 sections of 96x112, uint8, voxel 50x4x4 nm\n" in result.stderr
     assert "plan: 4 sections whole, " in result.stderr
     assert f"{out}: done in " in result.stderr
-    assert tifffile.imread(out).shape == (4, 128, 160)
+    assert tifffile.imread(out).shape == (4, 96, 112)
 
 
 @pytest.mark.bf16
@@ -38,7 +38,7 @@ def test_predict_takes_every_option(volume, tmp_path):
     record = json.loads((tmp_path / "out.tif.json").read_text())
     assert record["identity"]["options"]["close_gaps"] is True
     (facts,) = json.loads(result.stdout)
-    assert facts["shape"] == [4, 128, 160]
+    assert facts["shape"] == [4, 96, 112]
     assert facts["voxel_size_nm"] == [50, 4, 4]
     assert (facts["pieces"], facts["resumed"]) == (4, 0)
     assert facts["stages"].keys() == {"read_s", "compute_s", "write_s"}

@@ -15,7 +15,7 @@ def test_score_prints_a_table_for_people_and_json_for_programs(labels):
     assert "1.000000" in table.stdout
     report = json.loads(sfseg("score", labels, labels, "--json").stdout)
     assert report["v_rand"] == 1
-    assert report["shape"] == [4, 128, 160]
+    assert report["shape"] == [4, 96, 112]
     assert len(report["per_threshold"]) == 11
     assert [row["section"] for row in report["per_section"]] == [1, 2, 3, 4]
 
@@ -42,8 +42,8 @@ def test_score_refuses_bad_pairs(volume, labels, tmp_path):
     tifffile.imwrite(small, np.zeros((4, 20, 20), np.uint8), photometric="minisblack")
     assert "small.tif" in fails("score", small, labels)
     dark = tmp_path / "dark.tif"
-    tifffile.imwrite(dark, np.zeros((4, 128, 160), np.uint8), photometric="minisblack")
+    tifffile.imwrite(dark, np.zeros((4, 96, 112), np.uint8), photometric="minisblack")
     assert "all labels are 0" in fails("score", volume, dark)
-    half = np.stack([np.zeros((128, 160)), *np.eye(128, 160)[None].repeat(3, 0)]).astype(np.uint8)
+    half = np.stack([np.zeros((96, 112)), *np.eye(96, 112)[None].repeat(3, 0)]).astype(np.uint8)
     tifffile.imwrite(tmp_path / "half.tif", half, photometric="minisblack")
     assert "section 1" in fails("score", volume, tmp_path / "half.tif")

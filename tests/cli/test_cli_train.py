@@ -88,14 +88,14 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
         "train", "--dataset", "tisue", "--out", tmp_path / "r", code=2
     )
     flat = tmp_path / "flat.tif"
-    tifffile.imwrite(flat, np.full((4, 128, 160), 255, np.uint8), photometric="minisblack")
+    tifffile.imwrite(flat, np.full((4, 96, 112), 255, np.uint8), photometric="minisblack")
     assert "flat.tif" in fails(*own, "--labels", flat)
     small = tmp_path / "small.tif"
     tifffile.imwrite(small, np.eye(20, dtype=np.uint8)[None].repeat(4, 0), photometric="minisblack")
-    assert "(4, 128, 160)" in fails(*own, "--labels", small)
+    assert "(4, 96, 112)" in fails(*own, "--labels", small)
     assert "leave --resume out" in fails(*own, "--labels", labels, "--resume")
     nan = tmp_path / "nan.tif"
-    tifffile.imwrite(nan, np.full((4, 128, 160), np.nan, np.float32), photometric="minisblack")
+    tifffile.imwrite(nan, np.full((4, 96, 112), np.nan, np.float32), photometric="minisblack")
     assert "nan.tif" in fails(*own[:-1], nan, "--labels", labels)
     empty = np.where(np.arange(4)[:, None, None] == 2, 0, tifffile.imread(labels))
     tifffile.imwrite(tmp_path / "empty.tif", empty.astype(np.uint8), photometric="minisblack")

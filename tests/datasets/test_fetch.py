@@ -433,7 +433,7 @@ def test_verify_compares_with_the_table_as_well_as_with_the_record(host, tmp_pat
 def test_verify_of_what_is_not_there_says_how_to_get_it(tmp_path):
     with pytest.raises(FetchError, match="the dataset isbi2012 is not here") as caught:
         fetch.verify("isbi2012", to=tmp_path)
-    assert caught.value.hint == "sfseg fetch isbi2012"
+    assert caught.value.hint == f"sfseg fetch isbi2012 --data-dir {tmp_path}"
 
 
 def test_eight_at_once_make_one_valid_copy(host, tmp_path):

@@ -108,7 +108,7 @@ def names(folder, pattern="out*"):
 def test_the_output_is_float32_with_the_voxel_size_of_the_input(volume, tmp_path):
     result = run(volume, tmp_path / "out.tif")
     with open_stack(tmp_path / "out.tif") as stack:
-        assert stack.shape == result.shape == (4, 128, 160)
+        assert stack.shape == result.shape == (4, 96, 112)
         assert stack.dtype == np.float32
         assert stack.voxel_size_nm == (50, 4, 4)
         assert 0 <= stack.read().min() <= stack.read().max() <= 1
@@ -122,7 +122,7 @@ def test_each_section_is_what_the_predictor_makes_of_it(volume, tissue, tmp_path
     expected = np.stack([Predictor(grey, 16)(section) for section in tissue[0]])
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif"), expected)
     assert result.interior_share == pytest.approx(expected.mean(dtype=np.float64), rel=1e-9)
-    assert result.tiles == 4 * 3 * 4
+    assert result.tiles == 4 * 2 * 3
     assert result.resumed == result.blank_sections == 0
     assert result.stages.keys() == {"read_s", "compute_s", "write_s"}
 
@@ -213,7 +213,7 @@ def test_a_folder_of_png_becomes_one_file(tissue, tmp_path):
     for number in (1, 2, 10):
         imageio.imwrite(tmp_path / "sections" / f"{number}.png", tissue[0][number % 4])
     result = run(tmp_path / "sections", tmp_path / "out.tif")
-    assert result.shape == (3, 128, 160)
+    assert result.shape == (3, 96, 112)
     expected = Predictor(grey, 16)(tissue[0][10 % 4])
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out.tif")[2], expected)
 
@@ -595,7 +595,7 @@ def test_the_command_tells_of_a_read_that_fails_in_a_sentence(volume, tmp_path, 
     command = ["predict", str(volume), "-o", str(tmp_path / "out.tif"), "--precision", "float32"]
     result = CliRunner().invoke(cli.app, command)
     assert result.exit_code == 1
-    assert f"error: [Errno {errno.EIO}] Input/output error: '{volume}: page 2'\n" in result.stderr
+    assert f"error: {volume}: page 2: Input/output error\nhint: " in result.stderr
 
 
 def test_an_input_that_cannot_be_hashed_is_named(small, tmp_path, monkeypatch):
@@ -619,7 +619,7 @@ def test_an_existing_output_is_kept_unless_it_may_be_replaced(volume, tmp_path):
     assert out.read_text() == "precious"
     (job,) = make_jobs([str(volume)], out, overwrite=True)
     predict_job(job, MODEL, PredictConfig(overwrite=True))
-    assert tifffile.imread(out).shape == (4, 128, 160)
+    assert tifffile.imread(out).shape == (4, 96, 112)
 
 
 def test_the_input_is_never_the_output_even_with_overwrite(volume):
@@ -692,7 +692,7 @@ def test_a_name_that_leaves_no_room_for_the_record_is_refused_before_any_work(sm
 def test_an_output_behind_a_link_to_itself_is_refused(volume, tmp_path):
     (tmp_path / "loop.tif").symlink_to("loop.tif")
     (job,) = make_jobs([str(volume)], tmp_path / "loop.tif" / "out.tif")
-    with pytest.raises(OutputError, match=r"out\.tif.*: cannot be written"):
+    with pytest.raises(OutputError, match=r"loop\.tif: cannot be written"):
         predict_job(job, MODEL, PredictConfig())
 
 
@@ -717,7 +717,7 @@ def test_one_stack_in_one_call_wants_one_file(volume, tmp_path):
 def test_one_stack_is_predicted_by_the_shipped_network(volume, tmp_path):
     config = PredictConfig(engine="torch", precision="float32")
     result = predict_file(volume, tmp_path / "map.tif", config)
-    assert result.shape == tifffile.imread(tmp_path / "map.tif").shape == (4, 128, 160)
+    assert result.shape == tifffile.imread(tmp_path / "map.tif").shape == (4, 96, 112)
     assert predict_file(volume, tmp_path / "map.tif", replace(config, resume=True)).resumed == 4
 
 

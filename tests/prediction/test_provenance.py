@@ -34,7 +34,7 @@ def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="
 
 def test_an_identity_names_all_that_the_pixels_follow_from(source):
     found = json.loads(json.dumps(identity(source)))
-    assert found["input"]["shape"] == [4, 128, 160]
+    assert found["input"]["shape"] == [4, 96, 112]
     assert found["input"]["dtype"] == "uint8"
     assert len(found["input"]["sha256"]) == 64
     assert found["weights"] == {"sha256": "0" * 64}

@@ -73,7 +73,7 @@ def test_cells_are_moved_as_their_labels_are(tissue, augmentation):
     unmixed = (interior < 0.01) | (interior > 0.99)
     assert unmixed.float().mean() > 0.8
     assert torch.equal((cells > 0)[unmixed], (interior > 0.5)[unmixed])
-    assert len(cells.unique()) > 10
+    assert len(cells.unique()) > 8
 
 
 def test_a_recipe_without_affinities_has_none(tissue):

@@ -35,9 +35,9 @@ def indices(first, last):
 
 @pytest.fixture
 def several(tmp_path, tissue):
-    """Three stacks and their labels: 4 sections of 128x160, 2 of 64x96, 1 of 96x64."""
+    """Three stacks and their labels: 4 sections of 96x112, 2 of 64x96, 1 of 96x64."""
     for name, (sections, rows, columns) in {
-        "a": (4, 128, 160),
+        "a": (4, 96, 112),
         "b": (2, 64, 96),
         "c": (1, 96, 64),
     }.items():
@@ -110,11 +110,11 @@ def test_own_files_are_read_and_described(tissue_files, tissue):
     assert data.voxel_size_nm == (50, 4, 4)
     np.testing.assert_array_equal(data.training[0].image, tissue[0][2])
     np.testing.assert_array_equal(data.training[0].labels, tissue[1][2])
-    assert data.pixels == 2 * 128 * 160
+    assert data.pixels == 2 * 96 * 112
     assert data.interior_share == (tissue[1][2:] > 0).mean()
     assert said[0] == "labels: 0 = membrane, other = inside a cell"
     assert said[1].startswith(
-        "pair: volume.tif - labels.tif, 4 sections of 128x160, uint8, voxel 50x4x4 nm; grey values "
+        "pair: volume.tif - labels.tif, 4 sections of 96x112, uint8, voxel 50x4x4 nm; grey values "
     )
     assert len(said) == 2
 
@@ -154,13 +154,13 @@ def test_images_without_labels_are_refused():
 def test_the_stacks_of_a_folder_are_paired_by_name_and_listed(several):
     data, said = load(own(several, "im", "lab"))
     assert data.description == "im: 3 pairs, sections 2-4,6-7 (validation 1,5)"
-    assert [section.image.shape for section in data.training] == [(128, 160)] * 3 + [
+    assert [section.image.shape for section in data.training] == [(96, 112)] * 3 + [
         (64, 96),
         (96, 64),
     ]
     lines = [line.split("; ")[0] for line in said if line.startswith("pair: ")]
     assert lines == [
-        "pair: a.tif - a_labels.tif, 4 sections of 128x160, uint8, voxel 50x4x4 nm, numbered 1-4",
+        "pair: a.tif - a_labels.tif, 4 sections of 96x112, uint8, voxel 50x4x4 nm, numbered 1-4",
         "pair: b.tif - b_labels.tif, 2 sections of 64x96, uint8, voxel 50x4x4 nm, numbered 5-6",
         "pair: c.tif - c_labels.tif, 1 section of 96x64, uint8, voxel 50x4x4 nm, numbered 7",
     ]

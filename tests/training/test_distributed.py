@@ -36,7 +36,6 @@ from sfseg.training.train import train
 from tests.networks import Small
 from tests.processes import end, started, wait_until
 
-pytestmark = pytest.mark.xdist_group("distributed")
 CPU = torch.device("cpu")
 BATCH = 4
 ROOT = Path(__file__).parents[2]
