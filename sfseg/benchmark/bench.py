@@ -3,7 +3,9 @@
 All figures come from one run, so that their ratios hold on a machine that is slow today.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -15,10 +17,11 @@ from sfseg.benchmark.training import TrainingRow, measure_training
 from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.models import build
+from sfseg.models.cost import count_flop
 from sfseg.models.weights import load_header, load_weights
 from sfseg.prediction.engines import ENGINES
 from sfseg.system.devices import pick_device
-from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates
+from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates, precisions
 from sfseg.transforms.normalise import standardise
 
 __all__ = ["BenchResult", "EndToEnd", "InferenceRow", "TrainingRow", "bench"]
@@ -26,6 +29,12 @@ __all__ = ["BenchResult", "EndToEnd", "InferenceRow", "TrainingRow", "bench"]
 SECTIONS = 8
 """Of the stack that is predicted from file to file: the first read and the last write, which
 overlap with nothing, are an eighth of all."""
+
+BenchReport = Callable[[str, int, int], None]
+"""Called with a line of text before each measurement, and the operations done so far and in all.
+
+Operations tell the time left better than a number of measurements: that of a large network takes
+ten times as long as that of a small one."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class BenchResult:
 def bench(
     config: BenchConfig = BenchConfig(),  # noqa: B008 - frozen
     *,
-    report: Report = lambda _: None,
+    report: BenchReport = lambda *_: None,
 ) -> BenchResult:
     """Measure the machine, the networks on it, and a prediction from file to file; or training.
 
@@ -76,7 +85,7 @@ def bench(
     config : BenchConfig
         What to measure.
     report : callable
-        Called with a line of text before each measurement.
+        Called before each measurement; see `BenchReport`.
 
     Returns
     -------
@@ -96,10 +105,11 @@ def bench(
     networks = {arch: _network(arch) for arch in config.archs}
     engines = _engines(config, device, networks[config.archs[0]])
     machine = describe_machine(device)
-    report("measuring the machine")
+    say = _numbered(report, _operations(config, engines, device, networks))
+    say("measuring the machine")
     rates = measure_rates(device)
     if config.train:
-        training = measure_training(config, engines, device, rates, report)
+        training = measure_training(config, engines, device, rates, say)
         return BenchResult(config, machine, rates, training=training)
     volume, _ = make_tissue((SECTIONS, config.side_px, config.side_px))
     benchmarks = [
@@ -109,10 +119,10 @@ def bench(
         for arch, network in networks.items()
     ]
     for benchmark in benchmarks:
-        benchmark.run(engines, report)
+        benchmark.run(engines, say)
     shipped = load_header(SHIPPED_MODEL)
     ours = [benchmark for benchmark in benchmarks if benchmark.arch == shipped.arch]
-    end_to_end = predict_stack(ours[0], volume, report) if ours else None
+    end_to_end = predict_stack(ours[0], volume, say) if ours else None
     rows = tuple(row for benchmark in benchmarks for row in benchmark.rows)
     return BenchResult(config, machine, rates, rows, end_to_end)
 
@@ -130,3 +140,32 @@ def _engines(config: BenchConfig, device: torch.device, network: nn.Module) -> l
     for name in config.engines:
         ENGINES[name](network, device, torch.float32)
     return list(dict.fromkeys(config.engines))
+
+
+def _operations(
+    config: BenchConfig,
+    engines: Sequence[EngineName],
+    device: torch.device,
+    networks: Mapping[str, nn.Module],
+) -> list[int]:
+    """Count the operations of each measurement, in their order; 0 for that of the machine."""
+    flop = {arch: count_flop(network, config.side_px**2) for arch, network in networks.items()}
+    if config.train:  # plain steps of all networks, then those by each engine
+        plain = [flop[arch] for arch in config.archs]
+        return [0, *plain, *(one for one in plain for _ in engines)]
+    ways = 1 + len(engines) * len(precisions(device))
+    shipped = load_header(SHIPPED_MODEL).arch
+    stack = [SECTIONS * flop[shipped]] if shipped in flop else []
+    return [0, *(one for one in flop.values() for _ in range(ways)), *stack]
+
+
+def _numbered(report: BenchReport, operations: Sequence[int]) -> Report:
+    """Make the report of the measurements: it numbers them and adds how far the work is."""
+    count, total = len(operations), sum(operations)
+    starts = enumerate(accumulate(operations, initial=0), 1)
+
+    def say(line: str) -> None:
+        number, done = next(starts)
+        report(f"{number} of {count}: {line}", done, total)
+
+    return say

@@ -120,9 +120,9 @@ def bench(
 
     with progress("measuring") as bar:
 
-        def report(line: str) -> None:
+        def report(line: str, done: int, total: int) -> None:
             say(line)
-            bar.update(0, None, line)
+            bar.update(done, total, line)
 
         result = verb.bench(config, report=report)
     print_result(json.dumps(result.as_dict(), indent=2) if as_json else format_table(result))

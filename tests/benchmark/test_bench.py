@@ -118,7 +118,28 @@ def test_the_prediction_is_by_an_engine_that_was_measured_and_its_shares_add_up(
 
 
 def test_progress_goes_to_stderr(found):
-    assert "measuring unet: torch in float32\n" in found[1]
+    assert re.search(r"^\d of \d: measuring unet: torch in float32$", found[1], re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("archs", "train"),
+    [(("sfnet",), False), (("unet",), False), (("sfnet",), True)],
+)
+def test_each_measurement_has_a_number_and_the_last_one_ends_the_work(archs, train):
+    recipe = DEFAULT.changed(patch_px=32)
+    reports = []
+    bench(
+        BenchConfig(archs, side_px=32, repeats=1, device="cpu", train=train, recipe=recipe),
+        report=lambda *report: reports.append(report),
+    )
+    lines, done, totals = zip(*reports, strict=True)
+    numbers = [line.partition(":")[0] for line in lines]
+    assert numbers == [f"{number} of {len(lines)}" for number in range(1, len(lines) + 1)]
+    assert done[:2] == (0, 0)  # the machine is measured first
+    assert list(done) == sorted(done)
+    flop = {arch: count_flop(build(arch).eval(), 32 * 32) for arch in archs}
+    last = flop[archs[-1]] * (1 if train or "sfnet" not in archs else verb.SECTIONS)
+    assert set(totals) == {done[-1] + last}
 
 
 def test_the_table_names_the_machine_the_rows_and_the_prediction(monkeypatch):
