@@ -39,6 +39,9 @@ VoxelSize = tuple[float, float, float]
 Say = Callable[[str], None]
 """Called with one line of text at a time: progress in words, and warnings."""
 
+Progress = Callable[[int, int], None]
+"""Called before the first and after each step, with the number of steps done and that of all."""
+
 LabelKind = Literal["interior", "membrane", "instances"]
 """The meaning of labels other than 0: inside of cells, membrane, or numbers of cells."""
 

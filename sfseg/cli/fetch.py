@@ -88,8 +88,12 @@ def fetch(
     elif verify:
         folder = verb.dataset_folder(dataset, to=data_dir)
         say(f"reading {folder}")
-        with progress(f"verifying {dataset}"):
-            records = verb.verify(dataset, to=data_dir)
+        with progress(f"verifying {dataset}") as bar:
+            records = verb.verify(
+                dataset,
+                to=data_dir,
+                progress=lambda name, done, total: bar.update(done, total, f"verifying {name}"),
+            )
         for record in records:
             say(f"{record.name}: {record.size_bytes:,} bytes, verified")
         print_result(folder)

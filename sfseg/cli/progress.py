@@ -23,21 +23,6 @@ class ProgressDisplay(Protocol):
         """Show that `done` of `total` are done, and the time that is left."""
 
 
-class _Bar:
-    """A bar with the time left, on a terminal."""
-
-    def __init__(self, bar: Any, task: Any) -> None:
-        self._bar, self._task = bar, task
-
-    def update(
-        self, done: int, total: int | None, note: str, seconds_left: float | None = None
-    ) -> None:
-        left = "" if seconds_left is None else f"{format_time(seconds_left)} left"
-        self._bar.update(
-            self._task, completed=done, total=total, description=escape_controls(note), left=left
-        )
-
-
 class ProgressLines:
     """Lines for a log: what is done, how far it is, the time left.
 
@@ -64,21 +49,45 @@ class ProgressLines:
         self._changed = now
         self._state = (done, total, note, seconds_left)
 
-    def line(self) -> str:
-        """Say how far it is now."""
-        done, total, note, seconds_left = self._state
-        now = self._clock()
+    def seconds_left(self) -> float | None:
+        """Estimate the time left, from what is done if the last update had no estimate."""
+        done, total, _note, seconds_left = self._state
         if seconds_left is None and total and done:
             seconds_left = (self._changed - self._started) / done * (total - done)
         if seconds_left is None or not total:
-            return f"{note}: at work for {format_time(now - self._started)}"
-        left = max(seconds_left - (now - self._changed), 0)
-        return f"{note}: {done / total:.0%}, {format_time(left)} left"
+            return None
+        return max(seconds_left - (self._clock() - self._changed), 0)
+
+    def line(self) -> str:
+        """Say how far it is now."""
+        done, total, note, _ = self._state
+        seconds_left = self.seconds_left()
+        if seconds_left is None or not total:
+            return f"{note}: at work for {format_time(self._clock() - self._started)}"
+        return f"{note}: {done / total:.0%}, {format_time(seconds_left)} left"
 
     def keep_saying(self, wait: Callable[[float], bool]) -> None:
         """Say a line each `LINE_EVERY_S` until ``wait(seconds)`` tells that the work is done."""
         while not wait(LINE_EVERY_S):
             say(self.line())
+
+
+class _Bar(ProgressLines):
+    """A bar with the time left, on a terminal."""
+
+    def __init__(self, what: str, bar: Any) -> None:
+        super().__init__(what)
+        self._bar, self._task = bar, bar.add_task(escape_controls(what), total=None, left="")
+
+    def update(
+        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+    ) -> None:
+        super().update(done, total, note, seconds_left)
+        estimate = self.seconds_left()
+        left = "" if estimate is None else f"{format_time(estimate)} left"
+        self._bar.update(
+            self._task, completed=done, total=total, description=escape_controls(note), left=left
+        )
 
 
 @contextlib.contextmanager
@@ -117,4 +126,4 @@ def _show_bar(what: str) -> Iterator[ProgressDisplay]:
         transient=True,
         redirect_stdout=is_terminal(sys.stdout),  # else the product would go to stderr
     ) as bar:
-        yield _Bar(bar, bar.add_task(escape_controls(what), total=None, left=""))
+        yield _Bar(what, bar)

@@ -70,7 +70,7 @@ def score(
     say(f"scoring {prediction} against {truth}")
     from sfseg.scoring.score import score_files
 
-    with progress(f"scoring {prediction}"):
+    with progress(f"reading {prediction}") as bar:
         report = score_files(
             prediction,
             truth,
@@ -78,6 +78,9 @@ def score(
             invert=invert,
             invert_labels=invert_labels,
             axes=axes,
+            progress=lambda done, total: bar.update(
+                done, total, f"scoring {prediction}, {done} of {total} sections done"
+            ),
         )
     if report.truth_values > 2:
         say(

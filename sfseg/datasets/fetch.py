@@ -123,7 +123,12 @@ def fetch(
     return folder
 
 
-def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[FileRecord, ...]:
+def verify(
+    dataset: str | Dataset,
+    *,
+    to: str | Path | None = None,
+    progress: DownloadProgress = _ignore,
+) -> tuple[FileRecord, ...]:
     """Read all files of a fetched dataset, and compare them with its record and the table.
 
     Parameters
@@ -132,6 +137,8 @@ def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[Fil
         Its name in the table, or your own entry.
     to : str or Path, optional
         Folder of datasets. Default: `cache_folder`.
+    progress : callable
+        Called before each file with its name, the bytes verified so far, and those of all files.
 
     Returns
     -------
@@ -156,19 +163,28 @@ def verify(dataset: str | Dataset, *, to: str | Path | None = None) -> tuple[Fil
             f"{folder}: the dataset {wanted.name} is not here",
             hint=again,
         )
+    known = {file.name: file for file in wanted.files if (folder / file.name).is_file()}
+    done, total = 0, sum(record.size_bytes for record in records)
     for record in records:
-        path = folder / record.name
-        if not path.is_file():
-            raise ChecksumError(f"{path}: is missing", hint=again)
-        if manifest.record(folder, record.name) != record:
-            raise ChecksumError(
-                f"{path}: has changed since it was fetched",
-                hint=f"delete it, then: {again}",
-            )
-    for file in wanted.files:
-        if (folder / file.name).is_file():
+        progress(record.name, done, total)
+        _check_unchanged(record, folder, again)
+        if file := known.pop(record.name, None):
             check_file(file, folder / file.name)
+        done += record.size_bytes
+    for file in known.values():  # it came after the record was written
+        check_file(file, folder / file.name)
     return records
+
+
+def _check_unchanged(record: FileRecord, folder: Path, again: str) -> None:
+    """Compare a file with its record; raises ChecksumError."""
+    path = folder / record.name
+    if not path.is_file():
+        raise ChecksumError(f"{path}: is missing", hint=again)
+    if manifest.record(folder, record.name) != record:
+        raise ChecksumError(
+            f"{path}: has changed since it was fetched", hint=f"delete it, then: {again}"
+        )
 
 
 def dataset_folder(dataset: str | Dataset, *, to: str | Path | None = None) -> Path:

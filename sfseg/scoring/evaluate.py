@@ -18,7 +18,7 @@ from sfseg.errors import ShapeMismatchError
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
-from sfseg.types import AnyArray, Shape
+from sfseg.types import AnyArray, Progress, Shape
 
 HALF = THRESHOLDS.index(0.5)
 ALPHAS = tuple(step / 10 for step in range(1, 11))
@@ -77,6 +77,7 @@ def score(
     workers: int | None = None,
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Scores:
     """Score a membrane map against the truth, like the script of the challenge.
 
@@ -92,6 +93,8 @@ def score(
         Names of the two arrays, for messages.
     numbers : sequence of int, optional
         Numbers of the sections, for messages and `per_section`; default is from 1.
+    progress : callable
+        Called with the number of sections scored and that of all, at the start and after each.
 
     Returns
     -------
@@ -134,7 +137,12 @@ def score(
     )
     require_same_shape(prediction.shape, labels.shape, names)
     return score_sections(
-        list(prediction), list(labels), workers=workers, names=names, numbers=numbers
+        list(prediction),
+        list(labels),
+        workers=workers,
+        names=names,
+        numbers=numbers,
+        progress=progress,
     )
 
 
@@ -145,6 +153,7 @@ def score_sections(
     workers: int | None = None,
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Scores:
     """Score sections together that may differ in size; see `score`.
 
@@ -153,7 +162,7 @@ def score_sections(
     prediction, labels : sequence of ndarray, shape (Y, X)
         Interior probability and truth of each section, of the types that `score` takes. The two
         arrays of one section have the same shape.
-    workers, names, numbers
+    workers, names, numbers, progress
         As for `score`.
 
     Returns
@@ -172,8 +181,12 @@ def score_sections(
     for number, section, truth in zip(numbers, prediction, labels, strict=True):
         named = f"{names[0]}: section {number}", names[1]
         require_same_shape(section.shape, truth.shape, named)
+    sections = []
+    progress(0, len(prediction))
     with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
-        sections = list(pool.map(partial(sweep_section, names=names), prediction, labels, numbers))
+        for swept in pool.map(partial(sweep_section, names=names), prediction, labels, numbers):
+            sections.append(swept)
+            progress(len(sections), len(prediction))
     # a row for each section and threshold; each column becomes an array (Z, thresholds)
     columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
     tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))

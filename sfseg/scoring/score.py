@@ -9,7 +9,7 @@ import numpy as np
 from sfseg.errors import StackError
 from sfseg.io import as_path, open_stack
 from sfseg.scoring.evaluate import Scores, require_same_shape, score
-from sfseg.types import INTERIOR, AnyArray, parse_sections
+from sfseg.types import INTERIOR, AnyArray, Progress, parse_sections
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def score_files(
     invert: bool = False,
     invert_labels: bool = False,
     axes: str | None = None,
+    progress: Progress = lambda *_: None,
 ) -> ScoreReport:
     """Score a membrane map against the truth with the official numbers of ISBI 2012.
 
@@ -61,6 +62,8 @@ def score_files(
         Whether the labels mark the membrane: 0 = inside a cell.
     axes : str, optional
         Order of the axes, for files that do not say it; see `sfseg.io.open.open_stack`.
+    progress : callable
+        Called with the number of sections scored and that of all, at the start and after each.
 
     Returns
     -------
@@ -95,6 +98,7 @@ def score_files(
         _inverted_labels(true) if invert_labels else true,
         names=names,
         numbers=[index + 1 for index in indices],
+        progress=progress,
     )
     return ScoreReport(*names, scores, truth_values=len(np.unique(true)))
 

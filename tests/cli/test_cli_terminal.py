@@ -43,3 +43,6 @@ def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).replace("\r", "\n").splitlines()
     assert any(line.startswith("volume.tif: 4 sections") for line in lines)
     assert any(line.startswith("out.tif: done in ") for line in lines)
+    stdout, shown = on_a_terminal("score", "out.tif", "labels.tif", cwd=tissue_files)
+    assert stdout.startswith("4 sections of 128x160\n")
+    assert "scoring out.tif, 4 of 4 sections done" in shown

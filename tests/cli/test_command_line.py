@@ -1,9 +1,11 @@
 """What all commands share: help, completion, errors before torch, lines for a log, data folders."""
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -25,6 +27,20 @@ def run(*arguments, **settings):
 def in_a_process(*arguments, code="from sfseg.cli import main; main()", **settings):
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+
+
+@pytest.fixture
+def updates(monkeypatch):
+    """What the progress displays of `score` and `fetch` show."""
+    shown = []
+
+    @contextlib.contextmanager
+    def record(_what):
+        yield SimpleNamespace(update=lambda *now: shown.append(now))
+
+    for command in ("score", "fetch"):
+        monkeypatch.setattr(f"sfseg.cli.{command}.progress", record)
+    return shown
 
 
 def test_the_overview_has_the_commands_in_order_and_whole_sentences():
@@ -143,6 +159,37 @@ def test_a_log_has_a_line_each_minute_with_what_how_far_and_the_time_left(capsys
     assert shown[0].startswith("epoch 1: 25%, ")
     assert shown[1].startswith("epoch 2: 50%, ")
     assert shown[1].endswith(" left")
+
+
+def test_a_log_estimates_the_time_left_where_the_work_does_not():
+    now = [0.0]
+    lines = ProgressLines("scoring", clock=lambda: now[0])
+    lines.update(0, 4, "0 of 4 done")
+    now[0] = 10.0
+    assert lines.line() == "0 of 4 done: at work for 10 s"
+    lines.update(1, 4, "1 of 4 done")
+    assert lines.line() == "1 of 4 done: 25%, 30 s left"
+    now[0] = 20.0
+    assert lines.line() == "1 of 4 done: 25%, 20 s left"
+
+
+def test_score_shows_how_many_sections_are_done(tissue_files, updates, monkeypatch):
+    monkeypatch.chdir(tissue_files)
+    assert run("score", "labels.tif", "labels.tif").exit_code == 0
+    notes = [f"scoring labels.tif, {done} of 4 sections done" for done in range(5)]
+    assert updates == [(done, 4, note) for done, note in enumerate(notes)]
+
+
+def test_verify_shows_how_many_bytes_are_done(updates, tmp_path):
+    assert run("fetch", "tissue", "--to", tmp_path).exit_code == 0
+    updates.clear()
+    assert run("fetch", "tissue", "--verify", "--to", tmp_path).exit_code == 0
+    volume, labels = ((tmp_path / "tissue" / f"{name}.tif") for name in ("volume", "labels"))
+    sizes = [path.stat().st_size for path in (volume, labels)]
+    assert updates == [
+        (0, sum(sizes), "verifying volume.tif"),
+        (sizes[0], sum(sizes), "verifying labels.tif"),
+    ]
 
 
 LONG_WORK = {

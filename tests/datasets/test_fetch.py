@@ -397,6 +397,15 @@ def test_verify_reads_everything_and_gives_the_records(host, tmp_path):
     assert records[0].sha256 == hashlib.sha256((folder / "volume.tif").read_bytes()).hexdigest()
 
 
+def test_verify_tells_each_file_and_how_many_bytes_are_done(host, tmp_path):
+    dataset, told = table((host.url,)), []
+    get(dataset, tmp_path)
+    fetch.verify(dataset, to=tmp_path, progress=lambda *now: told.append(now))
+    sizes = [len(body) for body in BODIES.values()]
+    before = [sum(sizes[:position]) for position in range(len(sizes))]
+    assert told == [(name, done, sum(sizes)) for name, done in zip(BODIES, before, strict=True)]
+
+
 def test_verify_finds_one_flipped_bit_wherever_it_is(host, tmp_path):
     dataset = table((host.url,))
     path = get(dataset, tmp_path) / "labels.tif"

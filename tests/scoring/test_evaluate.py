@@ -253,6 +253,14 @@ def test_a_single_section_is_a_stack_of_one():
     assert score(prediction, TWO_CELLS).shape == (1, 4, 4)
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_progress_is_told_at_the_start_and_after_each_section(workers):
+    told = []
+    stack = np.stack([TWO_CELLS] * 4)
+    score(stack, stack, workers=workers, progress=lambda *now: told.append(now))
+    assert told == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+
+
 def test_soft_labels_are_thresholded_with_the_prediction():
     soft = np.where(TWO_CELLS > 0, 1.0, 0.35)  # below 0.4 the membrane counts as inside
     by_threshold = score(TWO_CELLS, soft).per_threshold

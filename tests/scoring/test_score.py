@@ -34,6 +34,12 @@ def test_files_score_the_official_programs_numbers(name):
         assert ours == pytest.approx(expected[f"{key}_max"], abs=1e-9, rel=0), key
 
 
+def test_progress_counts_the_sections_that_are_scored(files):
+    told = []
+    score_files(*files[:2], sections="2-3", progress=lambda *now: told.append(now))
+    assert told == [(0, 2), (1, 2), (2, 2)]
+
+
 def test_the_report_names_the_files_as_they_were_named(files):
     report = score_files(str(files[0]), files[1])
     assert (report.prediction, report.truth) == (str(files[0]), str(files[1]))
