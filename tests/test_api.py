@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 import sfseg
 from sfseg import cli
 from sfseg.errors import NonFiniteError, OptionError, SfsegError, StackError, UnknownNameError
+from sfseg.prediction.jobs import Job
+from sfseg.training.progress import EpochRecord
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,49 @@ def test_a_tensor_is_predicted_and_the_array_stays_what_it_was(model, volume):
     found = model.predict(torch.from_numpy(small))
     np.testing.assert_array_equal(found, model.predict(small))
     np.testing.assert_array_equal(small, volume[:1, :32, :48])
+
+
+# --- what a notebook shows
+
+
+def test_a_model_and_a_stack_and_scores_are_shown_in_a_line(model, volume, tmp_path):
+    header = model.header
+    assert repr(model) == (
+        f"Model(sfnet, recipe {header.recipe!r}, torch in float32 on cpu, halo {model.halo_px} px)"
+    )
+    assert "sha256" not in repr(header)
+    path = f"{tmp_path / 'in.tif'}"
+    sfseg.write_stack(path, volume, voxel_size_nm=(50, 4, 4))
+    with sfseg.open_stack(path) as stack:
+        shown = f"Stack({path!r}, 2 sections of 70x90, uint8, voxel 50x4x4 nm)"
+        assert repr(stack) == shown
+    same = sfseg.score(volume > 99, volume > 99)
+    scored = "V_Rand 1.000000 at threshold 0.0, V_Info 1.000000 at threshold 0.0, Dice 1.000000"
+    assert repr(same) == f"Scores(2 sections of 70x90, {scored})"
+
+
+def test_a_prediction_is_shown_in_a_line():
+    job = Job("in.tif", Path("out.tif"))
+    stages = {"read_s": 0.1, "compute_s": 1.0, "write_s": 0.1}
+    result = sfseg.PredictResult(job, (1, 70, 90), None, 0.776, 0, 1.23, stages, 0, 1)
+    shown = "PredictResult('out.tif', 1 section of 70x90, 78% inside cells, 1.2 s)"
+    assert repr(result) == shown
+
+
+@pytest.mark.parametrize(
+    ("history", "finished", "shown"),
+    [
+        ((), False, "TrainResult('w.safetensors', stopped after step 7)"),
+        (
+            (0.9, 0.8),
+            True,
+            "TrainResult('w.safetensors', finished after step 7, best V_Rand 0.9000)",
+        ),
+    ],
+)
+def test_a_training_is_shown_in_a_line(history, finished, shown):
+    records = tuple(EpochRecord(1, 0.5, 0.1, 2.0, v_rand=v_rand) for v_rand in history)
+    assert repr(sfseg.TrainResult(Path("w.safetensors"), records, finished, 7)) == shown
 
 
 # --- wrong arguments

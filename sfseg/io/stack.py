@@ -137,6 +137,9 @@ class Stack:
         """Close the file."""
         self._close()
 
+    def __repr__(self) -> str:
+        return f"Stack({self.name!r}, {self.describe()})"
+
     def __len__(self) -> int:
         return self.shape[0]
 

@@ -55,7 +55,7 @@ class Header:
     voxel_size_nm: VoxelSize | None = None
     data: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
-    training: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict, repr=False)  # it fills pages
     version: str = __version__
     schema: int = SCHEMA
 

@@ -73,6 +73,13 @@ class Model:
     halo_px: int
     weights_sha256: str
 
+    def __repr__(self) -> str:
+        header, engine = self.header, self.engine
+        return (
+            f"Model({header.arch}, recipe {header.recipe!r}, {engine.name} in "
+            f"{devices.dtype_name(engine.dtype)} on {engine.device}, halo {self.halo_px} px)"
+        )
+
     @classmethod
     def load(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
         """Load the weights and make an engine for them.

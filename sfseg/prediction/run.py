@@ -15,7 +15,7 @@ from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.tile_reader import StackTile, read_tiles
 from sfseg.prediction.tile_writer import make_writer, output_dtype
-from sfseg.types import Probability, Shape, VoxelSize
+from sfseg.types import Probability, Shape, VoxelSize, describe_shape
 
 FLUSH_S = 5.0
 """Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
@@ -80,6 +80,12 @@ class PredictResult:
     stages: Mapping[str, float]
     resumed: int
     tiles: int
+
+    def __repr__(self) -> str:
+        return (
+            f"PredictResult({str(self.job.output)!r}, {describe_shape(self.shape)}, "
+            f"{self.interior_share:.0%} inside cells, {self.seconds:.1f} s)"
+        )
 
 
 Report = Callable[[TileRecord], None]

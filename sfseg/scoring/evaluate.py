@@ -18,7 +18,7 @@ from sfseg.errors import ShapeMismatchError
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
-from sfseg.types import AnyArray, Progress, Shape
+from sfseg.types import AnyArray, Progress, Shape, describe_shape
 
 HALF = THRESHOLDS.index(0.5)
 ALPHAS = tuple(step / 10 for step in range(1, 11))
@@ -68,6 +68,14 @@ class Scores:
     pixel_f: float
     per_threshold: tuple[ThresholdScore, ...]
     per_section: tuple[SectionScore, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Scores({describe_shape(self.shape)}, "
+            f"V_Rand {self.v_rand:.6f} at threshold {self.v_rand_threshold:.1f}, "
+            f"V_Info {self.v_info:.6f} at threshold {self.v_info_threshold:.1f}, "
+            f"Dice {self.dice:.6f})"
+        )
 
 
 def score(

@@ -19,7 +19,7 @@ from sfseg.training.checkpointing import Saving
 from sfseg.training.data import load_training_data
 from sfseg.training.distributed import process_group
 from sfseg.training.initial_weights import origin_warnings
-from sfseg.training.progress import EpochRecord, StepRecord
+from sfseg.training.progress import EpochRecord, StepRecord, TrainingProgress
 from sfseg.training.pseudo_labels import add_pseudo_labels
 from sfseg.training.run_folder import claim_folder, refuse_taken, write_config
 from sfseg.training.run_setup import RunSetup
@@ -48,6 +48,12 @@ class TrainResult:
     history: tuple[EpochRecord, ...]
     finished: bool
     step: int
+
+    def __repr__(self) -> str:
+        best = TrainingProgress(history=list(self.history)).best_v_rand
+        score = "" if best is None else f", best V_Rand {best:.4f}"
+        end = "finished" if self.finished else "stopped"
+        return f"TrainResult({str(self.weights)!r}, {end} after step {self.step}{score})"
 
 
 Report = Callable[[StepRecord | EpochRecord], None]
