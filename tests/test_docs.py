@@ -61,6 +61,18 @@ def test_the_generated_help_names_every_option(name):
             assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text), option
 
 
+def test_the_help_of_an_argument_has_its_name_and_no_type():
+    usage, _, rest = load_hooks().render_help("predict").partition("\n```\n")
+    assert usage == "```text\nsfseg predict [OPTIONS] INPUTS..."
+    assert "| `INPUTS...` | Stacks: " in rest
+    assert load_hooks().render_help("fetch").startswith("```text\nsfseg fetch [OPTIONS] [NAME]\n")
+
+
+def test_an_option_in_a_sentence_is_not_broken():
+    shown = load_hooks().on_page_content("<p><code>--close-gaps</code> 0.95 ± 0.01</p>")
+    assert shown == '<p><code class="short">--close-gaps</code> 0.95&nbsp;±&nbsp;0.01</p>'
+
+
 @pytest.mark.parametrize("line", SHOWN)
 def test_each_shown_command_parses(line):
     name, *arguments = shlex.split(line, comments=True)[1:]

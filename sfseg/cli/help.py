@@ -31,6 +31,13 @@ class Command(TyperCommand):
         refuse_arguments(extra, ctx)
         return extra
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [p for p in self.get_params(ctx) if p.param_type_name == "argument"]
+        return [
+            self.options_metavar or "",
+            *(str(a.metavar) if a.required else f"[{a.metavar}]" for a in arguments),
+        ]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write_options(self, ctx, formatter)
 
@@ -67,13 +74,21 @@ def write_options(command: Any, ctx: Any, formatter: Any) -> None:
     """Write the arguments and the options, group by group."""
     groups: dict[str, list[Row]] = {}
     for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
+        record = describe_parameter(param, ctx)
         is_argument = param.param_type_name == "argument"
         title = "Arguments" if is_argument else getattr(param, "rich_help_panel", None) or OTHER
         if record is not None:
             groups.setdefault(title, []).append(record)
     for title, rows in groups.items():
         write_rows(title, rows, formatter)
+
+
+def describe_parameter(param: Any, ctx: Any) -> Row | None:
+    """Return the name and the sentence of a parameter; None if it is hidden."""
+    record: Row | None = param.get_help_record(ctx)
+    if record is None or param.param_type_name != "argument":
+        return record
+    return param.metavar, record[1]  # Typer appends the Python type to the name
 
 
 def write_rows(

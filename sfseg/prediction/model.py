@@ -132,7 +132,7 @@ class Model:
 
         Returns
         -------
-        ndarray of float32, shape as `array`
+        ndarray of float32, shape as array
             Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane. The same numbers as
             ``sfseg predict`` writes, to the bit.
 
@@ -263,7 +263,8 @@ def load_model(
     Parameters
     ----------
     name_or_path : str or Path
-        Name of shipped weights, or the path of a weights file or of a training's folder.
+        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of a
+        training's folder.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
@@ -317,15 +318,18 @@ def predict(
     array : array_like, shape (Z, Y, X) or (Y, X)
         Grey values of any numeric type, membranes dark.
     model : str or Path
-        Name of shipped weights, or the path of a weights file or of a training's folder.
-    device, engine, precision
+        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of a
+        training's folder.
+    device, engine, precision : str
         Where and how to run; see `load_model`.
-    tta, close_gaps
-        See `Model.predict`.
+    tta : {'none', 'flips', 'd4'}
+        Mean over orientations; see `Model.predict`.
+    close_gaps : bool
+        Close gaps in membranes; see `Model.predict`.
 
     Returns
     -------
-    ndarray of float32, shape as `array`
+    ndarray of float32, shape as array
         Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane.
 
     Raises

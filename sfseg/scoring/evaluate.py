@@ -93,7 +93,7 @@ def score(
     ----------
     prediction : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
         Interior probability, 1 = inside a cell; integers are divided by their type's maximum.
-    labels : ndarray of bool, uint8, uint16 or float, shape as `prediction`
+    labels : ndarray of bool, uint8, uint16 or float, shape as prediction
         The truth, 0 = membrane; integers are not scaled, floats are from 0 to 1.
     workers : int, optional
         Number of threads; default is one per core, at most 8.
