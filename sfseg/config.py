@@ -168,8 +168,18 @@ class PredictConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        """Check the choices and the tile; raises OptionError."""
+        """Check the choices and the numbers; raises OptionError."""
         check_choices(self)
+        if not 0 <= self.threshold <= 1:
+            raise OptionError(
+                f"threshold: must be a number from 0 to 1, not {self.threshold:g}",
+                hint="--threshold 0.5",
+            )
+        if self.memory_gib is not None and not 0 < self.memory_gib < inf:
+            raise OptionError(
+                f"memory: must be a number of GiB above 0, not {self.memory_gib:g}",
+                hint="--memory 4, or leave it out",
+            )
         if self.tile_px is not None and self.tile_px < 1:
             raise OptionError(
                 f"tile: must be 1 pixel or more, not {self.tile_px}", hint="--tile 512"

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -102,8 +103,8 @@ class Recipe:
         Raises
         ------
         OptionError
-            If a choice is unknown, the learning rate is not above 0, or the side is below 32 or no
-            multiple of 16.
+            If a choice is unknown, the learning rate is not a number above 0, or the side is below
+            32 or no multiple of 16.
         """
         check_choices(self)
         if self.side_px % 16 or self.side_px < 32:
@@ -112,10 +113,10 @@ class Recipe:
                 "the side must be a multiple of 16, from 32 up",
                 hint="use --patch 256",
             )
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < inf:
             raise OptionError(
-                f"recipe {self.name}: a learning rate of {self.learning_rate} trains nothing",
-                hint="leave --learning-rate out, or give a number above 0",
+                f"learning rate: must be a number above 0, not {self.learning_rate:g}",
+                hint="leave --learning-rate out, or give a number such as 0.001",
             )
 
     @property

@@ -234,6 +234,8 @@ def test_a_pixel_that_is_not_finite_is_named(model, value):
         (lambda: sfseg.predict(ARRAY, tta="d5"), OptionError, "choose one"),
         (lambda: sfseg.predict_file(FILE, "o.tif", ttta="d4"), UnknownNameError, "'tta'"),
         (lambda: sfseg.predict_file(FILE, "o.png"), OptionError, "o.tif"),
+        (lambda: sfseg.PredictConfig(threshold=np.nan), OptionError, "0.5"),
+        (lambda: sfseg.PredictConfig(memory_gib=np.inf), OptionError, "--memory 4"),
         (lambda: sfseg.train(out="run", sed=1), UnknownNameError, "'seed'"),
         (lambda: sfseg.train(dataset="tissue"), OptionError, "out="),
         (lambda: sfseg.train(out="run", recipe="defualt"), UnknownNameError, "'default'"),

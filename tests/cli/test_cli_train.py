@@ -72,7 +72,9 @@ def test_train_refuses_options_that_do_not_fit(volume, labels, tmp_path):
     assert "write it like 2-3" in fails(*own, "--labels", labels, "--sections", "3-2", code=2)
     assert "1 to 4" in fails(*own, "--labels", labels, "--sections", "3-9", code=2)
     assert "multiple of 16" in fails(*own, "--labels", labels, "--patch", 40, code=2)
-    assert "above 0" in fails(*own, "--labels", labels, "--learning-rate", 0, code=2)
+    for rate in (0, "inf"):
+        said = fails(*own, "--labels", labels, "--learning-rate", rate, code=2)
+        assert f"must be a number above 0, not {rate}" in said
     assert "leave --labels-are out" in fails("train", "--labels-are", "membrane", code=2)
     assert "leave --dataset out" in fails(*own, "--labels", labels, "--dataset", "tissue", code=2)
     assert not (tmp_path / "run").exists()
