@@ -18,6 +18,7 @@ from sfseg.errors import MissingExtraError, OptionError, StackError
 from sfseg.io.tiff import writer
 from sfseg.io.write import create_canvas, reopen_canvas, write_stack
 from sfseg.system import files
+from tests.io.files import VOXEL, noise
 
 NAMES = [
     "a.tif",
@@ -27,11 +28,6 @@ NAMES = [
 ]
 DTYPES = ["uint8", "uint16", "float32", "int32"]
 SHAPE = (2, 37, 29)
-VOXEL = (50.0, 4.6, 4.0)
-
-
-def noise(shape=SHAPE, dtype="uint8"):
-    return (np.random.default_rng(0).random(shape) * 250).astype(dtype)
 
 
 def tiles(shape, height, width):
@@ -80,7 +76,7 @@ def _small_shards(monkeypatch):
 )
 @given(data=st.data())
 def test_any_tiles_in_any_order_and_again_give_the_same_bytes(tmp_path, name, data):
-    pixels = noise(dtype=data.draw(st.sampled_from(DTYPES)))
+    pixels = noise(SHAPE, dtype=data.draw(st.sampled_from(DTYPES)))
     cut = tiles(SHAPE, data.draw(st.integers(3, 40)), data.draw(st.integers(3, 40)))
     order = data.draw(st.permutations(cut)) + data.draw(st.lists(st.sampled_from(cut), max_size=3))
     part = tmp_path / "part"
@@ -108,7 +104,7 @@ def test_a_canvas_is_what_write_stack_writes_and_tifffile_reads(tmp_path, dtype,
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_put_before_an_interruption_is_there_after_it(tmp_path, name):
-    pixels, part = noise(), tmp_path / "part"
+    pixels, part = noise(SHAPE), tmp_path / "part"
     order = tiles(SHAPE, 11, 13)
     expected = written(part, name, pixels)
     create_canvas(part, name, SHAPE, "uint8", voxel_size_nm=VOXEL).close()
@@ -125,7 +121,7 @@ def test_what_was_put_before_an_interruption_is_there_after_it(tmp_path, name):
 @pytest.mark.parametrize("kill_at", [1, 8])
 def test_a_killed_run_is_repeated_to_the_same_bytes(tmp_path, name, kill_at):
     """The child is killed when it has written, but not yet renamed or finished, its nth piece."""
-    pixels, part = noise(), tmp_path / "part"
+    pixels, part = noise(SHAPE), tmp_path / "part"
     np.save(tmp_path / "pixels.npy", pixels)
     expected = written(part, name, pixels)
     create_canvas(part, name, SHAPE, "uint8", voxel_size_nm=VOXEL).close()
@@ -199,7 +195,7 @@ def test_a_tiff_cut_short_is_not_reopened(tmp_path, dtype, caplog):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_leftovers_of_either_kind_are_replaced(tmp_path, name):
-    pixels = noise()
+    pixels = noise(SHAPE)
     expected = written(tmp_path / "new", name, pixels)
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "left").touch()
@@ -265,7 +261,7 @@ def test_a_disk_that_fills_up_later_is_an_error_with_the_name(tmp_path, monkeypa
         monkeypatch.setattr(writer.TiffCanvas, "_write_at", full)
         monkeypatch.setattr(files, "sync", full)
         with pytest.raises(OSError, match=f"No space left on device: '{name}'"):
-            put_all(canvas, noise(), tiles(SHAPE, 10, 10))
+            put_all(canvas, noise(SHAPE), tiles(SHAPE, 10, 10))
 
 
 def test_the_space_of_a_tiff_is_taken_at_once(tmp_path):
@@ -288,7 +284,7 @@ def test_short_writes_are_continued(tmp_path, monkeypatch):
         def write(self, data):
             return self.file.write(data[:7])
 
-    pixels = noise()
+    pixels = noise(SHAPE)
     expected = written(tmp_path / "part", "a.tif", pixels)
     opened = writer.TiffCanvas.__init__
 

@@ -1,11 +1,13 @@
 """PNG and JPEG files, in and out through imageio."""
 
+import imageio.v3 as imageio
 import numpy as np
 import PIL.Image
 import pytest
 
 from sfseg import io
 from sfseg.errors import OutputExistsError, StackError
+from tests.io.files import noise, refused
 
 
 def grey(dtype="uint8"):
@@ -32,6 +34,24 @@ def test_a_jpeg_comes_back_about_the_same(tmp_path, suffix):
     io.write_picture(tmp_path / f"a.{suffix}", grey())
     with io.open_stack(tmp_path / f"a.{suffix}") as stack:
         assert np.abs(stack.read()[0].astype(int) - grey()).max() < 20
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_single_picture_is_one_section(tmp_path, suffix):
+    imageio.imwrite(tmp_path / f"a.{suffix}", np.full((16, 24), 99, np.uint8))
+    with io.open_stack(tmp_path / f"a.{suffix}") as stack:
+        assert stack.describe() == "1 section of 16x24, uint8, no voxel size"
+        np.testing.assert_array_equal(stack.read(), np.full((1, 16, 24), 99))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("a.png", "the pixels cannot be read"), ("a.jpg", "have no end")]
+)
+def test_a_picture_cut_short_is_refused(tmp_path, name, found):
+    imageio.imwrite(tmp_path / name, noise((64, 64)))
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    assert found in refused(tmp_path / name)
 
 
 @pytest.mark.parametrize(

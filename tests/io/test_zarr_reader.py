@@ -15,19 +15,14 @@ from hypothesis import strategies as st
 
 from sfseg import io
 from sfseg.errors import MissingExtraError, StackError
+from tests.io.files import VOXEL, noise, read, refused
 
 zarr = pytest.importorskip("zarr")
 
-VOXEL = (50.0, 4.6, 4.0)
 SHAPE = (3, 40, 50)
 UNITS = {"z": "micrometer", "y": "nanometer", "x": "angstrom"}
 SCALES = {"z": 0.05, "y": 4.6, "x": 40.0, "t": 1.0, "c": 1.0}
 pytestmark = pytest.mark.parametrize("version", [2, 3])
-
-
-def noise(shape=SHAPE, dtype="uint8", seed=0):
-    """Random pixels."""
-    return (np.random.default_rng(seed).random(shape) * 250).astype(dtype)
 
 
 def ome(axes="zyx", path="s0", **changed):
@@ -65,22 +60,8 @@ def array_metadata(path, version):
     return file, json.loads(file.read_text())
 
 
-def read(source, **options):
-    """All pixels of a source."""
-    with io.open_stack(source, **options) as stack:
-        return stack.read()
-
-
-def refused(source, **options):
-    """The text of the StackError that opening and reading a source raises."""
-    with pytest.raises(StackError) as caught:
-        read(source, **options)
-    assert caught.value.hint
-    return str(caught.value)
-
-
 def test_an_image_is_read_in_full_resolution_with_its_voxel_size(tmp_path, version):
-    pixels = noise(dtype="uint16")
+    pixels = noise(SHAPE, dtype="uint16")
     path = write(tmp_path / "a.zarr", pixels, version, ome())
     write(path, pixels[:, ::2, ::2], version, name="s1")
     with io.open_stack(path) as stack:
@@ -104,7 +85,7 @@ def test_a_window_is_that_part_of_its_section(tmp_path, version, data):
             + [{"chunks": (1, 10, 10), "shards": (1, 20, 20)}] * (version == 3)
         )
     )
-    pixels = noise(dtype=data.draw(st.sampled_from(["u1", "<u2", ">u2", ">f4"])))
+    pixels = noise(SHAPE, dtype=data.draw(st.sampled_from(["u1", "<u2", ">u2", ">f4"])))
     path = tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr"
     write(path, pixels, version, ome(), **options)
     with io.open_stack(path) as stack:
@@ -144,7 +125,7 @@ def test_channels_are_refused_until_the_person_averages_them(tmp_path, version):
 
 def test_scales_of_the_level_and_of_the_image_multiply(tmp_path, version):
     image = ome(coordinateTransformations=[{"type": "scale", "scale": [1, 2, 2]}])
-    with io.open_stack(write(tmp_path / "a.zarr", noise(), version, image)) as stack:
+    with io.open_stack(write(tmp_path / "a.zarr", noise(SHAPE), version, image)) as stack:
         assert stack.voxel_size_nm == pytest.approx((50, 9.2, 8))
 
 
@@ -152,34 +133,34 @@ def test_axes_without_units_tell_no_voxel_size(tmp_path, version):
     image = ome()
     for axis in image["axes"]:
         del axis["unit"]
-    with io.open_stack(write(tmp_path / "a.zarr", noise(), version, image)) as stack:
+    with io.open_stack(write(tmp_path / "a.zarr", noise(SHAPE), version, image)) as stack:
         assert stack.voxel_size_nm is None
 
 
 def test_an_array_in_a_group_is_read_as_one_of_hdf5(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, name="volumes/raw")
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, name="volumes/raw")
     write(path, noise((8, 9)), version, name="flat")
-    np.testing.assert_array_equal(read(f"{path}:/volumes/raw"), noise())
+    np.testing.assert_array_equal(read(f"{path}:/volumes/raw"), noise(SHAPE))
     np.testing.assert_array_equal(read(f"{path}:flat"), noise((8, 9))[None])
-    np.testing.assert_array_equal(read(path / "volumes" / "raw"), noise())
+    np.testing.assert_array_equal(read(path / "volumes" / "raw"), noise(SHAPE))
     write(path, noise((8, 9, 3)), version, name="colour")
     assert "an array of 8x9x3 (no axes in the file)" in refused(f"{path}:colour")
     assert read(f"{path}:colour", axes="YXS").shape == (1, 8, 9)
 
 
 def test_a_group_says_what_it_holds(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, name="volumes/raw")
-    write(path / "image", noise(), version, ome())
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, name="volumes/raw")
+    write(path / "image", noise(SHAPE), version, ome())
     text = refused(path)
     assert "this is a group, not an array or an OME-Zarr image" in text
     assert "it holds /image, /volumes/raw; name one like" in text
-    np.testing.assert_array_equal(read(f"{path}:/image"), noise())
+    np.testing.assert_array_equal(read(f"{path}:/image"), noise(SHAPE))
     zarr.open_group(tmp_path / "empty.zarr", mode="w", zarr_format=version)
     assert "it holds no array" in refused(tmp_path / "empty.zarr")
 
 
 def test_a_path_that_is_not_there_is_named(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version)
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version)
     assert "there is no Zarr array or group in" in refused(f"{path}:/nowhere")
     assert "there is no such store" in refused(f"{tmp_path}/b.zarr:/raw")
     assert "there is no such file" in refused(tmp_path / "b.zarr")
@@ -194,23 +175,24 @@ def test_a_path_that_is_not_there_is_named(tmp_path, version):
     "path", ["../secret.zarr/s0", "..\\secret.zarr/s0", "s0/../../secret.zarr"]
 )
 def test_pixels_of_other_stores_are_never_read(tmp_path, version, path):
-    write(tmp_path / "secret.zarr", noise(), version)
-    store = write(tmp_path / "a.zarr", noise(), version, ome(path=path))
+    write(tmp_path / "secret.zarr", noise(SHAPE), version)
+    store = write(tmp_path / "a.zarr", noise(SHAPE), version, ome(path=path))
     assert f"the path /{path} leaves this store" in refused(store)
     assert "leaves this store" in refused(f"{store}:/{path}")
 
 
 def test_an_array_that_is_a_link_to_another_store_is_refused(tmp_path, version):
-    secret = write(tmp_path / "secret.zarr", noise(), version)
-    store = write(tmp_path / "a.zarr", noise(), version)
+    secret = write(tmp_path / "secret.zarr", noise(SHAPE), version)
+    store = write(tmp_path / "a.zarr", noise(SHAPE), version)
     (store / "link").symlink_to(secret / "s0", target_is_directory=True)
     assert "leaves this store" in refused(f"{store}:/link")
 
 
 def test_a_chunk_that_is_not_there_is_the_fill_value(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, ome(), fill_value=7, chunks=(1, 40, 50))
+    options = {"fill_value": 7, "chunks": (1, 40, 50)}
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, ome(), **options)
     (path / "s0" / ("1.0.0" if version == 2 else "c/1/0/0")).unlink()
-    expected = noise()
+    expected = noise(SHAPE)
     expected[1] = 7
     np.testing.assert_array_equal(read(path), expected)
 
@@ -223,7 +205,7 @@ def test_an_array_without_a_chunk_is_refused(tmp_path, version):
 
 
 def test_a_chunk_over_1_gib_is_refused(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version)
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version)
     file, found = array_metadata(path / "s0", version)
     if version == 2:
         found["chunks"] = [1024, 1024, 1025]
@@ -244,7 +226,7 @@ class Touch:
 
 
 def test_a_codec_that_runs_what_it_finds_is_refused(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version)
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version)
     for chunk in (file for file in (path / "s0").rglob("*") if file.name[0] in "012c"):
         if chunk.is_file():
             chunk.write_bytes(pickle.dumps(Touch(tmp_path / "owned")))
@@ -259,7 +241,7 @@ def test_a_codec_that_runs_what_it_finds_is_refused(tmp_path, version):
 
 
 def test_a_codec_that_is_not_known_to_be_safe_is_named(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version)
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version)
     file, found = array_metadata(path / "s0", version)
     if version == 2:
         found["compressor"] = {"id": "base64"}
@@ -273,7 +255,7 @@ def test_a_codec_that_is_not_known_to_be_safe_is_named(tmp_path, version):
 
 
 def test_a_damaged_chunk_is_refused(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, ome(), chunks=(1, 40, 50))
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, ome(), chunks=(1, 40, 50))
     chunk = path / "s0" / ("1.0.0" if version == 2 else "c/1/0/0")
     chunk.write_bytes(chunk.read_bytes()[:9])
     with io.open_stack(path) as stack:
@@ -300,11 +282,11 @@ def test_a_damaged_chunk_is_refused(tmp_path, version):
     ],
 )
 def test_metadata_that_are_not_whole_are_refused(tmp_path, version, changed):
-    refused(write(tmp_path / "a.zarr", noise(), version, ome() | changed))
+    refused(write(tmp_path / "a.zarr", noise(SHAPE), version, ome() | changed))
 
 
 def test_damaged_json_is_refused(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, ome())
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, ome())
     file, _ = array_metadata(path / "s0", version)
     for text in ("{", "[]", "null", '{"zarr_format": 9}', file.read_text()[:-20]):
         file.write_text(text)
@@ -312,16 +294,16 @@ def test_damaged_json_is_refused(tmp_path, version):
 
 
 def test_a_store_is_one_source_whatever_its_name(tmp_path, version):
-    path = write(tmp_path / "image", noise(), version, ome())
+    path = write(tmp_path / "image", noise(SHAPE), version, ome())
     assert io.list_files(path) == [path]
-    np.testing.assert_array_equal(read(path), noise())
+    np.testing.assert_array_equal(read(path), noise(SHAPE))
     tifffile.imwrite(tmp_path / "a.tif", noise((8, 9)))
     assert io.list_files(tmp_path) == [tmp_path / "a.tif"]
 
 
 def test_the_hash_of_a_store_is_that_of_its_files_and_of_the_array_named(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, name="a")
-    write(path, noise(), version, name="b")
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, name="a")
+    write(path, noise(SHAPE), version, name="b")
     hashes = {io.hash_input(path), io.hash_input(f"{path}:/a"), io.hash_input(f"{path}:/b")}
     assert len(hashes) == 3
     assert io.hash_input(f"{path}:a") == io.hash_input(f"{path}:/a/")
@@ -333,7 +315,7 @@ def test_the_hash_of_a_store_is_that_of_its_files_and_of_the_array_named(tmp_pat
 
 
 def test_the_hash_of_a_store_follows_no_link_out_of_it(tmp_path, version):
-    path = write(tmp_path / "a.zarr", noise(), version, name="a")
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, name="a")
     (path / "again").symlink_to(next(file for file in path.rglob("*") if file.is_file()))
     (path / "folder").symlink_to(tmp_path, target_is_directory=True)
     (path / "nothing").symlink_to("nowhere")
@@ -345,7 +327,7 @@ def test_the_hash_of_a_store_follows_no_link_out_of_it(tmp_path, version):
 
 
 def test_without_zarr_the_extra_is_named(tmp_path, version, monkeypatch):
-    path = write(tmp_path / "a.zarr", noise(), version, ome())
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, ome())
     monkeypatch.setitem(sys.modules, "zarr", None)
     with pytest.raises(MissingExtraError, match="pip install zarr"):
         io.open_stack(path)

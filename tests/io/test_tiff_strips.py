@@ -1,10 +1,9 @@
-"""Windows of sections: the pixels of the section, and little of the file."""
+"""Strips and tiles: only those that a window touches are read, in little memory."""
 
 import struct
 import subprocess
 import sys
 
-import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
@@ -14,66 +13,12 @@ from hypothesis import strategies as st
 from sfseg import io
 from sfseg.errors import StackError
 from sfseg.io.tiff import strips
+from tests.io.files import SHAPE, assert_windows_of, noise, tiny_tiff, windows
 
-SHAPE = (3, 50, 70)
-quick = settings(
+
+@settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-def noise(shape, dtype="uint8", seed=0):
-    """Random pixels."""
-    return (np.random.default_rng(seed).random(shape) * 250).astype(dtype)
-
-
-@st.composite
-def windows(draw, shape=SHAPE):
-    """A section, and rows and columns of it."""
-    parts = []
-    for length in shape[1:]:
-        start = draw(st.integers(0, length - 1))
-        parts.append(slice(start, draw(st.integers(start + 1, length))))
-    return draw(st.integers(0, shape[0] - 1)), *parts
-
-
-def assert_windows_of(stack, pixels, wanted):
-    """Each window is what the section has there."""
-    for index, rows, columns in wanted:
-        found = stack.window(index, rows, columns)
-        assert found.dtype == stack.dtype
-        np.testing.assert_array_equal(found, pixels[index, rows, columns])
-        np.testing.assert_array_equal(stack.section(index), pixels[index])
-
-
-@quick
-@given(
-    dtype=st.sampled_from(["uint8", "uint16", "float32"]),
-    compression=st.sampled_from([None, None, "lzw", "deflate", "zstd", "packbits"]),
-    layout=st.sampled_from([{}, {"tile": (16, 32)}, {"rowsperstrip": 7}, {"rowsperstrip": 1}]),
-    predictor=st.booleans(),
-    byteorder=st.sampled_from("<>"),
-    bigtiff=st.booleans(),
-    wanted=st.lists(windows(), min_size=1, max_size=5),
-)
-def test_a_window_of_a_tiff_is_that_part_of_its_section(
-    tmp_path, dtype, compression, layout, predictor, byteorder, bigtiff, wanted
-):
-    pixels = noise(SHAPE, dtype)
-    tifffile.imwrite(
-        tmp_path / "a.tif",
-        pixels,
-        compression=compression,
-        predictor=predictor and compression not in (None, "packbits"),
-        byteorder=byteorder,
-        bigtiff=bigtiff,
-        photometric="minisblack",
-        **layout,
-    )
-    with io.open_stack(tmp_path / "a.tif") as stack:
-        assert_windows_of(stack, pixels, wanted)
-
-
-@quick
 @given(
     layout=st.sampled_from([{}, {"tile": (16, 16)}, {"rowsperstrip": 7}]),
     compression=st.sampled_from([None, "deflate"]),
@@ -101,38 +46,6 @@ def test_a_window_of_samples_is_averaged_as_its_section_is(
         assert_windows_of(stack, grey, wanted)
 
 
-@quick
-@given(
-    imagej=st.booleans(),
-    dtype=st.sampled_from(["uint8", "uint16", "float32"]),
-    byteorder=st.sampled_from("<>"),
-    wanted=st.lists(windows(), min_size=1, max_size=5),
-)
-def test_a_window_of_images_that_follow_a_single_page_is_that_part(
-    tmp_path, imagej, dtype, byteorder, wanted
-):
-    pixels, path = noise(SHAPE, dtype), tmp_path / "a.tif"
-    options = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}, "imagej": imagej}
-    tifffile.imwrite(path, pixels, truncate=True, byteorder=byteorder, **options)
-    with io.open_stack(path) as stack:
-        assert_windows_of(stack, pixels, wanted)
-
-
-@pytest.mark.parametrize("tile", [None, (2, 16, 16)])
-@pytest.mark.parametrize("compression", [None, "zlib"])
-def test_a_window_of_a_volume_in_one_page_is_that_part(tmp_path, tile, compression):
-    pixels, path = noise((5, 40, 50), "uint16"), tmp_path / "a.tif"
-    options = {"photometric": "minisblack", "volumetric": True, "metadata": None}
-    tifffile.imwrite(path, pixels, tile=tile, compression=compression, **options)
-    with tifffile.TiffFile(path) as tif:
-        assert len(tif.pages) == 1
-    for axes, turned in (("QZYX", pixels), ("QYXZ", np.moveaxis(pixels, 2, 0))):
-        with io.open_stack(path, axes=axes) as stack:
-            assert stack.shape == turned.shape
-            wanted = [(4, slice(3, 5), slice(1, 30)), (0, slice(0, 1), slice(39, 40))]
-            assert_windows_of(stack, turned, wanted)
-
-
 def test_a_window_of_jpeg_tiles_is_that_part(tmp_path):
     options = {"compression": "jpeg", "tile": (16, 16), "photometric": "minisblack"}
     tifffile.imwrite(tmp_path / "a.tif", noise(SHAPE), **options)
@@ -144,64 +57,10 @@ def test_a_window_of_jpeg_tiles_is_that_part(tmp_path):
 
 def test_a_window_of_one_bit_pixels_is_that_part(tmp_path):
     pixels = noise((10, 20)) > 125
-    tags = [
-        (256, 4, 20), (257, 4, 10), (258, 3, 1), (259, 3, 1), (262, 3, 1),
-        (273, 4, 134), (277, 3, 1), (278, 4, 10), (279, 4, 30),
-    ]  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", code, kind, 1, value) for code, kind, value in tags)
-    header = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
     data = np.packbits(pixels, axis=1).tobytes()
-    (tmp_path / "a.tif").write_bytes(header.ljust(134, b"\0") + data)
+    (tmp_path / "a.tif").write_bytes(tiny_tiff(20, 10, data, bits=1))
     with io.open_stack(tmp_path / "a.tif") as stack:
         assert_windows_of(stack, pixels[None], [(0, slice(2, 9), slice(3, 18))])
-
-
-@quick
-@given(
-    chunks=st.sampled_from([None, (1, 16, 16), (2, 50, 7)]),
-    axes=st.sampled_from(["ZYX", "YXZ", "XZY"]),
-    data=st.data(),
-)
-def test_a_window_of_an_hdf5_dataset_is_that_part(tmp_path, chunks, axes, data):
-    h5py = pytest.importorskip("h5py")
-    stored = noise(SHAPE, "uint16")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("raw", data=stored, chunks=chunks)
-    pixels = stored.transpose([axes.index(letter) for letter in "ZYX"])
-    wanted = data.draw(st.lists(windows(pixels.shape), min_size=1, max_size=5))
-    with io.open_stack(f"{tmp_path}/a.h5:raw", axes=axes) as stack:
-        assert_windows_of(stack, pixels, wanted)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_a_window_of_a_folder_is_that_part_of_one_file(tmp_path, suffix):
-    pixels = noise((12, 20, 30))
-    for number, section in enumerate(pixels, start=1):
-        imageio.imwrite(tmp_path / f"s{number}.{suffix}", section)
-    with io.open_stack(tmp_path) as stack:
-        wanted = [(i, slice(3, 17), slice(i, 30)) for i in (11, 0, 0, 5)]
-        assert_windows_of(stack, pixels, wanted)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_pixels_that_were_read_belong_to_the_reader(tmp_path, suffix):
-    path = tmp_path / f"a.{suffix}"
-    imageio.imwrite(path, noise((20, 30)))
-    with io.open_stack(path) as stack:
-        stack.section(0)[:] = 0
-        np.testing.assert_array_equal(stack.section(0), noise((20, 30)))
-
-
-@pytest.mark.parametrize(
-    ("rows", "columns"), [((0, 0), (0, 1)), ((5, 3), (0, 1)), ((0, 51), (0, 1)), ((0, 1), (-1, 3))]
-)
-def test_a_window_that_is_empty_or_leaves_the_section_is_refused(tmp_path, rows, columns):
-    tifffile.imwrite(tmp_path / "a.tif", noise(SHAPE), photometric="minisblack")
-    with io.open_stack(tmp_path / "a.tif") as stack:
-        with pytest.raises(IndexError, match="is not a window within"):
-            stack.window(0, slice(*rows), slice(*columns))
-        with pytest.raises(IndexError, match="there is no section 3 below 3"):
-            stack.window(3, slice(0, 1), slice(0, 1))
 
 
 def test_only_the_strips_that_a_window_touches_are_decoded(tmp_path):
@@ -229,9 +88,6 @@ def test_windows_are_the_same_when_few_decoded_chunks_are_kept(tmp_path, monkeyp
         with io.open_stack(tmp_path / "a.tif") as stack:
             wanted = [(i, slice(j, 40), slice(j, 60)) for i in (0, 2) for j in range(0, 40, 9)]
             assert_windows_of(stack, pixels, wanted)
-
-
-# --- sections larger than memory
 
 
 def sparse_tiff(path, pages, side, strips):

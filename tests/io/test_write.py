@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import tifffile
 
 from sfseg import io
 from sfseg.errors import OutputExistsError, StackError
+from tests.io.files import VOXEL, noise
 
 
 def pixels(shape=(2, 5, 6), dtype="uint8"):
@@ -30,10 +32,35 @@ def test_one_section_is_a_stack_of_one(tmp_path):
         assert stack.shape == (1, 5, 6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int32"])
+@pytest.mark.parametrize("voxel", [VOXEL, (60e3, 2e3, 2e3), (math.nan, 4.6, 4.0), None])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_written_stack_is_read_with_its_voxel_size(tmp_path, dtype, voxel, count):
+    pixels = noise((count, 5, 6), dtype)
+    path = tmp_path / "new" / "out.tif"
+    io.write_sections(path, iter(pixels), pixels.shape, dtype, voxel_size_nm=voxel)
+    with io.open_stack(path) as stack:
+        assert stack.dtype == dtype
+        assert stack.voxel_size_nm == (None if voxel is None else pytest.approx(voxel, nan_ok=True))
+        np.testing.assert_array_equal(stack.read(), pixels)
+    np.testing.assert_array_equal(np.squeeze(tifffile.imread(path)), np.squeeze(pixels))
+    assert list(path.parent.iterdir()) == [path]
+
+
 def test_an_array_and_its_sections_give_the_same_bytes(tmp_path):
     io.write_stack(tmp_path / "a.tif", pixels())
     io.write_sections(tmp_path / "b" / "a.tif", iter(pixels()), (2, 5, 6), "uint8")
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b" / "a.tif").read_bytes()
+
+
+def test_the_same_pixels_give_the_same_bytes(tmp_path):
+    for dtype in ("uint8", "int32"):
+        written = []
+        for folder in ("a", "b"):
+            path = tmp_path / dtype / folder / "out.tif"
+            io.write_stack(path, noise((2, 5, 6), dtype), voxel_size_nm=VOXEL)
+            written.append(path.read_bytes())
+        assert written[0] == written[1]
 
 
 def test_the_byte_order_of_the_array_does_not_matter(tmp_path):
@@ -102,3 +129,35 @@ def test_a_stack_is_replaced_only_on_request(tmp_path, name):
     io.write_stack(tmp_path / name, pixels() + 1, overwrite=True)
     with io.open_stack(tmp_path / name) as stack:
         np.testing.assert_array_equal(stack.read(), pixels() + 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_sections_that_are_not_what_was_said_leave_nothing_behind(tmp_path, dtype):
+    path, pixels = tmp_path / "out.tif", noise((3, 5, 6), dtype)
+    cases = {
+        "4 sections announced, 3 came": (pixels, (4, 5, 6), dtype),
+        "more than 2 sections": (pixels, (2, 5, 6), dtype),
+        "section 1: 5x6 of .* do not fill 5x7": (pixels, (3, 5, 7), dtype),
+        "section 1: 5x6 of .* do not fill 5x6 of uint16": (pixels, (3, 5, 6), "uint16"),
+        "float64 pixels cannot": (pixels, (3, 5, 6), "float64"),
+        "0 sections of 5x6 has no pixels": (pixels[:0], (0, 5, 6), dtype),
+    }
+    for found, (sections, shape, said) in cases.items():
+        with pytest.raises(StackError, match=found):
+            io.write_sections(path, sections, shape, said)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_while_sections_come_leaves_the_old_file(tmp_path):
+    def sections():
+        yield noise((5, 6))
+        raise KeyboardInterrupt
+
+    path = tmp_path / "out.tif"
+    path.write_text("the old one")
+    with pytest.raises(OutputExistsError):
+        io.write_sections(path, sections(), (2, 5, 6), "uint8")
+    with pytest.raises(KeyboardInterrupt):
+        io.write_sections(path, sections(), (2, 5, 6), "uint8", overwrite=True)
+    assert path.read_text() == "the old one"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,87 @@
+"""Datasets of HDF5 files."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sfseg import io
+from sfseg.errors import MissingExtraError
+from tests.io.files import SHAPE, VOXEL, assert_windows_of, noise, read, refused, windows
+
+
+def test_a_dataset_in_an_hdf5_file_is_read_with_its_voxel_size(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    pixels = noise((3, 5, 6), "uint16")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["/volumes/raw"] = pixels
+        file["/volumes/raw"].attrs["resolution"] = VOXEL
+        file["/ids"] = pixels.astype(">u8")
+    with io.open_stack(f"{tmp_path}/a.h5:/volumes/raw") as stack:
+        assert stack.voxel_size_nm == VOXEL
+        np.testing.assert_array_equal(stack.read(), pixels)
+    with io.open_stack(f"{tmp_path}/a.h5:ids") as stack:
+        assert stack.dtype == np.dtype("uint64")
+        np.testing.assert_array_equal(stack.read(), pixels)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    chunks=st.sampled_from([None, (1, 16, 16), (2, 50, 7)]),
+    axes=st.sampled_from(["ZYX", "YXZ", "XZY"]),
+    data=st.data(),
+)
+def test_a_window_of_an_hdf5_dataset_is_that_part(tmp_path, chunks, axes, data):
+    h5py = pytest.importorskip("h5py")
+    stored = noise(SHAPE, "uint16")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", data=stored, chunks=chunks)
+    pixels = stored.transpose([axes.index(letter) for letter in "ZYX"])
+    wanted = data.draw(st.lists(windows(pixels.shape), min_size=1, max_size=5))
+    with io.open_stack(f"{tmp_path}/a.h5:raw", axes=axes) as stack:
+        assert_windows_of(stack, pixels, wanted)
+
+
+def test_a_chunk_that_was_never_written_is_the_fill_value(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    pixels = noise((3, 8, 8))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        raw = file.create_dataset("raw", pixels.shape, "u1", chunks=(1, 8, 8), fillvalue=7)
+        raw[0], raw[2] = pixels[0], pixels[2]
+    pixels[1] = 7
+    np.testing.assert_array_equal(read(f"{tmp_path}/a.h5:/raw"), pixels)
+
+
+def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["raw"] = noise((3, 5, 6))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["group/raw"] = noise((2, 3, 5, 6))
+        file["link"] = h5py.ExternalLink(tmp_path / "other.h5", "raw")
+        file.create_dataset("bomb", (2000, 2000, 2000), np.float64, chunks=(1, 2000, 2000))
+        file["words"] = ["not", "pixels"]
+    name = f"{tmp_path}/a.h5"
+    assert "an HDF5 file holds many arrays, and none is named" in refused(name)
+    assert "this is a group, not a dataset\nhint: the file holds /bomb, /group/raw" in refused(
+        f"{name}:/group"
+    )
+    assert "there is no such dataset" in refused(f"{name}:/nowhere")
+    assert "the pixels lie in another file" in refused(f"{name}:/link")
+    assert "0 bytes decode to 64000000000" in refused(f"{name}:/bomb")
+    assert "--axes TZYX" not in refused(f"{name}:/words")
+    assert "--axes ZCYX" in refused(f"{name}:/group/raw")
+    assert "b.h5:/raw: there is no such file" in refused(f"{tmp_path}/b.h5:/raw")
+    (tmp_path / "text.h5").write_text("no HDF5")
+    assert "the pixels cannot be read: OSError" in refused(f"{tmp_path}/text.h5:/raw")
+
+
+def test_hdf5_without_h5py_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF")
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtraError, match="pip install h5py"):
+        io.open_stack(f"{tmp_path}/a.h5:/raw")

@@ -1,0 +1,99 @@
+"""Axes and pages that a TIFF declares, as tifffile, ImageJ and OME write them."""
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+import tifffile
+
+from sfseg import io
+from tests.io.files import described, noise, read, refused
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("lengths", [[-1, -1], [-2, -2], [0, 4], [-4, -1, 1]])
+def test_lengths_that_no_array_has_leave_the_pages_sections(tmp_path, count, lengths):
+    pixels = noise((count, 5, 6))
+    told = json.dumps({"shape": [*lengths, 5, 6]})
+    np.testing.assert_array_equal(read(described(tmp_path / "a.tif", pixels, told)), pixels)
+
+
+def test_axes_may_be_a_list_of_letters_and_nothing_else(tmp_path):
+    path, pixels = tmp_path / "a.tif", noise((2, 3, 5, 6))
+    options = {"metadata": {"axes": [*"TZYX"]}, "photometric": "minisblack"}
+    tifffile.imwrite(path, pixels, **options)
+    assert "an array of 2x3x5x6 (TZYX) is not one stack" in refused(path)
+    for axes in ([1, 2, 3, 4], True, 7, [None] * 4, [["T"], "Z", "Y", "X"]):
+        told = json.dumps({"shape": pixels.shape, "axes": axes})
+        assert "TypeError" in refused(described(path, pixels.reshape(6, 5, 6), told))
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5])
+def test_sections_that_tifffile_stores_as_planes_of_rgb_are_sections(tmp_path, count):
+    stack = np.arange(count * 6 * 7, dtype=np.uint8).reshape(count, 6, 7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tifffile's word on its own guess
+        tifffile.imwrite(tmp_path / "stack.tif", stack)
+    with io.open_stack(tmp_path / "stack.tif") as opened:
+        np.testing.assert_array_equal(opened.read(), stack)
+
+
+def test_an_imagej_header_must_agree_with_the_pages(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for section in noise((3, 5, 6)):
+            header = "ImageJ=1.54f\nimages=4\nslices=4\n"
+            writer.write(section, photometric="minisblack", description=header, metadata=None)
+    assert "the header says 4 images, the file has 3" in refused(tmp_path / "a.tif")
+
+
+def test_pixels_of_other_files_are_never_read(tmp_path):
+    secret = tmp_path / "secret.tif"
+    tifffile.imwrite(secret, np.full((1, 5, 6), 7, np.uint8), ome=True)
+    path = tmp_path / "a.tif"
+    xml = (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="6" '
+        'SizeY="5" SizeC="1" SizeZ="1" SizeT="1"><TiffData IFD="0" PlaneCount="1">'
+        '<UUID FileName="{}">{}</UUID></TiffData></Pixels></Image></OME>'
+    )
+    options = {"photometric": "minisblack", "metadata": None}
+    for file_name, uuid, refuse in (
+        ("secret.tif", "urn:uuid:2", True),
+        ("renamed.tif", "urn:uuid:1", False),
+    ):
+        tifffile.imwrite(path, noise((5, 6)), description=xml.format(file_name, uuid), **options)
+        if refuse:
+            assert "the OME metadata place pixels in another file, secret.tif" in refused(path)
+        else:
+            np.testing.assert_array_equal(read(path)[0], noise((5, 6)))
+    tifffile.imwrite(
+        path,
+        noise((5, 6)),
+        description=xml.format("secret.tif", "urn:uuid:1").replace('SizeZ="1"', 'SizeZ="2"'),
+        **options,
+    )
+    assert "the OME metadata say 2 pages of 5x6, the file has 1" in refused(path)
+
+
+def test_ome_planes_are_read_from_the_pages_that_hold_them(tmp_path):
+    pixels = noise((3, 5, 6))
+    xml = (
+        '<OME><Image><Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="6" SizeY="5" SizeC="1" '
+        'SizeZ="3" SizeT="1">{}</Pixels></Image></OME>'
+    )
+    for elements, order in (
+        ('<TiffData IFD="0" FirstZ="2"/><TiffData IFD="1"/><TiffData IFD="2" FirstZ="1"/>', "120"),
+        ('<TiffData FirstZ="2"/><TiffData IFD="1" PlaneCount="2"/>', "120"),
+        ("<TiffData/>", "012"),
+        ("<TiffData/><TiffData/>", None),  # a plane is told twice, which takes long for many
+        ("<TiffData/>" * 5000, None),
+        ('<TiffData/><TiffData IFD="0"/>', None),
+        ('<TiffData FirstZ="1"/>', None),
+        ("", None),
+    ):
+        path = described(tmp_path / "a.tif", pixels, xml.format(elements))
+        if order is None:
+            assert "do not give each plane its own page" in refused(path)
+        else:
+            np.testing.assert_array_equal(read(path), pixels[[int(page) for page in order]])
