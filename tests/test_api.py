@@ -161,6 +161,76 @@ def test_a_prediction_is_shown_in_a_line():
 def test_a_training_is_shown_in_a_line(history, finished, shown):
     records = tuple(EpochRecord(1, 0.5, 0.1, 2.0, v_rand=v_rand) for v_rand in history)
     assert repr(sfseg.TrainResult(Path("w.safetensors"), records, finished, 7)) == shown
+def make_lazy(library, pixels, folder):
+    """The pixels as an array of another library, which reads them when NumPy asks for them."""
+    if library == "dask":
+        return pytest.importorskip("dask.array").from_array(pixels, chunks=(1, 40, 40))
+    if library == "h5py":
+        file = pytest.importorskip("h5py").File.in_memory()
+        return file.create_dataset("raw", data=pixels)
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(folder, shape=pixels.shape, dtype=pixels.dtype, chunks=(1, 40, 40))
+    array[...] = pixels
+    return array
+
+
+LIBRARIES = ["zarr", "dask", "h5py"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_arrays_of_other_libraries_give_what_numpy_gives(library, model, volume, tmp_path):
+    labels = sfseg.make_tissue((2, 70, 90), seed=5)[1]
+    lazy, truth = (
+        make_lazy(library, pixels, tmp_path / name)
+        for name, pixels in (("volume", volume), ("labels", labels))
+    )
+    found = model.predict(lazy)
+    np.testing.assert_array_equal(found, model.predict(volume))
+    assert sfseg.score(make_lazy(library, found, tmp_path / "map"), truth) == sfseg.score(
+        found, labels
+    )
+    sfseg.write_stack(tmp_path / "a.tif", lazy)
+    with sfseg.open_stack(tmp_path / "a.tif") as stack:
+        np.testing.assert_array_equal(stack.read(), volume)
+
+
+def test_a_dask_array_of_a_length_that_is_not_known_yet_is_predicted(model, volume):
+    array = pytest.importorskip("dask.array").from_array(volume)
+    chosen = array[array[:, 0, 0] >= 0]
+    assert np.isnan(chosen.shape[0])
+    np.testing.assert_array_equal(model.predict(chosen), model.predict(volume))
+
+
+def test_a_damaged_chunk_of_a_zarr_array_gets_a_sentence(volume, tmp_path):
+    array = make_lazy("zarr", volume, tmp_path / "a.zarr")
+    chunk = tmp_path / "a.zarr" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:20])
+    for call in (sfseg.predict, lambda pixels: sfseg.write_stack(tmp_path / "a.tif", pixels)):
+        with pytest.raises(StackError, match="NumPy cannot make an array of it") as caught:
+            call(array)
+        assert "check the file" in caught.value.hint
+    assert not (tmp_path / "a.tif").exists()
+
+
+@pytest.mark.parametrize("library", ["zarr", "h5py"])
+def test_a_group_where_an_array_belongs_gets_a_sentence(library, tmp_path):
+    module = pytest.importorskip(library)
+    group = module.open_group() if library == "zarr" else module.File.in_memory()
+    for call in (
+        lambda: sfseg.predict(group),
+        lambda: sfseg.score(group, group),
+        lambda: sfseg.write_stack(tmp_path / "a.tif", group),
+    ):
+        with pytest.raises(StackError, match="of named arrays, not an array") as caught:
+            call()
+        assert caught.value.hint == "pass one of its arrays"
+
+
+def test_an_array_larger_than_memory_gets_a_sentence(tmp_path):
+    zeros = pytest.importorskip("dask.array").zeros((10**6, 10**6, 10**6), "u1", chunks=10**5)
+    for call in (sfseg.predict, lambda pixels: sfseg.write_stack(tmp_path / "a.tif", pixels)):
+        with pytest.raises(StackError, match="the array does not fit in memory"):
+            call(zeros)
 
 
 # --- wrong arguments

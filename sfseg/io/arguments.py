@@ -46,7 +46,7 @@ def as_stack_array(value: object, function: str, *, hint: str | None = None) -> 
     Parameters
     ----------
     value : array_like, shape (Z, Y, X) or (Y, X)
-        The pixels.
+        The pixels. An array of Zarr, Dask or HDF5 is loaded as a whole.
     function : str
         The function that was called, for the message.
     hint : str, optional
@@ -60,19 +60,15 @@ def as_stack_array(value: object, function: str, *, hint: str | None = None) -> 
     Raises
     ------
     StackError
-        If it is a path, has other dimensions or no pixels, or does not hold numbers.
+        If it is a path, has other dimensions or no pixels, does not hold numbers, cannot be
+        loaded, or does not fit in memory.
     """
     if isinstance(value, str | os.PathLike):
         raise StackError(
             f"{function}: an array is needed here, not the path {os.fspath(value)!r}",
             hint=hint or f"read the file first: sfseg.open_stack({os.fspath(value)!r}).read()",
         )
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError) as error:  # uneven lists, tensors on a GPU
-        raise StackError(
-            f"{function}: NumPy cannot make an array of it: {error}", hint="pass a NumPy array"
-        ) from error
+    array = _load(value, function)
     if array.dtype.kind not in "buif":
         raise StackError(
             f"{function}: the array holds no real numbers, but {array.dtype}",
@@ -84,3 +80,25 @@ def as_stack_array(value: object, function: str, *, hint: str | None = None) -> 
             hint="pass one section (Y, X) or a stack (Z, Y, X) with at least one pixel",
         )
     return array if array.ndim == 3 else array[np.newaxis]
+
+
+def _load(value: object, function: str) -> AnyArray:
+    """Turn anything that holds an array into one in memory."""
+    if hasattr(value, "keys") and not hasattr(value, "__array__"):  # a group of Zarr or HDF5
+        raise StackError(
+            f"{function}: this is a {type(value).__name__} of named arrays, not an array",
+            hint="pass one of its arrays",
+        )
+    try:
+        return np.asarray(value)
+    except MemoryError as error:
+        raise StackError(
+            f"{function}: the array does not fit in memory",
+            hint="pass fewer sections at a time",
+        ) from error
+    # uneven lists, tensors on a GPU, damaged chunks, a computation of Dask that fails
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise StackError(
+            f"{function}: NumPy cannot make an array of it: {type(error).__name__}: {error}",
+            hint="pass a NumPy array, or check the file that the pixels come from",
+        ) from error

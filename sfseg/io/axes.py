@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfseg.errors import OptionError, StackError
-from sfseg.types import AnyArray
+from sfseg.types import AnyArray, describe_shape
 
 _SECTIONS = "ZTIQP"
 _GREY = "SC"
@@ -128,11 +128,14 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
     others = [letter for letter in long if letter not in _SECTIONS + "YX"]
     known = letters.count("Y") == letters.count("X") == 1
     if not known or len(pages) > 1 or (given is None and others):
-        first = next((i for i, n in enumerate(shape) if n > 1), 0)  # leave out Q=1, it says nothing
+        # leave out the pages before the first long dimension: Q=1 says nothing
+        first = next(
+            (i for i, n in enumerate(shape) if n > 1 or letters[i : i + 1] in ("Y", "X")), 0
+        )
         raise StackError(
             f"{name}: an array of {_times(shape[first:])} "
             f"({letters[first:] or 'no axes in the file'}) is not one stack of grey sections",
-            hint=_advice(shape, letters[first:] if known else "", pages),
+            hint=_advice(shape[first:], letters[first:] if known else "", pages, paged=first > 0),
         )
     return Layout(letters, shape)
 
@@ -156,8 +159,8 @@ def _fit(name: str, shape: tuple[int, ...], given: str) -> str:
     return "Q" * left_out + given
 
 
-def _advice(shape: tuple[int, ...], letters: str, pages: list[str]) -> str:
-    """Name the option that makes an ambiguous array clear."""
+def _advice(shape: tuple[int, ...], letters: str, pages: list[str], *, paged: bool) -> str:
+    """Name the option that makes an ambiguous array clear; `paged` if the file can hold pages."""
     if len(pages) > 1:
         return (
             f"save one of {' and '.join(pages)} to a file of its own, "
@@ -166,9 +169,14 @@ def _advice(shape: tuple[int, ...], letters: str, pages: list[str]) -> str:
     if not letters:
         example = "TZCYX"[-len(shape) :] if len(shape) <= 5 else "ZYX"
         return f"say what the dimensions are, one letter each, for example --axes {example}"
-    average = f"--axes {letters} to average its samples or channels to grey"
-    if not pages and letters[0] in _GREY:
+    # a letter that no option takes is a channel
+    averaged = "".join(each if each in _SECTIONS + _GREY + "YX" else "C" for each in letters)
+    average = f"--axes {averaged} to average its samples or channels to grey"
+    if not pages and letters[0] not in "YX":
         return f"--axes Z{letters[1:]} if {letters[0]} counts sections, {average}"
+    if paged and letters == "YXS":  # tifffile takes sections 3 or 4 pixels wide for colours
+        count, rows, columns = shape
+        return f"{average}, --axes ZYX if it is {describe_shape((count, rows, columns))}"
     return average
 
 

@@ -149,7 +149,7 @@ class Model:
         """
         stack = io.open_array(array, "predict", hint=_FILES)
         config = configure(PredictConfig, None, {"tta": tta, "close_gaps": close_gaps})
-        return self._predict_stack(stack, config).reshape(np.shape(array))
+        return self._predict_stack(stack, config).reshape(stack.shape[-np.ndim(array) :])
 
     def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
@@ -357,4 +357,4 @@ def predict(
         "close_gaps": close_gaps,
     }
     config = configure(PredictConfig, None, options)
-    return Model.load(config)._predict_stack(stack, config).reshape(np.shape(array))
+    return Model.load(config)._predict_stack(stack, config).reshape(stack.shape[-np.ndim(array) :])

@@ -1,5 +1,7 @@
 """Axes: from the file or from the person, never guessed."""
 
+import warnings
+
 import imageio.v3 as imageio
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tifffile
 
 from sfseg import io
 from sfseg.errors import OptionError
+from sfseg.types import describe_shape
 from tests.io.files import noise, read, refused
 
 
@@ -20,6 +23,37 @@ def test_rgb_is_refused_until_its_axes_are_given(tmp_path):
         )
         grey = np.rint(pixels.mean(axis=-1))
         np.testing.assert_array_equal(read(tmp_path / name, axes="YXS")[0], grey)
+
+
+@pytest.mark.parametrize("options", [{}, {"metadata": None}, {"imagej": True}, {"ome": True}])
+@pytest.mark.parametrize("shape", [(2, 3, 3), (2, 3, 4), (20, 30, 3), (1, 3, 3)])
+def test_a_tiff_that_may_be_sections_or_colours_is_refused_with_both_readings(
+    tmp_path, options, shape
+):
+    pixels, path = noise(shape), tmp_path / "a.tif"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # tifffile's word on its own guess
+        tifffile.imwrite(path, pixels, **options)
+    found = refused(path)
+    assert f"an array of {'x'.join(map(str, shape))} (YXS) is not one stack" in found
+    assert "--axes YXS to average its samples or channels to grey" in found
+    assert f"--axes ZYX if it is {describe_shape(shape)}" in found
+    np.testing.assert_array_equal(read(path, axes="ZYX"), pixels)
+    colours = pixels[..., :3]  # the fourth sample is opacity
+    np.testing.assert_array_equal(read(path, axes="YXS")[0], np.rint(colours.mean(axis=-1)))
+
+
+def test_a_picture_is_never_a_stack(tmp_path):
+    imageio.imwrite(tmp_path / "a.png", noise((5, 6, 3)))
+    assert "ZYX" not in refused(tmp_path / "a.png")
+
+
+def test_an_axis_of_another_letter_may_be_read_as_sections_or_channels(tmp_path):
+    pixels, path = noise((5, 6, 7)), tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, metadata={"axes": "AYX"}, photometric="minisblack")
+    assert "hint: --axes ZYX if A counts sections, --axes CYX to average" in refused(path)
+    np.testing.assert_array_equal(read(path, axes="ZYX"), pixels)
+    np.testing.assert_array_equal(read(path, axes="CYX")[0], np.rint(pixels.mean(axis=0)))
 
 
 def test_opacity_does_not_count_as_grey(tmp_path):

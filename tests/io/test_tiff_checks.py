@@ -1,6 +1,7 @@
 """Pages of a TIFF that declare what they do not hold are refused."""
 
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -16,6 +17,17 @@ def test_the_tiny_tiff_of_these_tests_is_good(tmp_path):
     pixels = noise((10, 20))
     (tmp_path / "a.tif").write_bytes(tiny_tiff(20, 10, pixels.tobytes()))
     np.testing.assert_array_equal(read(tmp_path / "a.tif"), pixels[None])
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 6), (3, 0, 6), (0, 6)])
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"metadata": None}])
+def test_a_stack_of_no_sections_is_refused_and_says_so(tmp_path, shape, options):
+    path = tmp_path / "a.tif"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # tifffile's word on writing no pixels
+        tifffile.imwrite(path, np.zeros(shape, np.uint8), **options)
+    for axes in (None, "ZYX"):
+        assert "there is no section in it: 0x0 is no pixel" in refused(path, axes=axes)
 
 
 def test_bombs_are_refused_before_anything_is_allocated(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from sfseg import io
-from tests.io.files import described, noise, read, refused
+from tests.io.files import described, noise, pages_of, read, refused
 
 
 @pytest.mark.parametrize("count", [1, 4])
@@ -37,6 +37,16 @@ def test_sections_that_tifffile_stores_as_planes_of_rgb_are_sections(tmp_path, c
         tifffile.imwrite(tmp_path / "stack.tif", stack)
     with io.open_stack(tmp_path / "stack.tif") as opened:
         np.testing.assert_array_equal(opened.read(), stack)
+
+
+@pytest.mark.parametrize("letter", "ZT")
+@pytest.mark.parametrize("shape", [(2, 3, 3), (2, 3, 4), (3, 6, 7), (4, 6, 7)])
+def test_axes_of_the_metadata_count_where_tifffile_stores_sections_as_rgb(tmp_path, letter, shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        tifffile.imwrite(tmp_path / "a.tif", noise(shape), metadata={"axes": f"{letter}YX"})
+    assert len(pages_of(tmp_path / "a.tif")) == 1
+    np.testing.assert_array_equal(read(tmp_path / "a.tif"), noise(shape))
 
 
 def test_an_imagej_header_must_agree_with_the_pages(tmp_path):

@@ -73,7 +73,12 @@ def check(page: tifffile.TiffPage, tags: tuple[int, ...], file_bytes: int, what:
             f"{', '.join(dict.fromkeys(_COMPRESSIONS.values()))}",
             hint=_RESAVE,
         )
-    if page.dtype is None or not isinstance(page.bitspersample, int) or 0 in page.shaped:
+    if 0 in page.shaped:  # what tifffile writes for an array without sections
+        raise StackError(
+            f"{what}: there is no section in it: {'x'.join(map(str, page.shape))} is no pixel",
+            hint="check the program that wrote the file",
+        )
+    if page.dtype is None or not isinstance(page.bitspersample, int):
         raise StackError(
             f"{what}: pixels of {page.bitspersample} bits and sample format "
             f"{int(page.sampleformat)} in {page.shape} cannot be read",

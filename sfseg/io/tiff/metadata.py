@@ -106,8 +106,10 @@ def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
     letters = "".join(meta.get("axes") or "Q" * leading + page.axes)  # may be a list of letters
     same = [n for n in shape[leading:] if n > 1] == [n for n in page.shape if n > 1]
     # one description for each of many arrays, written one after the other: they are sections
-    sections = leading > 0 and min(shape) > 0 and math.prod(shape) >= size * count
-    if not sections or not same or len(letters) != len(shape):
+    whole = min(shape, default=0) > 0 and math.prod(shape) >= size * count
+    # a page alone is named by the axes of the metadata, not by the colours that tifffile guesses
+    named = leading > 0 or "axes" in meta
+    if not (whole and same and named) or len(letters) != len(shape):
         return _plain(page, count)
     return Declared(letters, shape, leading, _resolution(page))
 
