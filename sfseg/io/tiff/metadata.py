@@ -108,7 +108,7 @@ def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
     # one description for each of many arrays, written one after the other: they are sections
     whole = min(shape, default=0) > 0 and math.prod(shape) >= size * count
     # a page alone is named by the axes of the metadata, not by the colours that tifffile guesses
-    named = leading > 0 or "axes" in meta
+    named = leading > 0 or meta.get("axes")
     if not (whole and same and named) or len(letters) != len(shape):
         return _plain(page, count)
     return Declared(letters, shape, leading, _resolution(page))
