@@ -55,7 +55,7 @@ def tissue():
 
 @pytest.fixture(scope="session")
 def tissue_folder(tissue, tmp_path_factory):
-    """A folder with the tissue as volume.tif and labels.tif, voxel 50x4x4 nm; not to be changed."""
+    """A folder with the tissue as volume.tif and labels.tif, voxel 50x4x4 nm; do not change it."""
     from sfseg.io import write_stack
 
     folder = tmp_path_factory.mktemp("tissue")
@@ -66,7 +66,7 @@ def tissue_folder(tissue, tmp_path_factory):
 
 @pytest.fixture
 def tissue_files(tissue_folder, tmp_path):
-    """A copy of that folder, to be worked in."""
+    """A copy of that folder, which a test may change."""
     return Path(shutil.copytree(tissue_folder, tmp_path / "tissue"))
 
 
@@ -81,7 +81,7 @@ def isbi():
 
 @pytest.fixture(scope="session")
 def small_network():
-    """The small network, warmed up; not to be changed."""
+    """The small network, warmed up; do not change it."""
     import torch
 
     from tests.networks import Small, warm_statistics

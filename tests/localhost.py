@@ -42,7 +42,7 @@ def redirect(url: str) -> Answer:
 
 
 def raw(*parts: bytes) -> Answer:
-    """Answer with these bytes, whatever they are, and hang up."""
+    """Answer with these bytes and hang up."""
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         request.wfile.write(b"".join(parts))

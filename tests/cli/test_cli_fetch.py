@@ -66,7 +66,7 @@ def test_fetch_without_a_name_is_a_usage_error():
         ("/sys", "/sys: cannot be written: no permission", "a folder where you may write"),
     ],
 )
-def test_a_folder_that_takes_no_data_is_named_with_a_way_out(folder, message, hint, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named_with_a_hint(folder, message, hint, tmp_path):
     assert fails("fetch", "tissue", "--to", folder) == f"error: {message}\nhint: choose {hint}\n"
     if folder != "/proc/new":  # train looks for data there, and makes no new folder
         assert message in fails("train", "--dataset", "tissue", "--data-dir", folder)

@@ -66,14 +66,14 @@ def test_predict_averages_over_flips_into_a_pyramid(volume, tmp_path):
 
 @pytest.mark.usefixtures("remembered")
 @pytest.mark.parametrize("engine", ["auto", "torch"])
-def test_predict_runs_on_torch_whether_it_is_named_or_not(volume, tmp_path, engine):
+def test_predict_runs_on_torch_by_default_and_by_name(volume, tmp_path, engine):
     options = ("-o", tmp_path / "out.tif", "--engine", engine, "--device", "cpu")
     result = sfseg("predict", volume, *options)
     assert result.exit_code == 0, result.output
     assert re.search(r" on cpu \(\d+ threads, torch, (bf16|float32)\)", result.stderr)
 
 
-def test_predict_resumes_nothing_where_all_is_done(volume, tmp_path):
+def test_predict_does_nothing_on_resume_when_all_is_done(volume, tmp_path):
     command = ("predict", volume, "-o", tmp_path / "out.tif", "--resume", *FAST)
     assert ": done in " in sfseg(*command).stderr
     again = sfseg(*command)
@@ -128,7 +128,7 @@ def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
     assert "warning: pixels are 9 nm, but the network was trained on 4 nm" in result.stderr
 
 
-def test_json_knows_no_nan(tmp_path, tissue):
+def test_json_has_no_nan(tmp_path, tissue):
     tifffile.imwrite(
         tmp_path / "flat.tif",
         tissue[0][0],
@@ -196,7 +196,7 @@ def test_bad_input_is_named_with_a_hint_and_leaves_nothing(spoil, volume, labels
     assert bad.name in fails("score", bad, labels)
 
 
-def test_rgb_is_settled_by_axes(tmp_path, rng):
+def test_rgb_is_averaged_when_axes_say_so(tmp_path, rng):
     image = rng.integers(0, 255, (40, 50, 3), np.uint8)
     tifffile.imwrite(tmp_path / "rgb.tif", image, photometric="rgb")
     own = ("predict", tmp_path / "rgb.tif", "-o", tmp_path / "out.tif", *FAST)
@@ -256,7 +256,7 @@ def test_paths_with_spaces_brackets_and_other_letters_work(volume, tmp_path):
     )
 
 
-def test_a_name_gives_no_commands_to_the_terminal(tmp_path):
+def test_control_codes_in_a_name_do_not_reach_the_terminal(tmp_path):
     said = fails(
         "predict", tmp_path / "a\x1b]0;mine\x07\r\x9b2J\u202e.tif", "-o", tmp_path / "x", *FAST
     )

@@ -53,7 +53,7 @@ main()
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_stops_predict_with_what_is_done_to_go_on_from(tissue_files, number, code):
+def test_a_signal_stops_predict_and_finished_tiles_are_kept_for_resume(tissue_files, number, code):
     big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (3, 1, 1))
     write_stack(tissue_files / "big.tif", big)
     command = ("-c", SIGNALLED, int(number), "predict", "big.tif", "-o", "out.tif", *FAST)

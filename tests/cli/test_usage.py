@@ -34,7 +34,7 @@ def test_an_option_that_is_not_there_has_the_help_for_a_hint(command):
         ("--versoin", "--version"),
     ],
 )
-def test_a_slip_of_an_option_is_answered_by_the_nearest_one(line, nearest):
+def test_a_misspelt_option_is_answered_by_the_nearest_one(line, nearest):
     assert usage(line)[1] == f"did you mean {nearest}?"
 
 

@@ -1,4 +1,4 @@
-"""`sfseg compare`: what it measures, what it may look at, and that it goes on where it was."""
+"""`sfseg compare`: what it measures, what it may look at, and how it resumes."""
 
 import dataclasses
 import json
@@ -324,7 +324,7 @@ def test_after_each_run_the_table_so_far_is_written_one_seed_after_the_other(con
     assert "So far: 2 of 4 runs." in (config.out / "table.md").read_text()
 
 
-def test_a_run_that_was_broken_off_while_it_was_scored_is_not_trained_again(config, monkeypatch):
+def test_a_run_interrupted_while_it_was_scored_is_not_trained_again(config, monkeypatch):
     config = dataclasses.replace(config, seeds=1)
 
     def interrupted(*_):
@@ -357,7 +357,7 @@ def test_a_run_that_diverges_does_not_keep_the_others_from_being_done(config, mo
     assert table["finished_runs"] == table["planned_runs"] - 1
 
 
-def test_a_run_that_left_no_state_begins_anew(config):
+def test_a_run_that_left_no_state_starts_from_the_beginning(config):
     config = dataclasses.replace(config, seeds=1)
     StopAt(1, 2).compare(config)
     (config.out / "narrow-seed0" / STATE).unlink()
@@ -366,7 +366,7 @@ def test_a_run_that_left_no_state_begins_anew(config):
     assert rest.steps == 2 * 4
 
 
-def test_a_finished_comparison_is_told_again_without_any_work(whole):
+def test_a_finished_comparison_prints_its_table_again_without_any_work(whole):
     again = StopAt()
     second = again.compare(resumed(whole.table.config))
     assert again.trained == []
@@ -411,7 +411,7 @@ def test_trainings_of_others_in_the_folder_are_left_alone(config):
     assert theirs.read_bytes() == b"theirs"
 
 
-def test_going_on_with_other_options_says_which(config):
+def test_resuming_with_other_options_says_which(config):
     StopAt(1, 1).compare(config)
     recipe = dataclasses.replace(QUICK, learning_rate=0.5)
     with pytest.raises(ResumeError, match=r"recipe\.learning_rate: 0\.002 -> 0\.5"):
@@ -430,7 +430,7 @@ def test_gaps_are_closed_in_what_is_scored_and_the_table_says_so(config):
     assert record["identity"]["options"]["close_gaps"] is True
 
 
-def test_there_is_nothing_to_go_on_with_in_an_empty_folder(config):
+def test_there_is_nothing_to_resume_in_an_empty_folder(config):
     with pytest.raises(CheckpointError, match="no compare"):
         compare(resumed(config))
 
@@ -491,7 +491,7 @@ def test_an_unknown_architecture_or_dataset_is_refused(config):
     ("name", "value"),
     [("seeds", 0), ("budget", 0.0), ("budget", float("nan")), ("folds", 1), ("archs", ())],
 )
-def test_numbers_that_make_no_comparison_are_refused(name, value):
+def test_invalid_numbers_are_refused_by_name(name, value):
     with pytest.raises(OptionError, match=name):
         CompareConfig(out=Path("x"), **{name: value})
 
@@ -591,7 +591,7 @@ def test_the_command_prints_the_table_and_nothing_else_on_stdout(command, tmp_pa
     assert result.stderr.count("licence:") == 1
 
 
-def test_the_command_prints_json_and_goes_on(command):
+def test_the_command_prints_json_and_resumes(command):
     assert command("--seeds", 1, "--folds", 2).exit_code == 0
     result = command("--seeds", 2, "--folds", 2, "--resume", "--json")
     assert result.exit_code == 0, result.output

@@ -26,7 +26,7 @@ def get(url, path, *, limit_bytes=LIMIT, progress=lambda *_: None, patience=PATI
     return path.read_bytes()
 
 
-def test_a_file_arrives_and_its_progress_is_told(host, tmp_path):
+def test_a_file_arrives_and_its_progress_is_reported(host, tmp_path):
     host.serve("a", deliver(BODY))
     seen = []
     assert get(host.url + "a", tmp_path / "a", progress=lambda *now: seen.append(now)) == BODY
@@ -53,7 +53,7 @@ def test_a_failure_that_may_pass_is_tried_again(host, tmp_path, bad):
     assert host.requests == ["a"] * 3
 
 
-def test_no_more_is_tried_than_patience_has_pauses(host, tmp_path):
+def test_the_number_of_attempts_is_that_of_the_pauses(host, tmp_path):
     host.serve("a", deliver(b"", status=503))
     with pytest.raises(FetchError, match="the host answered with status 503"):
         get(host.url + "a", tmp_path / "a")
@@ -79,20 +79,20 @@ def test_redirects_in_a_circle_end(host, tmp_path):
     "elsewhere",
     ["http://example.org/a", "ftp://localhost/a", "file:///etc/passwd", "http://127.0.0.1.evil/a"],
 )
-def test_a_redirect_to_an_open_wire_is_refused_without_a_connection(host, tmp_path, elsewhere):
+def test_a_redirect_away_from_https_is_refused_without_a_connection(host, tmp_path, elsewhere):
     host.serve("a", redirect(elsewhere))  # a connection fails the test: see conftest
     with pytest.raises(FetchError, match="only https addresses are allowed"):
         get(host.url + "a", tmp_path / "a")
 
 
-def test_a_redirect_to_nonsense_is_refused(host, tmp_path):
+def test_a_redirect_to_an_invalid_address_is_refused(host, tmp_path):
     host.serve("a", redirect("http://[oops/"))
     with pytest.raises(FetchError, match="this is not an address"):
         get(host.url + "a", tmp_path / "a")
 
 
 @pytest.mark.parametrize("url", ["http://example.org/a", "ftp://example.org/a", "a.tif", "http:a"])
-def test_an_open_wire_is_refused_without_a_connection(tmp_path, url):
+def test_an_address_without_https_is_refused_without_a_connection(tmp_path, url):
     with pytest.raises(FetchError, match="only https addresses are allowed"):
         get(url, tmp_path / "a")
     assert not (tmp_path / "a").exists()
@@ -105,7 +105,7 @@ def test_a_body_that_is_announced_too_large_is_not_read(host, tmp_path):
     assert (tmp_path / "a").stat().st_size == 0
 
 
-def test_a_body_that_grows_too_large_is_broken_off(host, tmp_path):
+def test_a_download_that_grows_too_large_is_stopped(host, tmp_path):
     host.serve("a", deliver_without_length(BODY * 100))
     with pytest.raises(FetchError, match="too large: at most"):
         get(host.url + "a", tmp_path / "a")
@@ -154,7 +154,7 @@ def test_a_password_in_an_address_is_never_shown(host, tmp_path):
     assert "secret" not in str(caught.value)
 
 
-def test_what_comes_with_a_redirect_is_not_read(host, tmp_path):
+def test_the_body_of_a_redirect_is_not_read(host, tmp_path):
     host.serve("a", endless(b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n", bytes(1 << 16)))
     host.serve("b", deliver(BODY))
     assert get(host.url + "a", tmp_path / "a") == BODY
@@ -166,7 +166,7 @@ def test_an_address_that_two_parsers_read_differently_is_refused(host, tmp_path)
         get(host.url + "a", tmp_path / "a")
 
 
-def test_codes_for_the_terminal_are_not_shown(host, tmp_path):
+def test_control_codes_from_a_host_are_not_shown(host, tmp_path):
     host.serve("a", redirect("http://\x1b]0;evil\x07/a"))
     with pytest.raises(FetchError) as caught:
         get(host.url + "a", tmp_path / "a")

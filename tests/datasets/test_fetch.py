@@ -112,7 +112,7 @@ def assert_whole(folder):
     assert np.array_equal(tifffile.imread(folder / "labels.tif"), LABELS)
 
 
-def test_files_arrive_one_by_one_with_citation_and_licence_told(host, tmp_path):
+def test_files_arrive_one_by_one_and_citation_and_licence_are_shown(host, tmp_path):
     lines = []
     folder = get(table((host.url,)), tmp_path, say=lines.append)
     assert folder == tmp_path / "toy"
@@ -128,7 +128,7 @@ def test_files_arrive_in_an_archive(host, tmp_path):
     assert names_in(tmp_path) == ["toy"]
 
 
-def test_the_progress_of_each_download_is_told(host, tmp_path):
+def test_the_progress_of_each_download_is_reported(host, tmp_path):
     seen = []
     get(table((host.url,)), tmp_path, progress=lambda *now: seen.append(now))
     assert {name for name, _, _ in seen} == set(BODIES)
@@ -208,7 +208,7 @@ BAD_RECORDS = [
 
 
 @pytest.mark.parametrize("text", BAD_RECORDS)
-def test_a_damaged_record_vouches_for_nothing(text, host, tmp_path):
+def test_a_damaged_record_is_not_trusted(text, host, tmp_path):
     dataset = table((host.url,))
     folder = get(dataset, tmp_path)
     (folder / "sfseg-dataset.json").write_text(text)
@@ -455,7 +455,7 @@ def test_eight_at_once_make_one_valid_copy(host, tmp_path):
     assert sorted(host.requests) == sorted(BODIES)  # one of them fetched, seven found it done
 
 
-def test_who_waits_for_another_fetch_is_told(host, tmp_path):
+def test_waiting_for_another_fetch_is_reported(host, tmp_path):
     dataset, asked, waiting = table((host.url,)), threading.Event(), threading.Event()
 
     def answer_when_somebody_waits(request):

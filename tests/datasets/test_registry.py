@@ -19,7 +19,7 @@ def test_the_table_has_the_datasets_of_the_documentation():
     assert all(name == dataset.name for name, dataset in registry.DATASETS.items())
 
 
-def test_a_name_with_a_slip_suggests_the_nearest():
+def test_a_misspelt_name_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="did you mean 'isbi2012'"):
         registry.find("ISBI-2012")
 

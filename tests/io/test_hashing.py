@@ -39,6 +39,6 @@ def test_the_hash_of_a_dataset_is_that_of_the_file_and_its_path(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.h5:/raw", "a.zarr", "a.zarr:/raw", "*.png", ""])
-def test_there_is_no_hash_of_nothing(tmp_path, name):
+def test_a_missing_input_has_no_hash(tmp_path, name):
     with pytest.raises(StackError, match=r"there (is no such file|are no images here)\nhint: "):
         io.hash_input(f"{tmp_path}/{name}")

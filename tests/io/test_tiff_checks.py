@@ -52,13 +52,13 @@ def test_jpeg_pixels_are_whole_and_as_large_as_their_page(tmp_path):
     assert "a JPEG strip or tile has 65500x65500 pixels" in refused(path)
 
 
-def test_strips_whose_lengths_are_not_told_are_refused(tmp_path):
+def test_strips_without_lengths_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.ones((8, 8), np.uint8), byteorder="<", metadata=None)
-    told, other = struct.pack("<HH", 279, 4), struct.pack("<HH", 65000, 4)
+    counts, other = struct.pack("<HH", 279, 4), struct.pack("<HH", 65000, 4)
     data = path.read_bytes()
-    assert data.count(told) == 1
-    path.write_bytes(data.replace(told, other))
+    assert data.count(counts) == 1
+    path.write_bytes(data.replace(counts, other))
     with pytest.raises(StackError, match="0 of 1 strips or tiles are listed"):
         io.open_stack(path)
 

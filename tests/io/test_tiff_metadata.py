@@ -15,8 +15,8 @@ from tests.io.files import described, noise, pages_of, read, refused
 @pytest.mark.parametrize("lengths", [[-1, -1], [-2, -2], [0, 4], [-4, -1, 1]])
 def test_lengths_that_no_array_has_leave_the_pages_sections(tmp_path, count, lengths):
     pixels = noise((count, 5, 6))
-    told = json.dumps({"shape": [*lengths, 5, 6]})
-    np.testing.assert_array_equal(read(described(tmp_path / "a.tif", pixels, told)), pixels)
+    description = json.dumps({"shape": [*lengths, 5, 6]})
+    np.testing.assert_array_equal(read(described(tmp_path / "a.tif", pixels, description)), pixels)
 
 
 def test_axes_may_be_a_list_of_letters_and_nothing_else(tmp_path):
@@ -25,8 +25,8 @@ def test_axes_may_be_a_list_of_letters_and_nothing_else(tmp_path):
     tifffile.imwrite(path, pixels, **options)
     assert "an array of 2x3x5x6 (TZYX) is not one stack" in refused(path)
     for axes in ([1, 2, 3, 4], True, 7, [None] * 4, [["T"], "Z", "Y", "X"]):
-        told = json.dumps({"shape": pixels.shape, "axes": axes})
-        assert "TypeError" in refused(described(path, pixels.reshape(6, 5, 6), told))
+        description = json.dumps({"shape": pixels.shape, "axes": axes})
+        assert "TypeError" in refused(described(path, pixels.reshape(6, 5, 6), description))
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5])
@@ -96,7 +96,7 @@ def test_ome_planes_are_read_from_the_pages_that_hold_them(tmp_path):
         ('<TiffData IFD="0" FirstZ="2"/><TiffData IFD="1"/><TiffData IFD="2" FirstZ="1"/>', "120"),
         ('<TiffData FirstZ="2"/><TiffData IFD="1" PlaneCount="2"/>', "120"),
         ("<TiffData/>", "012"),
-        ("<TiffData/><TiffData/>", None),  # a plane is told twice, which takes long for many
+        ("<TiffData/><TiffData/>", None),  # a plane is listed twice, which takes long for many
         ("<TiffData/>" * 5000, None),
         ('<TiffData/><TiffData IFD="0"/>', None),
         ('<TiffData FirstZ="1"/>', None),

@@ -53,7 +53,7 @@ def test_every_unit_of_ome_is_understood(tmp_path, unit, nm):
 
 
 @pytest.mark.parametrize(("unit", "nm"), [("CENTIMETER", 1e7), ("INCH", 2.54e7)])
-def test_resolution_tags_tell_rows_and_columns(tmp_path, unit, nm):
+def test_resolution_tags_give_the_size_of_rows_and_columns(tmp_path, unit, nm):
     options = {"resolution": (nm / 4, nm / 4.6), "resolutionunit": unit}
     tifffile.imwrite(tmp_path / "a.tif", noise((2, 5, 6)), photometric="minisblack", **options)
     with io.open_stack(tmp_path / "a.tif") as stack:

@@ -129,7 +129,7 @@ def test_scales_of_the_level_and_of_the_image_multiply(tmp_path, version):
         assert stack.voxel_size_nm == pytest.approx((50, 9.2, 8))
 
 
-def test_axes_without_units_tell_no_voxel_size(tmp_path, version):
+def test_axes_without_units_give_no_voxel_size(tmp_path, version):
     image = ome()
     for axis in image["axes"]:
         del axis["unit"]

@@ -99,7 +99,7 @@ def test_zarr_reads_what_was_put(tmp_path, dtype, shape):
         (None, [1.0, 1.0, 1.0], ""),
     ],
 )
-def test_the_metadata_tell_the_voxel_size_where_it_is_known(tmp_path, voxel, scale, units):
+def test_the_metadata_have_the_voxel_size_where_it_is_known(tmp_path, voxel, scale, units):
     pixels = noise((1, 9, 17), "uint8")
     filled(tmp_path / "part", pixels, voxel_size_nm=voxel, multiscale=True).finish()
     image = require_ome_zarr_05(tmp_path / "part")

@@ -201,7 +201,7 @@ def test_weights_are_no_state(weights):
         state.read_state(weights)
 
 
-def test_an_unknown_length_of_the_voxels_comes_back_as_such(network, tmp_path):
+def test_an_unknown_length_of_the_voxels_stays_unknown(network, tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, network, Header("sfnet", "default", voxel_size_nm=(math.nan, 4, 4)))
     assert b"NaN" not in path.read_bytes()[:5000]

@@ -120,7 +120,7 @@ def test_a_foreign_network_is_refused():
 
 
 @pytest.mark.bf16
-def test_the_memory_of_the_blocks_is_told(small_network):
+def test_the_memory_of_the_blocks_is_reported(small_network):
     """Four channels of skips at each level, in bf16 half of those in float32."""
     of = {dtype: Blockwise(fold(small_network), dtype).bytes_per_px for dtype in (F32, BF16)}
     assert 4 * 4 * (1 + 1 / 4) < of[F32] < 4 * 4 * (1 + 1 / 4 + 1 / 4 + 1 / 8) + 16
@@ -224,7 +224,7 @@ def trials(monkeypatch):
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("float32", F32), pytest.param("bf16", BF16, marks=pytest.mark.bf16)]
 )
-def test_a_precision_that_is_named_is_taken_without_a_trial(
+def test_a_precision_that_is_named_is_used_without_a_trial(
     small_network, trials, tmp_path, monkeypatch, named, precision, dtype
 ):
     monkeypatch.setattr(choose, "MOST_DISAGREEMENT", -1.0)
@@ -267,7 +267,7 @@ def test_a_choice_is_remembered_and_not_tried_again(small_network, trials, tmp_p
 
 @pytest.mark.parametrize("what", ["version", "weights", "threads", "machine", "engine"])
 @pytest.mark.bf16
-def test_a_choice_holds_for_what_it_was_tried_with(
+def test_a_choice_is_made_again_for_other_weights_another_machine_or_version(
     small_network, trials, tmp_path, monkeypatch, what
 ):
     memory = tmp_path / "engines.json"
@@ -308,7 +308,7 @@ def test_a_choice_holds_for_what_it_was_tried_with(
     ],
 )
 @pytest.mark.bf16
-def test_a_damaged_memory_costs_a_trial_and_no_more(small_network, trials, tmp_path, damage):
+def test_a_damaged_list_of_choices_costs_one_trial(small_network, trials, tmp_path, damage):
     memory = tmp_path / "engines.json"
     make_engine(small_network, CPU, "torch", memory=memory)
     (key,) = json.loads(memory.read_text())
@@ -319,7 +319,7 @@ def test_a_damaged_memory_costs_a_trial_and_no_more(small_network, trials, tmp_p
 
 
 @pytest.mark.bf16
-def test_a_memory_that_cannot_be_written_is_no_error(small_network, trials, tmp_path):
+def test_a_list_of_choices_that_cannot_be_written_is_no_error(small_network, trials, tmp_path):
     (tmp_path / "file").write_text("in the way")
     memory = tmp_path / "file" / "engines.json"
     assert make_engine(small_network, CPU, "torch", memory=memory)[0].name == "torch"
@@ -328,7 +328,7 @@ def test_a_memory_that_cannot_be_written_is_no_error(small_network, trials, tmp_
 
 @pytest.mark.parametrize("off", [np.float32(0.5), np.float32(np.nan)])
 @pytest.mark.bf16
-def test_bf16_that_disagrees_is_left_however_fast_and_the_person_is_told(
+def test_bf16_that_disagrees_is_not_used_however_fast_and_a_line_says_so(
     small_network, trials, tmp_path, monkeypatch, off
 ):
     def wrong(network, device, dtype):
@@ -346,7 +346,7 @@ def test_bf16_that_disagrees_is_left_however_fast_and_the_person_is_told(
 
 
 @pytest.mark.bf16
-def test_bf16_that_is_slower_is_left_and_the_person_is_told(
+def test_bf16_that_is_slower_is_not_used_and_a_line_says_so(
     small_network, trials, tmp_path, monkeypatch
 ):
     memory = tmp_path / "engines.json"

@@ -103,7 +103,7 @@ def test_the_error_of_the_producer_is_the_very_object_with_its_own_traceback():
     assert names.index("__next__") < names.index("items")
 
 
-def test_items_that_cannot_be_gone_through_are_refused_in_the_block():
+def test_items_that_cannot_be_iterated_are_refused_in_the_block():
     with pytest.raises(TypeError, match="not iterable"), read_ahead(3) as ahead:
         next(ahead)
 
@@ -160,7 +160,7 @@ def test_an_error_in_closing_is_raised_unless_the_block_has_one_of_its_own(own):
         run()
 
 
-def test_an_item_that_was_handed_out_is_not_kept_in_memory():
+def test_an_item_that_was_returned_is_not_kept_in_memory():
     class Item:
         pass
 
@@ -286,7 +286,7 @@ def interrupt_main(after_s=0.02):
 
 
 def release_when_stopped(behind, release):
-    """Let the consumer go on when the block has been left, and not before."""
+    """Let the consumer continue only after the block has been left."""
 
     def wait():
         while not behind._stopped:

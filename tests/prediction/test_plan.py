@@ -42,7 +42,7 @@ def test_a_tile_takes_three_quarters_of_what_is_available():
 
 
 @pytest.mark.parametrize("memory_gib", [1.5, 4, 20])
-def test_memory_that_is_named_holds_for_the_whole_process(memory_gib):
+def test_a_memory_limit_bounds_the_whole_process(memory_gib):
     taken = limit(memory_gib=memory_gib) * 500 + plans.BUFFERS_BYTES + GIB // 2
     assert 0.98 * memory_gib * GIB < taken <= memory_gib * GIB
 
@@ -61,7 +61,7 @@ def test_where_there_is_no_memory_a_tile_still_has_a_side_of_four_halos():
     assert limit(memory_gib=0.1) == 64 * 64
 
 
-def test_what_an_earlier_stack_left_for_reuse_does_not_make_tiles_smaller(monkeypatch):
+def test_memory_kept_from_an_earlier_stack_does_not_make_tiles_smaller(monkeypatch):
     before = limit(), limit(memory_gib=4)
     monkeypatch.setattr(plans, "used_bytes", lambda: 5 * GIB // 2)
     monkeypatch.setattr(plans, "available_bytes", lambda _device: 14 * GIB)

@@ -235,7 +235,7 @@ def test_blank_sections_are_counted_once_however_many_tiles_they_have(tmp_path, 
     assert run(tmp_path / "in.tif", tmp_path / "out.tif", **TILED).blank_sections == 1
 
 
-def test_each_piece_is_reported_after_what_is_to_be_done(small, tmp_path):
+def test_the_work_to_do_is_reported_before_each_tile(small, tmp_path):
     seen = []
     run(small, tmp_path / "out.tif", report=seen.append, **TILED)
     assert [record.done for record in seen] == list(range(13))
@@ -245,7 +245,7 @@ def test_each_piece_is_reported_after_what_is_to_be_done(small, tmp_path):
     assert "4 tiles of " in str(seen[0].plan)
 
 
-def test_the_record_beside_the_output_tells_how_it_was_made(small, tmp_path):
+def test_the_record_beside_the_output_says_how_it_was_made(small, tmp_path):
     run(small, tmp_path / "out.tif", output="segments", threshold=0.4, **TILED)
     record = json.loads((tmp_path / "out.tif.json").read_text())
     assert record["schema"] == 1
@@ -272,7 +272,7 @@ def test_the_record_beside_the_output_tells_how_it_was_made(small, tmp_path):
 
 
 def stop_at(piece, error=KeyboardInterrupt):
-    """Make a report that stops when so many pieces are done."""
+    """Make a report that stops when some tiles are done."""
 
     def report(record):
         if record.done == piece:
@@ -291,9 +291,7 @@ OUTPUTS = [
 
 
 @pytest.mark.parametrize(("name", "options"), OUTPUTS, ids=str)
-def test_a_run_stopped_at_any_piece_and_resumed_makes_the_same_bytes(
-    small, tmp_path, name, options
-):
+def test_a_run_stopped_at_any_tile_and_resumed_makes_the_same_bytes(small, tmp_path, name, options):
     if name.endswith(".zarr"):
         pytest.importorskip("zarr")
     options = options | TILED
@@ -317,7 +315,7 @@ def test_a_run_stopped_at_any_piece_and_resumed_makes_the_same_bytes(
         assert names(folder, "*") == [name, f"{name}.json"]
 
 
-def test_what_was_done_is_not_computed_again(small, tmp_path):
+def test_finished_tiles_are_not_computed_again(small, tmp_path):
     computed = []
 
     def counting(batch):
@@ -342,13 +340,13 @@ def test_segments_are_numbered_on_across_a_stop_between_sections(small, tmp_path
     assert found[0].max() < found[1][found[1] > 0].min()
 
 
-def test_a_stop_before_the_first_piece_leaves_nothing(volume, tmp_path):
+def test_a_stop_before_the_first_tile_leaves_nothing(volume, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(volume, tmp_path / "new" / "out.tif", report=stop_at(0))
     assert not (tmp_path / "new").exists()
 
 
-def test_without_resume_a_stopped_run_is_begun_anew(small, tmp_path):
+def test_without_resume_a_stopped_run_starts_again(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(small, tmp_path / "out.tif", report=stop_at(5), **TILED)
     assert run(small, tmp_path / "out.tif", **TILED).resumed == 0
@@ -489,7 +487,7 @@ def test_nan_is_refused_with_its_place_and_leaves_nothing(tmp_path, rng, options
 
 
 @pytest.mark.parametrize("where", ["put", "flush"])
-def test_a_disk_that_fails_keeps_what_is_done(small, tmp_path, monkeypatch, where):
+def test_a_failing_disk_keeps_finished_tiles(small, tmp_path, monkeypatch, where):
     run(small, tmp_path / "whole.tif", **TILED)
     out, told, calls = tmp_path / "out.tif", [], []
     owner = Canvas if where == "put" else prediction.io.Canvas.__subclasses__()[0]
@@ -512,7 +510,7 @@ def test_a_disk_that_fails_keeps_what_is_done(small, tmp_path, monkeypatch, wher
     assert content(out) == content(tmp_path / "whole.tif")
 
 
-def test_an_engine_that_fails_keeps_what_is_done(small, tmp_path):
+def test_a_failing_engine_keeps_finished_tiles(small, tmp_path):
     calls = []
 
     def failing(batch):
@@ -545,7 +543,7 @@ def fails_at(monkeypatch, call, error):
 
 
 @pytest.mark.parametrize("name", [*SYSTEM, "MemoryError"])
-def test_a_read_that_the_system_fails_keeps_what_is_done(small, tmp_path, monkeypatch, name):
+def test_a_read_error_of_the_system_keeps_finished_tiles(small, tmp_path, monkeypatch, name):
     run(small, tmp_path / "whole.tif", **TILED)
     out, told, number = tmp_path / "out.tif", [], getattr(errno, name, errno.ENOMEM)
     error = OSError(number, os.strerror(number)) if name in SYSTEM else MemoryError()
@@ -568,9 +566,7 @@ DAMAGED = (
 
 
 @pytest.mark.parametrize("error", DAMAGED, ids=repr)
-def test_a_read_that_the_file_fails_is_told_of_the_file_and_leaves_nothing(
-    small, tmp_path, monkeypatch, error
-):
+def test_a_read_error_of_the_file_names_it_and_leaves_nothing(small, tmp_path, monkeypatch, error):
     fails_at(monkeypatch, 3, error)
     with pytest.raises(StackError, match=r"small\.tif: page 3: the pixels cannot be read"):
         run(small, tmp_path / "out.tif", **TILED)
@@ -582,7 +578,7 @@ def test_an_error_that_names_its_file_keeps_that_name():
         raise OSError(errno.EIO, "failed", "a.zarr/c/0")
 
 
-def test_a_read_that_fails_does_not_stop_the_other_stacks(small, volume, tmp_path, monkeypatch):
+def test_a_read_error_does_not_stop_the_other_stacks(small, volume, tmp_path, monkeypatch):
     fails_at(monkeypatch, 2, OSError(errno.EIO, os.strerror(errno.EIO)))
     jobs = make_jobs([str(small), str(volume)], tmp_path / "maps")
     failure, result = predict_files(jobs, MODEL, PredictConfig())
@@ -590,7 +586,7 @@ def test_a_read_that_fails_does_not_stop_the_other_stacks(small, volume, tmp_pat
     assert isinstance(result, PredictResult)
 
 
-def test_the_command_tells_of_a_read_that_fails_in_a_sentence(volume, tmp_path, monkeypatch):
+def test_the_command_reports_a_read_error_in_a_sentence(volume, tmp_path, monkeypatch):
     fails_at(monkeypatch, 2, OSError(errno.EIO, "Input/output error"))
     command = ["predict", str(volume), "-o", str(tmp_path / "out.tif"), "--precision", "float32"]
     result = CliRunner().invoke(cli.app, command)
@@ -634,7 +630,7 @@ def test_the_input_is_never_the_output_even_with_overwrite(volume):
 
 
 @pytest.mark.parametrize("output", ["map.tif", "map.zarr"])
-def test_an_input_is_never_what_comes_and_goes_beside_the_output(volume, tmp_path, output):
+def test_an_input_is_never_a_temporary_file_of_the_output(volume, tmp_path, output):
     for place in touched_paths(tmp_path / output):
         for make in (place.symlink_to, place.hardlink_to, lambda _, at=place: at.mkdir()):
             make(volume)
@@ -648,13 +644,13 @@ def test_an_input_is_never_what_comes_and_goes_beside_the_output(volume, tmp_pat
             remove(place)
 
 
-def test_an_input_beside_the_output_that_is_none_of_that_is_fine(volume, tmp_path):
+def test_an_input_beside_the_output_with_another_name_is_fine(volume, tmp_path):
     for name in ("map.tif.parts", "map.tif.old", "map.part", "other.tif.part", "map.json"):
         (tmp_path / name).hardlink_to(volume)
         assert make_jobs([str(tmp_path / name)], tmp_path / "map.tif")
 
 
-def test_a_file_that_only_has_the_name_of_the_record_is_kept(small, tmp_path):
+def test_a_file_of_others_with_the_name_of_the_record_is_kept(small, tmp_path):
     out, record = tmp_path / "out.tif", tmp_path / "out.tif.json"
     for text in ("precious", "{}", '{"schema": 1}', ""):
         record.write_text(text)
@@ -745,7 +741,7 @@ def test_a_bad_file_does_not_stop_the_others(volume, tmp_path):
     assert names(tmp_path / "maps", "*") == ["volume.tif", "volume.tif.json"]
 
 
-def test_many_stacks_are_gone_on_with_where_they_were_left(small, volume, tmp_path):
+def test_many_stacks_are_resumed_where_they_stopped(small, volume, tmp_path):
     jobs = make_jobs([str(small), str(volume)], tmp_path / "maps")
     config = PredictConfig(tile_px=32)
     stop = stop_at(14)  # in the second stack
@@ -789,7 +785,7 @@ def test_an_input_inside_of_the_output_s_store_is_never_replaced(tmp_path):
             make_jobs([source], store, overwrite=True)
 
 
-def test_tiles_that_are_without_effect_are_told(small, tmp_path):
+def test_tiles_without_effect_are_reported(small, tmp_path):
     resizing = replace(MODEL, header=replace(MODEL.header, input_px=64))
     told = []
     run(small, tmp_path / "out.tif", resizing, say=told.append, **TILED)

@@ -77,7 +77,7 @@ def blurred(batch):
 
 
 def limited(most_px, error, engine=blurred):
-    """Run out of memory above so many pixels; and tell the sizes that passed."""
+    """Run out of memory above a number of pixels; list the sizes that fit."""
     sizes = []
 
     def run(batch):
@@ -236,7 +236,7 @@ def test_where_memory_runs_out_tiles_get_smaller_and_the_bits_stay(whose, tile_p
     assert max(map(prod, sizes)) > 5_000 / 4  # no smaller than need be
     again = len(told)
     predictor(section)
-    assert len(told) == again  # it is learnt, not tried anew
+    assert len(told) == again  # it is learnt, not tried again
 
 
 def test_where_memory_runs_out_of_a_batch_it_is_halved_first():

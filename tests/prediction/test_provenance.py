@@ -32,7 +32,7 @@ def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="
         return provenance.identity(stack, config, resolved, weights_sha256=weights_sha256)
 
 
-def test_an_identity_names_all_that_the_pixels_follow_from(source):
+def test_an_identity_names_everything_that_decides_the_pixels(source):
     found = json.loads(json.dumps(identity(source)))
     assert found["input"]["shape"] == [4, 96, 112]
     assert found["input"]["dtype"] == "uint8"

@@ -88,7 +88,7 @@ def test_an_output_appears_whole_and_nothing_else_stays(path):
     assert names(path.parent) == [path.name]
 
 
-def test_all_that_comes_and_goes_beside_an_output_is_named(path, monkeypatch):
+def test_all_temporary_files_of_an_output_are_named(path, monkeypatch):
     def spy(*arguments):
         used.add(sibling(*arguments))
         return sibling(*arguments)
@@ -107,7 +107,7 @@ def test_all_that_comes_and_goes_beside_an_output_is_named(path, monkeypatch):
     assert used == set(touched_paths(path)) - {path}
 
 
-def test_a_stopped_run_goes_on_with_the_pieces_that_were_marked(out):
+def test_a_stopped_run_continues_after_the_tiles_that_were_marked(out):
     stopped = stop(out)
     assert stopped.kept
     assert names(out.parent) == ["out.tif.part", "out.tif.part.manifest"]
@@ -120,13 +120,13 @@ def test_a_stopped_run_goes_on_with_the_pieces_that_were_marked(out):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError, MemoryError, ValueError])
-def test_what_stops_a_run_decides_nothing_but_blame_for_the_input_does(error, out):
+def test_finished_tiles_are_kept_unless_the_input_is_to_blame(error, out):
     assert stop(out, error=error).kept
     assert not stop(out, error=StackError).kept
     assert not out.parent.exists() or names(out.parent) == []
 
 
-def test_an_error_while_a_run_goes_on_loses_nothing_of_what_an_earlier_one_did(out):
+def test_an_error_in_a_resumed_run_loses_no_tile_of_the_earlier_run(out):
     stop(out)
     with pytest.raises(StackError), open_resumable(out, IDENTITY, resume=True) as work:
         raise StackError("no such device")
@@ -144,12 +144,12 @@ def test_bad_input_leaves_nothing_behind_even_if_its_error_is_an_oserror(out):
     assert not out.parent.exists()
 
 
-def test_a_run_stopped_before_its_first_piece_leaves_nothing_behind(out):
+def test_a_run_stopped_before_its_first_tile_leaves_nothing_behind(out):
     assert not stop(out, after=0).kept
     assert not out.parent.exists()
 
 
-def test_without_resume_the_leftovers_of_a_stopped_run_go(out):
+def test_without_resume_the_leftovers_of_a_stopped_run_are_removed(out):
     stop(out)
     begun = []
     make(out, {"other": 1}, begun=begun)
@@ -158,7 +158,7 @@ def test_without_resume_the_leftovers_of_a_stopped_run_go(out):
     assert names(out.parent) == ["out.tif"]
 
 
-def test_resume_starts_anew_where_there_is_nothing_to_go_on_with(out):
+def test_resume_starts_from_the_beginning_where_there_is_nothing_to_resume(out):
     begun = []
     make(out, IDENTITY, begun=begun, resume=True)
     assert begun[0].fresh
@@ -211,7 +211,7 @@ def test_small_differences_are_differences(was, now, out):
         make(out, now, resume=True)
 
 
-def test_what_was_resolved_may_differ_and_is_that_of_the_first_run(out):
+def test_resolved_choices_may_differ_and_are_those_of_the_first_run(out):
     with (
         contextlib.suppress(KeyboardInterrupt),
         open_resumable(out, {"tta": True, "resolved": {"engine": "eager", "tile": (1, 2)}}) as work,
@@ -235,7 +235,7 @@ def test_facts_come_back_as_json_has_them_and_others_are_refused_at_once(out):
         assert work.finished.keys() == {3}
 
 
-def test_a_manifest_cut_short_anywhere_is_gone_on_with_or_refused(out):
+def test_a_manifest_cut_short_anywhere_is_resumed_or_refused(out):
     stop(out)
     stopped = {path: path.read_bytes() for path in out.parent.iterdir()}
     manifest = files.sibling(out, "part.manifest")
@@ -297,7 +297,7 @@ def test_a_folder_that_is_no_store_is_never_replaced(tmp_path):
     assert names(store) == ["thesis.txt"]
 
 
-def test_an_output_that_came_in_the_meantime_is_kept_and_so_is_the_work(out):
+def test_an_output_that_appeared_meanwhile_is_kept_and_so_is_the_work(out):
     def run():
         with open_resumable(out, IDENTITY) as work:
             begun.append(work)
@@ -389,7 +389,7 @@ FSYNC = os.fsync
 FULL = OSError(errno.ENOSPC, "no space left on device")
 
 
-@pytest.mark.parametrize("resume", [True, False], ids=["resume", "anew"])
+@pytest.mark.parametrize("resume", [True, False], ids=["resume", "restart"])
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "overwrite"])
 @pytest.mark.parametrize("error", [KilledError(), FULL, KeyboardInterrupt()], ids=type)
 def test_stopped_at_any_call_the_next_run_finishes(error, existing, resume, path):
@@ -526,7 +526,7 @@ def test_a_run_killed_after_the_rename_is_known_to_be_complete(monkeypatch, path
     assert names(path.parent) == [path.name]
 
 
-def test_killed_while_it_clears_leftovers_away_it_does_not_trust_the_rest(path):
+def test_killed_while_it_removes_leftovers_it_does_not_trust_the_rest(path):
     for number in range(1, 30):
         with Faults(None, 0):
             files.remove(path.parent)

@@ -47,21 +47,21 @@ def assert_pieces_of(stack, noise, numbers, found):
         assert piece.levels.deviation == pytest.approx(noise[piece.section].std(), rel=1e-5)
 
 
-def test_pieces_of_whole_sections_are_their_windows(noise, tmp_path):
+def test_tiles_of_whole_sections_are_their_windows(noise, tmp_path):
     numbers = range(3 * len(tiles_of()))
     with opened(tmp_path / "a.tif", noise) as stack:
         assert_pieces_of(stack, noise, numbers, list(read_tiles(stack, tiles_of(), numbers)))
 
 
 @pytest.mark.usefixtures("by_windows")
-def test_pieces_of_large_sections_are_the_same_windows(noise, tmp_path):
+def test_tiles_of_large_sections_are_the_same_windows(noise, tmp_path):
     numbers = range(3 * len(tiles_of()))
     with opened(tmp_path / "a.tif", noise) as stack:
         assert_pieces_of(stack, noise, numbers, list(read_tiles(stack, tiles_of(), numbers)))
 
 
 @pytest.mark.parametrize("whole_bytes", [0, 2**30])
-def test_only_sections_with_a_wanted_piece_are_read(noise, tmp_path, monkeypatch, whole_bytes):
+def test_only_sections_with_a_wanted_tile_are_read(noise, tmp_path, monkeypatch, whole_bytes):
     monkeypatch.setattr(tile_reader, "WHOLE_BYTES", whole_bytes)
     count, seen = len(tiles_of()), []
     with opened(tmp_path / "a.tif", noise) as stack:
@@ -104,7 +104,7 @@ def test_a_section_is_refused_for_nan_in_a_tile_that_is_not_wanted(
 
 @pytest.mark.usefixtures("by_windows")
 @pytest.mark.parametrize("shape", [(2, 1, 1), (1, 1, 40), (1, 50, 1)])
-def test_sections_of_one_pixel_or_row_have_pieces(tmp_path, rng, shape):
+def test_sections_of_one_pixel_or_row_have_tiles(tmp_path, rng, shape):
     stack = rng.random(shape, dtype=np.float32)
     with opened(tmp_path / "a.tif", stack) as file:
         for piece in read_tiles(file, tiles_of(shape), range(shape[0])):

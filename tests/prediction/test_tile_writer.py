@@ -82,7 +82,7 @@ def test_the_type_of_the_output_follows_from_what_is_written(options, dtype):
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": "uint8"}, {"output": "binary"}], ids=str)
-def test_pieces_in_any_order_make_the_converted_sections(rng, monkeypatch, options):
+def test_tiles_in_any_order_make_the_converted_sections(rng, monkeypatch, options):
     monkeypatch.setattr(normalise, "BAND_PX", 50)
     config, shape = PredictConfig(**options), (2, 61, 70)
     probability = rng.random(shape, dtype=np.float32)
@@ -96,7 +96,7 @@ def test_pieces_in_any_order_make_the_converted_sections(rng, monkeypatch, optio
     assert {facts["blank"] for _, facts in told} == {0}
 
 
-def test_a_piece_of_a_blank_section_is_told():
+def test_a_tile_of_a_blank_section_is_reported():
     shape = (1, 20, 20)
     (piece,) = pieces_of(shape, blank=True)
     writer = Writer(Memory(shape, np.dtype("float32")), PredictConfig())

@@ -130,7 +130,7 @@ def test_float_labels_that_mark_the_membrane_are_turned_by_invert_labels(files, 
     assert turned == score_files(prediction, truth).scores
 
 
-def test_axes_are_handed_to_both_files(files, tmp_path):
+def test_axes_are_used_for_both_files(files, tmp_path):
     paths = tmp_path / "map_yxz.tif", tmp_path / "truth_yxz.tif"
     for path, array in zip(paths, files[2:], strict=True):
         tifffile.imwrite(path, np.moveaxis(array, 0, -1), photometric="minisblack")

@@ -293,7 +293,7 @@ def test_every_file_goes_through_one_way_to_write():
     assert found == WRITERS.keys()
 
 
-def test_libraries_that_write_are_handed_what_is_flushed_and_renamed_later():
+def test_libraries_write_to_a_part_that_is_flushed_and_renamed_later():
     found = {name: arguments for _, _, name, arguments in calls() if name in BY_LIBRARIES}
     assert found.keys() == BY_LIBRARIES.keys()
     for _, _, name, arguments in calls():

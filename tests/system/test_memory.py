@@ -59,7 +59,7 @@ def test_the_limit_of_an_older_control_group_is_kept(monkeypatch, tmp_path):
         (OSError(errno.ENOSPC, "No space left on device"), False),
     ],
 )
-def test_running_out_of_memory_is_told_from_other_errors(error, expected):
+def test_running_out_of_memory_is_distinguished_from_other_errors(error, expected):
     assert memory.is_out_of_memory(error) is expected
 
 

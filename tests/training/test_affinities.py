@@ -54,7 +54,7 @@ def test_cells_are_the_components_of_the_interior():
 
 
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
-def test_the_network_says_beside_affinities_what_it_says_alone(arch):
+def test_the_network_gives_the_same_logits_with_and_without_affinities(arch):
     network = models.build(arch, seed=1).eval()
     x = torch.randn(1, 1, 32, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

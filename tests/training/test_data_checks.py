@@ -33,14 +33,12 @@ def test_the_counts_are_those_of_all_used_sections_together(tissue):
     )
 
 
-def test_tissue_raises_no_doubt(tissue):
+def test_tissue_raises_no_warning(tissue):
     assert doubts(pair(tissue), pair(tissue, name="b")) == []
 
 
 @pytest.mark.parametrize(("kind", "other"), [("interior", "membrane"), ("membrane", "interior")])
-def test_labels_the_other_way_round_are_doubted_with_the_option_that_turns_them(
-    tissue, kind, other
-):
+def test_inverted_labels_are_warned_about_with_the_option_that_turns_them(tissue, kind, other):
     first, second = doubts(pair(tissue, marks=255 - tissue[1]), kind=kind)
     assert first.startswith("cells fill only ")
     assert "a_gt.tif" in first
@@ -48,12 +46,12 @@ def test_labels_the_other_way_round_are_doubted_with_the_option_that_turns_them(
     assert "brighter" in second
 
 
-def test_an_inverted_image_is_doubted_by_its_name(tissue):
+def test_an_inverted_image_is_warned_about_by_its_name(tissue):
     (line,) = doubts(pair(tissue), pair(tissue, name="b", image=255 - tissue[0]))
     assert line.startswith("membranes are brighter than cells in b.tif")
 
 
-def test_labels_without_membranes_to_speak_of_are_doubted(tissue):
+def test_labels_with_almost_no_membrane_are_warned_about(tissue):
     marks = np.full_like(tissue[1], 255)
     marks[:, 0, 0] = 0
     assert "are all membranes labelled?" in doubts(pair(tissue, marks=marks))[0]
@@ -66,13 +64,13 @@ def test_blank_sections_are_named(tissue):
     assert line.startswith("a.tif: sections 2-3 have only one grey value")
 
 
-def test_pixels_of_unequal_size_are_doubted_once(tissue):
+def test_pixels_of_unequal_size_are_warned_about_once(tissue):
     others = [pair(tissue, name=name, voxel=(50, 5, 5)) for name in "bc"]
     (line,) = doubts(pair(tissue, name="x", voxel=None), pair(tissue), *others)
     assert line.startswith("b.tif has pixels of 5 nm, a.tif of 4 nm")
 
 
-def test_a_pair_of_which_nothing_is_used_raises_no_doubt():
+def test_a_pair_of_which_nothing_is_used_raises_no_warning():
     facts = count_pair("a.tif", "a_gt.tif", "described", None, [])
     assert doubts(facts) == []
     assert str(facts) == "pair: a.tif - a_gt.tif, described; none of it is used"

@@ -100,9 +100,7 @@ def warnings(config, voxel_size_nm, *, is_validated):
     return list(origin_warnings(RunSetup.from_config(config), data))
 
 
-def test_another_scale_and_another_input_than_the_weights_were_trained_on_are_doubted(
-    unet, tmp_path
-):
+def test_another_scale_or_input_than_that_of_the_weights_is_warned_about(unet, tmp_path):
     config = TrainConfig(out=tmp_path, init=str(unet), arch="unet")
     scale, size = warnings(config, (50, 4, 4), is_validated=True)
     assert scale.startswith("pixels of 4 nm, but ")
@@ -113,7 +111,7 @@ def test_another_scale_and_another_input_than_the_weights_were_trained_on_are_do
     assert warnings(shipped, None, is_validated=False) == []
 
 
-def test_weights_that_have_seen_the_held_out_sections_are_doubted(tmp_path):
+def test_weights_that_have_seen_the_held_out_sections_are_warned_about(tmp_path):
     started = TrainConfig(out=tmp_path, dataset="isbi2012", init=SHIPPED_MODEL)
     taught = TrainConfig(out=tmp_path, teachers=(SHIPPED_MODEL,))  # isbi2012 by default
     for config in (started, taught):
@@ -128,7 +126,7 @@ def test_weights_that_have_seen_the_held_out_sections_are_doubted(tmp_path):
 
 @pytest.fixture
 def asked(own, monkeypatch):
-    """Give what the command makes of its options; it stops where the training would begin."""
+    """The configuration that the command makes of its options; it stops before the training."""
     configs = []
 
     def noted(config, **_):
@@ -160,7 +158,7 @@ def test_without_them_and_where_one_is_named_the_recipe_is_the_one_asked_for(ask
     assert config.recipe.learning_rate == 1e-5
 
 
-def test_the_weights_tell_the_architecture_where_none_is_named(asked, own, unet):
+def test_the_weights_decide_the_architecture_where_none_is_named(asked, own, unet):
     assert asked("--init", unet)[0].arch == "unet"
     result = sfseg("train", *own, "--init", unet, "--arch", "sfnet")
     assert result.exit_code == 2

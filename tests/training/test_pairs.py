@@ -8,7 +8,7 @@ from sfseg.training.pairs import pair_files
 
 @pytest.fixture
 def folders(tmp_path):
-    """Make empty files in two folders, and pair them: what is paired is told by names alone."""
+    """Make empty files in two folders, and pair them: names alone decide what is paired."""
 
     def pair(images, labels, said=None):
         for folder, names in (("images", images), ("labels", labels)):
@@ -42,7 +42,7 @@ def folders(tmp_path):
         (["train-volume.tif"], ["train-labels.tif"]),
     ],
 )
-def test_names_tell_which_labels_belong_to_which_images(folders, images, labels):
+def test_names_decide_which_labels_belong_to_which_images(folders, images, labels):
     said = []
     assert folders(images, labels, said) == list(zip(images, labels, strict=True))
     assert said == []
@@ -53,7 +53,7 @@ def test_a_name_that_begins_like_another_is_not_taken_for_it(folders):
     assert folders(images, labels) == list(zip(images, reversed(labels), strict=True))
 
 
-def test_where_no_name_tells_the_order_does_and_that_is_said(folders):
+def test_where_no_name_decides_the_order_does_and_a_line_says_so(folders):
     said = []
     found = folders(["x2.tif", "x10.tif"], ["first.tif", "second.tif"], said)
     assert found == [("x2.tif", "first.tif"), ("x10.tif", "second.tif")]

@@ -1,4 +1,4 @@
-"""A training that was stopped, in whatever way, goes on as if it had not been."""
+"""A training that was stopped and resumed ends like one that was not."""
 
 import contextlib
 import dataclasses
@@ -104,7 +104,7 @@ def require_same_end(whole, out):
 
 
 def stop_after(steps):
-    """Make a report that sets a stop event after so many steps."""
+    """Make a report that sets a stop event after some steps."""
     stop = threading.Event()
 
     def report(record):
@@ -272,7 +272,7 @@ def test_a_loss_that_is_no_number_keeps_the_state_of_the_step_before(config, dat
     assert go_on(config).finished  # it was a fluke
 
 
-def test_what_broke_a_training_is_told_before_what_kept_its_state_from_being_saved(
+def test_the_cause_of_a_failed_training_is_reported_before_the_failure_to_save_its_state(
     config, monkeypatch
 ):
     def fails(*_):
@@ -395,7 +395,7 @@ def save(path, network, optimizer):
     state.save_state(path, {"network": network.state_dict()}, optimizer, {"config": {}})
 
 
-def test_a_disk_that_is_full_is_told_and_the_state_before_it_stays(small, tmp_path):
+def test_a_full_disk_is_reported_and_the_earlier_state_stays(small, tmp_path):
     path = tmp_path / STATE
     save(path, *small)
     before = path.read_bytes()

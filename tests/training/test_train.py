@@ -38,7 +38,7 @@ def config(tissue_files):
 
 
 def stop_after(steps):
-    """Make a report that sets a stop event after so many steps."""
+    """Make a report that sets a stop event after some steps."""
     stop = threading.Event()
 
     def report(record):

@@ -44,7 +44,7 @@ def watch(places: Path, cache: Path) -> None:
 
 
 def spelled_out(path: str | bytes, folder: object) -> str:
-    """Return the whole of a path, which may be told from an open folder."""
+    """Return the whole of a path, which may be relative to an open folder."""
     start = Path("/proc/self/fd", str(folder)) if isinstance(folder, int) and folder > 2 else Path()
     return str((start.resolve() if start.exists() else Path().absolute()) / os.fsdecode(path))
 

@@ -102,7 +102,7 @@ def _try(check: Check, index: int) -> Outcome:
     said = failure = ""
     with tempfile.TemporaryDirectory() as name:
         before = _held()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # the peak of memory starts again
         rss, started, began = _kilobytes("VmRSS"), time.process_time(), time.monotonic()
         try:
             said = check(index, Path(name))

@@ -207,7 +207,7 @@ class Disk:
             return False
 
     def _judge_end(self, place: Path, first: Ended, ended: Ended) -> str:
-        """Say what is wrong after it has gone on; after a success there may be nothing to do."""
+        """Say what is wrong after it was resumed; after a success there may be nothing to do."""
         if ended.code:
             return f"going on: exit code {ended.code}: {ended.stderr[-600:]}"
         if left := names(place) ^ self.names:

@@ -136,7 +136,7 @@ class Faults:
         self._real["close"](descriptor)
 
     def _full(self, path: Any, options: dict[str, Any]) -> str:
-        """Spell a path out; one that is given from an open folder is told by its name alone."""
+        """Spell a path out; one that is relative to an open folder is its name alone."""
         if options.get("dir_fd") is not None:
             return str(Path(self._open.get(options["dir_fd"], "")) / os.fsdecode(path))
         return os.path.abspath(os.fsdecode(path))  # noqa: PTH100 - `resolve` follows links

@@ -192,7 +192,7 @@ def check(index: int, folder: Path, seed: int) -> str:
 
 @contextlib.contextmanager
 def _rubbish(value: int) -> Iterator[None]:
-    """Fill memory that is handed out with a value, where the C library can."""
+    """Fill memory that is allocated with a value, where the C library can."""
     perturb = getattr(ctypes.CDLL(None), "mallopt", None)
     if perturb is not None:
         perturb(_M_PERTURB, value)

@@ -121,8 +121,8 @@ def read(tiff: Tiff, page: int) -> np.ndarray:
     dtype = np.dtype(f"{tiff.order}{letter}{bits[0] // 8}")
     height, width = tiff.size(page)
     pixels = np.empty((height, width), dtype.newbyteorder("="))
-    for rows, columns, segment, shape in _segments(tiff, page, height, width):
-        raw = _DECODERS[compression](segment, int(np.prod(shape)) * dtype.itemsize)
+    for rows, columns, strip, shape in _strips(tiff, page, height, width):
+        raw = _DECODERS[compression](strip, int(np.prod(shape)) * dtype.itemsize)
         block = np.frombuffer(raw, dtype).reshape(shape)
         if predictor[0] == 2 and compression != 1:
             block = np.cumsum(block, axis=1, dtype=block.dtype.newbyteorder("="))
@@ -135,7 +135,7 @@ def _codes(tiff: Tiff, page: int) -> set[int]:
     return {entry.code for entry in tiff.pages[page]}
 
 
-def _segments(
+def _strips(
     tiff: Tiff, page: int, height: int, width: int
 ) -> Iterator[tuple[int, int, bytes, tuple[int, int]]]:
     """List the strips or tiles: first row and column, bytes, and shape once decoded."""
@@ -149,13 +149,13 @@ def _segments(
         plain = tiff.values(page, 259, (1,))[0] == 1 == len(offsets)
         counts = tiff.values(page, 279, (len(tiff.data) - offsets[0],) if plain else None)
     if not rows or not columns:
-        raise UnreadableError("a segment of nothing")
+        raise UnreadableError("a strip or tile of nothing")
     corners = [(y, x) for y in range(0, height, rows) for x in range(0, width, columns)]
     if not len(corners) == len(offsets) == len(counts):
-        raise UnreadableError(f"{len(offsets)} of {len(corners)} segments")
+        raise UnreadableError(f"{len(offsets)} of {len(corners)} strips or tiles")
     for (y, x), offset, count in zip(corners, offsets, counts, strict=True):
         if offset + count > len(tiff.data) or not count:
-            raise UnreadableError("a segment beyond the end")
+            raise UnreadableError("a strip or tile beyond the end")
         lines = rows if tiled else min(rows, height - y)
         yield y, x, tiff.data[offset : offset + count], (lines, columns)
 

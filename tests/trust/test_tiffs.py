@@ -330,7 +330,7 @@ def test_colours_of_print_are_refused(tmp_path):
     assert "(CMYK)" in refused(tmp_path / "a.jpg", axes="YXS")
 
 
-def test_what_only_begins_like_a_picture_is_refused(tmp_path):
+def test_a_file_that_only_begins_like_a_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG" + bytes(100))
     assert "this is not an image" in refused(tmp_path / "a.png")
     (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff" + bytes(100))
@@ -417,7 +417,7 @@ def test_a_chunk_of_too_few_or_too_many_bytes_is_refused(tmp_path, compression, 
 
 
 @pytest.mark.parametrize("options", [{"scaleoffset": 0}])
-def test_filters_that_believe_the_file_are_refused_unless_trusted(tmp_path, options, monkeypatch):
+def test_filters_that_trust_the_file_are_refused_unless_allowed(tmp_path, options, monkeypatch):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("raw", data=noise, chunks=(16, 16), **options)
     assert "the filter 6" in refused(f"{tmp_path}/a.h5:/raw")
@@ -507,7 +507,7 @@ FILTERS = {
 
 @pytest.mark.parametrize("what", FILTERS)
 @pytest.mark.parametrize("compressor", [None, {"id": "zlib", "level": 1}])
-def test_filters_that_make_much_of_little_are_refused(tmp_path, what, compressor):
+def test_filters_that_expand_their_input_are_refused(tmp_path, what, compressor):
     data = bytes(16) if compressor is None else zlib.compress(bytes(16))
     path = filtered(tmp_path / "a.zarr", data, FILTERS[what], compressor=compressor)
     assert "filters that make more than 8 bytes of one, or no numbers" in refused(path)

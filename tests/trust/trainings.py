@@ -185,7 +185,7 @@ def _equal(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor], na
 def stop_and_resume(
     name: str, count: int, seed: int, number: signal.Signals, kinds: Sequence[Sequence[str]]
 ) -> Row:
-    """Try so many cases with a signal; the kinds of training, told by options, take turns."""
+    """Try so many cases with a signal; the kinds of training take turns."""
     with tempfile.TemporaryDirectory() as folder:
         world, tally, failures = World(Path(folder) / "world"), Tally(), []
         make = functools.cache(lambda *own: Training(world, Path(folder) / own[-1], own, number))

@@ -41,7 +41,7 @@ def packed(*members: Member, method: int = zipfile.ZIP_DEFLATED, comment: bytes 
 
 
 def streamed(*members: Member) -> bytes:
-    """Pack as into a pipe: sizes are told behind each member."""
+    """Pack as into a pipe: sizes stand behind each member."""
 
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:
@@ -119,7 +119,7 @@ def two_directories() -> bytes:
 
 
 def hidden_directory() -> bytes:
-    """A directory that nobody speaks of, between the members and the one that counts."""
+    """A directory that the end does not mention, between the members and the one that counts."""
     data = packed(*GOOD)
     at = data.index(CENTRAL)
     entries = data[at : data.index(END)]
@@ -148,7 +148,7 @@ def extra64(size: int) -> bytes:
 
 
 def bomb(size: int, told: int | None = None) -> bytes:
-    """A volume that is good as far as it goes, and goes on in zeros."""
+    """A volume that is good and then continues in zeros."""
     data = packed(("volume.tif", VOLUME.ljust(size, b"\0")), *OTHER)
     return data if told is None else both(data, 22, 24, struct.pack("<I", told))
 
@@ -205,7 +205,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         ("x", b""), comment=packed(*GOOD, comment=b".")
     ),
     "has two directories": two_directories,
-    "has a directory that is not told of": hidden_directory,
+    "has a directory that its end does not mention": hidden_directory,
     "counts too many members": lambda: patched(packed(*GOOD), END, 8, b"\3\0\3\0"),
     "counts too few members": lambda: patched(packed(*GOOD), END, 8, b"\1\0\1\0"),
     "is on several disks": lambda: patched(packed(*GOOD), END, 4, b"\1\0\1\0"),
