@@ -115,7 +115,7 @@ HOSTILE = {
         {"t256": (4, 1, 2**31), "t257": (4, 1, 2**31)},
         "1 of 67108864 strips or tiles are listed",
     ),
-    "no rows": ({"t257": (4, 1, 0)}, "in (0, 32) cannot be read"),
+    "no rows": ({"t257": (4, 1, 0)}, "an image of 0x32 has no pixels"),
     "pixels beyond the end": ({"t273": (4, 1, 2**31)}, "the pixels end at byte"),
     "2^32 - 1 strips": ({"t273": (4, 2**32 - 1, 8)}, "tag 273 is damaged"),
     "strips without bytes": ({"t279": (4, 1, 0)}, "some strips or tiles are left out"),

@@ -75,7 +75,7 @@ def check(page: tifffile.TiffPage, tags: tuple[int, ...], file_bytes: int, what:
         )
     if 0 in page.shaped:  # what tifffile writes for an array without sections
         raise StackError(
-            f"{what}: there is no section in it: {'x'.join(map(str, page.shape))} is no pixel",
+            f"{what}: no section: an image of {'x'.join(map(str, page.shape))} has no pixels",
             hint="check the program that wrote the file",
         )
     if page.dtype is None or not isinstance(page.bitspersample, int):
