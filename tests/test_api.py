@@ -161,6 +161,8 @@ def test_a_prediction_is_shown_in_a_line():
 def test_a_training_is_shown_in_a_line(history, finished, shown):
     records = tuple(EpochRecord(1, 0.5, 0.1, 2.0, v_rand=v_rand) for v_rand in history)
     assert repr(sfseg.TrainResult(Path("w.safetensors"), records, finished, 7)) == shown
+
+
 def make_lazy(library, pixels, folder):
     """The pixels as an array of another library, which reads them when NumPy asks for them."""
     if library == "dask":
