@@ -254,7 +254,7 @@ def test_a_single_section_is_a_stack_of_one():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_progress_is_told_at_the_start_and_after_each_section(workers):
+def test_progress_is_reported_at_the_start_and_after_each_section(workers):
     told = []
     stack = np.stack([TWO_CELLS] * 4)
     score(stack, stack, workers=workers, progress=lambda *now: told.append(now))
