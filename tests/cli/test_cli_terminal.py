@@ -44,5 +44,5 @@ def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
     assert any(line.startswith("volume.tif: 4 sections") for line in lines)
     assert any(line.startswith("out.tif: done in ") for line in lines)
     stdout, shown = on_a_terminal("score", "out.tif", "labels.tif", cwd=tissue_files)
-    assert stdout.startswith("4 sections of 128x160\n")
+    assert stdout.startswith("4 sections of 96x112\n")
     assert "scoring out.tif, 4 of 4 sections done" in shown
