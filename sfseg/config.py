@@ -20,10 +20,10 @@ COMPARISON_NAME = "compare.json"
 """The file in the folder of a comparison that holds its `CompareConfig`."""
 
 Precision = Literal["auto", "float32", "bf16"]
-Averaging = Literal["none", "flips", "d4"]
+TestTimeAugmentation = Literal["none", "flips", "d4"]
 EngineName = Literal["torch", "compile", "openvino"]
 EngineChoice = Literal["auto", "torch", "compile", "openvino"]
-Output = Literal["probability", "binary", "segments"]
+OutputKind = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
 
 
@@ -155,9 +155,9 @@ class PredictConfig:
     device: str = "auto"
     engine: EngineChoice = "auto"
     precision: Precision = "auto"
-    tta: Averaging = "none"
+    tta: TestTimeAugmentation = "none"
     close_gaps: bool = False
-    output: Output = "probability"
+    output: OutputKind = "probability"
     dtype: OutputDtype = "float32"
     threshold: float = 0.5
     tile_px: int | None = None

@@ -114,10 +114,10 @@ def rng():
 def tried(tmp_path_factory):
     """The choice of an engine for the shipped network, which takes seconds to find."""
     from sfseg.config import PredictConfig
-    from sfseg.prediction.predict import Model
+    from sfseg.prediction.model import Model
 
     memory = tmp_path_factory.mktemp("tried") / "engines.json"
-    Model.load(PredictConfig(), memory=memory)
+    Model.load(PredictConfig(), cache_file=memory)
     return memory.read_text() if memory.exists() else "{}"  # without bf16 there is no choice
 
 

@@ -11,7 +11,8 @@ import typer.main
 
 from sfseg.cli import app
 from sfseg.config import PredictConfig
-from sfseg.prediction.predict import Model, predict_file
+from sfseg.prediction.model import Model
+from sfseg.prediction.predict import predict_file
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.score import score_files
 

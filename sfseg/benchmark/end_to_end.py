@@ -12,7 +12,9 @@ from sfseg.models import STRIDE
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines import Choice
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, PredictResult, predict_job
+from sfseg.prediction.model import Model
+from sfseg.prediction.predict import predict_job
+from sfseg.prediction.run import PredictResult
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.devices import dtype_name
 from sfseg.system.machine import Arithmetic, Timing, measure

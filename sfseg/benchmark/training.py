@@ -26,7 +26,7 @@ from sfseg.training.cuda_graphs import WARM_CALLS
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.patches import Patches
 from sfseg.training.progress import StepRecord
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.train import run
 from sfseg.training.trainer import Trainer
 
@@ -209,7 +209,7 @@ def _plain_step(
 class _Watched(Trainer):
     """A training that notes when its steps begin and end."""
 
-    def __init__(self, setup: RunSetup, data: TrainingData) -> None:
+    def __init__(self, setup: TrainSetup, data: TrainingData) -> None:
         super().__init__(setup, data)
         self.begun: list[float] = []
         self.ended: list[float] = []
@@ -236,7 +236,7 @@ def _our_laps(
         config = TrainConfig(
             Path(folder, "run"), arch, recipe, device=str(device), compile=engine == "compile"
         )
-        trainer = _Watched(RunSetup.from_config(config), data)
+        trainer = _Watched(TrainSetup.from_config(config), data)
 
         def count(_: object) -> None:
             if len(trainer.ended) == WARM_STEPS + repeats:

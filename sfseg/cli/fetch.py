@@ -113,10 +113,10 @@ def fetch(
 
 def format_list(data_dir: Path | None) -> str:
     """Lay the datasets out for a person."""
-    from sfseg.datasets.fetch import listing
+    from sfseg.datasets.fetch import list_datasets
 
     lines = [f"{'name':10}{'size':>9}  {'here':6}title"]
-    for entry in listing(to=data_dir):
+    for entry in list_datasets(to=data_dir):
         dataset = entry.dataset
         size = f"{dataset.size_bytes / 1e6:.0f} MB"
         here = "yes" if entry.is_here else "no"

@@ -31,12 +31,18 @@ from sfseg.cli.predict_report import (
     say_result,
 )
 from sfseg.cli.progress import progress
-from sfseg.config import Averaging, EngineChoice, Output, OutputDtype, Precision, PredictConfig
+from sfseg.config import (
+    EngineChoice,
+    OutputDtype,
+    OutputKind,
+    Precision,
+    PredictConfig,
+    TestTimeAugmentation,
+)
 from sfseg.errors import OptionError
-from sfseg.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from sfseg.prediction.predict import Failure, PredictResult
+    from sfseg.prediction.run import PredictResult
 
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
@@ -65,7 +71,7 @@ def predict(
         ),
     ],
     output: Annotated[
-        Output,
+        OutputKind,
         typer.Option(
             metavar="KIND",
             help="What to write: probability; binary (255 and 0); or segments (a number for each "
@@ -132,11 +138,11 @@ def predict(
         ),
     ] = DEFAULTS.model,
     tta: Annotated[
-        Averaging,
+        TestTimeAugmentation,
         typer.Option(
             metavar="KIND",
-            help="Average over 4 flips or all 8 orientations: none, flips or d4. Better, and as "
-            "many times slower.",
+            help="Average over orientations: none, flips (4) or d4 (8 orientations). More "
+            "accurate, 4 or 8 times slower.",
             rich_help_panel=QUALITY,
         ),
     ] = DEFAULTS.tta,
@@ -226,20 +232,21 @@ def predict(
 
     jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
     say(describe_jobs(jobs, model))
-    from sfseg.prediction import predict as verb
+    from sfseg.prediction.model import Model
+    from sfseg.prediction.predict import Failure, predict_files
 
     results: list[PredictResult | Failure] = []
     with progress(f"loading {model}") as bar:
-        ready = verb.Model.load(config, memory=cache_folder() / "engines.json")
-        say(describe_model(config, ready))
-        for result in verb.predict_files(jobs, ready, config, report=reporter(bar), say=say):
+        loaded = Model.load(config)
+        say(describe_model(config, loaded))
+        for result in predict_files(jobs, loaded, config, report=reporter(bar), say=say):
             results.append(result)
-            say_result(result, ready.header)
-            if isinstance(result, verb.PredictResult) and not as_json:
+            say_result(result, loaded.header)
+            if not isinstance(result, Failure) and not as_json:
                 print_result(result.job.output)
     if as_json:
         print_result(json.dumps([as_dict(result) for result in results], indent=2))
-    failures = [result for result in results if isinstance(result, verb.Failure)]
+    failures = [result for result in results if isinstance(result, Failure)]
     done = len(results) - len(failures)
     if failures:
         if len(results) > 1:

@@ -12,7 +12,9 @@ from sfseg.types import same_scale, voxel_as_json
 if TYPE_CHECKING:
     from sfseg.models.weights import Header
     from sfseg.prediction.jobs import Job
-    from sfseg.prediction.predict import Failure, Model, PredictResult, TileRecord
+    from sfseg.prediction.model import Model
+    from sfseg.prediction.predict import Failure
+    from sfseg.prediction.run import PredictResult, TileRecord
 
 WORTH_TELLING_S = 30
 """Seconds left from which a line says so, once."""

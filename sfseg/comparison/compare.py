@@ -14,7 +14,13 @@ from typing import Any
 from sfseg import __version__
 from sfseg.comparison import markdown, plot, table
 from sfseg.comparison.costs import cost_of
-from sfseg.comparison.protocol import Split, TestSet, describe_protocol, make_splits, write_test_set
+from sfseg.comparison.protocol import (
+    DataSplit,
+    TestSet,
+    describe_protocol,
+    make_splits,
+    write_test_set,
+)
 from sfseg.comparison.results import RunScore, read_score, write_score
 from sfseg.comparison.run_folder import refuse_other, refuse_taken, write_config
 from sfseg.comparison.run_setup import CompareSetup
@@ -24,7 +30,8 @@ from sfseg.config import CompareConfig, PredictConfig
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import NonFiniteError
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, predict_job
+from sfseg.prediction.model import Model
+from sfseg.prediction.predict import predict_job
 from sfseg.scoring.score import score_files
 from sfseg.system import devices, files, locks
 from sfseg.training.progress import EpochRecord, StepRecord
@@ -54,14 +61,14 @@ class CompareResult:
     finished: bool
 
 
-Report = Callable[[Stage | StepRecord | EpochRecord | RunScore], None]
+OnProgress = Callable[[Stage | StepRecord | EpochRecord | RunScore], None]
 OnStart = Callable[[Save], None]
 
 
 def compare(
     config: CompareConfig,
     *,
-    report: Report = lambda _: None,
+    report: OnProgress = lambda _: None,
     say: Say = lambda _: None,
     stop: threading.Event | None = None,
     on_start: OnStart = lambda _: None,
@@ -155,11 +162,11 @@ class Comparison:
         The resolved configuration.
     folder : Path
         The folder of the dataset.
-    splits : sequence of Split
+    splits : sequence of DataSplit
         The sections to train on and to test on.
     """
 
-    def __init__(self, setup: CompareSetup, folder: Path, splits: Sequence[Split]) -> None:
+    def __init__(self, setup: CompareSetup, folder: Path, splits: Sequence[DataSplit]) -> None:
         self.setup = setup
         self.config = config = setup.config
         self.protocol = describe_protocol(setup.dataset, splits)
@@ -181,7 +188,7 @@ class Comparison:
             return None
         return table.make_table(self.config, self.protocol, self.costs, finished)
 
-    def run(self, report: Report, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
+    def run(self, report: OnProgress, say: Say, stop: threading.Event, on_start: OnStart) -> bool:
         """Do the runs that are left; return whether all are done.
 
         Raises
@@ -213,7 +220,7 @@ class Comparison:
         return True
 
     def train_run(
-        self, run: Run, report: Report, say: Say, stop: threading.Event, on_start: OnStart
+        self, run: Run, report: OnProgress, say: Say, stop: threading.Event, on_start: OnStart
     ) -> TrainResult:
         """Train the network of a run, or continue its training."""
         out = self.config.out / run.name

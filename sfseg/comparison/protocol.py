@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from sfseg import io
-from sfseg.datasets.dataset import Dataset, Part
+from sfseg.datasets.dataset import Dataset, LabelledStack
 from sfseg.errors import OptionError, ShapeMismatchError
 from sfseg.types import AnyArray, Shape, VoxelSize, format_sections, parse_sections
 
 
 @dataclass(frozen=True)
-class Split:
+class DataSplit:
     """The sections to train on and those to test on; no section is in both.
 
     Attributes
@@ -23,13 +23,13 @@ class Split:
     training : str or None
         The sections to train on, as `sfseg.config.TrainConfig` takes them; None = the standard
         ones.
-    test : tuple of Part
+    test : tuple of LabelledStack
         The sections to test on; for folds they are training sections of the dataset.
     """
 
     fold: int | None
     training: str | None
-    test: tuple[Part, ...]
+    test: tuple[LabelledStack, ...]
 
     @property
     def suffix(self) -> str:
@@ -57,7 +57,7 @@ class TestSet:
     shape: Shape
 
 
-def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Split, ...]:
+def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[DataSplit, ...]:
     """Divide a dataset into sections to train on and to test on.
 
     Parameters
@@ -73,7 +73,7 @@ def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Spli
 
     Returns
     -------
-    tuple of Split
+    tuple of DataSplit
         One, or one for each fold.
 
     Raises
@@ -82,7 +82,7 @@ def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Spli
         If there are fewer sections than folds, or several stacks to train on.
     """
     if folds is None:
-        return (Split(None, None, dataset.test),)
+        return (DataSplit(None, None, dataset.test),)
     if len(dataset.train) > 1:
         raise OptionError(
             f"--folds only works with one training stack, {dataset.name} has {len(dataset.train)}",
@@ -98,21 +98,21 @@ def make_splits(dataset: Dataset, folder: Path, folds: int | None) -> tuple[Spli
         )
     blocks = [tuple(block.tolist()) for block in np.array_split(chosen, folds)]
     return tuple(
-        Split(
+        DataSplit(
             number,
             format_sections([index for index in chosen if index not in block]),
-            (Part(part.images, part.labels, format_sections(block)),),
+            (LabelledStack(part.images, part.labels, format_sections(block)),),
         )
         for number, block in enumerate(blocks, start=1)
     )
 
 
-def write_test_set(split: Split, dataset: Dataset, folder: Path, out: Path) -> TestSet:
+def write_test_set(split: DataSplit, dataset: Dataset, folder: Path, out: Path) -> TestSet:
     """Copy the test sections to files of their own, so that only they are predicted.
 
     Parameters
     ----------
-    split : Split
+    split : DataSplit
         Names the test sections.
     dataset : Dataset
         Has the kind of the labels, and the voxel size.
@@ -172,11 +172,11 @@ def _write(
     io.write_sections(path, sections, shape, dtype, voxel_size_nm=voxel_size_nm, overwrite=True)
 
 
-def _indices(part: Part, count: int) -> tuple[int, ...]:
+def _indices(part: LabelledStack, count: int) -> tuple[int, ...]:
     return parse_sections(part.sections, count) if part.sections else tuple(range(count))
 
 
-def describe_protocol(dataset: Dataset, splits: Sequence[Split]) -> str:
+def describe_protocol(dataset: Dataset, splits: Sequence[DataSplit]) -> str:
     """Say in sentences what was trained on, and what was tested on."""
     trained, tested = _describe(dataset.train), _describe(dataset.test)
     if splits[0].fold is None:
@@ -192,7 +192,7 @@ def describe_protocol(dataset: Dataset, splits: Sequence[Split]) -> str:
     )
 
 
-def _describe(parts: Sequence[Part]) -> str:
+def _describe(parts: Sequence[LabelledStack]) -> str:
     """Name sections, and their stacks if there are several."""
     words = [f"sections {part.sections}" if part.sections else "all sections" for part in parts]
     if len(parts) > 1:

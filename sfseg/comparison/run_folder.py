@@ -27,7 +27,7 @@ def refuse_taken(config: CompareConfig) -> None:
     OutputError
         If the system cannot tell what is there.
     """
-    files.refuse_file(config.out)
+    files.refuse_file_as_folder(config.out)
     is_there = (config.out / COMPARISON_NAME).is_file()
     if is_there and not config.resume:
         raise OutputExistsError(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sfseg.comparison.protocol import Split
+from sfseg.comparison.protocol import DataSplit
 from sfseg.config import CompareConfig, TrainConfig
 
 
@@ -13,7 +13,7 @@ class Run:
 
     arch: str
     seed: int
-    split: Split
+    split: DataSplit
 
     @property
     def name(self) -> str:

@@ -52,7 +52,7 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """A place where files of a dataset are.
 
     Attributes
@@ -75,7 +75,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Part:
+class LabelledStack:
     """Images and labels in the folder of a dataset, and the sections to use.
 
     Attributes
@@ -107,7 +107,7 @@ class Dataset:
         Meaning of the pixels of the labels.
     files, sources : tuple
         Its files, and the places to get them from, in this order.
-    train, test : tuple of Part
+    train, test : tuple of LabelledStack
         The standard split.
     split : str
         Who made that split.
@@ -125,9 +125,9 @@ class Dataset:
     voxel_size_nm: VoxelSize | None
     label_kind: LabelKind
     files: tuple[DataFile, ...]
-    sources: tuple[Source, ...]
-    train: tuple[Part, ...]
-    test: tuple[Part, ...]
+    sources: tuple[DatasetSource, ...]
+    train: tuple[LabelledStack, ...]
+    test: tuple[LabelledStack, ...]
     split: str
     extra: str | None = None
     unlabelled: str | None = None
@@ -138,6 +138,6 @@ class Dataset:
         return sum(file.size_bytes for file in self.files)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[LabelledStack, ...]:
         """All parts, of the training and of the test sections."""
         return self.train + self.test

@@ -42,7 +42,7 @@ class Listing:
     is_here: bool
 
 
-def listing(*, to: str | Path | None = None) -> tuple[Listing, ...]:
+def list_datasets(*, to: str | Path | None = None) -> tuple[Listing, ...]:
     """List the datasets of the table, and whether they were fetched.
 
     Parameters

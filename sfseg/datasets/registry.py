@@ -9,11 +9,11 @@ opens no file and no connection.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sfseg.datasets.dataset import DataFile, Dataset, Part, Source
+from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource, LabelledStack
 from sfseg.errors import UnknownNameError
 from sfseg.types import Shape
 
-__all__ = ["DATASETS", "DataFile", "Dataset", "Part", "Source", "find"]
+__all__ = ["DATASETS", "DataFile", "Dataset", "DatasetSource", "LabelledStack", "find"]
 
 
 def find(name: str) -> Dataset:
@@ -77,19 +77,19 @@ ISBI2012 = Dataset(
         _isbi2012("test-labels.tif", None, labels=True),
     ),
     sources=(
-        Source("https://downloads.imagej.net/ISBI-2012-challenge.zip", "archive"),
-        Source(
+        DatasetSource("https://downloads.imagej.net/ISBI-2012-challenge.zip", "archive"),
+        DatasetSource(
             f"{_RAW}/alexklibisz/isbi-2012/238a567ae843f7c03e5cc5d3f233cd3f93f0da17/data/",
             files=("train-volume.tif", "train-labels.tif", "test-volume.tif"),
         ),
-        Source(
+        DatasetSource(
             f"{_RAW}/seung-lab/znn-release/f4e01cabd97dfe1e3b36725b3a10bf1ce99f052e"
             "/dataset/ISBI2012/",
             files=("train-volume.tif", "train-labels.tif"),  # its test-volume is half of it
         ),
     ),
-    train=(Part("train-volume.tif", "train-labels.tif", "1-24"),),
-    test=(Part("train-volume.tif", "train-labels.tif", "25-30"),),
+    train=(LabelledStack("train-volume.tif", "train-labels.tif", "1-24"),),
+    test=(LabelledStack("train-volume.tif", "train-labels.tif", "25-30"),),
     split="of the thesis",
     unlabelled="test-volume.tif",
 )
@@ -138,21 +138,21 @@ PIRIFORM = Dataset(
         ),
     ),
     sources=(
-        Source(
+        DatasetSource(
             f"{_RAW}/seung-lab/znn-release/b5a19bc0b25056ea0496a77c2439804f36c9fba9"
             "/dataset/Piriform/"
         ),
-        Source(
+        DatasetSource(
             "https://bionets.github.io/Piriform_data.zip",
             "archive",
             git_blob="1eac0b178d1841f5d502a3d5122ea25807ecc259",
         ),
     ),
     train=(
-        Part("stack2-image.tif", "stack2-label.tif"),
-        Part("stack3-image.tif", "stack3-label.tif", "1-100"),
+        LabelledStack("stack2-image.tif", "stack2-label.tif"),
+        LabelledStack("stack3-image.tif", "stack3-label.tif", "1-100"),
     ),
-    test=(Part("stack3-image.tif", "stack3-label.tif", "101-169"),),
+    test=(LabelledStack("stack3-image.tif", "stack3-label.tif", "101-169"),),
     split="of the thesis",
 )
 
@@ -204,14 +204,14 @@ VNC = Dataset(
         *_vnc("stack1/membranes", "png", 28_500, _VNC_MEMBRANES),
     ),
     sources=(
-        Source(
+        DatasetSource(
             "https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/"
             "4a5f051466d24d8dc1e855ab55658bb1b1dcd6bf.zip",
             "archive",
         ),
     ),
-    train=(Part("stack1/raw", "stack1/membranes", "1-15"),),
-    test=(Part("stack1/raw", "stack1/membranes", "16-20"),),
+    train=(LabelledStack("stack1/raw", "stack1/membranes", "1-15"),),
+    test=(LabelledStack("stack1/raw", "stack1/membranes", "16-20"),),
     split="ours: the publication has none",
 )
 
@@ -232,10 +232,10 @@ SNEMI3D = Dataset(
             sha256="5b130a24d9eb23d972fede0f1a403bc05f6808b361cfa22eff23b930b12f0615",
         ),
     ),
-    sources=(Source("https://oc.embl.de/index.php/s/43iMotlXPyAB39z/download"),),
+    sources=(DatasetSource("https://oc.embl.de/index.php/s/43iMotlXPyAB39z/download"),),
     # torch-em reads these paths in the file; there was no copy to check them.
-    train=(Part(f"snemi_train.h5:{_RAW_PATH}", f"snemi_train.h5:{_IDS_PATH}", "1-80"),),
-    test=(Part(f"snemi_train.h5:{_RAW_PATH}", f"snemi_train.h5:{_IDS_PATH}", "81-100"),),
+    train=(LabelledStack(f"snemi_train.h5:{_RAW_PATH}", f"snemi_train.h5:{_IDS_PATH}", "1-80"),),
+    test=(LabelledStack(f"snemi_train.h5:{_RAW_PATH}", f"snemi_train.h5:{_IDS_PATH}", "81-100"),),
     split="ours: the challenge keeps the labels of its test volume",
     extra="hdf5",
 )
@@ -247,8 +247,10 @@ _CREMI = {
 }
 
 
-def _cremi_parts(sections: str) -> tuple[Part, ...]:
-    return tuple(Part(f"{name}:{_RAW_PATH}", f"{name}:{_IDS_PATH}", sections) for name in _CREMI)
+def _cremi_parts(sections: str) -> tuple[LabelledStack, ...]:
+    return tuple(
+        LabelledStack(f"{name}:{_RAW_PATH}", f"{name}:{_IDS_PATH}", sections) for name in _CREMI
+    )
 
 
 CREMI = Dataset(
@@ -261,7 +263,7 @@ CREMI = Dataset(
     voxel_size_nm=(40.0, 4.0, 4.0),
     label_kind="instances",
     files=tuple(DataFile(name, 170_000_000, sha256=sha256) for name, sha256 in _CREMI.items()),
-    sources=(Source("https://cremi.org/static/data/"),),
+    sources=(DatasetSource("https://cremi.org/static/data/"),),
     train=_cremi_parts("1-100"),
     test=_cremi_parts("101-125"),
     split="ours: the challenge keeps the labels of its test samples",
@@ -281,9 +283,9 @@ TISSUE = Dataset(
         DataFile("volume.tif", 790_000, (12, 256, 256)),
         DataFile("labels.tif", 790_000, (12, 256, 256), values=(0, 255)),
     ),
-    sources=(Source("seed 0", "generator"),),
-    train=(Part("volume.tif", "labels.tif", "1-9"),),
-    test=(Part("volume.tif", "labels.tif", "10-12"),),
+    sources=(DatasetSource("seed 0", "generator"),),
+    train=(LabelledStack("volume.tif", "labels.tif", "1-9"),),
+    test=(LabelledStack("volume.tif", "labels.tif", "10-12"),),
     split="ours",
 )
 

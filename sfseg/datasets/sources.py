@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from sfseg import io
 from sfseg.datasets.archive import extract
-from sfseg.datasets.dataset import DataFile, Dataset, Source
+from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource
 from sfseg.datasets.download import DownloadProgress, Patience, download, shown
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.datasets.verify import git_blob
@@ -17,14 +17,14 @@ Candidates = Callable[[DataFile], Sequence[Path]]
 """Returns the paths of local files that may be this file of the table."""
 
 
-def describe(source: Source | Path) -> str:
+def describe(source: DatasetSource | Path) -> str:
     """Return the name of a source, to print it."""
     if isinstance(source, Path):
         return str(source)
     return source.url if source.kind == "generator" else shown(source.url)
 
 
-def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
+def from_user(text: str | Path, dataset: Dataset) -> DatasetSource | Path:
     """Turn the text of ``--from`` into a source.
 
     Parameters
@@ -37,7 +37,7 @@ def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
 
     Returns
     -------
-    Source or Path
+    DatasetSource or Path
         An address, or a path on this disk.
 
     Raises
@@ -47,8 +47,8 @@ def from_user(text: str | Path, dataset: Dataset) -> Source | Path:
     """
     if isinstance(text, str) and "://" in text:
         if text.partition("?")[0].lower().endswith(".zip"):
-            return Source(text, "archive")
-        return Source(text if len(dataset.files) == 1 else text.rstrip("/") + "/")
+            return DatasetSource(text, "archive")
+        return DatasetSource(text if len(dataset.files) == 1 else text.rstrip("/") + "/")
     path = Path(text)
     if not (path.is_file() or path.is_dir()):
         raise FetchError(
@@ -82,12 +82,12 @@ class Opener:
         self._progress = progress
         self._patience = patience
 
-    def open(self, source: Source | Path, wanted: Sequence[DataFile]) -> Candidates:
+    def open(self, source: DatasetSource | Path, wanted: Sequence[DataFile]) -> Candidates:
         """Open a source.
 
         Parameters
         ----------
-        source : Source or Path
+        source : DatasetSource or Path
             Where to look; a path is a folder, a zip archive or a file.
         wanted : sequence of DataFile
             The files to look for. Larger files than their limits are refused.
@@ -121,7 +121,7 @@ class Opener:
         # A file with a known hash may have any name.
         return lambda file: [path] if file.has_identity or path.name == file.name else []
 
-    def _download_one(self, source: Source, file: DataFile, folder: Path) -> list[Path]:
+    def _download_one(self, source: DatasetSource, file: DataFile, folder: Path) -> list[Path]:
         if source.files is not None and file.name not in source.files:
             return []
         url = source.url + quote(file.name) if source.url.endswith("/") else source.url
@@ -130,7 +130,7 @@ class Opener:
         return [path]
 
     def _open_archive_at(
-        self, source: Source, wanted: Sequence[DataFile], folder: Path
+        self, source: DatasetSource, wanted: Sequence[DataFile], folder: Path
     ) -> Candidates:
         archive = folder / "archive.zip"
         self._download(source.url, archive, self._archive_limit)

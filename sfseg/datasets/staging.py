@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sfseg.datasets import manifest, sources
-from sfseg.datasets.dataset import DataFile, Dataset, Source
+from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource
 from sfseg.datasets.download import DownloadProgress, Patience
 from sfseg.datasets.verify import check_file, check_parts
 from sfseg.errors import ChecksumError, FetchError, SfsegError, StackError
@@ -24,7 +24,7 @@ def is_in_place(dataset: Dataset, folder: Path) -> bool:
 def fill(
     dataset: Dataset,
     folder: Path,
-    offers: Sequence[Source | Path],
+    offers: Sequence[DatasetSource | Path],
     say: Say,
     progress: DownloadProgress,
     patience: Patience,
@@ -38,7 +38,7 @@ def fill(
     folder : Path
         Its final folder. Until all files are checked, they are in ``<folder>.part``, beside it;
         ``<folder>.lock`` keeps other processes away.
-    offers : sequence of Source or Path
+    offers : sequence of DatasetSource or Path
         Where to look, in order.
     say, progress : callable
         See `sfseg.datasets.fetch.fetch`.
@@ -83,7 +83,7 @@ def fill(
 
 def _deliver(
     dataset: Dataset,
-    offers: Sequence[Source | Path],
+    offers: Sequence[DatasetSource | Path],
     good: Path,
     opener: sources.Opener,
     say: Say,
@@ -122,7 +122,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _take(
-    source: Source | Path, missing: Sequence[DataFile], good: Path, opener: sources.Opener
+    source: DatasetSource | Path, missing: Sequence[DataFile], good: Path, opener: sources.Opener
 ) -> list[SfsegError]:
     """Take the missing files that a source has; return the errors."""
     failures: list[SfsegError] = []

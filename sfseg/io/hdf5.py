@@ -25,7 +25,7 @@ _DAMAGED = "copy or download the file again; it may be damaged"
 
 
 class Hdf5Source:
-    """A dataset of an HDF5 file; see `sfseg.io.sources.Source`.
+    """A dataset of an HDF5 file; see `sfseg.io.sources.ArraySource`.
 
     Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field, unless the last
     is so short that it may be samples. The voxel size is the attribute ``resolution`` (z, y, x in
@@ -146,7 +146,7 @@ class Hdf5Source:
         return names
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:
-        """Read a box of the dataset; see `sfseg.io.sources.Source`."""
+        """Read a box of the dataset; see `sfseg.io.sources.ArraySource`."""
         with translate_errors(self._name):
             if self._dataset.chunks is not None:
                 for corner in _corners(box, self._dataset.chunks):

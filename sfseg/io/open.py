@@ -17,7 +17,7 @@ from sfseg.io.axes import resolve_axes
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.hashing import hash_input
 from sfseg.io.hdf5 import Hdf5Source
-from sfseg.io.sources import Source, open_file
+from sfseg.io.sources import ArraySource, open_file
 from sfseg.io.stack import Stack
 from sfseg.io.zarr.reader import ZarrSource
 from sfseg.types import AnyArray
@@ -79,7 +79,7 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
     return _open_one(open_file(file, name), name, axes)
 
 
-def _open_one(source: Source, name: str, axes: str | None) -> Stack:
+def _open_one(source: ArraySource, name: str, axes: str | None) -> Stack:
     """Make a stack of one file."""
     try:
         layout = resolve_axes(name, source.shape, source.letters, axes)
@@ -168,7 +168,7 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
                 )
             voxel_sizes.add(member.voxel_size_nm)
 
-    sections = _Members(members, axes)
+    sections = _SectionFiles(members, axes)
     return Stack(
         name,
         (len(members), *first.shape[1:]),
@@ -180,7 +180,7 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
     )
 
 
-class _Members:
+class _SectionFiles:
     """Files with one section each. Only the file that was read last is open."""
 
     def __init__(self, paths: list[Path], axes: str | None) -> None:

@@ -40,7 +40,7 @@ _DAMAGED = "copy or download the file again; it may be damaged"
 
 
 class PictureSource:
-    """A PNG or JPEG file; see `sfseg.io.sources.Source`.
+    """A PNG or JPEG file; see `sfseg.io.sources.ArraySource`.
 
     Colours of a palette count as colours. PNG spreads greys of 2 or 4 bits over 0 to 255.
 
@@ -93,7 +93,7 @@ class PictureSource:
             )
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:
-        """Decode the whole picture once, and return a box of it; see `sfseg.io.sources.Source`."""
+        """Decode the whole picture once; return a box of it; see `sfseg.io.sources.ArraySource`."""
         if self._pixels is None:
             with translate_errors(self._name):
                 data = self._path.read_bytes()

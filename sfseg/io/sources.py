@@ -15,7 +15,7 @@ _PICTURE = (pictures.PNG, pictures.JPEG)
 _HDF5 = b"\x89HDF"
 
 
-class Source(Protocol):
+class ArraySource(Protocol):
     """An array in a file, with its metadata."""
 
     shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class Source(Protocol):
         """Close the file."""
 
 
-def open_file(path: Path, name: str) -> Source:
+def open_file(path: Path, name: str) -> ArraySource:
     """Open an image file; its first bytes decide on the format.
 
     Parameters
@@ -53,7 +53,7 @@ def open_file(path: Path, name: str) -> Source:
 
     Returns
     -------
-    Source
+    ArraySource
         The file's array, to be closed.
 
     Raises

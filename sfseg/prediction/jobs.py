@@ -9,7 +9,7 @@ from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.prediction.records import find_record
 from sfseg.prediction.resumable import touched_paths
-from sfseg.system.files import explain_errors, refuse_existing
+from sfseg.system.files import check_output_path, explain_errors
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
 OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
@@ -71,7 +71,7 @@ def make_jobs(
     seen: dict[Path, Job] = {}
     for job in jobs:
         _refuse_inputs(job.output, inputs)
-        refuse_existing(job.output, overwrite=overwrite or resume)
+        check_output_path(job.output, overwrite=overwrite or resume)
         find_record(job.output, overwrite=overwrite)
         other = seen.setdefault(job.output, job)
         if other is not job:

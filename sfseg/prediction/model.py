@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sfseg import io
-from sfseg.config import Averaging, EngineChoice, Precision, PredictConfig, configure
+from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
 from sfseg.models import STRIDE
 from sfseg.models.weights import Header, find_weights, load_weights
 from sfseg.prediction import engines, plan
@@ -28,7 +28,7 @@ from sfseg.types import AnyArray, Probability, Say
 
 
 @dataclass(frozen=True)
-class Setup:
+class PredictSetup:
     """The engine, tiles and predictor for one stack.
 
     Attributes
@@ -81,14 +81,14 @@ class Model:
         )
 
     @classmethod
-    def load(cls, config: PredictConfig, *, memory: Path | None = None) -> "Model":
+    def load(cls, config: PredictConfig, *, cache_file: Path | None = None) -> "Model":
         """Load the weights and make an engine for them.
 
         Parameters
         ----------
         config : PredictConfig
             Model, device, engine and precision.
-        memory : Path, optional
+        cache_file : Path, optional
             File that remembers the choice of an arithmetic; default is one in the cache folder; see
             `sfseg.prediction.engines.make_engine`.
 
@@ -111,12 +111,12 @@ class Model:
             device,
             config.engine,
             config.precision,
-            memory=memory or cache_folder() / "engines.json",
+            cache_file=cache_file or cache_folder() / "engines.json",
         )
         return cls(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256)
 
     def predict(
-        self, array: AnyArray, *, tta: Averaging = "none", close_gaps: bool = False
+        self, array: AnyArray, *, tta: TestTimeAugmentation = "none", close_gaps: bool = False
     ) -> Probability:
         """Predict the interior probability of a section or stack in memory.
 
@@ -188,7 +188,7 @@ class Model:
         *,
         first: Mapping[str, Any] | None = None,
         say: Say = lambda _: None,
-    ) -> Setup:
+    ) -> PredictSetup:
         """Cut the sections of one stack into tiles, and make a predictor for them.
 
         Parameters
@@ -208,7 +208,7 @@ class Model:
 
         Returns
         -------
-        Setup
+        PredictSetup
             The engine, the tiles and the predictor.
         """
         first = first or resolved
@@ -236,7 +236,7 @@ class Model:
             batch=plan.batch_size(engine, tiles, config),
             say=say,
         )
-        return Setup(engine, tiles, predictor)
+        return PredictSetup(engine, tiles, predictor)
 
     def _engine_of(self, resolved: Mapping[str, Any]) -> Engine:
         """Return the engine of this model, or make the one of an earlier run if it differs."""
@@ -306,7 +306,7 @@ def predict(
     device: str = "auto",
     engine: EngineChoice = "auto",
     precision: Precision = "auto",
-    tta: Averaging = "none",
+    tta: TestTimeAugmentation = "none",
     close_gaps: bool = False,
 ) -> Probability:
     """Predict the interior probability of a section or stack in memory.

@@ -15,19 +15,9 @@ from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
 from sfseg.prediction.model import Model
 from sfseg.prediction.records import find_record
 from sfseg.prediction.resumable import ResumableOutput, clear_lock, open_resumable
-from sfseg.prediction.run import PredictionRun, PredictResult, Report, TileRecord
+from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
 from sfseg.system.memory import is_out_of_memory
 from sfseg.types import Say
-
-__all__ = [
-    "Failure",
-    "Model",
-    "PredictResult",
-    "TileRecord",
-    "predict_file",
-    "predict_files",
-    "predict_job",
-]
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,7 @@ def predict_file(
     out: str | os.PathLike[str],
     config: PredictConfig | None = None,
     *,
-    report: Report = lambda _: None,
+    report: OnTile = lambda _: None,
     say: Say = lambda _: None,
     **options: Any,
 ) -> PredictResult:
@@ -97,7 +87,7 @@ def predict_files(
     model: Model,
     config: PredictConfig,
     *,
-    report: Report = lambda _: None,
+    report: OnTile = lambda _: None,
     say: Say = lambda _: None,
 ) -> Iterator[PredictResult | Failure]:
     """Predict stacks one after the other; a bad one does not stop the others.
@@ -123,7 +113,7 @@ def predict_job(
     model: Model,
     config: PredictConfig,
     *,
-    report: Report = lambda _: None,
+    report: OnTile = lambda _: None,
     say: Say = lambda _: None,
 ) -> PredictResult:
     """Predict one stack tile by tile; its output is whole or absent.

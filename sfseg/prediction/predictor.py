@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from sfseg.config import Averaging
+from sfseg.config import TestTimeAugmentation
 from sfseg.models import STRIDE
 from sfseg.prediction.engines.eager import torch_engine
-from sfseg.prediction.tiles import Box, Cutter, Shape2D, Tile, halo_px, lengths, section_tiles
+from sfseg.prediction.tiles import Cutter, Rectangle, Shape2D, Tile, halo_px, lengths, section_tiles
 from sfseg.prediction.windows import window_of
 from sfseg.system.memory import available_bytes, is_out_of_memory
 from sfseg.transforms.normalise import GreyLevels, resize
@@ -52,7 +52,7 @@ class Predictor:
         halo_px: int,
         *,
         input_px: int | None = None,
-        tta: Averaging = "none",
+        tta: TestTimeAugmentation = "none",
         tile_px: int | None = None,
         limit_px: int | None = None,
         batch: int = 1,
@@ -61,7 +61,7 @@ class Predictor:
         self.run = run
         self.cutter = Cutter(halo_px, STRIDE)
         self.input_px = input_px
-        self.tta: Averaging = tta
+        self.tta: TestTimeAugmentation = tta
         self.tile_px = tile_px
         self.limit_px = limit_px
         self.batch = batch
@@ -75,7 +75,7 @@ class Predictor:
         dtype: torch.dtype,
         *,
         input_px: int | None,
-        tta: Averaging = "none",
+        tta: TestTimeAugmentation = "none",
     ) -> Self:
         """Prepare a network for sections in memory, with the engine `torch`, beside other work.
 
@@ -141,7 +141,7 @@ class Predictor:
         )
 
     def predict(
-        self, windows: Sequence[AnyArray], levels: Sequence[GreyLevels], keep: Box
+        self, windows: Sequence[AnyArray], levels: Sequence[GreyLevels], keep: Rectangle
     ) -> list[Probability]:
         """Predict windows of one size.
 
@@ -167,7 +167,9 @@ class Predictor:
         results = self._predict_in_memory(images, (slice(0, side[0]), slice(0, side[1])))
         return [resize(result[None], lengths(keep))[0] for result in results]
 
-    def _predict_in_memory(self, images: Sequence[Normalised], keep: Box) -> list[Probability]:
+    def _predict_in_memory(
+        self, images: Sequence[Normalised], keep: Rectangle
+    ) -> list[Probability]:
         """Predict windows of one size; if memory runs out, again in smaller batches or tiles."""
         shape: Shape2D = (images[0].shape[0], images[0].shape[1])
         tiles = self.cutter.within(shape, self.limit_px or prod(shape), keep)
@@ -192,7 +194,7 @@ class Predictor:
             result[row : row + height, column : column + width] = core
         return result
 
-    def _can_shrink(self, shape: Shape2D, keep: Box) -> bool:
+    def _can_shrink(self, shape: Shape2D, keep: Rectangle) -> bool:
         """Halve the batch, or the tiles, and say so; False where neither can be halved."""
         half = prod(shape) // 2
         smaller = "batches" if self.batch > 1 else "tiles"

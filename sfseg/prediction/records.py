@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sfseg.prediction.resumable import record_path
-from sfseg.system.files import refuse_existing
+from sfseg.system.files import check_output_path
 
 SCHEMA = 1
 
@@ -30,7 +30,7 @@ def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """
     found = read_record(output)
     if found is None:
-        refuse_existing(record_path(output), overwrite=overwrite)
+        check_output_path(record_path(output), overwrite=overwrite)
     return found
 
 

@@ -113,7 +113,7 @@ class ResumableOutput:
         if resume and self._manifest.exists():
             self._resume()
         if not self.complete:
-            files.refuse_existing(self._path, overwrite=overwrite)
+            files.check_output_path(self._path, overwrite=overwrite)
 
     def _resume(self) -> None:
         """Take over the tiles of the interrupted run; refuse if input or options differ."""

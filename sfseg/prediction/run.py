@@ -10,7 +10,7 @@ from sfseg import io
 from sfseg.config import PredictConfig
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.model import Setup
+from sfseg.prediction.model import PredictSetup
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.tile_reader import StackTile, read_tiles
@@ -88,7 +88,7 @@ class PredictResult:
         )
 
 
-Report = Callable[[TileRecord], None]
+OnTile = Callable[[TileRecord], None]
 
 
 class PredictionRun:
@@ -100,7 +100,7 @@ class PredictionRun:
         Input and output.
     stack : Stack
         The open input.
-    setup : Setup
+    setup : PredictSetup
         The engine, the tiles of each section, and their predictor.
     config : PredictConfig
         What to write.
@@ -114,10 +114,10 @@ class PredictionRun:
         self,
         job: Job,
         stack: io.Stack,
-        setup: Setup,
+        setup: PredictSetup,
         config: PredictConfig,
         work: ResumableOutput,
-        report: Report,
+        report: OnTile,
     ) -> None:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report = setup, report

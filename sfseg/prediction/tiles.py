@@ -19,7 +19,7 @@ from torch import nn
 
 from sfseg.models import STRIDE
 
-Box = tuple[slice, slice]
+Rectangle = tuple[slice, slice]
 """Rows and columns."""
 
 Shape2D = tuple[int, int]
@@ -40,12 +40,12 @@ class Tile:
         Rows and columns of the core, counted from the start of the section.
     """
 
-    read: Box
-    keep: Box
-    write: Box
+    read: Rectangle
+    keep: Rectangle
+    write: Rectangle
 
 
-def lengths(box: Box) -> tuple[int, int]:
+def lengths(box: Rectangle) -> tuple[int, int]:
     """Return the height and the width of a box."""
     height, width = (span.stop - span.start for span in box)
     return height, width
@@ -121,7 +121,7 @@ class Cutter:
     stride: int
 
     def by_core(
-        self, shape: tuple[int, int], core: int | tuple[int, int], region: Box | None = None
+        self, shape: tuple[int, int], core: int | tuple[int, int], region: Rectangle | None = None
     ) -> list[Tile]:
         """Cut a section into tiles whose cores are no longer than `core`; see `within`."""
         cores = (core, core) if isinstance(core, int) else core
@@ -134,7 +134,7 @@ class Cutter:
         return self._cut(shape, region, (counts[0], counts[1]))
 
     def within(
-        self, shape: tuple[int, int], limit_px: int, region: Box | None = None
+        self, shape: tuple[int, int], limit_px: int, region: Rectangle | None = None
     ) -> list[Tile]:
         """Cut a section into as few tiles as a limit on their size allows.
 
@@ -161,7 +161,7 @@ class Cutter:
         return self._cut(shape, region, counts)
 
     def _rate(
-        self, shape: tuple[int, int], region: Box, limit_px: int, rows: int
+        self, shape: tuple[int, int], region: Rectangle, limit_px: int, rows: int
     ) -> tuple[int, int, tuple[int, int]]:
         """Rate a grid with so many rows of tiles: pixels over the limit, pixels read, the grid."""
         height = self._read_px(shape[0], region[0], rows)
@@ -197,7 +197,9 @@ class Cutter:
         core = max((limit - 2 * self.halo) // self.stride * self.stride, self.stride)
         return max(1, ceil((stop - start - 2 * self.halo) / core))
 
-    def _cut(self, shape: tuple[int, int], region: Box, counts: tuple[int, int]) -> list[Tile]:
+    def _cut(
+        self, shape: tuple[int, int], region: Rectangle, counts: tuple[int, int]
+    ) -> list[Tile]:
         """Cut a section into a grid of so many rows and columns of tiles."""
         rows, columns = (
             list(self._spans(*axis)) for axis in zip(shape, region, counts, strict=True)

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.prediction.tiles import Box, Shape2D, padded_shape
+from sfseg.prediction.tiles import Rectangle, Shape2D, padded_shape
 from sfseg.types import AnyArray
 
 
-def needed_of(read: Box, shape: Shape2D) -> Box:
+def needed_of(read: Rectangle, shape: Shape2D) -> Rectangle:
     """Return the rows and columns of a section, shape (Y, X), that the window of a tile needs.
 
     Pixels below and right of the section are mirrored ones, so they need rows and columns inside.
@@ -19,7 +19,9 @@ def needed_of(read: Box, shape: Shape2D) -> Box:
     return rows, columns
 
 
-def window_of(section: AnyArray, read: Box, shape: Shape2D, origin: Shape2D = (0, 0)) -> AnyArray:
+def window_of(
+    section: AnyArray, read: Rectangle, shape: Shape2D, origin: Shape2D = (0, 0)
+) -> AnyArray:
     """Cut out the window that a tile reads; pixels outside of the section are mirrored ones.
 
     Parameters

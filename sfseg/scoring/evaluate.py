@@ -20,7 +20,7 @@ from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
 from sfseg.types import AnyArray, Progress, Shape, describe_shape
 
-HALF = THRESHOLDS.index(0.5)
+AT_HALF = THRESHOLDS.index(0.5)
 ALPHAS = tuple(step / 10 for step in range(1, 11))
 """The weights of the merge half that `Scores.v_rand_alpha` tries."""
 
@@ -236,7 +236,7 @@ def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[
     total = above.sum(0)  # (levels, levels)
     overlaps = dice(*_interior(total))
     by_threshold = (mean_rand.score, pooled, mean_info.score, overlaps)
-    by_section = (rand.score[:, best], info.score[:, best], dice(*_interior(above))[:, HALF])
+    by_section = (rand.score[:, best], info.score[:, best], dice(*_interior(above))[:, AT_HALF])
     return Scores(
         shape=shape,
         v_rand=float(mean_rand.score[best]),
@@ -249,9 +249,9 @@ def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[
         v_info_split=float(mean_info.split[best_info]),
         v_info_merge=float(mean_info.merge[best_info]),
         v_info_threshold=THRESHOLDS[best_info],
-        dice=float(overlaps[HALF]),
-        jaccard=float(jaccard(*_interior(total))[HALF]),
-        membrane_dice=float(dice(*_membrane(total))[HALF]),
+        dice=float(overlaps[AT_HALF]),
+        jaccard=float(jaccard(*_interior(total))[AT_HALF]),
+        membrane_dice=float(dice(*_membrane(total))[AT_HALF]),
         dice_best=float(overlaps.max()),
         # The diagonal has the same threshold in both images; level 0, all pixels, is left out.
         pixel_f=float(dice(total.diagonal()[1:], total[1:, 0], total[0, 1:]).max()),

@@ -15,7 +15,7 @@ from sfseg.errors import DeviceError
 from sfseg.system.memory import is_out_of_memory
 
 
-def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+def compile_network(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """Compile a network for training; its parameters stay shared."""
     return cast("Callable[[Tensor], Tensor]", torch.compile(network))
 

@@ -128,7 +128,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
-def fetch(numbers: Tensor) -> Callable[[], list[float]]:
+def copy_to_host(numbers: Tensor) -> Callable[[], list[float]]:
     """Start to copy numbers from a device to the host.
 
     Returns

@@ -70,7 +70,7 @@ def _concerns(error: OSError, path: Path) -> bool:
     )
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
+def check_output_path(path: Path, *, overwrite: bool) -> None:
     """Refuse an output path that exists, or whose name is too long to add ``.part`` and the like.
 
     A name that ends in .zarr means a Zarr store, which is a folder; every other name means a file.
@@ -114,7 +114,7 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def refuse_file(folder: Path) -> None:
+def refuse_file_as_folder(folder: Path) -> None:
     """Refuse a file where the output is a folder.
 
     Raises
@@ -196,7 +196,7 @@ def publish(part: Path, path: Path, *, overwrite: bool) -> None:
     OutputExistsError
         If the path exists and must not be replaced.
     """
-    refuse_existing(path, overwrite=overwrite)
+    check_output_path(path, overwrite=overwrite)
     try:
         if path.is_dir():
             path.rename(sibling(part, "old"))
@@ -239,7 +239,7 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     OutputError
         If it cannot be written.
     """
-    refuse_existing(path, overwrite=overwrite)
+    check_output_path(path, overwrite=overwrite)
     part = sibling(path, "part")
     with explain_errors(path), ensure_parent(path):
         remove(part)  # of a run that was killed

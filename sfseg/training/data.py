@@ -10,11 +10,11 @@ import numpy as np
 
 from sfseg import io
 from sfseg.config import TrainConfig
-from sfseg.datasets.dataset import Part
+from sfseg.datasets.dataset import LabelledStack
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.training.data_checks import PairFacts, count_pair, data_warnings, describe_labels
 from sfseg.training.pairs import pair_files
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.splits import number_through, pick, split_sections
 from sfseg.types import AnyArray, LabelKind, Say, VoxelSize, format_sections
 
@@ -89,13 +89,13 @@ class TrainingData:
 
 
 def load_training_data(
-    setup: RunSetup, folder: Path | None, *, say: Say = lambda _: None
+    setup: TrainSetup, folder: Path | None, *, say: Say = lambda _: None
 ) -> TrainingData:
     """Read the sections that a configuration names, and hold some out for validation.
 
     Parameters
     ----------
-    setup : RunSetup
+    setup : TrainSetup
         Names a dataset, or the user's own images and labels.
     folder : Path or None
         Folder of the dataset; None for the user's own files.
@@ -148,8 +148,8 @@ def load_training_data(
 
 
 def _find_parts(
-    setup: RunSetup, folder: Path | None, say: Say
-) -> tuple[tuple[Part, ...], LabelKind, VoxelSize | None]:
+    setup: TrainSetup, folder: Path | None, say: Say
+) -> tuple[tuple[LabelledStack, ...], LabelKind, VoxelSize | None]:
     """Return the stacks to read, the kind of their labels, and their voxel size if it is known."""
     config, dataset = setup.config, setup.dataset
     if dataset is None or folder is None:
@@ -161,14 +161,14 @@ def _find_parts(
             )
         return pair_files(config.images, config.labels, say=say), config.labels_are, None
     parts = tuple(
-        Part(str(folder / part.images), str(folder / part.labels), part.sections)
+        LabelledStack(str(folder / part.images), str(folder / part.labels), part.sections)
         for part in dataset.train
     )
     return parts, dataset.label_kind, dataset.voxel_size_nm
 
 
 def _test_warnings(
-    setup: RunSetup, parts: Sequence[Part], counts: Sequence[int], used: set[int]
+    setup: TrainSetup, parts: Sequence[LabelledStack], counts: Sequence[int], used: set[int]
 ) -> Iterator[str]:
     """Warn if test sections of a dataset are trained on or held out for validation."""
     for test in setup.dataset.test if setup.dataset else ():
@@ -182,7 +182,7 @@ def _test_warnings(
                 )
 
 
-def _name(config: TrainConfig, parts: Sequence[Part]) -> str:
+def _name(config: TrainConfig, parts: Sequence[LabelledStack]) -> str:
     """Name the data: the dataset, and the stack or the number of stacks."""
     stacks = Path(parts[0].images).name if len(parts) == 1 else f"{len(parts)} pairs,"
     if config.dataset_name:
@@ -192,7 +192,7 @@ def _name(config: TrainConfig, parts: Sequence[Part]) -> str:
     return f"{folder}: {stacks}" if len(parts) > 1 else stacks
 
 
-def _count_sections(part: Part, axes: str | None) -> int:
+def _count_sections(part: LabelledStack, axes: str | None) -> int:
     """Count the sections of a stack, and check that its labels have its shape."""
     with (
         io.open_stack(part.images, axes=axes) as images,
@@ -208,7 +208,7 @@ def _count_sections(part: Part, axes: str | None) -> int:
 
 
 def _read_part(
-    part: Part,
+    part: LabelledStack,
     kind: LabelKind,
     axes: str | None,
     wanted: Sequence[int],

@@ -7,11 +7,11 @@ from torch import nn
 from sfseg import io, models
 from sfseg.models.weights import WEIGHTS_NAME, WeightsFile
 from sfseg.training.data import TrainingData
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.types import same_scale
 
 
-def start_network(setup: RunSetup) -> nn.Module:
+def start_network(setup: TrainSetup) -> nn.Module:
     """Make the network that a training begins with: on the CPU, float32.
 
     Raises
@@ -32,12 +32,12 @@ def identify_weights(weights: WeightsFile) -> dict[str, str]:
     return {"weights": shown, "sha256": io.hash_input(path)}
 
 
-def origin_warnings(setup: RunSetup, data: TrainingData) -> Iterator[str]:
+def origin_warnings(setup: TrainSetup, data: TrainingData) -> Iterator[str]:
     """Warn if the weights that a training uses do not fit its data or its recipe.
 
     Parameters
     ----------
-    setup : RunSetup
+    setup : TrainSetup
         Has the weights to start from and those of the teachers.
     data : TrainingData
         Has the voxel size and the held-out sections.
@@ -65,7 +65,7 @@ def origin_warnings(setup: RunSetup, data: TrainingData) -> Iterator[str]:
         )
 
 
-def _leak_warnings(setup: RunSetup) -> Iterator[str]:
+def _leak_warnings(setup: TrainSetup) -> Iterator[str]:
     """Warn of weights that may have learnt from the held-out sections."""
     for weights in (setup.init, *setup.teachers):
         if weights and setup.dataset and weights.header.data.startswith(f"{setup.dataset.name}:"):

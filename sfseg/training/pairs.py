@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sfseg import io
-from sfseg.datasets.dataset import Part
+from sfseg.datasets.dataset import LabelledStack
 from sfseg.errors import OptionError
 from sfseg.types import Say
 
@@ -31,7 +31,7 @@ Group = tuple[list[Path], list[Path]]
 """Images and labels of one name; there should be one of each."""
 
 
-def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[Part, ...]:
+def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[LabelledStack, ...]:
     """Find the labels of each stack.
 
     Parameters
@@ -44,7 +44,7 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
 
     Returns
     -------
-    tuple of Part
+    tuple of LabelledStack
         At least one; in the order of the images, 2 before 10.
 
     Raises
@@ -67,7 +67,7 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
     If no rule pairs any, and there are as many images as labels, they are paired in order.
     """
     if not (_is_many(images) and _is_many(labels)):
-        return (Part(images, labels),)
+        return (LabelledStack(images, labels),)
     ours, theirs = io.list_files(images), io.list_files(labels)
     both = sorted(set(ours) & set(theirs))
     if both:
@@ -81,7 +81,7 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
         if len(groups) > 1:
             say("warning: the names do not match: images and labels are paired in order")
     _refuse_unmatched(ours, theirs, groups)
-    return tuple(Part(str(image), str(label)) for (image,), (label,) in groups)
+    return tuple(LabelledStack(str(image), str(label)) for (image,), (label,) in groups)
 
 
 def _is_many(source: str) -> bool:

@@ -13,14 +13,14 @@ from sfseg.errors import OptionError
 from sfseg.models.weights import WeightsFile
 from sfseg.prediction.predictor import Predictor
 from sfseg.training.data import Section, TrainingData
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.types import AnyArray, Probability, Say
 
 Predict = Callable[[AnyArray], Probability]
 
 
 def add_pseudo_labels(
-    data: TrainingData, setup: RunSetup, folder: Path | None, *, say: Say
+    data: TrainingData, setup: TrainSetup, folder: Path | None, *, say: Say
 ) -> TrainingData:
     """Add sections that have no labels, marked by the mean of the teachers.
 
@@ -31,7 +31,7 @@ def add_pseudo_labels(
     ----------
     data : TrainingData
         The sections with labels.
-    setup : RunSetup
+    setup : TrainSetup
         Names the teachers and the stack without labels.
     folder : Path or None
         Folder of the dataset; None for the user's own files.
@@ -69,7 +69,7 @@ def add_pseudo_labels(
     return dataclasses.replace(data, taught=taught, description=description)
 
 
-def find_unlabelled(setup: RunSetup, folder: Path | None) -> str | None:
+def find_unlabelled(setup: TrainSetup, folder: Path | None) -> str | None:
     """Find the stack for the teachers; None if there are no teachers.
 
     Raises
@@ -103,7 +103,7 @@ def mark(image: AnyArray, teachers: Sequence[Predict]) -> AnyArray:
     return marks
 
 
-def make_teacher(weights: WeightsFile, setup: RunSetup) -> Predict:
+def make_teacher(weights: WeightsFile, setup: TrainSetup) -> Predict:
     """Load a network that predicts sections with calibrated probabilities.
 
     Raises

@@ -57,7 +57,7 @@ def refuse_taken(config: TrainConfig) -> None:
     OutputError
         If the system cannot tell what is there.
     """
-    files.refuse_file(config.out)
+    files.refuse_file_as_folder(config.out)
     names = (STATE, WEIGHTS_NAME, HISTORY, CURVES)
     found = [name for name in names if (config.out / name).exists()]
     if not found and not _is_replaceable(config.out / CONFIG_NAME):

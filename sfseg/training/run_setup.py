@@ -16,7 +16,7 @@ from sfseg.training.distributed import own_device
 
 
 @dataclass(frozen=True)
-class RunSetup:
+class TrainSetup:
     """A configuration whose options fit together, with its names resolved.
 
     Attributes
@@ -43,7 +43,7 @@ class RunSetup:
     teachers: tuple[WeightsFile, ...]
 
     @classmethod
-    def from_config(cls, config: TrainConfig) -> "RunSetup":
+    def from_config(cls, config: TrainConfig) -> "TrainSetup":
         """Check a configuration and resolve its names; reads the headers of weights, no data.
 
         Raises

@@ -19,7 +19,7 @@ from sfseg.training.distributed import World
 from sfseg.training.last_step import LastStep
 from sfseg.training.loss import loss_of, pixel_weights
 from sfseg.training.optim import learning_rate, make_optimizer, set_learning_rate
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 
 
 class TrainStep:
@@ -29,7 +29,7 @@ class TrainStep:
     ----------
     network : torch.nn.Module
         The network to train; it is moved to the device.
-    setup : RunSetup
+    setup : TrainSetup
         The resolved configuration.
     world : World
         The processes that train together.
@@ -48,7 +48,7 @@ class TrainStep:
         Keeps `with_heads` as the last finished step left it.
     """
 
-    def __init__(self, network: nn.Module, setup: RunSetup, world: World) -> None:
+    def __init__(self, network: nn.Module, setup: TrainSetup, world: World) -> None:
         config, device, dtype = setup.config, setup.device, setup.dtype
         devices.place(network, device)
         self.average = copy.deepcopy(network)
@@ -61,7 +61,7 @@ class TrainStep:
         self.optimizer = make_optimizer(self.with_heads, config.recipe, dtype)
         self.last_step = LastStep(self.with_heads)
         parallel = world.parallel(self.with_heads)
-        self._forward = compiler.compiled(parallel) if config.compile else parallel
+        self._forward = compiler.compile_network(parallel) if config.compile else parallel
         self._device, self._dtype, self._world = device, dtype, world
         self._compiles = config.compile
         self._decay = torch.zeros((), device=device)
@@ -114,7 +114,7 @@ class TrainStep:
             )
         for weight, gradient in zip(self.with_heads.parameters(), gradients, strict=True):
             weight.grad = gradient  # another recording may have left its own gradients there
-        numbers = devices.fetch(found)
+        numbers = devices.copy_to_host(found)
         if self._device.type == "cuda":
             meanwhile()
         loss, norm = numbers()

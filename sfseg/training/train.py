@@ -22,7 +22,7 @@ from sfseg.training.initial_weights import origin_warnings
 from sfseg.training.progress import EpochRecord, StepRecord, TrainingProgress
 from sfseg.training.pseudo_labels import add_pseudo_labels
 from sfseg.training.run_folder import claim_folder, refuse_taken, write_config
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.trainer import Trainer
 from sfseg.types import Say
 
@@ -56,7 +56,7 @@ class TrainResult:
         return f"TrainResult({str(self.weights)!r}, {end} after step {self.step}{score})"
 
 
-Report = Callable[[StepRecord | EpochRecord], None]
+OnProgress = Callable[[StepRecord | EpochRecord], None]
 Save = Callable[[], int]
 """Saves the state of the last finished step, and returns that step."""
 
@@ -64,7 +64,7 @@ Save = Callable[[], int]
 def train(
     config: TrainConfig | None = None,
     *,
-    report: Report = lambda _: None,
+    report: OnProgress = lambda _: None,
     say: Say = lambda _: None,
     stop: threading.Event | None = None,
     on_start: Callable[[Save], None] = lambda _: None,
@@ -145,22 +145,22 @@ def train(
         return result_of(trainer)
 
 
-def prepare(config: TrainConfig) -> RunSetup:
+def prepare(config: TrainConfig) -> TrainSetup:
     """Resolve a configuration; refuse, before any work, what cannot succeed.
 
     Raises
     ------
     DeviceError, OptionError, UnknownNameError, CheckpointError
-        As `RunSetup.from_config` does.
+        As `TrainSetup.from_config` does.
     OutputExistsError, OutputError
         As `refuse_taken` does.
     """
-    setup = RunSetup.from_config(config)
+    setup = TrainSetup.from_config(config)
     refuse_taken(config)
     return setup
 
 
-def run(trainer: Trainer, report: Report, stop: threading.Event) -> None:
+def run(trainer: Trainer, report: OnProgress, stop: threading.Event) -> None:
     """Take the steps and finish the epochs that are left; save the state, however that ends."""
     saving = Saving(trainer)
     try:

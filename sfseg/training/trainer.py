@@ -21,7 +21,7 @@ from sfseg.training.optim import learning_rate
 from sfseg.training.patches import CPU, Patches
 from sfseg.training.progress import SCORES, EpochRecord, StepRecord, TrainingProgress
 from sfseg.training.run_folder import STATE
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.step import TrainStep
 from sfseg.training.time_budget import TimeBudget
 from sfseg.training.validation import validate
@@ -32,7 +32,7 @@ class Trainer:
 
     Parameters
     ----------
-    setup : RunSetup
+    setup : TrainSetup
         The resolved configuration.
     data : TrainingData
         The sections to train on and to validate on.
@@ -40,7 +40,7 @@ class Trainer:
         The processes that train together, including this one.
     """
 
-    def __init__(self, setup: RunSetup, data: TrainingData, world: World = ALONE) -> None:
+    def __init__(self, setup: TrainSetup, data: TrainingData, world: World = ALONE) -> None:
         config = setup.config
         self.setup = setup
         self.config = config

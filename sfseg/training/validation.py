@@ -9,13 +9,13 @@ from sfseg.scoring.evaluate import score_sections
 from sfseg.system import memory
 from sfseg.training.data import Section
 from sfseg.training.progress import SCORES
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 
 
 def validate(
     network: nn.Module,
     sections: Sequence[Section],
-    setup: RunSetup,
+    setup: TrainSetup,
     stopped: Callable[[], bool],
 ) -> dict[str, float] | None:
     """Score a network on held-out sections, in a single pass.
@@ -26,7 +26,7 @@ def validate(
         The averaged network; it does not change.
     sections : sequence of Section
         The held-out sections.
-    setup : RunSetup
+    setup : TrainSetup
         Device, arithmetic, and the size of the input.
     stopped : callable
         Called before each section; True ends the validation.

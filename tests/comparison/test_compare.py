@@ -31,7 +31,7 @@ from sfseg.comparison.table import as_dict, make_table
 from sfseg.config import CompareConfig, PredictConfig
 from sfseg.datasets import registry
 from sfseg.datasets.fetch import dataset_folder, fetch
-from sfseg.datasets.registry import DataFile, Part
+from sfseg.datasets.registry import DataFile, LabelledStack
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import (
     CheckpointError,
@@ -77,8 +77,8 @@ SMALL = dataclasses.replace(
     name="small",
     files=tuple(DataFile(name, 30_000, (6, 64, 64)) for name in ("volume.tif", "labels.tif")),
     sources=(),
-    train=(Part("volume.tif", "labels.tif", "1-4"),),
-    test=(Part("volume.tif", "labels.tif", "5-6"),),
+    train=(LabelledStack("volume.tif", "labels.tif", "1-4"),),
+    test=(LabelledStack("volume.tif", "labels.tif", "5-6"),),
 )
 SMALL_ARCHS = {"narrow": lambda: network(3), "wide": lambda: network(5)}
 

@@ -16,7 +16,7 @@ import tifffile
 from localhost import Host, deliver
 
 from sfseg.datasets import fetch, registry
-from sfseg.datasets.dataset import DataFile, Dataset, Part, Source
+from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource, LabelledStack
 from sfseg.datasets.download import Patience
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import (
@@ -77,9 +77,9 @@ def table(*sources, **changes):
         voxel_size_nm=None,
         label_kind="interior",
         files=(file("volume.tif", VOLUME), file("labels.tif", LABELS, (0, 255))),
-        sources=tuple(Source(*source) for source in sources),
-        train=(Part("volume.tif", "labels.tif", "1-2"),),
-        test=(Part("volume.tif", "labels.tif", "3"),),
+        sources=tuple(DatasetSource(*source) for source in sources),
+        train=(LabelledStack("volume.tif", "labels.tif", "1-2"),),
+        test=(LabelledStack("volume.tif", "labels.tif", "3"),),
         split="ours",
     )
     return dataclasses.replace(dataset, **changes)
@@ -299,7 +299,7 @@ def test_labels_of_another_shape_are_refused(tmp_path):
 
 def test_a_split_that_names_missing_sections_is_refused(tmp_path):
     folder = folder_with_files(tmp_path)
-    parts = (Part("volume.tif", "labels.tif", "1-4"),)
+    parts = (LabelledStack("volume.tif", "labels.tif", "1-4"),)
     with pytest.raises(OptionError, match="choose from 1 to 3"):
         get(table(test=parts), tmp_path / "to", source=folder)
 
@@ -528,7 +528,7 @@ def hdf5_dataset(path):
 
 def test_a_dataset_in_an_hdf5_file_arrives(tmp_path):
     dataset = hdf5_dataset(tmp_path / "a.h5")
-    part = Part("a.h5:/volumes/raw", "a.h5:/volumes/labels/neuron_ids", "1-3")
+    part = LabelledStack("a.h5:/volumes/raw", "a.h5:/volumes/labels/neuron_ids", "1-3")
     dataset = dataclasses.replace(dataset, train=(part,))
     folder = get(dataset, tmp_path / "to", source=tmp_path / "a.h5")
     assert files_in(folder) == {"a.h5", "sfseg-dataset.json"}
@@ -536,14 +536,16 @@ def test_a_dataset_in_an_hdf5_file_arrives(tmp_path):
 
 def test_a_path_that_an_hdf5_file_does_not_have_is_named(tmp_path):
     dataset = hdf5_dataset(tmp_path / "a.h5")
-    dataset = dataclasses.replace(dataset, train=(Part("a.h5:/volumes/raw", "a.h5:/oops"),))
+    dataset = dataclasses.replace(
+        dataset, train=(LabelledStack("a.h5:/volumes/raw", "a.h5:/oops"),)
+    )
     with pytest.raises(StackError, match="oops"):
         get(dataset, tmp_path / "to", source=tmp_path / "a.h5")
 
 
 def test_the_list_says_what_is_here(tmp_path):
     fetch.fetch("tissue", to=tmp_path)
-    here = {row.dataset.name: row.is_here for row in fetch.listing(to=tmp_path)}
+    here = {row.dataset.name: row.is_here for row in fetch.list_datasets(to=tmp_path)}
     assert here == {name: name == "tissue" for name in registry.DATASETS}
 
 

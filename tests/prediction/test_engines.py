@@ -21,7 +21,8 @@ from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.predict import Model, predict_job
+from sfseg.prediction.model import Model
+from sfseg.prediction.predict import predict_job
 from sfseg.prediction.predictor import Predictor
 from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
@@ -229,7 +230,7 @@ def test_a_precision_that_is_named_is_used_without_a_trial(
 ):
     monkeypatch.setattr(choose, "MOST_DISAGREEMENT", -1.0)
     memory = tmp_path / "engines.json"
-    engine, chosen = make_engine(small_network, CPU, named, precision, memory=memory)
+    engine, chosen = make_engine(small_network, CPU, named, precision, cache_file=memory)
     assert (engine.name, engine.dtype) == ("torch", dtype)
     assert chosen == Choice("torch", str(dtype).removeprefix("torch."))
     assert trials == []
@@ -256,8 +257,8 @@ def test_auto_is_torch_in_bf16_where_that_agrees_and_is_faster(small_network, tr
 @pytest.mark.bf16
 def test_a_choice_is_remembered_and_not_tried_again(small_network, trials, tmp_path):
     memory = tmp_path / "cache" / "engines.json"
-    first = make_engine(small_network, CPU, memory=memory)
-    second = make_engine(small_network, CPU, memory=memory)
+    first = make_engine(small_network, CPU, cache_file=memory)
+    second = make_engine(small_network, CPU, cache_file=memory)
     assert len(trials) == 1
     assert first[1] == second[1]
     assert (first[0].name, first[0].dtype) == (second[0].name, second[0].dtype)
@@ -271,7 +272,7 @@ def test_a_choice_is_made_again_for_other_weights_another_machine_or_version(
     small_network, trials, tmp_path, monkeypatch, what
 ):
     memory = tmp_path / "engines.json"
-    make_engine(small_network, CPU, "torch", memory=memory)
+    make_engine(small_network, CPU, "torch", cache_file=memory)
     network, name = copy.deepcopy(small_network), "torch"
     if what == "version":
         monkeypatch.setattr(choose, "__version__", "9.9")
@@ -285,10 +286,10 @@ def test_a_choice_is_made_again_for_other_weights_another_machine_or_version(
     else:
         name = "compile"
         monkeypatch.setattr(choose, "ENGINES", {**choose.ENGINES, "compile": torch_engine})
-    make_engine(network, CPU, name, memory=memory)
+    make_engine(network, CPU, name, cache_file=memory)
     assert trials == ["torch", name]
-    make_engine(network, CPU, name, memory=memory)
-    make_engine(small_network, CPU, "torch", memory=memory)
+    make_engine(network, CPU, name, cache_file=memory)
+    make_engine(small_network, CPU, "torch", cache_file=memory)
     assert len(json.loads(memory.read_text())) == 2  # the first is remembered as well
 
 
@@ -310,10 +311,10 @@ def test_a_choice_is_made_again_for_other_weights_another_machine_or_version(
 @pytest.mark.bf16
 def test_a_damaged_list_of_choices_costs_one_trial(small_network, trials, tmp_path, damage):
     memory = tmp_path / "engines.json"
-    make_engine(small_network, CPU, "torch", memory=memory)
+    make_engine(small_network, CPU, "torch", cache_file=memory)
     (key,) = json.loads(memory.read_text())
     memory.write_bytes(damage.replace(b"KEY", key.encode()))
-    make_engine(small_network, CPU, "torch", memory=memory)
+    make_engine(small_network, CPU, "torch", cache_file=memory)
     assert len(trials) == 2
     assert list(json.loads(memory.read_text())) == [key]
 
@@ -322,7 +323,7 @@ def test_a_damaged_list_of_choices_costs_one_trial(small_network, trials, tmp_pa
 def test_a_list_of_choices_that_cannot_be_written_is_no_error(small_network, trials, tmp_path):
     (tmp_path / "file").write_text("in the way")
     memory = tmp_path / "file" / "engines.json"
-    assert make_engine(small_network, CPU, "torch", memory=memory)[0].name == "torch"
+    assert make_engine(small_network, CPU, "torch", cache_file=memory)[0].name == "torch"
     assert len(trials) == 1
 
 
@@ -338,7 +339,7 @@ def test_bf16_that_disagrees_is_not_used_however_fast_and_a_line_says_so(
     memory = tmp_path / "engines.json"
     monkeypatch.setattr(choose, "ENGINES", {**choose.ENGINES, "torch": wrong})
     for _ in range(2):
-        engine, chosen = make_engine(small_network, CPU, memory=memory)
+        engine, chosen = make_engine(small_network, CPU, cache_file=memory)
         assert engine.dtype == F32
         assert (chosen.engine, chosen.dtype) == ("torch", "float32")
         assert "bf16 differs from float32 by" in chosen.notice
@@ -352,7 +353,7 @@ def test_bf16_that_is_slower_is_not_used_and_a_line_says_so(
     memory = tmp_path / "engines.json"
     monkeypatch.setattr(choose, "_seconds", lambda engine: float(engine.dtype == BF16))
     for _ in range(2):
-        engine, chosen = make_engine(small_network, CPU, memory=memory)
+        engine, chosen = make_engine(small_network, CPU, cache_file=memory)
         assert engine.dtype == F32
         assert (chosen.engine, chosen.dtype) == ("torch", "float32")
         assert "bf16 is slower" in chosen.notice

@@ -36,16 +36,11 @@ from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.gaps import close_gaps
 from sfseg.prediction.jobs import Job, make_jobs
-from sfseg.prediction.predict import (
-    Failure,
-    Model,
-    PredictResult,
-    predict_file,
-    predict_files,
-    predict_job,
-)
+from sfseg.prediction.model import Model
+from sfseg.prediction.predict import Failure, predict_file, predict_files, predict_job
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.resumable import touched_paths
+from sfseg.prediction.run import PredictResult
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.files import remove
 

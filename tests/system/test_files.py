@@ -11,10 +11,10 @@ from sfseg.errors import OutputError, OutputExistsError
 from sfseg.system import locks
 from sfseg.system.files import (
     atomic_path,
+    check_output_path,
     ensure_parent,
     explain_errors,
     recover,
-    refuse_existing,
     remove,
     sibling,
     write_text,
@@ -122,11 +122,11 @@ def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_pa
     (tmp_path / "a.zarr" / mark).touch()
     (tmp_path / "b.zarr").touch()
     if mark != "thesis.txt":
-        refuse_existing(tmp_path / "a.zarr", overwrite=True)
+        check_output_path(tmp_path / "a.zarr", overwrite=True)
         (tmp_path / "a.zarr" / mark).unlink()
     for name in ("a.zarr", "b.zarr"):
         with pytest.raises(OutputExistsError, match="not replaced, because this is no Zarr store"):
-            refuse_existing(tmp_path / name, overwrite=True)
+            check_output_path(tmp_path / name, overwrite=True)
 
 
 @pytest.mark.parametrize("renamed", [False, True])
@@ -209,13 +209,13 @@ def test_a_folder_that_vanishes_while_it_is_written_to_is_an_output_error(tmp_pa
 
 
 def test_a_name_that_leaves_no_room_for_what_lies_beside_it_is_refused_at_once(tmp_path):
-    refuse_existing(tmp_path / ("n" * 232 + ".tif"), overwrite=False)
+    check_output_path(tmp_path / ("n" * 232 + ".tif"), overwrite=False)
     with pytest.raises(
         OutputError, match=r"too long: 237 bytes, at most 236 .*\nhint: .*\.part\.manifest"
     ):
-        refuse_existing(tmp_path / ("n" * 233 + ".tif"), overwrite=False)
+        check_output_path(tmp_path / ("n" * 233 + ".tif"), overwrite=False)
     with pytest.raises(OutputError, match="too long: 246 bytes"):
-        refuse_existing(tmp_path / ("\u00e4" * 121 + ".tif"), overwrite=False)
+        check_output_path(tmp_path / ("\u00e4" * 121 + ".tif"), overwrite=False)
 
 
 def test_a_file_in_the_place_of_a_folder_is_an_output_error(tmp_path):

@@ -13,7 +13,7 @@ from sfseg.training.affinities import OFFSETS_PX, WithAffinities, affinity_loss,
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.patches import Patches
 from sfseg.training.run_folder import STATE
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.trainer import Trainer
 
 
@@ -86,7 +86,7 @@ def test_they_are_learnt_and_remembered_but_not_part_of_the_weights(tissue, tmp_
     sections = tuple(Section(*pair) for pair in zip(*tissue, strict=True))
     recipe = dataclasses.replace(DEFAULT, patch_px=64, batch_size=2, visits=1, epochs=1)
     data = TrainingData(sections[:2], (), None, "tissue")
-    setup = RunSetup.from_config(TrainConfig(tmp_path, recipe=recipe, precision="float32"))
+    setup = TrainSetup.from_config(TrainConfig(tmp_path, recipe=recipe, precision="float32"))
     trainer = Trainer(setup, data)
     begin = trainer.train_step.with_heads.affinities.weight.detach().clone()
     trainer.take_step(*trainer.batch(0))

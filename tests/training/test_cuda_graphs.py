@@ -12,7 +12,7 @@ from sfseg.training.cuda_graphs import WARM_CALLS, CudaGraph
 from sfseg.training.data import Section, TrainingData
 from sfseg.training.muon import Muon
 from sfseg.training.optim import make_optimizer, set_learning_rate
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.trainer import Trainer
 
 
@@ -70,7 +70,7 @@ def test_a_network_learns_the_same_from_replayed_steps(tissue, tmp_path, recipe)
 
     def learnt(*, records):
         config = TrainConfig(tmp_path, "sfnet", recipe, device="cuda", precision="float32")
-        trainer = Trainer(RunSetup.from_config(config), data)
+        trainer = Trainer(TrainSetup.from_config(config), data)
         for replay in (trainer.train_step._replayed_gradients, trainer.train_step._replayed_move):
             assert replay._records
             replay._records = records

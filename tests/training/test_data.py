@@ -10,7 +10,7 @@ from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io import write_stack
 from sfseg.recipes import DEFAULT, THESIS
 from sfseg.training.data import Section, TrainingData, load_training_data
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.splits import split_sections
 from sfseg.training.train import train
 
@@ -51,7 +51,7 @@ def several(tmp_path, tissue):
 
 def load(config):
     said = []
-    return load_training_data(RunSetup.from_config(config), None, say=said.append), said
+    return load_training_data(TrainSetup.from_config(config), None, say=said.append), said
 
 
 # --- what is held out
@@ -203,7 +203,7 @@ def test_a_pair_of_unequal_shapes_is_named_before_any_is_read(several):
     (several / "lab" / "c_labels.tif").write_bytes((several / "im" / "b.tif").read_bytes())
     said = []
     with pytest.raises(ShapeMismatchError, match=r"c_labels\.tif: .* shape \(2, 64, 96\)"):
-        load_training_data(RunSetup.from_config(own(several, "im", "lab")), None, say=said.append)
+        load_training_data(TrainSetup.from_config(own(several, "im", "lab")), None, say=said.append)
     assert said == []
 
 
@@ -232,7 +232,7 @@ def test_a_training_takes_stacks_of_several_sizes_and_judges_itself_by_them(seve
 def test_sections_of_the_test_are_never_used_in_silence(tmp_path, options, seen):
     folder = fetch("tissue", to=tmp_path)
     said = []
-    setup = RunSetup.from_config(config(dataset="tissue", **options))
+    setup = TrainSetup.from_config(config(dataset="tissue", **options))
     load_training_data(setup, folder, say=said.append)
     warned = [line for line in said if "are test sections of tissue" in line]
     assert warned == [line for line in warned if f"sections {seen} are" in line]

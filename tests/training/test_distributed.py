@@ -31,7 +31,7 @@ from sfseg.training.distributed import (
     process_group,
     with_shared_statistics,
 )
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.train import train
 from tests.networks import Small
 from tests.processes import end, started, wait_until
@@ -64,7 +64,7 @@ def learn(folder, dtype, world):
         patch.setattr(models, "ARCHITECTURES", {**models.ARCHITECTURES, "sfnet": Small})
         network = models.build("sfnet", seed=0).to(dtype)
         patch.setattr(trainer, "start_network", lambda _: network)
-        training = trainer.Trainer(RunSetup.from_config(config), data, world)
+        training = trainer.Trainer(TrainSetup.from_config(config), data, world)
     losses = []
     for step in range(training.steps):
         images, targets = training.batch(step)

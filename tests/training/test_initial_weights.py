@@ -16,7 +16,7 @@ from sfseg.models import weights as checkpoints
 from sfseg.recipes import DEFAULT, FINETUNE
 from sfseg.training.data import TrainingData
 from sfseg.training.initial_weights import identify_weights, origin_warnings, start_network
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 
 TINY = ("--epochs", 1, "--patch", 32, "--batch-size", 12, "--precision", "float32")
 
@@ -45,13 +45,13 @@ def unet(tmp_path_factory):
 
 
 def test_without_weights_a_training_starts_from_its_seed(tmp_path):
-    network = start_network(RunSetup.from_config(TrainConfig(out=tmp_path, seed=3)))
+    network = start_network(TrainSetup.from_config(TrainConfig(out=tmp_path, seed=3)))
     expected = models.build("sfnet", seed=3).state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
 
 
 def test_a_training_starts_from_the_shipped_weights_to_the_bit(tmp_path):
-    setup = RunSetup.from_config(TrainConfig(out=tmp_path, init=SHIPPED_MODEL))
+    setup = TrainSetup.from_config(TrainConfig(out=tmp_path, init=SHIPPED_MODEL))
     network = start_network(setup)
     expected = checkpoints.load_weights(SHIPPED_MODEL)[0].state_dict()
     assert all(torch.equal(t, expected[name]) for name, t in network.state_dict().items())
@@ -76,22 +76,22 @@ def test_the_folder_names_the_weights_of_a_training(unet):
 
 def test_weights_of_another_architecture_are_refused_with_both_names(unet, tmp_path):
     with pytest.raises(OptionError, match="these are weights of unet, not of sfnet"):
-        RunSetup.from_config(TrainConfig(out=tmp_path, init=str(unet)))
+        TrainSetup.from_config(TrainConfig(out=tmp_path, init=str(unet)))
 
 
 def test_what_is_no_weights_is_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="there is no model or weights file"):
-        RunSetup.from_config(TrainConfig(out=tmp_path, init="sfnet-isbi2021"))
+        TrainSetup.from_config(TrainConfig(out=tmp_path, init="sfnet-isbi2021"))
     (tmp_path / "x.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError):
-        RunSetup.from_config(TrainConfig(out=tmp_path, init=str(tmp_path / "x.safetensors")))
+        TrainSetup.from_config(TrainConfig(out=tmp_path, init=str(tmp_path / "x.safetensors")))
 
 
 def warnings(config, voxel_size_nm, *, is_validated):
     """Warn of a training on sections of that voxel size, with some held out or none."""
     held = ("a section",) if is_validated else ()
     data = TrainingData((), held, voxel_size_nm, "")
-    return list(origin_warnings(RunSetup.from_config(config), data))
+    return list(origin_warnings(TrainSetup.from_config(config), data))
 
 
 def test_another_scale_or_input_than_that_of_the_weights_is_warned_about(unet, tmp_path):

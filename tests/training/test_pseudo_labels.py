@@ -16,7 +16,7 @@ from sfseg.training.data import load_training_data
 from sfseg.training.loss import loss_of
 from sfseg.training.pseudo_labels import add_pseudo_labels, mark, posterior
 from sfseg.training.run_folder import STATE
-from sfseg.training.run_setup import RunSetup
+from sfseg.training.run_setup import TrainSetup
 from sfseg.training.train import train
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=4, epochs=1)
@@ -96,7 +96,7 @@ def test_marks_are_the_mean_of_the_teachers():
 
 
 def test_taught_sections_are_visited_half_as_often_as_labelled_ones(config):
-    setup = RunSetup.from_config(config)
+    setup = TrainSetup.from_config(config)
     data = add_pseudo_labels(load_training_data(setup, None), setup, None, say=quiet)
     assert len(data.taught) == 2
     assert len(data.training) == 3
@@ -108,7 +108,7 @@ def test_taught_sections_are_visited_half_as_often_as_labelled_ones(config):
 
 def test_without_teachers_nothing_is_added(config):
     alone = dataclasses.replace(config, teachers=(), unlabelled=None)
-    setup = RunSetup.from_config(alone)
+    setup = TrainSetup.from_config(alone)
     data = load_training_data(setup, None)
     assert add_pseudo_labels(data, setup, None, say=quiet) is data
     assert data.epoch_sections == data.training

@@ -206,7 +206,8 @@ def test_without_decay_the_average_is_the_network_itself():
 def test_validation_scores_are_those_of_predict_and_score(config):
     from sfseg.config import PredictConfig
     from sfseg.prediction.jobs import Job
-    from sfseg.prediction.predict import Model, predict_job
+    from sfseg.prediction.model import Model
+    from sfseg.prediction.predict import predict_job
     from sfseg.scoring.score import score_files
 
     result = train(config)
@@ -240,7 +241,7 @@ def test_a_compiler_that_fails_says_what_to_do_without_it(config, monkeypatch):
         raise CppCompileError(["c++", "network.cpp"], "the output of the compiler")
 
     monkeypatch.setattr(compiler, "require_compiler", lambda _: None)
-    monkeypatch.setattr(compiler, "compiled", lambda _: forward)
+    monkeypatch.setattr(compiler, "compile_network", lambda _: forward)
     with pytest.raises(
         DeviceError, match=r"cannot be compiled: C\+\+.*\nhint: leave --compile out and"
     ):

@@ -19,7 +19,7 @@ import sfseg.prediction.predict
 import sfseg.training.train  # noqa: F401
 from sfseg import cli, models
 from sfseg.datasets import registry
-from sfseg.datasets.dataset import DataFile, Dataset, Part
+from sfseg.datasets.dataset import DataFile, Dataset, LabelledStack
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
 from sfseg.io.zarr import writer
@@ -134,8 +134,8 @@ def _toy(volume: DataFile, labels: DataFile) -> Dataset:
         label_kind="interior",
         files=(volume, labels),
         sources=(),
-        train=(Part(volume.name, labels.name, "1-2"),),
-        test=(Part(volume.name, labels.name, "3"),),
+        train=(LabelledStack(volume.name, labels.name, "1-2"),),
+        test=(LabelledStack(volume.name, labels.name, "3"),),
         split="ours",
     )
 

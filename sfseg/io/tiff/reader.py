@@ -16,7 +16,7 @@ _QUIET = logging.NullHandler()
 
 
 class TiffSource:
-    """The array of a TIFF file; see `sfseg.io.sources.Source`.
+    """The array of a TIFF file; see `sfseg.io.sources.ArraySource`.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class TiffSource:
         )
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:
-        """Read a box of the array; see `sfseg.io.sources.Source`."""
+        """Read a box of the array; see `sfseg.io.sources.ArraySource`."""
         leading = self._declared.leading
         frames: AnyArray = np.arange(self._declared.frames).reshape(self.shape[:leading])
         # frames: the numbers of all frames, in the shape of the leading dimensions

@@ -21,7 +21,7 @@ _LETTERS = {"time": "T", "channel": "C"}
 
 
 class ZarrSource:
-    """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.Source`.
+    """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.ArraySource`.
 
     Of an OME-Zarr image, 0.4 or 0.5, the first multiscale is read in full resolution, with its
     axes and its voxel size. For other arrays the rule is that of HDF5: two dimensions are (Y, X)
@@ -139,7 +139,7 @@ class ZarrSource:
         )
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:
-        """Read a box of the array; see `sfseg.io.sources.Source`."""
+        """Read a box of the array; see `sfseg.io.sources.ArraySource`."""
         with translate_errors(self._name):
             return np.asarray(self._array[box])
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from sfseg.models.blocks import Conv, Deconv, Output, Res
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
-from sfseg.prediction.tiles import Box, Cutter, Tile
+from sfseg.prediction.tiles import Cutter, Rectangle, Tile
 from sfseg.system.memory import keep_freed_memory
 
 BLOCK_PX = 128 * 512
@@ -263,11 +263,11 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _at(x: Tensor, box: Box) -> Tensor:
+def _at(x: Tensor, box: Rectangle) -> Tensor:
     return x[..., box[0], box[1]]
 
 
-def _halved(box: Box) -> Box:
+def _halved(box: Rectangle) -> Rectangle:
     """Return the same box one level down, where rows and columns are half as many."""
     rows, columns = (slice(span.start // 2, span.stop // 2) for span in box)
     return rows, columns

@@ -68,7 +68,7 @@ def make_engine(
     choice: EngineChoice = "auto",
     precision: Precision = "auto",
     *,
-    memory: Path | None = None,
+    cache_file: Path | None = None,
 ) -> tuple[Engine, Choice]:
     """Make an engine that runs a network on a device.
 
@@ -84,7 +84,7 @@ def make_engine(
     precision : {'auto', 'float32', 'bf16'}
         Auto tries bf16 if the hardware has it, and uses float32 if bf16 is slower or differs too
         much from it.
-    memory : Path, optional
+    cache_file : Path, optional
         File that remembers choices for this machine, these weights and these versions.
 
     Returns
@@ -104,12 +104,12 @@ def make_engine(
     if precision != "auto" or dtype == torch.float32:
         return ENGINES[name](network, device, dtype), Choice(name, dtype_name(dtype))
     key = _key(network, device, name)
-    known = _recall(memory).get(key)
+    known = _recall(cache_file).get(key)
     if known is not None:
         return ENGINES[name](network, device, getattr(torch, known.dtype)), known
     engine, chosen = _try(network, device, name)
-    if memory is not None:
-        _remember(memory, key, chosen)
+    if cache_file is not None:
+        _remember(cache_file, key, chosen)
     return engine, chosen
 
 
@@ -163,10 +163,10 @@ def _machine(device: torch.device, name: EngineName) -> Iterator[str]:
         yield f"openvino {metadata.version('openvino')}"
 
 
-def _recall(memory: Path | None) -> dict[str, Choice]:
+def _recall(cache_file: Path | None) -> dict[str, Choice]:
     """Read the remembered choices; none if the file is missing or damaged."""
     try:
-        raw = json.loads(memory.read_text()) if memory is not None else {}
+        raw = json.loads(cache_file.read_text()) if cache_file is not None else {}
         known = {key: Choice(**value) for key, value in raw.items()}
         return {
             key: choice
@@ -177,12 +177,12 @@ def _recall(memory: Path | None) -> dict[str, Choice]:
         return {}
 
 
-def _remember(memory: Path, key: str, choice: Choice) -> None:
+def _remember(cache_file: Path, key: str, choice: Choice) -> None:
     """Add a choice to the file; if it cannot be written, the next run tries again."""
     with (
         contextlib.suppress(OSError),
-        exclusive(files.sibling(memory, "lock"), waiting=lambda: None),
+        exclusive(files.sibling(cache_file, "lock"), waiting=lambda: None),
     ):
-        known = {**_recall(memory), key: choice}
+        known = {**_recall(cache_file), key: choice}
         text = json.dumps({key: vars(choice) for key, choice in known.items()}, indent=1)
-        files.write_text(memory, text, overwrite=True)
+        files.write_text(cache_file, text, overwrite=True)
