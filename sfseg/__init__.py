@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from sfseg.prediction.model import Model, load_model, predict
     from sfseg.prediction.predict import predict_file
     from sfseg.prediction.run import PredictResult
-    from sfseg.scoring.evaluate import Scores, score
-    from sfseg.scoring.score import ScoreReport, score_files
+    from sfseg.scoring.score import Scores, score
+    from sfseg.scoring.score_files import ScoreReport, score_files
     from sfseg.training.train import TrainResult, train
 
 __version__ = "0.1.0"
@@ -67,8 +67,8 @@ _MODULE_OF = {
     "Model": "sfseg.prediction.model",
     "PredictConfig": "sfseg.config",
     "PredictResult": "sfseg.prediction.run",
-    "ScoreReport": "sfseg.scoring.score",
-    "Scores": "sfseg.scoring.evaluate",
+    "ScoreReport": "sfseg.scoring.score_files",
+    "Scores": "sfseg.scoring.score",
     "SfsegError": "sfseg.errors",
     "Stack": "sfseg.io.stack",
     "TrainConfig": "sfseg.config",
@@ -80,8 +80,8 @@ _MODULE_OF = {
     "predict": "sfseg.prediction.model",
     "predict_file": "sfseg.prediction.predict",
     "read_labels": "sfseg.io.labels",
-    "score": "sfseg.scoring.evaluate",
-    "score_files": "sfseg.scoring.score",
+    "score": "sfseg.scoring.score",
+    "score_files": "sfseg.scoring.score_files",
     "train": "sfseg.training.train",
     "write_stack": "sfseg.io.write",
 }

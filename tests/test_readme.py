@@ -14,7 +14,7 @@ from sfseg.config import PredictConfig
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_file
 from sfseg.prediction.predictor import Predictor
-from sfseg.scoring.score import score_files
+from sfseg.scoring.score_files import score_files
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -97,7 +97,7 @@ def test_the_scores_of_the_shipped_weights_are_those_of_their_card():
 def test_the_shipped_weights_reach_their_score_on_a_real_section(isbi):
     """Section 25, one pass: the card's value to a hundredth, whatever the arithmetic."""
     from sfseg.io import open_stack
-    from sfseg.scoring.evaluate import score
+    from sfseg.scoring.score import score
 
     card = (ROOT / "sfseg" / "weights" / "sfnet-isbi2012.md").read_text()
     said = float(re.search(r"^\| 25 \| ([\d.]+) ", card, re.MULTILINE)[1])

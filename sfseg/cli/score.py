@@ -12,7 +12,7 @@ from sfseg.cli.progress import progress
 from sfseg.types import describe_shape
 
 if TYPE_CHECKING:
-    from sfseg.scoring.score import ScoreReport
+    from sfseg.scoring.score_files import ScoreReport
 
 EXAMPLES = """
 sfseg score map.tif labels.tif
@@ -68,7 +68,7 @@ def score(
     """
     require_inputs([prediction, truth])
     say(f"scoring {prediction} against {truth}")
-    from sfseg.scoring.score import score_files
+    from sfseg.scoring.score_files import score_files
 
     with progress(f"reading {prediction}") as bar:
         report = score_files(

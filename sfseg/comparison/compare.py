@@ -32,7 +32,7 @@ from sfseg.errors import NonFiniteError
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_job
-from sfseg.scoring.score import score_files
+from sfseg.scoring.score_files import score_files
 from sfseg.system import devices, files, locks
 from sfseg.training.progress import EpochRecord, StepRecord
 from sfseg.training.run_folder import STATE

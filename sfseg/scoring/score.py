@@ -1,132 +1,273 @@
-"""Score a membrane map on disk against the truth on disk."""
+"""Score a membrane map with V_Rand, V_Info, Dice and Jaccard; arrays in, numbers out.
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+`score` gives exactly the numbers of the evaluation script of the ISBI 2012 challenge, and the usual
+overlap scores. The halves of a score are called *split* (low if true cells are split) and *merge*
+(low if true cells are merged). They are not called precision and recall, because libraries differ
+in which is which.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from sfseg.errors import StackError
-from sfseg.io import as_path, open_stack
-from sfseg.scoring.evaluate import Scores, require_same_shape, score
-from sfseg.types import INTERIOR, AnyArray, Progress, parse_sections
+from sfseg.errors import ShapeMismatchError
+from sfseg.scoring.contingency import Tallies
+from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
+from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
+from sfseg.types import AnyArray, Progress, Shape, describe_shape
+
+AT_HALF = THRESHOLDS.index(0.5)
+ALPHAS = tuple(step / 10 for step in range(1, 11))
+"""The weights of the merge half that `Scores.v_rand_alpha` tries."""
 
 
 @dataclass(frozen=True)
-class ScoreReport:
-    """The scores of a membrane map, and the two files.
+class ThresholdScore:
+    """The scores of a stack at one threshold."""
 
-    Attributes
-    ----------
-    prediction, truth : str
-        The files, as given.
-    scores : Scores
-        See `sfseg.scoring.evaluate.score`.
-    truth_values : int
-        Number of different values in the truth; more than 2 are unusual for labels.
-    """
-
-    prediction: str
-    truth: str
-    scores: Scores
-    truth_values: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as plain values, in the order of the JSON output."""
-        return {"prediction": self.prediction, "truth": self.truth, **asdict(self.scores)}
+    threshold: float
+    v_rand: float
+    v_rand_pooled: float
+    v_info: float
+    dice: float
 
 
-def score_files(
-    prediction: str | Path,
-    truth: str | Path,
+@dataclass(frozen=True)
+class SectionScore:
+    """V_Rand and V_Info of one section at the stack's best threshold, and its Dice at 0.5."""
+
+    section: int
+    v_rand: float
+    v_info: float
+    dice: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of a stack; see `score`."""
+
+    shape: Shape
+    v_rand: float
+    v_rand_split: float
+    v_rand_merge: float
+    v_rand_threshold: float
+    v_rand_pooled: float
+    v_rand_alpha: float
+    v_info: float
+    v_info_split: float
+    v_info_merge: float
+    v_info_threshold: float
+    dice: float
+    jaccard: float
+    membrane_dice: float
+    dice_best: float
+    pixel_f: float
+    per_threshold: tuple[ThresholdScore, ...]
+    per_section: tuple[SectionScore, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Scores({describe_shape(self.shape)}, "
+            f"V_Rand {self.v_rand:.6f} at threshold {self.v_rand_threshold:.1f}, "
+            f"V_Info {self.v_info:.6f} at threshold {self.v_info_threshold:.1f}, "
+            f"Dice {self.dice:.6f})"
+        )
+
+
+def score(
+    prediction: AnyArray,
+    labels: AnyArray,
     *,
-    sections: str | None = None,
-    invert: bool = False,
-    invert_labels: bool = False,
-    axes: str | None = None,
+    workers: int | None = None,
+    names: tuple[str, str] = ("prediction", "labels"),
+    numbers: Sequence[int] | None = None,
     progress: Progress = lambda *_: None,
-) -> ScoreReport:
-    """Score a membrane map against the truth with the official numbers of ISBI 2012.
+) -> Scores:
+    """Score a membrane map against the truth, like the script of the challenge.
 
     Parameters
     ----------
-    prediction : str or Path
-        Interior probability, 1 (or the type's maximum) = inside a cell.
-    truth : str or Path
-        The labels, 0 = membrane.
-    sections : str, optional
-        Sections to score, as in ``"25-30"``; default is all.
-    invert : bool
-        Whether the prediction is a probability of membrane.
-    invert_labels : bool
-        Whether the labels mark the membrane: 0 = inside a cell.
-    axes : str, optional
-        Order of the axes, for files that do not say it; see `sfseg.io.open.open_stack`.
+    prediction : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X) or (Y, X)
+        Interior probability, 1 = inside a cell; integers are divided by their type's maximum.
+    labels : ndarray of bool, uint8, uint16 or float, shape as prediction
+        The truth, 0 = membrane; integers are not scaled, floats are from 0 to 1.
+    workers : int, optional
+        Number of threads; default is one per core, at most 8.
+    names : tuple of str
+        Names of the two arrays, for messages.
+    numbers : sequence of int, optional
+        Numbers of the sections, for messages and `per_section`; default is from 1.
     progress : callable
         Called with the number of sections scored and that of all, at the start and after each.
 
     Returns
     -------
-    ScoreReport
-        The scores. Sections keep their numbers in the files.
+    Scores
+        See Notes.
 
     Raises
     ------
     ShapeMismatchError
-        If the stacks differ in shape.
+        If the shapes differ.
     StackError
-        If a file is not a stack that can be scored (see `sfseg.scoring.evaluate.score`), or the
-        prediction is a mask of the integers 0 and 1.
-    OptionError
-        If `sections` names none, or one outside the stacks.
+        If an array has another type or is not a stack; if a float is outside [0, 1]; or if a
+        section has no label inside a cell, so that there is nothing to score.
     NonFiniteError
-        If a pixel is NaN or infinite.
-    OSError
-        If a file cannot be read.
+        If a float is NaN or infinite.
+
+    Notes
+    -----
+    At each of `THRESHOLDS` the true segments are the 4-connected components of the labels above it.
+    The predicted segments are those of the probability above it, after border thinning.
+
+    `v_rand` and `v_info` are means over sections, at the threshold where this mean is best (the
+    first, if several are equal). Their halves are at the same threshold. `v_rand_pooled` counts the
+    pairs of pixels of all sections together instead. `v_rand_alpha` is the best of V_alpha over
+    `ALPHAS`, at the threshold of `v_rand`. It is not the best over thresholds too: with alpha = 1
+    it is the merge half, which is near 1 at any high threshold.
+
+    The overlap scores pool the pixels of all sections. `dice` and `jaccard` of the interior and
+    `membrane_dice` are at 0.5; `dice_best` is the best over thresholds; the truth is labels above
+    0. `pixel_f` is the best pixel F-score of the script: Dice of the interior, with labels above
+    the threshold as the truth. In `per_section`, V_Rand and V_Info are at the threshold of
+    `v_rand`, and Dice is at 0.5.
+
+    References
+    ----------
+    .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
     """
-    files = (prediction, truth)
-    prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
-    names = str(prediction), str(truth)
-    with open_stack(prediction, axes=axes) as maps, open_stack(truth, axes=axes) as labels:
-        require_same_shape(maps.shape, labels.shape, names)  # before anything is read
-        indices = range(len(maps)) if sections is None else parse_sections(sections, len(maps))
-        predicted, true = maps.read(indices), labels.read(indices)
-    _refuse_mask(predicted, names[0])
-    _refuse_one_value(true, names[1])
-    scores = score(
-        _inverted(predicted) if invert else predicted,
-        _inverted_labels(true) if invert_labels else true,
+    prediction, labels = (
+        as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
+    )
+    require_same_shape(prediction.shape, labels.shape, names)
+    return score_sections(
+        list(prediction),
+        list(labels),
+        workers=workers,
         names=names,
-        numbers=[index + 1 for index in indices],
+        numbers=numbers,
         progress=progress,
     )
-    return ScoreReport(*names, scores, truth_values=len(np.unique(true)))
 
 
-def _refuse_mask(probability: AnyArray, name: str) -> None:
-    """Refuse integers of 0 and 1: after dividing by the type's maximum, all would be near 0."""
-    if probability.dtype.kind != "f" and probability.max() == 1:
-        raise StackError(
-            f"{name}: this is a mask of 0 and 1; the inside of cells must be the type's maximum",
-            hint="save the inside of cells as 255 in uint8",
+def score_sections(
+    prediction: Sequence[AnyArray],
+    labels: Sequence[AnyArray],
+    *,
+    workers: int | None = None,
+    names: tuple[str, str] = ("prediction", "labels"),
+    numbers: Sequence[int] | None = None,
+    progress: Progress = lambda *_: None,
+) -> Scores:
+    """Score sections together that may differ in size; see `score`.
+
+    Parameters
+    ----------
+    prediction, labels : sequence of ndarray, shape (Y, X)
+        Interior probability and truth of each section, of the types that `score` takes. The two
+        arrays of one section have the same shape.
+    workers, names, numbers, progress
+        As for `score`.
+
+    Returns
+    -------
+    Scores
+        As for `score`; ``shape`` is the number of sections and the shape of the first one.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the two arrays of a section differ in shape.
+    StackError, NonFiniteError
+        As `sfseg.scoring.thresholds.sweep_section` does.
+    """
+    numbers = numbers or range(1, len(prediction) + 1)
+    for number, section, truth in zip(numbers, prediction, labels, strict=True):
+        named = f"{names[0]}: section {number}", names[1]
+        require_same_shape(section.shape, truth.shape, named)
+    sections = []
+    progress(0, len(prediction))
+    with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
+        for swept in pool.map(partial(sweep_section, names=names), prediction, labels, numbers):
+            sections.append(swept)
+            progress(len(sections), len(prediction))
+    # a row for each section and threshold; each column becomes an array (Z, thresholds)
+    columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
+    tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
+    shape = (len(sections), *prediction[0].shape)
+    return _summarise(shape, tallies, np.stack([above for _, above in sections]), numbers)
+
+
+def require_same_shape(
+    prediction: tuple[int, ...], labels: tuple[int, ...], names: tuple[str, str]
+) -> None:
+    """Refuse a prediction and labels that differ in shape.
+
+    Parameters
+    ----------
+    prediction, labels : tuple of int
+        Their shapes.
+    names : tuple of str
+        Their names, for the message.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the shapes differ.
+    """
+    if prediction != labels:
+        raise ShapeMismatchError(
+            f"{names[0]}: the shape {prediction} does not match {names[1]}, {labels}",
+            hint="score a prediction against the labels of the same sections",
         )
 
 
-def _refuse_one_value(labels: AnyArray, name: str) -> None:
-    if labels.min() == labels.max():
-        raise StackError(
-            f"{name}: interior or membrane is missing, all labels are {labels.flat[0]}",
-            hint="give the labels as the second file, not the images or a mask",
-        )
+def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[int]) -> Scores:
+    """Turn sums of shape (Z, thresholds) and counts of shape (Z, levels, levels) into scores."""
+    rand, info = v_rand(tallies), v_info(tallies)  # arrays of shape (Z, thresholds)
+    mean_rand, mean_info = (Halves(*(half.mean(0) for half in halves)) for halves in (rand, info))
+    best, best_info = int(mean_rand.score.argmax()), int(mean_info.score.argmax())
+    at_best = Tallies(*(sums[:, best] for sums in tallies))  # (Z,)
+    pooled = v_rand(Tallies(*(sums.sum(0) for sums in tallies))).score  # (thresholds,)
+    total = above.sum(0)  # (levels, levels)
+    overlaps = dice(*_interior(total))
+    by_threshold = (mean_rand.score, pooled, mean_info.score, overlaps)
+    by_section = (rand.score[:, best], info.score[:, best], dice(*_interior(above))[:, AT_HALF])
+    return Scores(
+        shape=shape,
+        v_rand=float(mean_rand.score[best]),
+        v_rand_split=float(mean_rand.split[best]),
+        v_rand_merge=float(mean_rand.merge[best]),
+        v_rand_threshold=THRESHOLDS[best],
+        v_rand_pooled=float(pooled.max()),
+        v_rand_alpha=max(float(v_rand(at_best, alpha).score.mean()) for alpha in ALPHAS),
+        v_info=float(mean_info.score[best_info]),
+        v_info_split=float(mean_info.split[best_info]),
+        v_info_merge=float(mean_info.merge[best_info]),
+        v_info_threshold=THRESHOLDS[best_info],
+        dice=float(overlaps[AT_HALF]),
+        jaccard=float(jaccard(*_interior(total))[AT_HALF]),
+        membrane_dice=float(dice(*_membrane(total))[AT_HALF]),
+        dice_best=float(overlaps.max()),
+        # The diagonal has the same threshold in both images; level 0, all pixels, is left out.
+        pixel_f=float(dice(total.diagonal()[1:], total[1:, 0], total[0, 1:]).max()),
+        per_threshold=tuple(map(ThresholdScore, THRESHOLDS, *map(np.ndarray.tolist, by_threshold))),
+        per_section=tuple(map(SectionScore, numbers, *map(np.ndarray.tolist, by_section))),
+    )
 
 
-def _inverted(probability: AnyArray) -> AnyArray:
-    if probability.dtype.kind == "f":
-        return 1 - probability
-    return np.iinfo(probability.dtype).max - probability
+def _interior(above: Counts) -> tuple[Counts, Counts, Counts]:
+    """Count the pixels inside cells: in both images, predicted, true; for each threshold."""
+    # [i, 0] is the prediction above i thresholds with any label, [i, 1] with a label above 0
+    return above[..., 1:, 1], above[..., 1:, 0], above[..., :1, 1]
 
 
-def _inverted_labels(labels: AnyArray) -> AnyArray:
-    if labels.dtype.kind == "f":
-        return 1 - labels
-    return np.where(labels == 0, INTERIOR, 0).astype(np.uint8)  # whatever number marks membrane
+def _membrane(above: Counts) -> tuple[Counts, Counts, Counts]:
+    """Count the pixels of membrane: in both images, predicted, true; for each threshold."""
+    pixels = above[..., :1, 0]
+    shared, predicted, true = _interior(above)
+    return pixels - predicted - true + shared, pixels - predicted, pixels - true

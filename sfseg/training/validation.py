@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from sfseg.prediction.predictor import Predictor
-from sfseg.scoring.evaluate import score_sections
+from sfseg.scoring.score import score_sections
 from sfseg.system import memory
 from sfseg.training.data import Section
 from sfseg.training.progress import SCORES

@@ -124,15 +124,15 @@ def test_skimage(volume, tmp_path, monkeypatch):
 
 def test_an_error_of_the_system_names_the_path_and_has_a_hint(labels, monkeypatch):
     error = PermissionError(errno.EACCES, "Permission denied", "/data/labels.tif")
-    monkeypatch.setattr("sfseg.scoring.score.score_files", failing(error, "sfseg"))
+    monkeypatch.setattr("sfseg.scoring.score_files.score_files", failing(error, "sfseg"))
     assert error_line("score", labels, labels) == "error: /data/labels.tif: Permission denied"
 
 
 def test_a_bug_of_sfseg_and_every_error_on_demand_stay_tracebacks(labels, monkeypatch):
     bug = failing(ValueError("ours"), "sfseg")
-    monkeypatch.setattr("sfseg.scoring.score.score_files", bug)
+    monkeypatch.setattr("sfseg.scoring.score_files.score_files", bug)
     assert isinstance(sfseg("score", labels, labels).exception, ValueError)
-    monkeypatch.setattr("sfseg.scoring.score.score_files", failing(ValueError("odd"), "zarr"))
+    monkeypatch.setattr("sfseg.scoring.score_files.score_files", failing(ValueError("odd"), "zarr"))
     assert error_line("score", labels, labels) == "error: zarr: ValueError: odd"
     monkeypatch.setenv(failures.TRACEBACK, "1")
     assert isinstance(sfseg("score", labels, labels).exception, ValueError)

@@ -49,7 +49,7 @@ from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import load_weights
 from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PIRIFORM
-from sfseg.scoring.score import score_files
+from sfseg.scoring.score_files import score_files
 from sfseg.system import torchrun
 from sfseg.training import curves
 from sfseg.training.progress import StepRecord

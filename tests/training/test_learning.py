@@ -11,7 +11,7 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import write_stack
 from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE
-from sfseg.scoring.score import score_files
+from sfseg.scoring.score_files import score_files
 from sfseg.training.train import train
 
 

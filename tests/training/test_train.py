@@ -208,7 +208,7 @@ def test_validation_scores_are_those_of_predict_and_score(config):
     from sfseg.prediction.jobs import Job
     from sfseg.prediction.model import Model
     from sfseg.prediction.predict import predict_job
-    from sfseg.scoring.score import score_files
+    from sfseg.scoring.score_files import score_files
 
     result = train(config)
     options = PredictConfig(model=str(result.weights), engine="torch", precision="float32")

@@ -25,7 +25,7 @@ from sfseg.io import write_stack
 from sfseg.io.zarr import writer
 from sfseg.models import weights
 from sfseg.prediction import run
-from sfseg.scoring import evaluate
+from sfseg.scoring import score
 from sfseg.training import curves, time_budget
 from sfseg.types import Shape
 from tests.networks import Small
@@ -47,7 +47,7 @@ class World:
 
     def __init__(self, folder: Path, shape: Shape = SHAPE) -> None:
         CliRunner().invoke(cli.app, ["predict", "--help"])  # imports what each child would
-        evaluate.score(np.ones((8, 8), np.float32), np.ones((8, 8), np.uint8))  # loads the kernels
+        score.score(np.ones((8, 8), np.float32), np.ones((8, 8), np.uint8))  # loads the kernels
         folder.mkdir(parents=True)
         self.volume, self.labels = folder / "volume.tif", folder / "labels.tif"
         self.weights, self.archive = folder / "small.safetensors", folder / "toy.zip"
