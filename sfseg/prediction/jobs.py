@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
-from sfseg.prediction.records import find_record
+from sfseg.prediction.record import find_record
 from sfseg.prediction.resumable import touched_paths
 from sfseg.system.files import check_output_path, explain_errors
 

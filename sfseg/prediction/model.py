@@ -186,7 +186,7 @@ class Model:
         config: PredictConfig,
         resolved: Mapping[str, Any],
         *,
-        first: Mapping[str, Any] | None = None,
+        first_choices: Mapping[str, Any] | None = None,
         say: Say = lambda _: None,
     ) -> PredictSetup:
         """Cut the sections of one stack into tiles, and make a predictor for them.
@@ -199,7 +199,7 @@ class Model:
             How to predict.
         resolved : mapping
             The result of `resolve` in this process.
-        first : mapping, optional
+        first_choices : mapping, optional
             The result of `resolve` in the first run, if this one resumes it. Its engine and its
             tiles are used. If there is less memory now, the predictor cuts each tile further,
             which does not change the result.
@@ -211,8 +211,8 @@ class Model:
         PredictSetup
             The engine, the tiles and the predictor.
         """
-        first = first or resolved
-        engine = self._engine_of(first)
+        first_choices = first_choices or resolved
+        engine = self._engine_of(first_choices)
         now_px = resolved["limit_px"]
         if engine is not self.engine:
             now_px = plan.limit_px(engine, stack, config, self.halo_px)
@@ -222,7 +222,7 @@ class Model:
             self.halo_px,
             input_px=input_px,
             tile_px=config.tile_px,
-            limit_px=first["limit_px"],
+            limit_px=first_choices["limit_px"],
         )
         if config.tile_px is not None and input_px is not None:
             say(f"--tile has no effect: these weights resize sections to {input_px}x{input_px}")
@@ -232,7 +232,7 @@ class Model:
             input_px=input_px,
             tta=config.tta,
             tile_px=config.tile_px,
-            limit_px=min(first["limit_px"], now_px),
+            limit_px=min(first_choices["limit_px"], now_px),
             batch=plan.batch_size(engine, tiles, config),
             say=say,
         )

@@ -10,11 +10,15 @@ from typing import Any
 from sfseg import io
 from sfseg.config import PredictConfig, configure
 from sfseg.errors import DeviceError, OptionError, SfsegError
-from sfseg.prediction import provenance
 from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
 from sfseg.prediction.model import Model
-from sfseg.prediction.records import find_record
-from sfseg.prediction.resumable import ResumableOutput, clear_lock, open_resumable
+from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
+from sfseg.prediction.resumable import (
+    ResumableOutput,
+    clear_lock,
+    is_unfinished,
+    open_resumable,
+)
 from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
 from sfseg.system.memory import is_out_of_memory
 from sfseg.types import Say
@@ -153,18 +157,17 @@ def predict_job(
     """
     started = time.monotonic()
     record = find_record(job.output, overwrite=config.overwrite)
-    with _naming(job.source):
+    with _add_file_name(job.source):
         opened = io.open_stack(job.source, axes=config.axes)
     with opened as stack:
         resolved = model.resolve(stack, config)
-        with _naming(job.source):
-            identity = provenance.identity(
-                stack, config, resolved, weights_sha256=model.weights_sha256
-            )
+        with _add_file_name(job.source):
+            identity = make_identity(stack, config, resolved, weights_sha256=model.weights_sha256)
         if (
             config.resume
             and record is not None
-            and provenance.is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
+            and not is_unfinished(job.output)
+            and is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
         ):
             clear_lock(job.output)
             return _result_of_record(job, stack, record)
@@ -173,22 +176,22 @@ def predict_job(
             with open_resumable(
                 job.output, identity, resume=config.resume, overwrite=config.overwrite
             ) as work:
-                first = work.identity["resolved"]
-                setup = model.set_up(stack, config, resolved, first=first, say=say)
+                first_choices = work.identity["resolved"]
+                setup = model.set_up(stack, config, resolved, first_choices=first_choices, say=say)
                 run = PredictionRun(job, stack, setup, config, work, report)
                 result = run.run(started)
-                work.record = provenance.record(
+                work.record = make_record(
                     work.identity, stack, config, setup.engine, run.facts(result)
                 )
         except BaseException:
-            if work is not None and work.kept:
+            if work is not None and work.can_resume:
                 say(f"{job.output}: finished tiles are kept; continue with --resume")
             raise
         return result
 
 
 @contextlib.contextmanager
-def _naming(source: str) -> Iterator[None]:
+def _add_file_name(source: str) -> Iterator[None]:
     """Add the name of the input to an OSError without a file name: a failed read has none."""
     try:
         yield

@@ -21,18 +21,19 @@ from typing import Any
 
 from sfseg.errors import OutputExistsError, ResumeError, SfsegError
 from sfseg.identity import differences
+from sfseg.prediction.record import record_path, write_record
 from sfseg.system import files
 from sfseg.system.locks import exclusive
 
-SCHEMA = 1
+MANIFEST_SCHEMA = 1
 
-_PART, _MANIFEST, _LOCK, _RECORD = "part", "part.manifest", "part.lock", "json"
+_PART, _MANIFEST, _LOCK = "part", "part.manifest", "part.lock"
 
 _START_AGAIN = "run without --resume to start again"
 
 
 class ResumableOutput:
-    """An output in the making: which tiles are finished, and where to record new ones.
+    """An unfinished output: which tiles are finished, and where to record new ones.
 
     `open_resumable` makes one.
 
@@ -40,11 +41,11 @@ class ResumableOutput:
     ----------
     part : Path
         The file or folder to write; it gets its final name when the block ends well.
-    fresh : bool
+    starts_empty : bool
         Whether the part must be made from the start; else it has the `finished` tiles.
     complete : bool
         Whether the output already has its final name and nothing is left to do.
-    kept : bool
+    can_resume : bool
         After a block that was stopped: whether a run with ``resume=True`` continues from here.
     identity : dict
         The identity that the first run gave, in the types of JSON.
@@ -56,7 +57,7 @@ class ResumableOutput:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.part = files.sibling(path, _PART)
-        self.fresh, self.complete, self.kept = True, False, False
+        self.starts_empty, self.complete, self.can_resume = True, False, False
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.finished: dict[int, dict[str, Any]] = {}
         self.record = ""
@@ -122,8 +123,8 @@ class ResumableOutput:
         renamed = self._path.exists() and self._path.stat().st_ino == self._whole_inode
         self.complete = renamed and not self.part.exists()
         # Without a recorded tile, the run may have been stopped while it created the part.
-        self.fresh = not (self.complete or (self.part.exists() and self._has_tiles))
-        if self.fresh:
+        self.starts_empty = not (self.complete or (self.part.exists() and self._has_tiles))
+        if self.starts_empty:
             self.identity = given
         elif lines := differences(self.identity, given):
             raise ResumeError(
@@ -162,7 +163,7 @@ class ResumableOutput:
         """Remove what earlier runs left, and start a manifest before the part exists."""
         self._discard()
         self.finished, self._has_tiles = {}, False
-        header = json.dumps({"schema": SCHEMA, "identity": self.identity}) + "\n"
+        header = json.dumps({"schema": MANIFEST_SCHEMA, "identity": self.identity}) + "\n"
         files.write_text(self._manifest, header)
         self._end = len(header.encode())
 
@@ -179,12 +180,12 @@ class ResumableOutput:
             if self._marked:
                 files.sync_tree(self.part)
                 self.sync()
-        self.kept = self._has_tiles
-        if not self.kept:
+        self.can_resume = self._has_tiles
+        if not self.can_resume:
             with contextlib.suppress(OSError):
                 self._discard()
 
-    def _seal(self) -> None:
+    def _record_complete(self) -> None:
         """Record that the part is whole, unless an earlier run did."""
         if not self.complete:
             files.sync_tree(self.part)
@@ -194,15 +195,15 @@ class ResumableOutput:
 
     def _publish(self, *, overwrite: bool) -> None:
         """Give the whole part its final name; if stopped on the way, a resumed run ends it."""
-        self.kept = True
+        self.can_resume = True
         if self.complete:
             files.sync(self._path.parent)
         else:
             files.publish(self.part, self._path, overwrite=overwrite)
         if self.record:
-            files.write_text(record_path(self._path), self.record, overwrite=True)
+            write_record(self._path, self.record)
         self._manifest.unlink()
-        self.kept = False
+        self.can_resume = False
 
 
 def is_unfinished(path: Path) -> bool:
@@ -219,11 +220,6 @@ def clear_lock(path: Path) -> None:
             exclusive(lock, waiting=functools.partial(_refuse_second, path)),
         ):
             pass
-
-
-def record_path(path: Path) -> Path:
-    """Return the path of the record beside an output."""
-    return files.sibling(path, _RECORD)
 
 
 def touched_paths(path: Path) -> list[Path]:
@@ -277,12 +273,12 @@ def open_resumable(
     with files.explain_errors(path), files.ensure_parent(path), exclusive(lock, waiting=waiting):
         work._check(resume=resume, overwrite=overwrite)
         try:
-            if work.fresh:
+            if work.starts_empty:
                 work._start()
             yield work
-            work._seal()
+            work._record_complete()
         except SfsegError:
-            if work.fresh:
+            if work.starts_empty:
                 with contextlib.suppress(OSError):
                     work._discard()
             else:  # keep the tiles of the earlier run

@@ -180,7 +180,7 @@ class PredictionRun:
         """Make the output, or open the unfinished one of an interrupted run."""
         part, name, shape = self.work.part, str(self.job.output), self.stack.shape
         dtype = output_dtype(self.config)
-        if not self.work.fresh:
+        if not self.work.starts_empty:
             return io.reopen_canvas(part, name, shape, dtype)
         return io.create_canvas(
             part,

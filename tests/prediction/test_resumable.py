@@ -24,10 +24,10 @@ def make(path, identity, pieces=6, begun=None, **options):
     with open_resumable(path, identity, **options) as work:
         if begun is not None:
             begun.append(work)
-        if work.fresh and path.suffix == ".zarr":
+        if work.starts_empty and path.suffix == ".zarr":
             work.part.mkdir()
             (work.part / "zarr.json").write_bytes(b"{}")
-        elif work.fresh:
+        elif work.starts_empty:
             work.part.write_bytes(bytes(pieces))
         for piece in [] if work.complete else sorted(set(range(pieces)) - set(work.finished)):
             if path.suffix == ".zarr":
@@ -109,11 +109,11 @@ def test_all_temporary_files_of_an_output_are_named(path, monkeypatch):
 
 def test_a_stopped_run_continues_after_the_tiles_that_were_marked(out):
     stopped = stop(out)
-    assert stopped.kept
+    assert stopped.can_resume
     assert names(out.parent) == ["out.tif.part", "out.tif.part.manifest"]
     begun = []
     make(out, IDENTITY, begun=begun, resume=True)
-    assert not begun[0].fresh
+    assert not begun[0].starts_empty
     assert {piece: begun[0].finished[piece] for piece in range(4)} == stopped.finished
     assert is_made(out)
     assert names(out.parent) == ["out.tif"]
@@ -121,8 +121,8 @@ def test_a_stopped_run_continues_after_the_tiles_that_were_marked(out):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError, MemoryError, ValueError])
 def test_finished_tiles_are_kept_unless_the_input_is_to_blame(error, out):
-    assert stop(out, error=error).kept
-    assert not stop(out, error=StackError).kept
+    assert stop(out, error=error).can_resume
+    assert not stop(out, error=StackError).can_resume
     assert not out.parent.exists() or names(out.parent) == []
 
 
@@ -130,7 +130,7 @@ def test_an_error_in_a_resumed_run_loses_no_tile_of_the_earlier_run(out):
     stop(out)
     with pytest.raises(StackError), open_resumable(out, IDENTITY, resume=True) as work:
         raise StackError("no such device")
-    assert work.kept
+    assert work.can_resume
     make(out, IDENTITY, resume=True)
     assert is_made(out)
     assert names(out.parent) == ["out.tif"]
@@ -140,12 +140,12 @@ def test_bad_input_leaves_nothing_behind_even_if_its_error_is_an_oserror(out):
     class BothError(SfsegError, OSError):
         pass
 
-    assert not stop(out, error=BothError).kept
+    assert not stop(out, error=BothError).can_resume
     assert not out.parent.exists()
 
 
 def test_a_run_stopped_before_its_first_tile_leaves_nothing_behind(out):
-    assert not stop(out, after=0).kept
+    assert not stop(out, after=0).can_resume
     assert not out.parent.exists()
 
 
@@ -153,7 +153,7 @@ def test_without_resume_the_leftovers_of_a_stopped_run_are_removed(out):
     stop(out)
     begun = []
     make(out, {"other": 1}, begun=begun)
-    assert begun[0].fresh
+    assert begun[0].starts_empty
     assert is_made(out)
     assert names(out.parent) == ["out.tif"]
 
@@ -161,12 +161,12 @@ def test_without_resume_the_leftovers_of_a_stopped_run_are_removed(out):
 def test_resume_starts_from_the_beginning_where_there_is_nothing_to_resume(out):
     begun = []
     make(out, IDENTITY, begun=begun, resume=True)
-    assert begun[0].fresh
+    assert begun[0].starts_empty
     out.unlink()
     stop(out)
     files.sibling(out, "part").unlink()
     make(out, {"other": 1}, begun=begun, resume=True)
-    assert begun[1].fresh
+    assert begun[1].starts_empty
     assert begun[1].identity == {"other": 1}
     assert is_made(out)
 
@@ -176,7 +176,7 @@ def test_a_part_without_a_manifest_is_not_trusted(out):
     files.sibling(out, "part.manifest").unlink()
     begun = []
     make(out, IDENTITY, begun=begun, resume=True)
-    assert begun[0].fresh
+    assert begun[0].starts_empty
     assert is_made(out)
 
 
@@ -310,7 +310,7 @@ def test_an_output_that_appeared_meanwhile_is_kept_and_so_is_the_work(out):
     with pytest.raises(OutputExistsError):
         run()
     assert out.read_text() == "theirs"
-    assert begun[0].kept
+    assert begun[0].can_resume
     with pytest.raises(OutputExistsError):
         make(out, IDENTITY, resume=True)
     make(out, IDENTITY, resume=True, overwrite=True, begun=begun)
@@ -419,7 +419,7 @@ def test_stopped_at_any_call_the_next_run_finishes(error, existing, resume, path
 def assert_nothing_lost(path, existing, begun):
     """Whatever the error was: the output is an old or new one, and what is kept can be resumed."""
     assert is_made(path) or (is_made(path, 3) if existing else not path.exists())
-    kept = bool(begun) and begun[0].kept
+    kept = bool(begun) and begun[0].can_resume
     assert kept == files.sibling(path, "part.manifest").exists()
     stray = set(names(path.parent)) - {path.name} if path.parent.exists() else set()
     assert kept or stray <= {f"{path.name}.part.lock"}
@@ -497,7 +497,7 @@ def test_a_second_run_is_refused_while_the_first_one_lives(out):
         child.kill()
     begun = []
     make(out, {}, begun=begun, resume=True)
-    assert not begun[0].fresh
+    assert not begun[0].starts_empty
     assert is_made(out)
     assert names(out.parent) == ["out.tif"]
 
@@ -513,7 +513,7 @@ def test_a_run_killed_after_the_rename_is_known_to_be_complete(monkeypatch, path
     with pytest.raises(KeyboardInterrupt):
         make(path, IDENTITY, begun=begun)
     monkeypatch.undo()
-    assert begun[0].kept
+    assert begun[0].can_resume
     assert names(path.parent) == [path.name, f"{path.name}.part.manifest"]
     with pytest.raises(ResumeError, match="tta: false -> true"):
         make(path, IDENTITY | {"tta": True}, resume=True)

@@ -10,10 +10,9 @@ import torch
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.io import open_stack
 from sfseg.models.weights import Header
-from sfseg.prediction import provenance
+from sfseg.prediction import record
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.model import Model
-from sfseg.prediction.records import read_record
 
 ENGINE = Engine("torch", torch.device("cpu"), torch.bfloat16, np.zeros_like, 8)
 
@@ -29,7 +28,7 @@ def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="
     model = Model(torch.nn.Identity(), header, engine, choice, 16, weights_sha256)
     with open_stack(source) as stack:
         resolved = {**model.resolve(stack, config), "limit_px": limit_px}
-        return provenance.identity(stack, config, resolved, weights_sha256=weights_sha256)
+        return record.make_identity(stack, config, resolved, weights_sha256=weights_sha256)
 
 
 def test_an_identity_names_everything_that_decides_the_pixels(source):
@@ -51,13 +50,11 @@ def test_the_threshold_counts_only_where_it_is_used(source):
     one, other = (identity(source, PredictConfig(threshold=t)) for t in (0.3, 0.5))
     assert one == other
     one, other = (identity(source, PredictConfig(output="binary", threshold=t)) for t in (0.3, 0.5))
-    assert provenance.differences_of({"identity": one}, other) == [
-        "  options.threshold: 0.3 -> 0.5"
-    ]
+    assert record.differences_of({"identity": one}, other) == ["  options.threshold: 0.3 -> 0.5"]
 
 
 def test_openvino_s_version_counts_where_it_runs_and_only_there(source, monkeypatch):
-    monkeypatch.setattr(provenance.metadata, "version", lambda name: f"that of {name}")
+    monkeypatch.setattr(record.metadata, "version", lambda name: f"that of {name}")
     by_openvino = identity(source, engine=replace(ENGINE, name="openvino"))
     assert by_openvino["versions"].keys() - identity(source)["versions"].keys() == {"openvino"}
 
@@ -65,7 +62,7 @@ def test_openvino_s_version_counts_where_it_runs_and_only_there(source, monkeypa
 def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, tmp_path):
     known = identity(source)
     with open_stack(source) as stack:
-        text = provenance.record(
+        text = record.make_record(
             known,
             stack,
             PredictConfig(),
@@ -73,16 +70,16 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
             {"output": None, "pieces": 4, "interior_share": 0.5, "blank_sections": 0},
         )
     (tmp_path / "out.tif.json").write_text(text)
-    found = read_record(tmp_path / "out.tif")
+    found = record.read_record(tmp_path / "out.tif")
     assert found["identity"] == json.loads(json.dumps(known))
     assert (found["schema"], found["pieces"], found["model"]) == (1, 4, SHIPPED_MODEL)
     assert found["device"].startswith("cpu (")
     assert found["device"].endswith("torch, bf16)")
     assert found["input"]["voxel_size_nm"] == [50, 4, 4]
     elsewhere = identity(source, engine=replace(ENGINE, dtype=torch.float32), limit_px=7)
-    assert provenance.differences_of(found, elsewhere) == []
+    assert record.differences_of(found, elsewhere) == []
     other = identity(source, PredictConfig(tta="d4", tile_px=64))
-    lines = "\n".join(provenance.differences_of(found, other))
+    lines = "\n".join(record.differences_of(found, other))
     assert 'options.tta: "none" -> "d4"' in lines
     assert "options.tile_px: null -> 64" in lines
 
@@ -91,4 +88,4 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
 def test_a_record_that_is_not_there_or_no_record_is_none(tmp_path, text):
     if text is not None:
         (tmp_path / "out.tif.json").write_text(text)
-    assert read_record(tmp_path / "out.tif") is None
+    assert record.read_record(tmp_path / "out.tif") is None

@@ -1,26 +1,76 @@
-"""The record beside an output, ``<name>.json``: what the output depends on, and facts about it."""
+"""The record beside an output, ``<name>.json``: what the output depends on, and facts about it.
+
+The module does not import torch, because outputs are checked before torch loads.
+"""
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfseg import __version__
 from sfseg.config import PredictConfig
 from sfseg.errors import ResumeError
 from sfseg.identity import differences
 from sfseg.io import Stack, hash_input
-from sfseg.prediction.engines import Engine
-from sfseg.prediction.records import SCHEMA
-from sfseg.prediction.resumable import is_unfinished
-from sfseg.prediction.tile_writer import output_dtype
-from sfseg.system.devices import describe
+from sfseg.system import files
 from sfseg.types import voxel_as_json
 
+if TYPE_CHECKING:
+    from sfseg.prediction.engines import Engine
 
-def identity(
+RECORD_SCHEMA = 1
+
+_NEEDED = {"schema", "identity", "output", "pieces", "interior_share", "blank_sections"}
+
+
+def record_path(output: Path) -> Path:
+    """Return the path of the record beside an output."""
+    return files.sibling(output, "json")
+
+
+def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
+    """Read the record beside an output; refuse another file under the name of the record.
+
+    Returns
+    -------
+    dict or None
+        The record; None if there is none.
+
+    Raises
+    ------
+    OutputExistsError
+        If there is a folder of that name; or a file that is not a record of sfseg, unless
+        `overwrite` is True.
+    OutputError
+        If the name is too long, or the system cannot look it up.
+    """
+    found = read_record(output)
+    if found is None:
+        files.check_output_path(record_path(output), overwrite=overwrite)
+    return found
+
+
+def read_record(output: Path) -> dict[str, Any] | None:
+    """Read the record beside an output; None if there is none that can be read."""
+    try:
+        found = json.loads(record_path(output).read_text())
+    except (OSError, ValueError):
+        return None
+    is_record = (
+        isinstance(found, dict) and found.keys() >= _NEEDED and found["schema"] == RECORD_SCHEMA
+    )
+    return found if is_record and isinstance(found["identity"], dict) else None
+
+
+def write_record(output: Path, text: str) -> None:
+    """Write the record beside an output, and replace an older one."""
+    files.write_text(record_path(output), text, overwrite=True)
+
+
+def make_identity(
     stack: Stack,
     config: PredictConfig,
     resolved: Mapping[str, Any],
@@ -46,6 +96,8 @@ def identity(
     dict
         In types that JSON can hold.
     """
+    from sfseg.prediction.tile_writer import output_dtype
+
     options: dict[str, Any] = {
         "output": config.output,
         "dtype": str(output_dtype(config)),
@@ -75,11 +127,11 @@ def _versions(engine_name: str) -> dict[str, str]:
     return {"sfseg": __version__, **{name: metadata.version(name) for name in packages}}
 
 
-def record(
+def make_record(
     identity: Mapping[str, Any],
     stack: Stack,
     config: PredictConfig,
-    engine: Engine,
+    engine: "Engine",
     facts: Mapping[str, Any],
 ) -> str:
     """Make the record of a finished output, as JSON: its input, options, device and timings.
@@ -87,7 +139,7 @@ def record(
     Parameters
     ----------
     identity : mapping
-        See `identity`.
+        See `make_identity`.
     stack, config, engine
         The input, the options, and the engine that ran the network.
     facts : mapping
@@ -98,8 +150,10 @@ def record(
     str
         The text of the file.
     """
+    from sfseg.system.devices import describe
+
     content = {
-        "schema": SCHEMA,
+        "schema": RECORD_SCHEMA,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": {
             "source": str(Path(stack.name)),
@@ -117,7 +171,7 @@ def record(
 def is_up_to_date(
     record: Mapping[str, Any], output: Path, identity: Mapping[str, Any], *, overwrite: bool
 ) -> bool:
-    """Tell whether an output is finished and has the wanted identity.
+    """Tell whether a finished output has the wanted identity.
 
     Parameters
     ----------
@@ -126,21 +180,21 @@ def is_up_to_date(
     output : Path
         The output, which may not exist.
     identity : mapping
-        The wanted identity; see `identity`.
+        The wanted identity; see `make_identity`.
     overwrite : bool
         Whether an output of another identity may be replaced.
 
     Returns
     -------
     bool
-        False if the output is missing or unfinished, or has another identity and may be replaced.
+        False if the output is missing, or has another identity and may be replaced.
 
     Raises
     ------
     ResumeError
         If it has another identity and `overwrite` is False.
     """
-    if not output.exists() or is_unfinished(output):
+    if not output.exists():
         return False
     problem = None
     if lines := differences_of(record, identity):
