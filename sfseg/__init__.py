@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from sfseg.io.open import open_stack
     from sfseg.io.stack import Stack
     from sfseg.io.write import write_stack
-    from sfseg.prediction.model import Model, load_model, predict
-    from sfseg.prediction.predict import predict_file
+    from sfseg.prediction.model import Model, load_model
+    from sfseg.prediction.predict import predict, predict_file
     from sfseg.prediction.run import PredictResult
     from sfseg.scoring.score import Scores, score
     from sfseg.scoring.score_files import ScoreReport, score_files
@@ -77,7 +77,7 @@ _MODULE_OF = {
     "load_model": "sfseg.prediction.model",
     "make_tissue": "sfseg.datasets.synthetic",
     "open_stack": "sfseg.io.open",
-    "predict": "sfseg.prediction.model",
+    "predict": "sfseg.prediction.predict",
     "predict_file": "sfseg.prediction.predict",
     "read_labels": "sfseg.io.labels",
     "score": "sfseg.scoring.score",

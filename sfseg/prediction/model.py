@@ -1,7 +1,7 @@
 """A trained network, loaded on a device, and the prediction of arrays with it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import nn
 from sfseg import io
 from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
 from sfseg.models import STRIDE
-from sfseg.models.weights import Header, find_weights, load_weights
+from sfseg.models.weights import Header, open_weights
 from sfseg.prediction import engines, plan
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import Choice, Engine
@@ -103,8 +103,9 @@ class Model:
             If the device, the engine or the weights are missing or unusable.
         """
         device = devices.pick_device(config.device)
-        weights_sha256 = io.hash_input(find_weights(config.model))
-        network, header = load_weights(config.model)
+        file = open_weights(config.model)
+        weights_sha256 = io.hash_input(file.path)
+        network = file.load()
         base_bytes()  # remembers its first result: measure before the engine takes memory
         engine, choice = engines.make_engine(
             network,
@@ -113,7 +114,9 @@ class Model:
             config.precision,
             cache_file=cache_file or cache_folder() / "engines.json",
         )
-        return cls(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256)
+        return cls(
+            network, weights.header, engine, choice, halo_px(network, STRIDE), weights_sha256
+        )
 
     def predict(
         self, array: AnyArray, *, tta: TestTimeAugmentation = "none", close_gaps: bool = False
@@ -147,9 +150,7 @@ class Model:
         DeviceError
             If the memory is too small for a whole section and `close_gaps` is True.
         """
-        stack = io.open_array(array, "predict", hint=_FILES)
-        config = configure(PredictConfig, None, {"tta": tta, "close_gaps": close_gaps})
-        return self._predict_stack(stack, config).reshape(stack.shape[-np.ndim(array) :])
+        return predict_array(array, {"tta": tta, "close_gaps": close_gaps}, lambda _: self)
 
     def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
@@ -251,6 +252,36 @@ class Model:
 _FILES = "use sfseg.predict_file for files, or open them: sfseg.open_stack(path).read()"
 
 
+def predict_array(
+    array: AnyArray, options: Mapping[str, Any], get_model: Callable[[PredictConfig], Model]
+) -> Probability:
+    """Check an array and the options, then get the model and predict the array.
+
+    Parameters
+    ----------
+    array : array_like, shape (Z, Y, X) or (Y, X)
+        Grey values.
+    options : mapping
+        Fields of `PredictConfig` by name.
+    get_model : callable
+        Returns the model for these options; called when array and options are checked.
+
+    Returns
+    -------
+    ndarray of float32, shape as array
+        Interior probability in [0, 1].
+
+    Raises
+    ------
+    SfsegError
+        As `Model.predict` and `get_model` do.
+    """
+    stack = io.open_array(array, "predict", hint=_FILES)
+    config = configure(PredictConfig, None, options)
+    pixels = get_model(config)._predict_stack(stack, config)
+    return pixels.reshape(stack.shape[-np.ndim(array) :])
+
+
 def load_model(
     name_or_path: str | os.PathLike[str] = PredictConfig.model,
     *,
@@ -297,64 +328,3 @@ def load_model(
     """
     options = {"model": name_or_path, "device": device, "engine": engine, "precision": precision}
     return Model.load(configure(PredictConfig, None, options))
-
-
-def predict(
-    array: AnyArray,
-    *,
-    model: str | os.PathLike[str] = PredictConfig.model,
-    device: str = "auto",
-    engine: EngineChoice = "auto",
-    precision: Precision = "auto",
-    tta: TestTimeAugmentation = "none",
-    close_gaps: bool = False,
-) -> Probability:
-    """Predict the interior probability of a section or stack in memory.
-
-    For several arrays, `load_model` loads the network once.
-
-    Parameters
-    ----------
-    array : array_like, shape (Z, Y, X) or (Y, X)
-        Grey values of any numeric type, membranes dark.
-    model : str or Path
-        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of a
-        training's folder.
-    device, engine, precision : str
-        Where and how to run; see `load_model`.
-    tta : {'none', 'flips', 'd4'}
-        Mean over orientations; see `Model.predict`.
-    close_gaps : bool
-        Close gaps in membranes; see `Model.predict`.
-
-    Returns
-    -------
-    ndarray of float32, shape as array
-        Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane.
-
-    Raises
-    ------
-    StackError, NonFiniteError
-        If the array is not a stack of finite numbers.
-    UnknownNameError, CheckpointError, DeviceError, MissingExtraError, OptionError
-        As `load_model` and `Model.predict` do.
-
-    Examples
-    --------
-    >>> import sfseg
-    >>> volume, labels = sfseg.make_tissue((1, 64, 64))
-    >>> probability = sfseg.predict(volume, device="cpu")
-    >>> probability.shape, probability.dtype.name
-    ((1, 64, 64), 'float32')
-    """
-    stack = io.open_array(array, "predict", hint=_FILES)  # refuse it before the weights load
-    options = {
-        "model": model,
-        "device": device,
-        "engine": engine,
-        "precision": precision,
-        "tta": tta,
-        "close_gaps": close_gaps,
-    }
-    config = configure(PredictConfig, None, options)
-    return Model.load(config)._predict_stack(stack, config).reshape(stack.shape[-np.ndim(array) :])

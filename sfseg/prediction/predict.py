@@ -1,4 +1,4 @@
-"""Predict stacks from file to file; `sfseg.prediction.model` predicts arrays."""
+"""Predict stacks: an array in memory, or from file to file."""
 
 import contextlib
 import os
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfseg import io
-from sfseg.config import PredictConfig, configure
+from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
 from sfseg.errors import DeviceError, OptionError, SfsegError
 from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
-from sfseg.prediction.model import Model
+from sfseg.prediction.model import Model, predict_array
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
 from sfseg.prediction.resumable import (
     ResumableOutput,
@@ -21,7 +21,7 @@ from sfseg.prediction.resumable import (
 )
 from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
 from sfseg.system.memory import is_out_of_memory
-from sfseg.types import Say
+from sfseg.types import AnyArray, Probability, Say
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,65 @@ class Failure:
 
     job: Job
     error: SfsegError | OSError
+
+
+def predict(
+    array: AnyArray,
+    *,
+    model: str | os.PathLike[str] = PredictConfig.model,
+    device: str = "auto",
+    engine: EngineChoice = "auto",
+    precision: Precision = "auto",
+    tta: TestTimeAugmentation = "none",
+    close_gaps: bool = False,
+) -> Probability:
+    """Predict the interior probability of a section or stack in memory.
+
+    For several arrays, `load_model` loads the network once.
+
+    Parameters
+    ----------
+    array : array_like, shape (Z, Y, X) or (Y, X)
+        Grey values of any numeric type, membranes dark.
+    model : str or Path
+        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of a
+        training's folder.
+    device, engine, precision : str
+        Where and how to run; see `load_model`.
+    tta : {'none', 'flips', 'd4'}
+        Mean over orientations; see `Model.predict`.
+    close_gaps : bool
+        Close gaps in membranes; see `Model.predict`.
+
+    Returns
+    -------
+    ndarray of float32, shape as array
+        Interior probability in [0, 1]: 1 = inside a cell, 0 = membrane.
+
+    Raises
+    ------
+    StackError, NonFiniteError
+        If the array is not a stack of finite numbers.
+    UnknownNameError, CheckpointError, DeviceError, MissingExtraError, OptionError
+        As `load_model` and `Model.predict` do.
+
+    Examples
+    --------
+    >>> import sfseg
+    >>> volume, labels = sfseg.make_tissue((1, 64, 64))
+    >>> probability = sfseg.predict(volume, device="cpu")
+    >>> probability.shape, probability.dtype.name
+    ((1, 64, 64), 'float32')
+    """
+    options = {
+        "model": model,
+        "device": device,
+        "engine": engine,
+        "precision": precision,
+        "tta": tta,
+        "close_gaps": close_gaps,
+    }
+    return predict_array(array, options, Model.load)
 
 
 def predict_file(
