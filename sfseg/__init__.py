@@ -8,7 +8,7 @@ Arrays in, arrays out::
     scores = sfseg.score(probability, labels)           # scores.v_rand
     sfseg.predict_file("volume.tif", "map.tif")         # any size, in bounded memory
 
-The rooms, from the top down; a room imports from the rows below it only::
+The packages, top layer first. Each imports only from lower layers::
 
     cli                                    the command line, a file for each command
     comparison   benchmark                 networks compared; speed measured

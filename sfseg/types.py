@@ -55,7 +55,12 @@ PLAUSIBLE_INTERIOR = (0.5, 0.97)
 def describe_shape(shape: Shape) -> str:
     """Write a shape in words: 30 sections of 512x512."""
     sections, height, width = shape
-    return f"{sections} section{'s' if sections != 1 else ''} of {height}x{width}"
+    return f"{count_sections(sections)} of {height}x{width}"
+
+
+def count_sections(count: int) -> str:
+    """Write a number of sections in words: 1 section, 30 sections."""
+    return f"{count} section{'s' if count != 1 else ''}"
 
 
 def voxel_as_json(voxel_size_nm: VoxelSize | None) -> list[float | None] | None:

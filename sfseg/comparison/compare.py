@@ -86,7 +86,7 @@ def compare(
         Called with a `Stage` before each training and each test, with the records that `train`
         reports, and with a `RunScore` after each run.
     say : callable
-        Called with lines of text: what is fetched and trained on, and warnings; no line twice.
+        Called with lines of text: the dataset, the training data, and warnings; no line twice.
     stop : threading.Event, optional
         When it is set, the running training saves its state and the comparison returns.
     on_start : callable
@@ -135,7 +135,7 @@ def prepare(config: CompareConfig) -> CompareSetup:
 
 
 def _refuse_folder(setup: CompareSetup) -> None:
-    """Refuse a folder that holds a comparison, unless it is this one, to be resumed."""
+    """Refuse a folder that holds a comparison, except the one to resume."""
     refuse_taken(setup.config)
     if setup.config.resume:
         refuse_other(setup.config, setup.identity)
@@ -259,7 +259,7 @@ class Comparison:
             scores=_scores(out / MAP_NAME, test_set),
         )
         write_score(out, score)
-        files.remove(out / STATE)  # that of FusionNet has over a gigabyte
+        files.remove(out / STATE)  # FusionNet's is over 1 GB
         return score
 
     def write_table(self) -> None:

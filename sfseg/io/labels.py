@@ -25,8 +25,8 @@ def interior(section: AnyArray, kind: LabelKind) -> NDArray[np.bool_]:
     Returns
     -------
     ndarray of bool, shape (Y, X)
-        True inside a cell. For instances a pixel is inside if its number is not 0 and all of its 4
-        neighbours within the section have the same number.
+        True inside a cell. For instances, a pixel is inside if its number is not 0. Its 4
+        neighbours in the section must have the same number.
     """
     inside: NDArray[np.bool_] = section != 0
     if kind == "membrane":

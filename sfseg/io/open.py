@@ -139,7 +139,7 @@ def open_array(array: object, function: str, *, hint: str | None = None) -> Stac
 
 
 def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
-    """Give the type in memory of a type in a file."""
+    """Return the type in memory for a type in a file."""
     if stored.name not in _READ_AS:
         raise StackError(
             f"{name}: pixels of type {stored} cannot be read",

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from sfseg.errors import NonFiniteError, StackError
-from sfseg.types import AnyArray, Shape, VoxelSize
+from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
 
 
 class Stack:
@@ -123,8 +123,7 @@ class Stack:
 
     def describe(self) -> str:
         """Describe it, for example ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""
-        count, rows, columns = self.shape
-        text = f"{count} section{'s' * (count != 1)} of {rows}x{columns}, {self.dtype}"
+        text = f"{describe_shape(self.shape)}, {self.dtype}"
         if self.voxel_size_nm is None:
             return f"{text}, no voxel size"
         depth, height, width = self.voxel_size_nm

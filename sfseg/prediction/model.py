@@ -114,9 +114,7 @@ class Model:
             config.precision,
             cache_file=cache_file or cache_folder() / "engines.json",
         )
-        return cls(
-            network, weights.header, engine, choice, halo_px(network, STRIDE), weights_sha256
-        )
+        return cls(network, file.header, engine, choice, halo_px(network, STRIDE), weights_sha256)
 
     def predict(
         self, array: AnyArray, *, tta: TestTimeAugmentation = "none", close_gaps: bool = False

@@ -13,7 +13,7 @@ from sfseg.prediction.engines import Engine
 from sfseg.prediction.predictor import ORIENTATIONS
 from sfseg.prediction.tiles import Tile, lengths, overhead
 from sfseg.system.memory import available_bytes, base_bytes, used_bytes
-from sfseg.types import Shape
+from sfseg.types import Shape, count_sections
 
 BUFFERS_BYTES = 448 * 2**20
 """Memory for tiles that wait between reading, computing and writing, for inputs of any size."""
@@ -165,12 +165,11 @@ class Plan:
 
     def __str__(self) -> str:
         """Describe the plan in one line."""
-        sections, tiles = self.shape[0], self.tiles
         cut = (
             "whole"
-            if tiles == 1
-            else f"in {tiles} tiles of {self.tile_px[0]}x{self.tile_px[1]} each, "
+            if self.tiles == 1
+            else f"in {self.tiles} tiles of {self.tile_px[0]}x{self.tile_px[1]} each, "
             f"{self.overhead - 1:.0%} more pixels for the halos"
         )
-        noun = "section" if sections == 1 else "sections"
-        return f"plan: {sections} {noun} {cut}, {self.peak_bytes / 2**30:.1f} GiB at most"
+        sections = count_sections(self.shape[0])
+        return f"plan: {sections} {cut}, {self.peak_bytes / 2**30:.1f} GiB at most"

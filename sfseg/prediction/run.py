@@ -127,7 +127,7 @@ class PredictionRun:
         self.total = len(stack) * len(setup.tiles)
         if config.needs_sections:
             self._forget_unfinished_sections()
-        self.before = len(work.finished)
+        self.resumed_tiles = len(work.finished)
         self._began = self._flushed = time.monotonic()
 
     def run(self, started: float) -> PredictResult:
@@ -157,7 +157,7 @@ class PredictionRun:
             blank_sections=blank,
             seconds=time.monotonic() - started,
             stages=stages,
-            resumed=self.before,
+            resumed=self.resumed_tiles,
             tiles=self.total,
         )
 
@@ -211,10 +211,10 @@ class PredictionRun:
 
     def _report_progress(self) -> None:
         done = len(self.work.finished)
-        now = done - self.before
+        new_tiles = done - self.resumed_tiles
         left = None
-        if now:
-            left = (time.monotonic() - self._began) / now * (self.total - done)
+        if new_tiles:
+            left = (time.monotonic() - self._began) / new_tiles * (self.total - done)
         self._report(
             TileRecord(self.job.source, self.stack.describe(), self.plan, done, self.total, left)
         )

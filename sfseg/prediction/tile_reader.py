@@ -47,7 +47,7 @@ def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Itera
     stack : Stack
         The open input.
     tiles : list of Tile
-        The tiles of each section; see `sfseg.prediction.predictor.Predictor.tiles`.
+        The tiles of each section; see `sfseg.prediction.tiles.section_tiles`.
     numbers : iterable of int
         Which tiles, in ascending order.
 

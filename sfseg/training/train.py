@@ -1,8 +1,8 @@
 """Train a network: read the data, take the steps, write weights, history and curves.
 
-How a training stops: the caller sets the event `stop`. Then `run` saves the state after the running
-step, and returns. A caller that cannot wait calls the function that `on_start` gave it, from any
-thread: it saves the state of the last finished step. On SIGTERM and Ctrl-C the command does both,
+How a training run stops: the caller sets the event `stop`. Then `run` saves the state after the
+running step, and returns. A caller that cannot wait calls, from any thread, the save function,
+which `train` passes to `on_start`. It saves the state of the last finished step. On SIGTERM and Ctrl-C the command does both,
 see `sfseg.cli.signals`. If an error ends the steps, `run` saves the state, too.
 """
 
@@ -79,7 +79,7 @@ def train(
     report : callable
         Called with a `StepRecord` after each step and an `EpochRecord` after each epoch.
     say : callable
-        Called with lines of text: what is fetched, what is trained on, and warnings.
+        Called with lines of text: the dataset, the training data, and warnings.
     stop : threading.Event, optional
         When it is set, the training saves its state after the running step and returns.
     on_start : callable
@@ -161,7 +161,7 @@ def prepare(config: TrainConfig) -> TrainSetup:
 
 
 def run(trainer: Trainer, report: OnProgress, stop: threading.Event) -> None:
-    """Take the steps and finish the epochs that are left; save the state, however that ends."""
+    """Run the remaining steps and epochs. Save the state, also after an error."""
     saving = Saving(trainer)
     try:
         # `any` comes first: it waits for all processes, so all must call it equally often.
