@@ -29,6 +29,9 @@ from pathlib import Path
 EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
 """The package to install for each extra."""
 
+START_AGAIN = "run without --resume to start again"
+"""The hint where an interrupted run cannot be resumed."""
+
 _FREE = "free some space, or choose another folder"
 _WRITABLE = "choose a folder where you may write"
 _GONE = "check whether the folder was removed or renamed"

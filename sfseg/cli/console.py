@@ -1,6 +1,7 @@
 """What every command shares: plain messages on stderr, the product on stdout, times and signals."""
 
 import contextlib
+import errno
 import os
 import re
 import signal
@@ -21,6 +22,9 @@ EXIT_TERMINATED = 143
 CHECK_PATH = "check this path, and who may use it"
 """The hint of an error of the system that names a file."""
 
+DISK_FAILED = "the disk or the network failed: try again, or copy the file to another disk"
+"""The hint of an "Input/output error": no path and no permission is wrong."""
+
 _COMMANDS_TO_TERMINALS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters other than tab and newline, and those that turn the direction of a line."""
 
@@ -35,7 +39,8 @@ def say_error(error: SfsegError | OSError) -> None:
     """Print an error as plain text: Rich would read "[uint8]" as markup."""
     text, hint = str(error), ""
     if not isinstance(error, SfsegError) and error.filename is not None:
-        text, hint = f"{error.filename}: {error.strerror}", f"\nhint: {CHECK_PATH}"
+        advice = DISK_FAILED if error.errno == errno.EIO else CHECK_PATH
+        text, hint = f"{error.filename}: {error.strerror}", f"\nhint: {advice}"
     write_to_stderr("\n".join([f"error: {text}", *getattr(error, "__notes__", ())]) + hint)
 
 

@@ -294,8 +294,7 @@ def train(
         config = take_arch(config, out)
     from sfseg.training import train as verb
 
-    verb.prepare(config)
-    say(describe_run(config))
+    say(describe_run(verb.prepare(config)))
     resume_with = command_to_resume("train", config.out)
     stop = Stop(resume_with)
     with stop.listening(), progress("training") as bar:

@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING
 
 from sfseg.cli.console import format_time, say
 from sfseg.cli.progress import ProgressDisplay
-from sfseg.config import TrainConfig
 
 if TYPE_CHECKING:
     from sfseg.training.progress import EpochRecord, StepRecord
+    from sfseg.training.run_setup import TrainSetup
 
 
-def describe_run(config: TrainConfig) -> str:
+def describe_run(setup: "TrainSetup") -> str:
     """Say what is trained, on which device, and where to."""
-    from sfseg.system.devices import describe, pick_device, pick_dtype
+    from sfseg.system.devices import describe
 
-    device = pick_device(config.device)
-    where = describe(device, pick_dtype(config.precision, device))
+    config, where = setup.config, describe(setup.device, setup.dtype)
     origin = f" from {config.init}" if config.init else ""
     return (
         f"training {config.arch}{origin} on {where}, into {config.out}; recipe {config.recipe.name}"

@@ -26,7 +26,7 @@ def interior(section: AnyArray, kind: LabelKind) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (Y, X)
         True inside a cell. For instances, a pixel is inside if its number is not 0. Its 4
-        neighbours in the section must have the same number.
+        neighbours in the section must also have that number.
     """
     inside: NDArray[np.bool_] = section != 0
     if kind == "membrane":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from sfseg.errors import MissingExtraError, OptionError, StackError
+from sfseg.errors import START_AGAIN, MissingExtraError, OptionError, StackError
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.guards import translate_errors
@@ -26,7 +26,6 @@ __all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_sections", "w
 _TYPES = ("uint8", "uint16", "float32", "int32")
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _AGREE = "give the shape and the type that the sections have"
-_RESTART = "start again without --resume"
 
 
 def write_stack(
@@ -218,13 +217,13 @@ def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canv
     """
     dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
     if not part.exists():  # zarr would make it
-        raise StackError(f"{part}: the interrupted run left nothing to resume", hint=_RESTART)
+        raise StackError(f"{part}: the interrupted run left nothing to resume", hint=START_AGAIN)
     kind = TiffCanvas if zarr_writer is None else zarr_writer.ZarrCanvas
     try:
         with translate_errors(str(part)):
             canvas: Canvas = kind(part, name, shape, dtype)
     except StackError as error:
-        raise StackError(error.message, hint=_RESTART) from error
+        raise StackError(error.message, hint=START_AGAIN) from error
     return canvas
 
 

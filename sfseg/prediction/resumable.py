@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfseg.errors import OutputExistsError, ResumeError, SfsegError
+from sfseg.errors import START_AGAIN, OutputExistsError, ResumeError, SfsegError
 from sfseg.identity import differences
 from sfseg.prediction.record import record_path, write_record
 from sfseg.system import files
@@ -28,8 +28,6 @@ from sfseg.system.locks import exclusive
 MANIFEST_SCHEMA = 1
 
 _PART, _MANIFEST, _LOCK = "part", "part.manifest", "part.lock"
-
-_START_AGAIN = "run without --resume to start again"
 
 
 class ResumableOutput:
@@ -130,7 +128,7 @@ class ResumableOutput:
             raise ResumeError(
                 f"{self._path}: the interrupted run had other input or options:\n"
                 + "\n".join(lines),
-                hint=_START_AGAIN,
+                hint=START_AGAIN,
             )
 
     def _read_manifest(self) -> None:
@@ -143,7 +141,7 @@ class ResumableOutput:
             except ValueError as error:
                 raise ResumeError(
                     f"{self._manifest}: line {number} is damaged, or from another version of sfseg",
-                    hint=_START_AGAIN,
+                    hint=START_AGAIN,
                 ) from error
 
     def _read_line(self, line: Any, *, is_first: bool) -> None:
