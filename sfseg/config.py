@@ -14,7 +14,7 @@ from sfseg.types import LabelKind
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
 CONFIG_NAME = "config.json"
-"""The file in the folder of a training that holds its `TrainConfig`."""
+"""The file in the folder of a training run that holds its `TrainConfig`."""
 
 COMPARISON_NAME = "compare.json"
 """The file in the folder of a comparison that holds its `CompareConfig`."""
@@ -58,7 +58,7 @@ class TrainConfig:
         Order of the axes, for files of the user that do not say it.
     init : str or None
         Weights to start from, of the same architecture: a shipped name, or the path of a weights
-        file or of a training's folder; None = random ones.
+        file or of the folder of a training run; None = random ones.
     teachers : tuple of str
         Weights, named like `init`, whose mean marks the sections without labels.
     unlabelled : str or None
@@ -120,7 +120,7 @@ class PredictConfig:
     Attributes
     ----------
     model : str
-        Name of shipped weights, or the path of a weights file or of a training's folder.
+        Name of shipped weights, or the path of a weights file or of the folder of a training run.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
@@ -208,7 +208,7 @@ class BenchConfig:
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     train : bool
-        Measure the steps of a training instead of predictions.
+        Measure the steps of a training run instead of predictions.
     recipe : Recipe
         Recipe of the training; not `STUDENT`.
     """
@@ -335,7 +335,7 @@ class CompareConfig:
 
     @property
     def epochs(self) -> int:
-        """Epochs of each training, at least one."""
+        """Epochs of each training run, at least one."""
         return max(1, round(self.budget * self.recipe.epochs))
 
 

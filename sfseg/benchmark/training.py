@@ -150,7 +150,7 @@ def measure_training(
 
 @dataclass(frozen=True)
 class _Laps:
-    """Measurements of the steps of one training; fields as in `TrainingRow`."""
+    """Measurements of the steps of one training run; fields as in `TrainingRow`."""
 
     engine: Literal["plain"] | EngineName
     precision: Arithmetic

@@ -218,11 +218,11 @@ def default_folder(
 
 
 def describe_comparison(config: CompareConfig) -> str:
-    """Say what is compared, how many trainings that is, and where it goes."""
+    """Say what is compared, how many training runs that is, and where it goes."""
     runs = len(config.archs) * config.seeds * (config.folds or 1)
     return (
         f"comparing {', '.join(config.archs)} on {config.dataset}: {runs} "
-        f"training{'s' * (runs != 1)} of {config.epochs} of {config.recipe.epochs} epochs, "
+        f"training run{'s' * (runs != 1)} of {config.epochs} of {config.recipe.epochs} epochs, "
         f"into {config.out}; recipe {config.recipe.name}"
     )
 

@@ -132,7 +132,7 @@ def predict(
             "--model",
             "-m",
             metavar="NAME",
-            help="Shipped weights by name, a weights file, or the folder of a training.",
+            help="Shipped weights by name, a weights file, or the folder of a training run.",
             rich_help_panel=NETWORK,
             autocompletion=complete_models,
         ),

@@ -45,7 +45,7 @@ class ProgressLines:
         """Remember how far it is; `line` tells it."""
         now = self._clock()
         if done < self._state[0] or total != self._state[1]:
-            self._started = now  # another file or another training
+            self._started = now  # another file or another training run
         self._changed = now
         self._state = (done, total, note, seconds_left)
 

@@ -46,14 +46,14 @@ def read_asked(path: Path, kind: type[Config]) -> Config | None:
 def resumed_config(
     out: Path, given: dict[str, Any], recipe: str | None, changes: dict[str, Any]
 ) -> TrainConfig:
-    """Read what the training in a folder was asked for, and change what is given beside it.
+    """Read what the training run in a folder was asked for, and change what is given beside it.
 
     Whether that can be resumed is for the training to say, which compares it with the state.
 
     Raises
     ------
     CheckpointError
-        If there is no training in the folder, or its record is damaged.
+        If there is no training run in the folder, or its record is damaged.
     UnknownNameError, OptionError
         If an option that is given is not possible.
     """

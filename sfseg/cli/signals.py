@@ -1,4 +1,4 @@
-"""What SIGTERM and Ctrl-C do to a training: no finished step is lost.
+"""What SIGTERM and Ctrl-C do to a training run: no finished step is lost.
 
 The other half is in `sfseg.training.train`, which saves the state (`sfseg.training.checkpointing`)
 of the last finished step (`sfseg.training.last_step`).
@@ -23,7 +23,7 @@ A cluster kills 10 s after SIGTERM and sometimes sooner; writing the largest sta
 
 
 class Stop:
-    """Ends a training on a signal: after the running step, soon, or immediately.
+    """Ends a training run on a signal: after the running step, soon, or immediately.
 
     The first signal sets `event`, which ends the training after the running step. A validation, a
     compilation or a long step may take longer than `GRACE_S`. Then another thread saves the state
@@ -42,7 +42,7 @@ class Stop:
     exit_code : int
         Exit code of the process after the signal.
     has_state : bool
-        Whether a training has begun.
+        Whether a training run has begun.
     """
 
     def __init__(self, resume_with: str) -> None:
@@ -53,7 +53,7 @@ class Stop:
         self._save: Callable[[], int] | None = None
 
     def arm(self, save: Callable[[], int]) -> None:
-        """Keep the function that saves a training, which is about to start."""
+        """Keep the function that saves a training run, which is about to start."""
         self._save, self.has_state = save, True
 
     @contextlib.contextmanager

@@ -123,7 +123,7 @@ def train(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="Folder of the training. [default: runs/ARCH-DATA]",
+            help="Folder of the training run. [default: runs/ARCH-DATA]",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -131,7 +131,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the training in --out, with its own options.",
+            help="Continue the training run in --out, with its own options.",
             rich_help_panel=OUTPUT,
         ),
     ] = False,
@@ -165,7 +165,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Start from weights: a shipped name, a file, or the folder of a training. The "
+            help="Start from weights: a shipped name, a file, or the folder of a training run. The "
             "recipe is then finetune: six epochs, a quarter of the learning rate. If the first "
             "epochs are worse than the start, lower --learning-rate.",
             rich_help_panel=NETWORK,

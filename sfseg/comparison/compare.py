@@ -76,22 +76,22 @@ def compare(
     """Train, predict and score each architecture with each seed, and write the table.
 
     All architectures are run with one seed before the next seed, so the table is soon complete. It
-    is written again after each run. The state of a training is removed after its test.
+    is written again after each run. The state of a training run is removed after its test.
 
     Parameters
     ----------
     config : CompareConfig
         The architectures, the recipe, the dataset, and the folder to write to.
     report : callable
-        Called with a `Stage` before each training and each test, with the records that `train`
+        Called with a `Stage` before each training run and each test, with the records that `train`
         reports, and with a `RunScore` after each run.
     say : callable
         Called with lines of text: the dataset, the training data, and warnings; no line twice.
     stop : threading.Event, optional
-        When it is set, the running training saves its state and the comparison returns.
+        When it is set, the training run saves its state and the comparison returns.
     on_start : callable
-        Called before the first step of each training with the function that saves its state; see
-        `sfseg.training.train.train`.
+        Called before the first step of each training run with the function that saves its state;
+        see `sfseg.training.train.train`.
 
     Returns
     -------

@@ -21,7 +21,7 @@ def refuse_taken(config: CompareConfig) -> None:
     Raises
     ------
     OutputExistsError
-        If the folder holds a comparison and ``config.resume`` is False, or trainings of others.
+        If the folder holds a comparison and ``config.resume`` is False, or training runs of others.
     CheckpointError
         If ``config.resume`` is True and there is nothing to resume.
     OutputError
@@ -37,7 +37,7 @@ def refuse_taken(config: CompareConfig) -> None:
     other = next(config.out.glob("*-seed[0-9]*"), None)
     if not is_there and other is not None:
         raise OutputExistsError(
-            f"{config.out}: holds trainings already ({other.name})",
+            f"{config.out}: holds training runs already ({other.name})",
             hint="choose another folder with --out",
         )
     if not is_there and config.resume:

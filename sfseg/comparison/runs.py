@@ -23,7 +23,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Stage:
-    """The start of a training or a test, for the report.
+    """The start of a training run or a test, for the report.
 
     Attributes
     ----------

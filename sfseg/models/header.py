@@ -102,7 +102,7 @@ def _require_known(path: Path, raw: Mapping[str, Any]) -> None:
             else f"{path}: these are not weights: the header has no schema",
             hint="upgrade sfseg: these weights come from a newer version"
             if "schema" in raw
-            else f"the weights of a training are in its {WEIGHTS_NAME}",
+            else f"the weights of a training run are in its {WEIGHTS_NAME}",
         )
     known = {field.name for field in dataclasses.fields(Header)}
     if set(raw) != known:

@@ -97,7 +97,7 @@ def load_weights(name: str) -> tuple[nn.Module, Header]:
     Parameters
     ----------
     name : str
-        Name of shipped weights, or the path of a weights file or of a training's folder.
+        Name of shipped weights, or the path of a weights file or of the folder of a training run.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Find weights without torch: shipped ones by name, a file, or the folder of a training."""
+"""Find weights without torch: shipped ones by name, a file, or the folder of a training run."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 SUFFIX = ".safetensors"
 
 WEIGHTS_NAME = f"weights{SUFFIX}"
-"""Name of the weights file in the folder of a training."""
+"""Name of the weights file in the folder of a training run."""
 
 
 def shipped_weights() -> dict[str, Path]:

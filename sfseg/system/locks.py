@@ -92,7 +92,7 @@ def only_one(lock: Path, work: str) -> Iterator[None]:
     lock : Path
         The lock file, in the folder. The folder is created if it is missing.
     work : str
-        The work, for the message: "training".
+        The work, for the message: "training run".
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""When a training saves its state, its history and its curves."""
+"""When a training run saves its state, its history and its curves."""
 
 import csv
 import dataclasses
@@ -15,7 +15,7 @@ from sfseg.training.trainer import Trainer
 
 
 class Saving:
-    """Saves a training after each epoch and every ``save_every_s`` seconds.
+    """Saves a training run after each epoch and every ``save_every_s`` seconds.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class Section:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The sections that a training learns from, and those it is validated on.
+    """The sections that a training run learns from, and those it is validated on.
 
     Attributes
     ----------

@@ -25,7 +25,7 @@ PATIENCE = timedelta(days=7)
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training; by default there is only this one.
+    """The processes of a training run; by default there is only this one.
 
     Attributes
     ----------

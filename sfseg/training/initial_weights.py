@@ -1,4 +1,4 @@
-"""Where a training starts: random weights, or those of another training."""
+"""Where a training run starts: random weights, or those of another one."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from sfseg.types import same_scale
 
 
 def start_network(setup: TrainSetup) -> nn.Module:
-    """Make the network that a training begins with: on the CPU, float32.
+    """Make the network that a training run begins with: on the CPU, float32.
 
     Raises
     ------
@@ -27,13 +27,13 @@ def start_network(setup: TrainSetup) -> nn.Module:
 def identify_weights(weights: WeightsFile) -> dict[str, str]:
     """Return the name and the SHA-256 of weights."""
     path = weights.path.resolve()
-    # The weights of all trainings have the same name, so their folder is named, too.
+    # The weights of all training runs have the same name, so their folder is named, too.
     shown = f"{path.parent.name}/{path.name}" if path.name == WEIGHTS_NAME else path.stem
     return {"weights": shown, "sha256": io.hash_input(path)}
 
 
 def origin_warnings(setup: TrainSetup, data: TrainingData) -> Iterator[str]:
-    """Warn if the weights that a training uses do not fit its data or its recipe.
+    """Warn if the weights that a training run uses do not fit its data or its recipe.
 
     Parameters
     ----------

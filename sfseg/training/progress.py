@@ -1,4 +1,4 @@
-"""The progress of a training, and the records of its steps and epochs."""
+"""The progress of a training run, and the records of its steps and epochs."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step of a training, for the report.
+    """One step of a training run, for the report.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class EpochRecord:
 
 @dataclass
 class TrainingProgress:
-    """The progress of a training; saved with its state.
+    """The progress of a training run; saved with its state.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The folder of a training: its files, and which process may write to it."""
+"""The folder of a training run: its files, and which process may write to it."""
 
 import contextlib
 import dataclasses
@@ -20,14 +20,14 @@ CURVES = "curves.png"
 
 @contextlib.contextmanager
 def claim_folder(config: TrainConfig) -> Iterator[None]:
-    """Keep other trainings out of the folder, and remove unfinished files of a killed one.
+    """Keep other training runs out of the folder, and remove unfinished files of a killed one.
 
     Of several processes that train together, the first one claims it for all.
 
     Raises
     ------
     OutputExistsError
-        If another training runs in the folder, or ran there since `refuse_taken`.
+        If another training run is at work in the folder, or was since `refuse_taken`.
     CheckpointError
         If there is nothing to resume any more.
     OutputError
@@ -36,7 +36,7 @@ def claim_folder(config: TrainConfig) -> Iterator[None]:
     if not torchrun.is_first():
         yield
         return
-    with locks.only_one(config.out / "training.lock", "training"):
+    with locks.only_one(config.out / "training.lock", "training run"):
         refuse_taken(config)
         for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG_NAME):
             path = config.out / name
@@ -46,12 +46,12 @@ def claim_folder(config: TrainConfig) -> Iterator[None]:
 
 
 def refuse_taken(config: TrainConfig) -> None:
-    """Refuse a folder that holds a training, or with ``resume`` one that holds none.
+    """Refuse a folder that holds a training run, or with ``resume`` one that holds none.
 
     Raises
     ------
     OutputExistsError
-        If the folder holds a training and ``config.resume`` is False.
+        If the folder holds a training run and ``config.resume`` is False.
     CheckpointError
         If ``config.resume`` is True and there is nothing to resume.
     OutputError
@@ -64,9 +64,9 @@ def refuse_taken(config: TrainConfig) -> None:
         found = [CONFIG_NAME]
     if found and not config.resume:
         raise OutputExistsError(
-            f"{config.out}: holds a training already ({found[0]})",
+            f"{config.out}: holds a training run already ({found[0]})",
             hint="choose another folder with --out"
-            + (", or continue this training with --resume" if STATE in found else ""),
+            + (", or continue this training run with --resume" if STATE in found else ""),
         )
     if config.resume and STATE not in found:
         raise CheckpointError(
@@ -76,7 +76,7 @@ def refuse_taken(config: TrainConfig) -> None:
 
 
 def _is_replaceable(path: Path) -> bool:
-    """Whether ``config.json`` is missing, or was written by a training that was killed at once."""
+    """Whether ``config.json`` is missing, or of a training run that was killed at once."""
     with files.explain_errors(path):
         if not path.exists():
             return True

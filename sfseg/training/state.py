@@ -1,4 +1,4 @@
-"""The state of a training on disk, from which it resumes bit for bit."""
+"""The state of a training run on disk, from which it resumes bit for bit."""
 
 import dataclasses
 import itertools
@@ -46,7 +46,7 @@ class State:
         if lines := differences(config if isinstance(config, dict) else {}, now):
             longer = any(line.startswith("  recipe.epochs:") for line in lines)
             raise CheckpointError(
-                f"{self.path}: the training was started with other values (then -> now):\n"
+                f"{self.path}: the training run was started with other values (then -> now):\n"
                 + "\n".join(lines),
                 hint="resume with the options in config.json, or train into another --out"
                 + " and start from these weights with --init" * longer
@@ -76,7 +76,7 @@ class State:
         except (LookupError, RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.path}: this is the state of another network: {last_line(error)}",
-                hint="resume with the options that the training was started with",
+                hint="resume with the options that the training run was started with",
             ) from error
 
 
@@ -120,7 +120,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     facts: Mapping[str, Any],
 ) -> None:
-    """Write everything that a training needs to resume bit for bit.
+    """Write everything that a training run needs to resume bit for bit.
 
     Parameters
     ----------
@@ -180,6 +180,6 @@ def read_state(path: Path) -> State:
     if facts.get("schema") != SCHEMA:
         raise CheckpointError(
             f"{path}: the state has schema {facts.get('schema')}, this sfseg reads {SCHEMA}",
-            hint="resume with the version of sfseg that the training was started with",
+            hint="resume with the version of sfseg that the training run was started with",
         )
     return State(path, tensors, facts)

@@ -41,7 +41,7 @@ class TrainStep:
     with_heads : torch.nn.Module
         The network with the layer of affinities, where the recipe has affinities.
     average : torch.nn.Module
-        The network with the averaged weights, which are the result of a training.
+        The network with the averaged weights, which are the result of a training run.
     optimizer : torch.optim.Optimizer
         Over all parameters of `with_heads`.
     last_step : LastStep

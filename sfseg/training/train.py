@@ -30,7 +30,7 @@ from sfseg.types import Say
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The result of a training.
+    """The result of a training run.
 
     Attributes
     ----------
@@ -97,8 +97,8 @@ def train(
     Raises
     ------
     OutputExistsError
-        If the folder holds a training and ``config.resume`` is False, or another training runs in
-        it.
+        If the folder holds a training run and ``config.resume`` is False, or another one is at work
+        in it.
     CheckpointError
         If there is nothing to resume, or it was started with another configuration.
     NonFiniteError
@@ -186,7 +186,7 @@ def run(trainer: Trainer, report: OnProgress, stop: threading.Event) -> None:
 
 
 def result_of(trainer: Trainer) -> TrainResult:
-    """Sum up a training.
+    """Sum up a training run.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A running training: steps, epochs, and a state from which it resumes bit for bit."""
+"""The progress of a training run: steps, epochs, and a state from which it resumes bit for bit."""
 
 import dataclasses
 import time
@@ -28,7 +28,7 @@ from sfseg.training.validation import validate
 
 
 class Trainer:
-    """A running training: its network, its data, its progress, and the folder it writes to.
+    """A training run: its network, its data, its progress, and the folder it writes to.
 
     Parameters
     ----------

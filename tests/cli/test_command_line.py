@@ -215,7 +215,7 @@ STARTS = {
     "train": "training sfnet on ",
     "predict": "predicting volume.tif with sfnet-isbi2012",
     "score": "scoring labels.tif against labels.tif",
-    "compare": "comparing sfnet on tissue: 1 training of ",
+    "compare": "comparing sfnet on tissue: 1 training run of ",
     "bench": "measuring predictions of sfnet",
 }
 

@@ -586,7 +586,7 @@ def test_the_command_prints_the_table_and_nothing_else_on_stdout(command, tmp_pa
     result = command("--seeds", 1, "--budget", 0.5, "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert result.stdout == (tmp_path / "out" / "table.md").read_text()
-    assert "2 trainings of 1 of 2 epochs" in result.stderr
+    assert "2 training runs of 1 of 2 epochs" in result.stderr
     assert "2/2 wide-seed0: V_Rand 0." in result.stderr
     assert result.stderr.count("licence:") == 1
 

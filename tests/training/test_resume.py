@@ -362,7 +362,7 @@ def test_a_training_that_came_while_the_data_were_read_is_kept(config, monkeypat
 
     load_training_data = verb.load_training_data
     monkeypatch.setattr(verb, "load_training_data", read_while_another_trains)
-    with pytest.raises(OutputExistsError, match=r"holds a training already \(state"):
+    with pytest.raises(OutputExistsError, match=r"holds a training run already \(state"):
         train(config)
     assert [path.read_text() for path in config.out.iterdir()] == ["theirs"]
 

@@ -261,4 +261,4 @@ def test_a_taken_folder_is_refused_without_torch(config):
     found = subprocess.run(
         [sys.executable, "-c", code, config.out], check=True, capture_output=True, text=True
     )
-    assert found.stdout == f"{config.out}: holds a training already ({STATE}) False\n"
+    assert found.stdout == f"{config.out}: holds a training run already ({STATE}) False\n"
