@@ -5,12 +5,22 @@ Glossary, for code, messages and docs:
 * *section*: one image, shape (Y, X); numbered from 1 in messages and options.
 * *stack*: sections on top of each other, shape (Z, Y, X).
 * *interior probability*: float32 from 0 to 1; 1 = inside a cell, 0 = membrane.
-* *labels*: the truth, as in the file.
+* *map*: the interior probability of a stack, or what is written instead: a mask or segments.
+* *labels*: the truth; inside sfseg uint8, 255 = inside a cell, 0 = membrane.
+* *instances*: labels that number the cells, 0 = membrane: the true segments.
 * *segments*: int32; cells with numbers from 1, 0 = border.
 * *tile*: a rectangle of a section that is predicted at once.
+* *core*: the part of a tile whose result is kept.
 * *halo*: the margin of a tile that the network needs to see, in pixels.
+* *window*: the pixels of a tile, core and halo; mirrored beyond the section.
+* *engine*: the software that runs the network: PyTorch, its compiler, or OpenVINO.
 * *patch*: a square of a section for training.
 * *batch*: several patches or tiles together, shape (B, C, Y, X).
+* *recipe*: all choices of how a network is trained; see `sfseg.recipes`.
+* *run*: one training or prediction, with all its interruptions.
+* *record*: the facts about an output, in a file beside it; or a report of progress.
+* *state*: all that a training run needs to resume bit for bit.
+* *teacher*: a network whose maps serve as labels for another one.
 * *split*: the half of V_Rand or V_Info that is low if true cells are split.
 * *merge*: the half that is low if true cells are merged.
 """

@@ -195,7 +195,7 @@ def result_of(trainer: Trainer) -> TrainResult:
     """
     if trainer.is_finished and not trainer.weights.exists():
         raise CheckpointError(
-            f"{trainer.weights}: the weights of this finished training are missing",
+            f"{trainer.weights}: the weights of this finished training run are missing",
             hint="train again into another --out",
         )
     progress = trainer.progress
