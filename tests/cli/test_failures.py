@@ -12,6 +12,7 @@ import tifffile
 import urllib3
 
 from sfseg.cli import failures
+from sfseg.cli.console import say_error
 from sfseg.scoring import thinning
 from tests.cli.commands import FAST, TINY, fails, sfseg
 
@@ -126,6 +127,14 @@ def test_an_error_of_the_system_names_the_path_and_has_a_hint(labels, monkeypatc
     error = PermissionError(errno.EACCES, "Permission denied", "/data/labels.tif")
     monkeypatch.setattr("sfseg.scoring.score_files.score_files", failing(error, "sfseg"))
     assert error_line("score", labels, labels) == "error: /data/labels.tif: Permission denied"
+
+
+def test_the_hint_for_a_failing_disk_is_not_to_check_the_path(capsys):
+    say_error(OSError(errno.EIO, "Input/output error", "/data/labels.tif"))
+    assert capsys.readouterr().err == (
+        "error: /data/labels.tif: Input/output error\n"
+        "hint: the disk or the network failed: try again, or copy the file to another disk\n"
+    )
 
 
 def test_a_bug_of_sfseg_and_every_error_on_demand_stay_tracebacks(labels, monkeypatch):
