@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 HANGS_S = 900
 """Only a process that hangs takes so long, however busy the machine is."""
@@ -40,3 +41,19 @@ def wait_until(event: Callable[[], bool], process: subprocess.Popen[str]) -> Non
             assert event(), process.communicate()
         assert time.monotonic() - began < HANGS_S
         time.sleep(0.05)
+
+
+def refusal_without_torch(room: str, config: str, out: Path) -> str:
+    """Call `refuse_taken` of a room for a folder in a new process.
+
+    Return the message of the error, and whether torch was imported for it.
+    """
+    code = (
+        f"import sys; from pathlib import Path; from sfseg.config import {config}\n"
+        f"from sfseg.{room}.run_folder import refuse_taken\n"
+        f"try: refuse_taken({config}(Path(sys.argv[1])))\n"
+        "except FileExistsError as error: print(error.message, 'torch' in sys.modules)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, out], check=True, capture_output=True, text=True
+    ).stdout

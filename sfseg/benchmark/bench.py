@@ -18,7 +18,7 @@ from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.models import build
 from sfseg.models.cost import count_flop
-from sfseg.models.weights import load_header, load_weights
+from sfseg.models.weights import WeightsFile, open_weights
 from sfseg.prediction.engines import ENGINES
 from sfseg.system.devices import pick_device
 from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates, precisions
@@ -102,10 +102,11 @@ def bench(
         If the temporary folder cannot be written to.
     """
     device = pick_device(config.device)
-    networks = {arch: _network(arch) for arch in config.archs}
+    shipped = open_weights(SHIPPED_MODEL)
+    networks = {arch: _network(arch, shipped) for arch in config.archs}
     engines = _engines(config, device, networks[config.archs[0]])
     machine = describe_machine(device)
-    say = _numbered(report, _operations(config, engines, device, networks))
+    say = _numbered(report, _operations(config, engines, device, networks, shipped.header.arch))
     say("measuring the machine")
     rates = measure_rates(device)
     if config.train:
@@ -120,17 +121,15 @@ def bench(
     ]
     for benchmark in benchmarks:
         benchmark.run(engines, say)
-    shipped = load_header(SHIPPED_MODEL)
-    ours = [benchmark for benchmark in benchmarks if benchmark.arch == shipped.arch]
+    ours = [benchmark for benchmark in benchmarks if benchmark.arch == shipped.header.arch]
     end_to_end = predict_stack(ours[0], volume, say) if ours else None
     rows = tuple(row for benchmark in benchmarks for row in benchmark.rows)
     return BenchResult(config, machine, rates, rows, end_to_end)
 
 
-def _network(arch: str) -> nn.Module:
+def _network(arch: str, shipped: WeightsFile) -> nn.Module:
     """Load the shipped weights, or draw random ones for another architecture."""
-    network, header = load_weights(SHIPPED_MODEL)
-    return network if header.arch == arch else build(arch).eval()
+    return shipped.load() if shipped.header.arch == arch else build(arch).eval()
 
 
 def _engines(config: BenchConfig, device: torch.device, network: nn.Module) -> list[EngineName]:
@@ -147,6 +146,7 @@ def _operations(
     engines: Sequence[EngineName],
     device: torch.device,
     networks: Mapping[str, nn.Module],
+    shipped: str,
 ) -> list[int]:
     """Count the operations of each measurement, in their order; 0 for that of the machine."""
     flop = {arch: count_flop(network, config.side_px**2) for arch, network in networks.items()}
@@ -154,7 +154,6 @@ def _operations(
         plain = [flop[arch] for arch in config.archs]
         return [0, *plain, *(one for one in plain for _ in engines)]
     ways = 1 + len(engines) * len(precisions(device))
-    shipped = load_header(SHIPPED_MODEL).arch
     stack = [SECTIONS * flop[shipped]] if shipped in flop else []
     return [0, *(one for one in flop.values() for _ in range(ways)), *stack]
 

@@ -177,13 +177,13 @@ def compare(
     refuse_taken(config)
     from sfseg.comparison import compare as verb
 
-    verb.prepare(config)
+    setup = verb.prepare(config)
     say(describe_comparison(config))
     stop = Stop(command_to_resume("compare", config.out))
     try:
         with stop.listening(), progress("comparing") as bar:
-            result = verb.compare(
-                config, report=reporter(bar, stop), say=say, stop=stop.event, on_start=stop.arm
+            result = verb.compare_prepared(
+                setup, report=reporter(bar, stop), say=say, stop=stop.event, on_start=stop.arm
             )
     except SystemExit:  # a signal during a test
         say_stopped(config, stop)

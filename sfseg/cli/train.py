@@ -276,15 +276,15 @@ def train(
         "half": half,
         "save_every_s": save_every,
     }
+    folder = out or default_folder(arch or DEFAULTS.arch, dataset, images)
     if resume:
         given = {k: v for k, v in chosen.items() if is_given(ctx, PARAMETERS.get(k, k))}
-        folder = out or default_folder(arch or DEFAULTS.arch, dataset, images)
         config = resumed_config(folder, given, recipe, changes)
     else:
         chosen["arch"] = arch or DEFAULTS.arch
         start = find_recipe(recipe) if recipe else default_recipe(init, teacher)
         config = dataclasses.replace(
-            TrainConfig(out or default_folder(arch or DEFAULTS.arch, dataset, images)),
+            TrainConfig(folder),
             **chosen | {"recipe": start.changed(**changes)},  # type: ignore[arg-type]
         )
     require_names(config)
@@ -294,12 +294,13 @@ def train(
         config = take_arch(config, out)
     from sfseg.training import train as verb
 
-    say(describe_run(verb.prepare(config)))
+    setup = verb.prepare(config)
+    say(describe_run(setup))
     resume_with = command_to_resume("train", config.out)
     stop = Stop(resume_with)
     with stop.listening(), progress("training") as bar:
-        result = verb.train(
-            config, report=reporter(bar), say=say, stop=stop.event, on_start=stop.arm
+        result = verb.train_prepared(
+            setup, report=reporter(bar), say=say, stop=stop.event, on_start=stop.arm
         )
     if not result.finished:
         say(describe_stop(result.step, resume_with))

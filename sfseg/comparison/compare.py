@@ -108,7 +108,19 @@ def compare(
     SfsegError, OSError
         As fetching, training, predicting and scoring do. Finished runs are kept.
     """
-    setup, say = prepare(config), _once(say)
+    return compare_prepared(prepare(config), report=report, say=say, stop=stop, on_start=on_start)
+
+
+def compare_prepared(
+    setup: CompareSetup,
+    *,
+    report: OnProgress,
+    say: Say,
+    stop: threading.Event | None,
+    on_start: OnStart,
+) -> CompareResult:
+    """Compare with the result of `prepare`; parameters and errors as those of `compare`."""
+    config, say = setup.config, _once(say)
     folder = fetch(setup.dataset, to=config.data_dir, say=say)
     splits = make_splits(setup.dataset, folder, config.folds)
     with locks.only_one(config.out / "compare.lock", "comparison"):

@@ -292,8 +292,8 @@ def load_model(
     Parameters
     ----------
     name_or_path : str or Path
-        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of a
-        training's folder.
+        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of the
+        folder of a training run.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}

@@ -51,8 +51,8 @@ def predict(
     array : array_like, shape (Z, Y, X) or (Y, X)
         Grey values of any numeric type, membranes dark.
     model : str or Path
-        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of a
-        training's folder.
+        Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of the
+        folder of a training run.
     device, engine, precision : str
         Where and how to run; see `load_model`.
     tta : {'none', 'flips', 'd4'}

@@ -147,7 +147,9 @@ class ResumableOutput:
     def _read_line(self, line: Any, *, is_first: bool) -> None:
         """Read one line of the manifest."""
         match line:
-            case {"schema": 1, "identity": dict(identity)} if is_first:
+            case {"schema": schema, "identity": dict(identity)} if (
+                is_first and schema == MANIFEST_SCHEMA
+            ):
                 self.identity = identity
             case {"piece": int(tile), "facts": dict(facts)} if not is_first:
                 self.finished[tile] = facts

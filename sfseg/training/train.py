@@ -124,8 +124,20 @@ def train(
     recipe is that of each process; the learning rate does not change. All processes read the data
     and the state. Only the first one writes and validates.
     """
-    config = configure(TrainConfig, config, options)
-    setup = prepare(config)
+    setup = prepare(configure(TrainConfig, config, options))
+    return train_prepared(setup, report=report, say=say, stop=stop, on_start=on_start)
+
+
+def train_prepared(
+    setup: TrainSetup,
+    *,
+    report: OnProgress,
+    say: Say,
+    stop: threading.Event | None,
+    on_start: Callable[[Save], None],
+) -> TrainResult:
+    """Train with the result of `prepare`; parameters and errors as those of `train`."""
+    config = setup.config
     folder = fetch(setup.dataset, to=config.data_dir, say=say) if setup.dataset else None
     data = add_pseudo_labels(load_training_data(setup, folder, say=say), setup, folder, say=say)
     with claim_folder(config), process_group(setup.device) as world:

@@ -7,8 +7,6 @@ import re
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -54,6 +52,7 @@ from sfseg.system import torchrun
 from sfseg.training import curves
 from sfseg.training.progress import StepRecord
 from sfseg.training.run_folder import STATE
+from tests.processes import refusal_without_torch
 
 QUICK = dataclasses.replace(
     DEFAULT, name="quick", patch_px=32, visits=1, batch_size=2, epochs=2, ema_decay=0.0
@@ -390,16 +389,8 @@ def test_a_folder_with_a_comparison_is_not_overwritten(config):
 def test_a_taken_folder_is_refused_without_torch(config):
     config.out.mkdir(parents=True)
     (config.out / "compare.json").touch()
-    code = (
-        "import sys; from pathlib import Path; from sfseg.config import CompareConfig\n"
-        "from sfseg.comparison.run_folder import refuse_taken\n"
-        "try: refuse_taken(CompareConfig(Path(sys.argv[1])))\n"
-        "except FileExistsError as error: print(error.message, 'torch' in sys.modules)"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code, config.out], check=True, capture_output=True, text=True
-    )
-    assert found.stdout == f"{config.out}: holds a comparison already (compare.json) False\n"
+    found = refusal_without_torch("comparison", "CompareConfig", config.out)
+    assert found == f"{config.out}: holds a comparison already (compare.json) False\n"
 
 
 def test_trainings_of_others_in_the_folder_are_left_alone(config):

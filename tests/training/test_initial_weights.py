@@ -123,12 +123,12 @@ def asked(own, monkeypatch):
     """The configuration that the command makes of its options; it stops before the training."""
     configs = []
 
-    def noted(config, **_):
-        configs.append(config)
+    def noted(setup, **_):
+        configs.append(setup.config)
         raise OptionError("noted: expected no more, found it")
 
     def run(*options):
-        monkeypatch.setattr("sfseg.training.train.train", noted)
+        monkeypatch.setattr("sfseg.training.train.train_prepared", noted)
         result = sfseg("train", *own, *options)
         assert "error: noted" in result.stderr, result.output
         return configs.pop(), result.stderr

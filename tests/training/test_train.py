@@ -1,8 +1,6 @@
 import csv
 import dataclasses
 import json
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -20,6 +18,7 @@ from sfseg.training.loss import loss_of
 from sfseg.training.optim import learning_rate
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import EpochRecord, StepRecord, train
+from tests.processes import refusal_without_torch
 
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=2, epochs=3)
 
@@ -252,13 +251,5 @@ def test_a_compiler_that_fails_says_what_to_do_without_it(config, monkeypatch):
 def test_a_taken_folder_is_refused_without_torch(config):
     config.out.mkdir()
     (config.out / STATE).touch()
-    code = (
-        "import sys; from pathlib import Path; from sfseg.config import TrainConfig\n"
-        "from sfseg.training.run_folder import refuse_taken\n"
-        "try: refuse_taken(TrainConfig(Path(sys.argv[1])))\n"
-        "except FileExistsError as error: print(error.message, 'torch' in sys.modules)"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code, config.out], check=True, capture_output=True, text=True
-    )
-    assert found.stdout == f"{config.out}: holds a training run already ({STATE}) False\n"
+    found = refusal_without_torch("training", "TrainConfig", config.out)
+    assert found == f"{config.out}: holds a training run already ({STATE}) False\n"
