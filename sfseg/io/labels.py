@@ -95,8 +95,8 @@ def _require_two_values(
     section: AnyArray, values: set[int | float], name: str, number: int
 ) -> None:
     """Refuse labels that hold more than 0 and one other number."""
-    values = values | ({0} if len(values) > 1 else set())
-    if len(values) > 2 or not np.isin(section, list(values)).all():
+    allowed = values | ({0} if len(values) > 1 else set())
+    if len(allowed) > 2 or not np.isin(section, list(allowed)).all():
         found = sorted(values.union(np.unique(section).tolist()))
         raise StackError(
             f"{name}: section {number}: labels must be 0 and one other value, not "

@@ -31,8 +31,10 @@ def test_the_membrane_of_instances_is_0_and_where_numbers_meet(tmp_path):
 def test_labels_that_look_like_instances_are_refused(tmp_path, values):
     ids = np.resize(np.array(values, np.uint8), (2, 5, 6))
     tifffile.imwrite(tmp_path / "a.tif", ids, photometric="minisblack")
-    with pytest.raises(StackError, match="--labels-are instances"):
+    with pytest.raises(StackError, match="--labels-are instances") as caught:
         io.read_labels(tmp_path / "a.tif")
+    found = ", ".join(map(str, sorted(values)[:5]))
+    assert f"not {found}" in caught.value.message  # and no value that is not in the file
 
 
 def test_two_values_over_the_stack_may_be_one_in_a_section(tmp_path):
