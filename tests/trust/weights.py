@@ -459,7 +459,8 @@ class Corpus:
             self.world.train(out / "run", "--teacher", path, "--unlabelled", self.world.volume),
         )
         said = sfseg(*commands[index % 3], before=[self.world.enter, hang_limit]).end()
-        return self._judge(path, loaded, said), json.loads(loaded.stdout or "{}")
+        wrong = self._judge(path, loaded, said, names_nothing=not path.exists())
+        return wrong, json.loads(loaded.stdout or "{}")
 
     def try_state(self, what: str, index: int) -> tuple[str, dict[str, float]]:
         """Let a training go on from a bad state; tell what is wrong, and the cost."""
@@ -484,13 +485,16 @@ class Corpus:
         optimizer = make_optimizer(learner, DEFAULT, torch.float32)
         state.restore({"learner": learner, "average": average}, optimizer)
 
-    def _judge(self, path: Path, loaded: Ended | None, said: Ended) -> str:
+    def _judge(
+        self, path: Path, loaded: Ended | None, said: Ended, *, names_nothing: bool = False
+    ) -> str:
+        """Say what is wrong; a name of nothing is a usage error, with exit code 2."""
         if path.with_name(f"{path.name}.ran").exists():
             return "what was pickled has run"
-        for ended in (loaded, said):
-            if ended and not ended.is_explained:
-                return f"exit code {ended.code}: {ended.stderr[-600:]}"
-        return ""
+        is_right = said.code == 2 and said.is_clear if names_nothing else said.is_explained
+        if loaded and not loaded.is_explained:
+            return f"exit code {loaded.code}: {loaded.stderr[-600:]}"
+        return "" if is_right else f"exit code {said.code}: {said.stderr[-600:]}"
 
 
 def hang_limit() -> None:
