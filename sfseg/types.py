@@ -62,6 +62,11 @@ PLAUSIBLE_INTERIOR = (0.5, 0.97)
 """Share of the pixels that are inside cells; the known datasets have 0.7 to 0.9."""
 
 
+def format_shape(shape: Sequence[int]) -> str:
+    """Write a shape of any dimensions: 30x512x512."""
+    return "x".join(map(str, shape))
+
+
 def describe_shape(shape: Shape) -> str:
     """Write a shape in words: 30 sections of 512x512."""
     sections, height, width = shape

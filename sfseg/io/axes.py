@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfseg.errors import OptionError, StackError
-from sfseg.types import AnyArray, describe_shape
+from sfseg.types import AnyArray, describe_shape, format_shape
 
 _SECTIONS = "ZTIQP"
 _GREY = "SC"
+_MAX_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
     """
     if 0 in shape:
         raise StackError(
-            f"{name}: an array of {_times(shape)} has no pixels",
+            f"{name}: an array of {format_shape(shape)} has no pixels",
             hint="check the program that wrote the file",
         )
     letters = found if given is None else _fit(name, shape, given.upper())
@@ -133,7 +134,7 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
             (i for i, n in enumerate(shape) if n > 1 or letters[i : i + 1] in ("Y", "X")), 0
         )
         raise StackError(
-            f"{name}: an array of {_times(shape[first:])} "
+            f"{name}: an array of {format_shape(shape[first:])} "
             f"({letters[first:] or 'no axes in the file'}) is not one stack of grey sections",
             hint=_advice(shape[first:], letters[first:] if known else "", pages, paged=first > 0),
         )
@@ -153,7 +154,7 @@ def _fit(name: str, shape: tuple[int, ...], given: str) -> str:
     left_out = len(shape) - len(given)
     if left_out < 0 or any(n > 1 for n in shape[:left_out]):
         raise OptionError(
-            f"{name}: the axes {given!r} do not fit an array of {_times(shape)}",
+            f"{name}: the axes {given!r} do not fit an array of {format_shape(shape)}",
             hint=hint,
         )
     return "Q" * left_out + given
@@ -180,6 +181,11 @@ def _advice(shape: tuple[int, ...], letters: str, pages: list[str], *, paged: bo
     return average
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    """Write a shape as in 30x512x512."""
-    return "x".join(map(str, shape))
+def usual_letters(shape: tuple[int, ...]) -> str:
+    """Return the letters of an array without metadata, as in HDF5 and Zarr, or an empty text.
+
+    Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field. An array whose
+    last dimension is so short that it may be samples has no letters.
+    """
+    is_plain = len(shape) in (2, 3) and shape[-1] > _MAX_SAMPLES
+    return "ZYX"[-len(shape) :] if is_plain else ""

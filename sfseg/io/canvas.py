@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from sfseg.errors import StackError
-from sfseg.types import AnyArray, Shape, describe_shape
+from sfseg.types import AnyArray, Shape, describe_shape, format_shape
 
 
 class Canvas(abc.ABC):
@@ -64,7 +64,7 @@ class Canvas(abc.ABC):
         size = (rows.stop - rows.start, columns.stop - columns.start)
         if (pixels.shape, pixels.dtype) != (size, self.dtype):
             raise StackError(
-                f"{self._name}: section {section + 1}: {'x'.join(map(str, pixels.shape))} of "
+                f"{self._name}: section {section + 1}: {format_shape(pixels.shape)} of "
                 f"{pixels.dtype} do not fill {size[0]}x{size[1]} of {self.dtype}",
                 hint="give the shape and the type that the sections have",
             )
@@ -84,8 +84,8 @@ class Canvas(abc.ABC):
         """
         if (shape, dtype) != (self.shape, self.dtype):
             raise StackError(
-                f"{self._part}: this is {'x'.join(map(str, shape))} of {dtype}, "
-                f"not {'x'.join(map(str, self.shape))} of {self.dtype}"
+                f"{self._part}: this is {format_shape(shape)} of {dtype}, "
+                f"not {format_shape(self.shape)} of {self.dtype}"
             )
 
     @abc.abstractmethod

@@ -10,19 +10,19 @@ from sfseg.io.sources import require_file
 
 
 def hash_file(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes in hexadecimal."""
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_files(files: Iterable[tuple[str, Path]]) -> str:
-    """Give the SHA-256 of files, each with the name that counts, in the order given."""
+    """Return the SHA-256 of files, each with the name that counts, in the order given."""
     # no name holds NUL, so two different sets of files cannot make the same text
     return hash_text("".join(f"{name}\0{hash_file(path)}\n" for name, path in files))
 
 
 def hash_store(store: Path, what: str) -> str:
-    """Give the SHA-256 of all files of a store and their names.
+    """Return the SHA-256 of all files of a store and their names.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def hash_store(store: Path, what: str) -> str:
 
 
 def hash_text(text: str) -> str:
-    """Give the SHA-256 of a text; names that are not Unicode count as their bytes."""
+    """Return the SHA-256 of a text; names that are not Unicode count as their bytes."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 

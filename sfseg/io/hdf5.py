@@ -11,11 +11,11 @@ import numpy as np
 
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
+from sfseg.io.axes import usual_letters
 from sfseg.io.chunks import deflate_bytes
 from sfseg.io.guards import refuse_bomb, refuse_untrusted, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
-_MAX_SAMPLES = 4
 _MAX_LINKS = 16
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FILTERS = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF})
@@ -27,10 +27,10 @@ _DAMAGED = "copy or download the file again; it may be damaged"
 class Hdf5Source:
     """A dataset of an HDF5 file; see `sfseg.io.sources.ArraySource`.
 
-    Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field, unless the last
-    is so short that it may be samples. The voxel size is the attribute ``resolution`` (z, y, x in
-    nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik). HDF5 fills chunks that were
-    never written with the dataset's fill value, but at least one chunk must exist.
+    Its axes are those of `sfseg.io.axes.usual_letters`. The voxel size is the attribute
+    ``resolution`` (z, y, x in nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik).
+    HDF5 fills chunks that were never written with the dataset's fill value, but at least one chunk
+    must exist.
 
     Parameters
     ----------
@@ -84,8 +84,7 @@ class Hdf5Source:
             raise self._elsewhere()
         self._check_size(found)
         self._dataset, self.shape, self.dtype = found, tuple(found.shape), found.dtype
-        plain = len(self.shape) in (2, 3) and self.shape[-1] > _MAX_SAMPLES
-        self.letters = "ZYX"[-len(self.shape) :] if plain else ""
+        self.letters = usual_letters(self.shape)
         self.voxel_size_nm = _voxel_size(found.attrs)
         self._filters = _filters(found, self._name)
         self._counted: set[tuple[int, ...]] = set()

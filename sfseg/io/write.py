@@ -17,11 +17,9 @@ from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.guards import translate_errors
 from sfseg.io.tiff import writer as tiff_writer
-from sfseg.io.tiff.writer import TiffCanvas, fits_imagej
+from sfseg.io.tiff.writer import TiffCanvas
 from sfseg.system import files
 from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
-
-__all__ = ["create_canvas", "fits_imagej", "reopen_canvas", "write_sections", "write_stack"]
 
 _TYPES = ("uint8", "uint16", "float32", "int32")
 _TIFF_SUFFIXES = (".tif", ".tiff")

@@ -1,4 +1,4 @@
-"""Devices: choose one, know which arithmetic is fast on it, place a network and fetch numbers."""
+"""Devices: choose one and its arithmetic, place a network on it, copy its numbers to the host."""
 
 import re
 from collections.abc import Callable

@@ -15,7 +15,7 @@ import platformdirs
 
 from sfseg.errors import OutputError, OutputExistsError, SfsegError
 
-_ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """Every Zarr store, of version 2 or 3, has at least one of these files."""
 
 _NAME_BYTES = 255
@@ -107,7 +107,7 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
             f"{path} exists already",
             hint="choose another name, or --overwrite to replace it",
         )
-    if is_store and path.exists() and not any((path / mark).is_file() for mark in _ZARR_MARKS):
+    if is_store and path.exists() and not any((path / mark).is_file() for mark in ZARR_MARKS):
         raise OutputExistsError(
             f"{path}: not replaced, because this is no Zarr store",
             hint="choose another name, or remove it yourself",

@@ -3,7 +3,7 @@
 import tifffile
 
 from sfseg import io
-from sfseg.io.write import fits_imagej
+from sfseg.io.tiff.writer import fits_imagej
 from tests.io.files import VOXEL, noise
 
 

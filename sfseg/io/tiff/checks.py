@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sfseg.errors import StackError
 from sfseg.io.guards import refuse_bomb
 from sfseg.io.tiff.ifd import CUT_SHORT, Directory
+from sfseg.types import format_shape
 
 LZW, JPEG = 5, 7
 _COMPRESSIONS = {
@@ -75,7 +76,7 @@ def check(page: tifffile.TiffPage, tags: tuple[int, ...], file_bytes: int, what:
         )
     if 0 in page.shaped:  # what tifffile writes for an array without sections
         raise StackError(
-            f"{what}: no section: an image of {'x'.join(map(str, page.shape))} has no pixels",
+            f"{what}: no section: an image of {format_shape(page.shape)} has no pixels",
             hint="check the program that wrote the file",
         )
     if page.dtype is None or not isinstance(page.bitspersample, int):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sfseg.errors import StackError
+from sfseg.io.tiff.ifd import CUT_SHORT
 from sfseg.types import AnyArray
 
 _END, _END_BITS = 257, 9
@@ -48,6 +49,6 @@ def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyA
     if not all(np.array_equal(pixels, other) for other in others):
         raise StackError(
             f"{what}: an LZW strip or tile ends within a pixel",
-            hint="copy or download the file again; it may be cut short",
+            hint=CUT_SHORT,
         )
     return pixels

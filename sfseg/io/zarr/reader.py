@@ -11,10 +11,10 @@ import numpy as np
 
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
+from sfseg.io.axes import usual_letters
 from sfseg.io.guards import MAX_RATIO, refuse_bomb, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
-_MAX_SAMPLES = 4
 _LISTED = 10
 _LETTERS = {"time": "T", "channel": "C"}
 """Types of axes that decide on the letter, whatever the name is."""
@@ -24,9 +24,9 @@ class ZarrSource:
     """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.ArraySource`.
 
     Of an OME-Zarr image, 0.4 or 0.5, the first multiscale is read in full resolution, with its
-    axes and its voxel size. For other arrays the rule is that of HDF5: two dimensions are (Y, X)
-    and three are (Z, Y, X), unless the last is so short that it may be samples. Zarr fills missing
-    chunks with the fill value, but at least one chunk must exist, and more for a large array.
+    axes and its voxel size. Other arrays have the axes of `sfseg.io.axes.usual_letters`. Zarr fills
+    missing chunks with the fill value, but at least one chunk must exist, and more for a large
+    array.
 
     Parameters
     ----------
@@ -73,8 +73,7 @@ class ZarrSource:
             node = self._node(zarr, inside)
         self._check(node, self._folder(inside))
         self._array, self.shape, self.dtype = node, tuple(node.shape), np.dtype(node.dtype)
-        if not self.letters and len(self.shape) in (2, 3) and self.shape[-1] > _MAX_SAMPLES:
-            self.letters = "ZYX"[-len(self.shape) :]
+        self.letters = self.letters or usual_letters(self.shape)
         if self.letters and len(self.letters) != len(self.shape):
             raise StackError(
                 f"{self._name}: the OME metadata give {len(self.letters)} axes, "
@@ -178,7 +177,7 @@ def _is_image(node: Any, zarr: Any) -> bool:
 
 
 def _first_image(group: Any) -> Mapping[str, Any] | None:
-    """Give the first multiscale of a group; None where it is no image."""
+    """Return the first multiscale of a group; None where it is no image."""
     attributes = group.attrs.asdict()
     images = attributes.get("ome", attributes).get("multiscales")
     return images[0] if images else None
@@ -207,6 +206,6 @@ def _axes(image: Mapping[str, Any], name: str) -> tuple[str, VoxelSize | None]:
 
 
 def _letter(axis: Mapping[str, Any]) -> str:
-    """Give the letter of an axis; ``?`` for one that is none of the five of OME."""
+    """Return the letter of an axis; ``?`` for one that is none of the five of OME."""
     letter = _LETTERS.get(axis.get("type", ""), str(axis["name"]).upper())
     return letter if letter in {"T", "C", "Z", "Y", "X"} else "?"

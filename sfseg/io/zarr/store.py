@@ -17,8 +17,9 @@ from sfseg.errors import StackError
 from sfseg.io.chunks import COMPRESSORS, refuse_bomb_chunk
 from sfseg.io.guards import SMALL_BYTES, require_member
 from sfseg.io.zarr import codecs
+from sfseg.system.files import ZARR_MARKS
 
-METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
+METADATA = (*ZARR_MARKS, ".zmetadata")
 _ENTRY = struct.Struct("<QQ")
 """An entry of a shard's index: first byte and size of a chunk in the file."""
 
