@@ -150,7 +150,7 @@ def _are_scores(value: object) -> bool:
 
 
 def _is_training(value: object) -> bool:
-    """Whether it is an object whose values are safe for `sfseg.training.pseudo_labels`."""
+    """Tell whether it is an object whose values are safe for `sfseg.training.pseudo_labels`."""
     if not isinstance(value, dict) or not isinstance(recipe := value.get("recipe", {}), dict):
         return False
     # These limits keep its divisors, 1 - 2 * smoothing and weight * q + 1 - q, above 0.

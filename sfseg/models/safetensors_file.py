@@ -41,7 +41,8 @@ _PICKLES = {
 _TEXT_PICKLES = (b"(", b"]", b"}", b"c", b"I")  # a pickle of protocol 0 or 1 ends in a dot
 _CONVERT = (
     "nothing is ever unpickled, because a pickle can run code. If you trust the file, load it with "
-    "torch into sfseg.models.build(ARCH), and write that with sfseg.models.weights.save_weights"
+    "torch into sfseg.models.build(ARCH). Write that with save_weights(PATH, NETWORK, "
+    "Header(ARCH, RECIPE)); both are in sfseg.models.weights"
 )
 _OURS = "use a file that sfseg train wrote"
 
@@ -277,7 +278,7 @@ def _is_sound(entry: object) -> bool:
 
 
 def _are_counts(numbers: object) -> bool:
-    """Whether this is a short list of whole numbers from 0 to 2**63; True does not count as one."""
+    """Tell whether these are few whole numbers from 0 to 2**63; True does not count as one."""
     return (
         isinstance(numbers, list)
         and len(numbers) <= _DIMENSIONS

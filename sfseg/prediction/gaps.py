@@ -88,11 +88,11 @@ def _contacts(basins: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.i
 
 @dataclass(eq=False)
 class _Border:
-    """The border of two basins: sum and number of its pixels, and the first borders in it."""
+    """The border of two basins: sum and number of its pixels, and the borders joined into it."""
 
     total: float
     pixels: int
-    numbers: list[int]
+    numbers: list[int]  # of borders, as `_join` gets them
 
     def __add__(self, other: "_Border") -> "_Border":
         return _Border(

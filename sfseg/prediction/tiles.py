@@ -45,7 +45,7 @@ class Tile:
     write: Rectangle
 
 
-def lengths(box: Rectangle) -> tuple[int, int]:
+def lengths(box: Rectangle) -> Shape2D:
     """Return the height and the width of a box."""
     height, width = (span.stop - span.start for span in box)
     return height, width
@@ -121,7 +121,7 @@ class Cutter:
     stride: int
 
     def by_core(
-        self, shape: tuple[int, int], core: int | tuple[int, int], region: Rectangle | None = None
+        self, shape: Shape2D, core: int | Shape2D, region: Rectangle | None = None
     ) -> list[Tile]:
         """Cut a section into tiles whose cores are no longer than `core`; see `within`."""
         cores = (core, core) if isinstance(core, int) else core
@@ -134,7 +134,7 @@ class Cutter:
         return self._cut(shape, region, (counts[0], counts[1]))
 
     def within(
-        self, shape: tuple[int, int], limit_px: int, region: Rectangle | None = None
+        self, shape: Shape2D, limit_px: int, region: Rectangle | None = None
     ) -> list[Tile]:
         """Cut a section into as few tiles as a limit on their size allows.
 
@@ -161,7 +161,7 @@ class Cutter:
         return self._cut(shape, region, counts)
 
     def _rate(
-        self, shape: tuple[int, int], region: Rectangle, limit_px: int, rows: int
+        self, shape: Shape2D, region: Rectangle, limit_px: int, rows: int
     ) -> tuple[int, int, tuple[int, int]]:
         """Rate a grid with so many rows of tiles: pixels over the limit, pixels read, the grid."""
         height = self._read_px(shape[0], region[0], rows)
@@ -198,7 +198,7 @@ class Cutter:
         return max(1, ceil((stop - start - 2 * self.halo) / core))
 
     def _cut(
-        self, shape: tuple[int, int], region: Rectangle, counts: tuple[int, int]
+        self, shape: Shape2D, region: Rectangle, counts: tuple[int, int]
     ) -> list[Tile]:
         """Cut a section into a grid of so many rows and columns of tiles."""
         rows, columns = (
@@ -271,6 +271,6 @@ def padded_shape(shape: Shape2D) -> Shape2D:
     return height, width
 
 
-def overhead(tiles: list[Tile], shape: tuple[int, int]) -> float:
+def overhead(tiles: list[Tile], shape: Shape2D) -> float:
     """Divide the pixels that the tiles read by those of the section; 1 = none is read twice."""
     return sum(prod(lengths(tile.read)) for tile in tiles) / prod(shape)

@@ -7,7 +7,7 @@ from sfseg.recipes import Recipe
 
 
 def is_frozen(recipe: Recipe, step: int, steps: int) -> bool:
-    """Whether a step, from 0, normalises by the averaged statistics."""
+    """Tell whether a step, from 0, normalises by the averaged statistics."""
     return step >= _first_frozen(recipe, steps)
 
 

@@ -25,7 +25,7 @@ the first value that was tried; no other one was.
 """
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the Newton-Schulz iteration: five rounds bring values from 0.01 on near 1."""
+"""Coefficients of the Newton-Schulz iteration: five rounds bring values of 0.01 to 1 near 1."""
 
 SMALLEST_NORM = 1e-12
 """Smallest norm of a matrix that is brought near 1; the squares of smaller numbers round to 0."""

@@ -68,7 +68,7 @@ class TrainStep:
         records = device.type == "cuda" and world.size == 1
         self._replayed_gradients = CudaGraph(self._compute_gradients, records=records)
         self._replayed_move = CudaGraph(self._move_weights, records=records)
-        self._mode: Hashable = None
+        self._mode: Hashable = None  # of this step; each has recordings of its own
 
     def compute_gradients(
         self,

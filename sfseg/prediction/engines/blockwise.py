@@ -165,6 +165,10 @@ def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     raise TypeError(f"{type(module).__name__} is not a block of sfseg.models")
 
 
+_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
+"""Of the rows and columns that the four convolutions of `_Doubling` fill, in their order."""
+
+
 class _Residual(nn.Module):
     """A folded `Res`."""
 
@@ -205,9 +209,6 @@ class _Doubling(nn.Module):
             out[..., row::2, column::2] = conv(
                 _channels_last(x[..., : height + row, : width + column])
             )
-
-
-_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class _Convolution(nn.Module):
