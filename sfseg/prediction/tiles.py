@@ -133,9 +133,7 @@ class Cutter:
         ]
         return self._cut(shape, region, (counts[0], counts[1]))
 
-    def within(
-        self, shape: Shape2D, limit_px: int, region: Rectangle | None = None
-    ) -> list[Tile]:
+    def within(self, shape: Shape2D, limit_px: int, region: Rectangle | None = None) -> list[Tile]:
         """Cut a section into as few tiles as a limit on their size allows.
 
         Parameters
@@ -197,9 +195,7 @@ class Cutter:
         core = max((limit - 2 * self.halo) // self.stride * self.stride, self.stride)
         return max(1, ceil((stop - start - 2 * self.halo) / core))
 
-    def _cut(
-        self, shape: Shape2D, region: Rectangle, counts: tuple[int, int]
-    ) -> list[Tile]:
+    def _cut(self, shape: Shape2D, region: Rectangle, counts: tuple[int, int]) -> list[Tile]:
         """Cut a section into a grid of so many rows and columns of tiles."""
         rows, columns = (
             list(self._spans(*axis)) for axis in zip(shape, region, counts, strict=True)
