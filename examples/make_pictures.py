@@ -3,7 +3,7 @@
 Predicts a section of synthetic tissue twice with the shipped weights. Writes one small PNG and
 prints its path and size, for example::
 
-    docs/images/section-map-cells.png: 1176 x 384 pixels, 150 kB
+    docs/images/section-map-cells.png: 1176 x 384 pixels, 130 kB
 
 Run it from the root of the repository, or name another file:
 ``python examples/make_pictures.py picture.png``.

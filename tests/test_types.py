@@ -1,3 +1,5 @@
+"""Lists of sections, as a person writes them."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

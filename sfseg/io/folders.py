@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from sfseg.errors import StackError
-from sfseg.system.files import ZARR_MARKS
 
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _INSIDE = re.compile(r"(?P<file>.+\.(?:h5|hdf5?|zarr)):(?P<array>/?[^:]+)", re.IGNORECASE)
+_STORE_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 def list_files(source: str | Path) -> list[Path]:
@@ -53,7 +53,7 @@ def is_many(path: Path) -> bool:
 def is_store(path: Path) -> bool:
     """Tell whether a folder is a Zarr store, or a group or an array in one."""
     return path.is_dir() and (
-        path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in ZARR_MARKS)
+        path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in _STORE_MARKS)
     )
 
 

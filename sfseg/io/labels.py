@@ -101,5 +101,6 @@ def _require_two_values(
         raise StackError(
             f"{name}: section {number}: labels must be 0 and one other value, not "
             f"{', '.join(map(str, found[:5]))}{', ...' if len(found) > 5 else ''}",
-            hint="if these are the numbers of cells, give --labels-are instances",
+            hint="if these are the numbers of cells, give --labels-are instances, or in Python "
+            'kind="instances"',
         )

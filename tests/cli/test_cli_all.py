@@ -7,10 +7,10 @@ from sfseg import __version__
 from tests.cli.commands import sfseg
 
 
-def test_help_lists_the_four_commands():
+def test_help_lists_the_commands():
     result = sfseg("--help")
     assert result.exit_code == 0
-    for command in ("fetch", "train", "predict", "score"):
+    for command in ("fetch", "train", "predict", "score", "compare", "bench"):
         assert command in result.stdout
 
 

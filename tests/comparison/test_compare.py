@@ -296,7 +296,7 @@ def test_folds_of_a_dataset_of_several_stacks_are_refused(tmp_path):
         make_splits(registry.PIRIFORM, tmp_path, 4)
 
 
-# --- it goes on where it was
+# --- it continues where it was
 
 
 @pytest.mark.parametrize(("run", "step"), [(1, 1), (2, 3), (4, 4)])

@@ -1,3 +1,5 @@
+"""Archives: hostile ones are refused, honest ones give the wanted files."""
+
 import pytest
 
 from sfseg.datasets import archive as archives

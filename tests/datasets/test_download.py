@@ -1,3 +1,5 @@
+"""Downloads from a host on this machine: what is tried again, what is refused, what is shown."""
+
 import socket
 import threading
 from dataclasses import replace

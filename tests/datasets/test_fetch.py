@@ -1,3 +1,5 @@
+"""Fetching: every file verified, from any source, with kills and other fetches beside it."""
+
 import dataclasses
 import hashlib
 import io

@@ -1,3 +1,5 @@
+"""The table of datasets: sources, hashes and splits fit together."""
+
 import re
 
 import pytest

@@ -1,3 +1,5 @@
+"""Synthetic tissue: the same from a seed, and like the stack of the challenge."""
+
 import numpy as np
 import pytest
 from scipy import ndimage

@@ -1,3 +1,5 @@
+"""Weights on disk: they come back equal, and nothing else is taken for them."""
+
 import contextlib
 import json
 import math

@@ -1,3 +1,5 @@
+"""Every engine gives the numbers of the network, and the choice of one is tried and remembered."""
+
 import copy
 import json
 import shutil

@@ -1,3 +1,5 @@
+"""Gaps in membranes: narrow ones are closed, wide ones stay open."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

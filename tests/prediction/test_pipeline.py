@@ -1,3 +1,5 @@
+"""Reading ahead and writing behind: order, errors, Ctrl-C, and no item kept too long."""
+
 import gc
 import itertools
 import random

@@ -1,3 +1,5 @@
+"""The plan of a prediction: tiles and batches for the memory that there is."""
+
 import numpy as np
 import pytest
 import torch

@@ -263,7 +263,7 @@ def test_the_record_beside_the_output_says_how_it_was_made(small, tmp_path):
     assert names(tmp_path) == ["out.tif", "out.tif.json"]
 
 
-# --- what a stop leaves, and how it goes on
+# --- what a stop leaves, and how it is resumed
 
 
 def stop_at(piece, error=KeyboardInterrupt):

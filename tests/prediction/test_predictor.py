@@ -1,3 +1,5 @@
+"""Whole sections, tiles and averages: the same bits in any order, batch and size."""
+
 from math import prod
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Probabilities become the pixels of the output: floats, integers, masks, segments."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

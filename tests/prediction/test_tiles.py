@@ -1,3 +1,5 @@
+"""Tiles: their halo is enough, and they cover each pixel once."""
+
 from math import ceil, prod
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Compiling needs a C++ compiler, and says what to do without one."""
+
 import pytest
 
 from sfseg.errors import DeviceError

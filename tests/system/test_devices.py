@@ -1,3 +1,5 @@
+"""Devices: the one that was named or none, and the arithmetic that it has."""
+
 import pytest
 import torch
 

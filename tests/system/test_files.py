@@ -1,3 +1,5 @@
+"""Files and folders are whole or not there, and errors of writing name the reason."""
+
 import ast
 import errno
 import os

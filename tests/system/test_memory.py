@@ -1,3 +1,5 @@
+"""Memory: how much is free, and what the process keeps."""
+
 import errno
 import subprocess
 import sys

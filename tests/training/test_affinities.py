@@ -1,3 +1,5 @@
+"""Affinities: their loss, and that they are no part of the weights."""
+
 import dataclasses
 import itertools
 

@@ -1,3 +1,5 @@
+"""Training data: pairs, held-out sections, and what looks wrong in them."""
+
 import dataclasses
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Warnings about training data: polarity, blank sections, voxel sizes."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Muon: steps of one size in all directions, and AdamW for all other weights."""
+
 import copy
 
 import numpy as np

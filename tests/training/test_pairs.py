@@ -1,3 +1,5 @@
+"""Images and labels are paired by name; what is left over is named."""
+
 from pathlib import Path
 
 import pytest

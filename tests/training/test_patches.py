@@ -1,3 +1,5 @@
+"""Patches depend on seed, epoch and sample alone."""
+
 import dataclasses
 
 import numpy as np

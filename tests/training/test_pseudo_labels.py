@@ -1,3 +1,5 @@
+"""Students: sections without labels, marked by teachers."""
+
 import dataclasses
 import json
 

@@ -238,7 +238,7 @@ def test_on_the_gpu_a_stopped_training_goes_on(config, whole, precision):
     assert losses == pytest.approx(on_cpu, rel=0.05)  # noise is drawn on the device
 
 
-# --- what cannot go on
+# --- what cannot be resumed
 
 
 def test_weights_that_a_stop_left_behind_are_those_of_the_last_epoch_in_the_end(

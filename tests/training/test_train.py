@@ -1,3 +1,5 @@
+"""A training run: its files, its recipe, its loss, its average."""
+
 import csv
 import dataclasses
 import json

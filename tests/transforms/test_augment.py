@@ -1,3 +1,5 @@
+"""Augmentation: image and labels move alike, and each patch has its own random numbers."""
+
 import dataclasses
 
 import numpy as np

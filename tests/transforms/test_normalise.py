@@ -1,3 +1,5 @@
+"""Normalisation and resizing: whole sections and their parts alike."""
+
 import itertools
 
 import numpy as np

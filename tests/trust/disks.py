@@ -28,7 +28,7 @@ from tests.trust.trainings import after_each_step
 Arguments = tuple[object, ...]
 
 TIMED = ("history.csv", "config.json")
-"""Files that tell of the time that it took, or of the command."""
+"""Files with times or with the command in them: they differ from run to run."""
 
 INTERRUPTED = 130
 
@@ -46,12 +46,12 @@ class Command:
     run : callable
         Gives the command, from the path of what it makes.
     again : callable
-        Gives the command that goes on after a failure.
+        Gives the command that continues after a failure.
     before : callable
         Makes what is there before, by that path.
     is_intact : callable
-        Whether what was there before is there still, or what is made in its place; from the folder
-        that is watched, as it is, as it was before, and as it is when all is done.
+        Tells whether the old output or the new one is there. Its arguments are contents of the
+        watched folder: now, before the command, and after a whole run.
     """
 
     name: str
@@ -177,7 +177,7 @@ class Disk:
         return sfseg(*arguments, before=[self.world.enter, *before]).end()
 
     def try_fault(self, number: int, fault: str) -> str:
-        """Let one call fail, and go on; return what is wrong, or nothing."""
+        """Let one call fail, then continue; return what is wrong, or nothing."""
         place = self.folder / f"{number}-{fault}"
         shutil.copytree(self.before, place)
         try:

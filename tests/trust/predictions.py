@@ -1,6 +1,6 @@
-"""Kill predictions at moments drawn by a seed, up to three times each, and let them go on.
+"""Kill predictions at moments drawn by a seed, up to three times each, and resume them.
 
-What they end in must be the bytes of a prediction that was left alone, with nothing beside it.
+The result must be the bytes of a prediction that was left alone, with nothing beside it.
 """
 
 import shutil

@@ -1,6 +1,6 @@
 """Stop trainings at moments drawn by a seed, up to three times each, resume them, and compare.
 
-What they end in must be the weights and the state, bit for bit, of a training that was left alone.
+The result must be the weights and the state, bit for bit, of a training that was left alone.
 Most are of a network of a thousand weights, which saves after each of its quick steps; every fifth
 is of sfnet.
 """

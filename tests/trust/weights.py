@@ -463,7 +463,7 @@ class Corpus:
         return wrong, json.loads(loaded.stdout or "{}")
 
     def try_state(self, what: str, index: int) -> tuple[str, dict[str, float]]:
-        """Let a training go on from a bad state; tell what is wrong, and the cost."""
+        """Resume a training from a bad state; return what is wrong, and the cost."""
         place = self.folder / f"state-{index}"
         place.mkdir()
         path = place / STATE
