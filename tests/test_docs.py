@@ -6,10 +6,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 import typer.main
 
 import sfseg
+from sfseg import models
 from sfseg.cli import app
+from sfseg.models.weights import WEIGHTS_NAME, Header, load_weights, save_weights
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -92,3 +95,19 @@ def test_pictures_are_small():
 
 def test_the_citation_has_the_version_of_the_package():
     assert f"\nversion: {sfseg.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_code_of_the_journal_makes_the_mean_of_two_networks(tmp_path, monkeypatch):
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```$", (DOCS / "journal.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    for number, name in enumerate(("before", "after")):
+        (tmp_path / name).mkdir()
+        network = models.build("sfnet", seed=number)
+        save_weights(tmp_path / name / WEIGHTS_NAME, network, Header("sfnet", "student"))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    mean, header = load_weights("mean.safetensors")
+    biases = [models.build("sfnet", seed=number).output.bias for number in (0, 1)]
+    assert torch.allclose(mean.output.bias, sum(biases) / 2)
+    assert header.training["mean_with"]["weights"] == f"before/{WEIGHTS_NAME}"
