@@ -77,7 +77,12 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
     if count := result.blank_sections:
         is_blank = "section is blank: it has" if count == 1 else "sections are blank: they have"
         say(f"warning: {count} {is_blank} one grey value only")
-    if not 0.01 < result.interior_share < 0.99:
+    if result.empty_share:
+        say(
+            f"{result.empty_share:.1%} of the pixels hold no tissue (borders or other areas of one "
+            "grey value): they are 0 in the output"
+        )
+    if result.empty_share < 1 and not 0.01 < result.interior_share < 0.99:
         say(
             f"warning: {result.interior_share:.1%} of the pixels are predicted inside cells: "
             "is the input an EM image with dark membranes?"
@@ -102,6 +107,7 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "shape": result.shape,
         "voxel_size_nm": voxel_as_json(result.voxel_size_nm),
         "interior_share": result.interior_share,
+        "empty_share": result.empty_share,
         "blank_sections": result.blank_sections,
         "seconds": result.seconds,
         "stages": result.stages,

@@ -43,11 +43,7 @@ def predict_tiles(
     ):
         for batch in _batches(ahead, predictor):
             began = time.perf_counter()
-            results = predictor.predict(
-                [tile.window for tile in batch],
-                [tile.levels for tile in batch],
-                batch[0].tile.keep,
-            )
+            results = predictor.predict([tile.window for tile in batch], batch[0].tile.keep)
             computing += time.perf_counter() - began
             for done in zip(batch, results, strict=True):
                 behind.put(done)
@@ -57,6 +53,6 @@ def predict_tiles(
 
 def _batches(tiles: Iterable[StackTile], predictor: Predictor) -> Iterator[list[StackTile]]:
     """Group tiles of one size and core; `predictor.batch` may get smaller on the way."""
-    for _, group in groupby(tiles, lambda tile: (tile.window.shape, tile.tile.keep)):
+    for _, group in groupby(tiles, lambda tile: (tile.window.pixels.shape, tile.tile.keep)):
         while batch := list(islice(group, predictor.batch)):
             yield batch

@@ -277,6 +277,7 @@ def _result_of_record(job: Job, stack: io.Stack, record: Mapping[str, Any]) -> P
         stack.shape,
         stack.voxel_size_nm,
         interior_share=record["interior_share"],
+        empty_share=record.get("empty_share", 0.0),  # older records do not have it
         blank_sections=record["blank_sections"],
         seconds=0.0,
         stages={},

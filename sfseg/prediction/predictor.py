@@ -12,9 +12,9 @@ from sfseg.config import TestTimeAugmentation
 from sfseg.models import STRIDE
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.tiles import Cutter, Rectangle, Shape2D, Tile, halo_px, lengths, section_tiles
-from sfseg.prediction.windows import window_of
+from sfseg.prediction.windows import Window, cut_window
 from sfseg.system.memory import available_bytes, is_out_of_memory
-from sfseg.transforms.normalise import GreyLevels, resize
+from sfseg.transforms.normalise import measure_section, resize
 from sfseg.transforms.orient import orient, unorient
 from sfseg.types import AnyArray, Normalised, Probability, Say
 
@@ -109,14 +109,15 @@ class Predictor:
         Returns
         -------
         ndarray of float32, shape (Y, X)
-            Interior probability in [0, 1].
+            Interior probability in [0, 1]; 0 in empty areas.
         """
-        levels = GreyLevels.of_section(section)
+        normalisation = measure_section(section)
+        empty = normalisation.mask(section)
         shape: Shape2D = (section.shape[0], section.shape[1])
         result = np.empty(shape, np.float32)
         for tile in self.tiles(shape):
-            window = window_of(section, tile.read, shape)
-            (result[tile.write],) = self.predict([window], [levels], tile.keep)
+            window = cut_window(section, empty, normalisation, tile.read, shape)
+            (result[tile.write],) = self.predict([window], tile.keep)
         return result
 
     def tiles(self, shape: Shape2D) -> list[Tile]:
@@ -140,26 +141,29 @@ class Predictor:
             limit_px=self.limit_px,
         )
 
-    def predict(
-        self, windows: Sequence[AnyArray], levels: Sequence[GreyLevels], keep: Rectangle
-    ) -> list[Probability]:
+    def predict(self, windows: Sequence[Window], keep: Rectangle) -> list[Probability]:
         """Predict windows of one size.
 
         Parameters
         ----------
-        windows : sequence of ndarray, shape (Y, X)
-            Grey values of what the tiles read; see `window_of`.
-        levels : sequence of GreyLevels
-            Of the sections that the windows come from.
+        windows : sequence of Window, shape (Y, X)
+            What the tiles read.
         keep : tuple of slice
             Rows and columns of a window to keep; see `Tile.keep`.
 
         Returns
         -------
         list of ndarray of float32, shape (Y, X) of `keep`
-            Interior probability of each window, without its halo.
+            Interior probability of each window, without its halo; 0 in empty areas.
         """
-        images = [level.standardise(w) for level, w in zip(levels, windows, strict=True)]
+        results = self._predict_images([window.standardise() for window in windows], keep)
+        for result, window in zip(results, windows, strict=True):
+            if window.empty is not None:
+                result[window.empty[keep]] = 0
+        return results
+
+    def _predict_images(self, images: list[Normalised], keep: Rectangle) -> list[Probability]:
+        """Predict normalised windows of one size; resize them for the network if it needs that."""
         if self.input_px is None:
             return self._predict_in_memory(images, keep)
         side = (self.input_px, self.input_px)

@@ -58,7 +58,9 @@ class PredictResult:
     voxel_size_nm : tuple of float or None
         Copied from the input.
     interior_share : float
-        Mean of the interior probability; near 0 or 1, something is wrong with the input.
+        Mean of the interior probability in tissue; near 0 or 1, something is wrong with the input.
+    empty_share : float
+        Share of the pixels that hold no tissue, such as borders; they are 0 in the output.
     blank_sections : int
         Sections with a single grey value, in which the network can see nothing.
     seconds : float
@@ -75,6 +77,7 @@ class PredictResult:
     shape: Shape
     voxel_size_nm: VoxelSize | None
     interior_share: float
+    empty_share: float
     blank_sections: int
     seconds: float
     stages: Mapping[str, float]
@@ -149,11 +152,14 @@ class PredictionRun:
         # The first tile of a section says whether the section is blank.
         blank = sum(facts[n]["blank"] > 0 for n in range(0, self.total, len(self.setup.tiles)))
         interior = sum(fact["interior"] for fact in facts.values())
+        pixels = prod(self.stack.shape)
+        empty = sum(fact.get("empty", 0) for fact in facts.values())
         return PredictResult(
             self.job,
             self.stack.shape,
             self.stack.voxel_size_nm,
-            interior_share=interior / prod(self.stack.shape),
+            interior_share=interior / max(pixels - empty, 1),
+            empty_share=empty / pixels,
             blank_sections=blank,
             seconds=time.monotonic() - started,
             stages=stages,
@@ -229,5 +235,6 @@ class PredictionRun:
             "pieces": result.tiles,
             "resumed": result.resumed,
             "interior_share": result.interior_share,
+            "empty_share": result.empty_share,
             "blank_sections": result.blank_sections,
         }

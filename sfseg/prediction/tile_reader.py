@@ -1,4 +1,4 @@
-"""Read the tiles of a stack one after the other, with the grey levels of their sections."""
+"""Read the tiles of a stack one after the other, normalised as their whole sections are."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from itertools import groupby
 
 from sfseg.io import Stack, require_finite
 from sfseg.prediction.tiles import Tile
-from sfseg.prediction.windows import needed_of, window_of
-from sfseg.transforms.normalise import GreyLevels, bands
+from sfseg.prediction.windows import Window, cut_window, needed_of
+from sfseg.transforms.normalise import Normalisation, bands, measure
 from sfseg.types import AnyArray
 
 WHOLE_BYTES = 64 * 2**20
@@ -26,17 +26,14 @@ class StackTile:
         Index of the section, from 0.
     tile : Tile
         Where it lies in the section.
-    window : ndarray, shape of ``tile.read``
-        Grey values of the core and the halo.
-    levels : GreyLevels
-        Mean and spread of the whole section.
+    window : Window
+        Grey values of the core and the halo, shape of ``tile.read``.
     """
 
     number: int
     section: int
     tile: Tile
-    window: AnyArray
-    levels: GreyLevels
+    window: Window
 
 
 def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Iterator[StackTile]:
@@ -68,25 +65,28 @@ def read_tiles(stack: Stack, tiles: list[Tile], numbers: Iterable[int]) -> Itera
     # the tiles of a section have consecutive numbers
     for section, group in groupby(numbers, lambda number: number // len(tiles)):
         whole = stack.section(section) if is_small else None
-        levels = _levels(stack, section, whole)
+        normalisation = _measure(stack, section, whole)
+        empty = None if whole is None else normalisation.mask(whole)
         for number in group:
             tile = tiles[number % len(tiles)]
             rows, columns = needed_of(tile.read, (height, width))
-            pixels = stack.window(section, rows, columns) if whole is None else whole
-            origin = (rows.start, columns.start) if whole is None else (0, 0)
-            window = window_of(pixels, tile.read, (height, width), origin)
-            yield StackTile(number, section, tile, window, levels)
+            pixels, origin = whole, (0, 0)
+            if pixels is None:
+                pixels, origin = stack.window(section, rows, columns), (rows.start, columns.start)
+                empty = normalisation.mask(pixels, origin)
+            window = cut_window(pixels, empty, normalisation, tile.read, (height, width), origin)
+            yield StackTile(number, section, tile, window)
 
 
-def _levels(stack: Stack, section: int, whole: AnyArray | None) -> GreyLevels:
-    """Measure the grey levels of a section; refuse NaN and infinity."""
+def _measure(stack: Stack, section: int, whole: AnyArray | None) -> Normalisation:
+    """Measure the grey levels and empty areas of a section; refuse NaN and infinity."""
     height, width = stack.shape[1:]
 
-    def finite_bands() -> Iterator[AnyArray]:
+    def finite_bands() -> Iterator[tuple[slice, AnyArray]]:
         for rows in bands((height, width)):
             columns = slice(0, width)
             band = stack.window(section, rows, columns) if whole is None else whole[rows]
             require_finite(band, stack.name, section + 1, rows.start)
-            yield band
+            yield rows, band
 
-    return GreyLevels.from_bands(finite_bands())
+    return measure(finite_bands, (height, width))

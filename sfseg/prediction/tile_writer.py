@@ -16,8 +16,9 @@ from sfseg.transforms.normalise import bands
 from sfseg.types import INTERIOR, AnyArray, Probability, Shape
 
 Facts = dict[str, float]
-"""Facts about a finished tile: ``interior``, the sum of its probability; ``blank``, 1 if its
-section has a single grey value; and for whole sections ``numbered``, the largest segment so far."""
+"""Facts about a finished tile: ``interior``, the sum of its probability; ``empty``, its pixels
+without tissue; ``blank``, 1 if its section has a single grey value; and for whole sections
+``numbered``, the largest segment so far."""
 
 _NOTHING: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
 
@@ -210,4 +211,9 @@ def _facts(tile: StackTile, probability: Probability) -> Facts:
             f"section {tile.section + 1}: the network gave NaN instead of probabilities",
             hint="try --precision float32, or other weights",
         )
-    return {"interior": interior, "blank": float(tile.levels.blank)}
+    empty = tile.window.empty
+    return {
+        "interior": interior,
+        "empty": 0 if empty is None else int(np.count_nonzero(empty[tile.tile.keep])),
+        "blank": float(tile.window.normalisation.levels.blank),
+    }

@@ -1,10 +1,52 @@
 """Cut the window that a tile reads out of its section; beyond the far borders mirror it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.prediction.tiles import Rectangle, Shape2D, padded_shape
-from sfseg.types import AnyArray
+from sfseg.transforms.normalise import Normalisation
+from sfseg.types import AnyArray, Normalised
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a tile reads of its section.
+
+    Attributes
+    ----------
+    pixels : ndarray, shape (Y, X)
+        Grey values of the core and the halo.
+    empty : ndarray of bool, shape (Y, X), or None
+        Which of them hold no tissue; None if all do.
+    normalisation : Normalisation
+        Of the whole section.
+    """
+
+    pixels: AnyArray
+    empty: AnyArray | None
+    normalisation: Normalisation
+
+    def standardise(self) -> Normalised:
+        """Normalise the grey values: float32, shape (Y, X); 0 where there is no tissue."""
+        return self.normalisation.standardise(self.pixels, self.empty)
+
+
+def cut_window(
+    pixels: AnyArray,
+    empty: AnyArray | None,
+    normalisation: Normalisation,
+    read: Rectangle,
+    shape: Shape2D,
+    origin: Shape2D = (0, 0),
+) -> Window:
+    """Cut out the window that a tile reads, and its part of the mask; see `window_of`."""
+    return Window(
+        window_of(pixels, read, shape, origin),
+        None if empty is None else window_of(empty, read, shape, origin),
+        normalisation,
+    )
 
 
 def needed_of(read: Rectangle, shape: Shape2D) -> Rectangle:

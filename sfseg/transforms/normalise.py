@@ -1,5 +1,6 @@
 """Normalise grey values and resize sections for the network."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import sqrt
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from sfseg.transforms.empty import BLOCK_PX, Bands, BlockScan, EmptyAreas, Mask, find_empty
 from sfseg.types import AnyArray, Normalised
 
 _TINIEST = 1 / float(np.finfo(np.float32).max)  # below it, 1 / deviation overflows float32
@@ -39,7 +41,7 @@ class GreyLevels:
 
     @classmethod
     def from_bands(cls, bands: Iterable[AnyArray]) -> "GreyLevels":
-        """Measure a section that comes in bands of rows, at least one.
+        """Measure a section that comes in bands of rows, at least one pixel in all.
 
         Notes
         -----
@@ -48,13 +50,15 @@ class GreyLevels:
         """
         merged: GreyLevels | None = None
         for band in bands:
+            if not band.size:
+                continue
             mean, deviation = band.mean(dtype=np.float64), band.std(dtype=np.float64)
             found = cls(
                 band.size, float(mean), float(deviation), float(band.min()), float(band.max())
             )
             merged = found if merged is None else merged._and(found)
         if merged is None:
-            raise ValueError("there is no band to measure")
+            raise ValueError("there is no pixel to measure")
         return merged
 
     @classmethod
@@ -102,17 +106,131 @@ class GreyLevels:
         return normalised
 
 
+@dataclass(frozen=True)
+class Normalisation:
+    """How the grey values of a section are prepared for the network.
+
+    Attributes
+    ----------
+    levels : GreyLevels
+        Mean and spread of its tissue.
+    empty : EmptyAreas or None
+        Where the section holds no tissue; None where it is tissue everywhere.
+    empty_px : int
+        Pixels without tissue.
+    bounds : tuple of float or None
+        Darker and brighter pixels than these count as the bound; they are not in ``levels``. None
+        where no pixel is beyond.
+    """
+
+    levels: GreyLevels
+    empty: EmptyAreas | None = None
+    empty_px: int = 0
+    bounds: tuple[float, float] | None = None
+
+    def mask(self, pixels: AnyArray, origin: tuple[int, int] = (0, 0)) -> Mask | None:
+        """Tell which pixels of a rectangle are empty, as `EmptyAreas.mask`; None if none can be."""
+        return None if self.empty is None else self.empty.mask(pixels, origin)
+
+    def standardise(self, pixels: AnyArray, empty: Mask | None) -> Normalised:
+        """Shift and scale a part of the section so that its tissue has mean 0 and deviation 1.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (Y, X)
+            Grey values of any type.
+        empty : ndarray of bool, shape (Y, X), or None
+            Which of them are empty; see `EmptyAreas.mask`.
+
+        Returns
+        -------
+        ndarray of float32, shape (Y, X)
+            Normalised grey values; 0, which is neutral for the network, where it is empty.
+        """
+        if self.bounds is not None:
+            pixels = np.clip(pixels, *self.bounds)
+        normalised = self.levels.standardise(pixels)
+        if empty is not None:
+            normalised[empty] = 0
+        return normalised
+
+
+def measure(bands: Bands, shape: tuple[int, int]) -> Normalisation:
+    """Find the empty areas and the outliers of a section, and measure the rest.
+
+    Parameters
+    ----------
+    bands : callable
+        Iterates over the section in the bands of `band_rows`; called up to three times, once where
+        all of the section is ordinary tissue.
+    shape : tuple of int
+        (Y, X) of the section.
+
+    Returns
+    -------
+    Normalisation
+        See there.
+
+    Notes
+    -----
+    Hot and dead pixels are outliers: far beyond the 1st and 99th percentile of the tissue, by more
+    than lies between these two. On normally distributed grey values that is 7 standard deviations.
+    """
+    scan = BlockScan(shape)
+
+    def scanned() -> Iterator[AnyArray]:
+        for rows, band in bands():
+            scan.add(rows, band)
+            yield band
+
+    levels = GreyLevels.from_bands(scanned())
+    empty = find_empty(scan, bands)
+    bounds = _bounds(scan, empty)
+    if empty is None and bounds[0] <= levels.low and levels.high <= bounds[1]:
+        return Normalisation(levels)
+    count = 0
+
+    def tissue() -> Iterator[AnyArray]:
+        nonlocal count
+        for rows, band in bands():
+            pixels = band if empty is None else band[~empty.mask(band, (rows.start, 0))]
+            count += pixels.size
+            yield pixels[(pixels >= bounds[0]) & (pixels <= bounds[1])]
+
+    with contextlib.suppress(ValueError):  # nothing is tissue: the levels do not matter
+        levels = GreyLevels.from_bands(tissue())
+    return Normalisation(levels, empty, shape[0] * shape[1] - count, bounds)
+
+
+def _bounds(scan: BlockScan, empty: EmptyAreas | None) -> tuple[float, float]:
+    """Return the lowest and highest grey value that is no outlier."""
+    sample = scan.sample(empty.blocks > 0 if empty else None)
+    if not sample.size:
+        return -np.inf, np.inf
+    low, high = (float(q) for q in np.percentile(sample, (1, 99)))
+    if low == high:  # hardly any structure: it is what there is to see
+        return -np.inf, np.inf
+    return 2 * low - high, 2 * high - low
+
+
+def measure_section(section: AnyArray) -> Normalisation:
+    """Find the empty areas and the outliers of a section in memory, shape (Y, X); see `measure`."""
+    shape = (section.shape[0], section.shape[1])
+    return measure(lambda: ((rows, section[rows]) for rows in bands(shape)), shape)
+
+
 def bands(shape: tuple[int, int]) -> Iterator[slice]:
-    """Yield the rows of each band of a section, shape (Y, X)."""
-    rows = max(BAND_PX // shape[1], 1)
+    """Yield the rows of each band of a section, shape (Y, X): a multiple of 8, but the last."""
+    rows = max(BAND_PX // shape[1] // BLOCK_PX, 1) * BLOCK_PX
     for start in range(0, shape[0], rows):
         yield slice(start, min(start + rows, shape[0]))
 
 
 def standardise(section: AnyArray) -> Normalised:
-    """Shift and scale a section to mean 0 and standard deviation 1.
+    """Shift and scale a section so that its tissue has mean 0 and standard deviation 1.
 
-    Give it the whole section, never a tile or patch. A constant section becomes zeros.
+    Give it the whole section, never a tile or patch. Empty areas become 0; so does all of a
+    constant section.
 
     Parameters
     ----------
@@ -124,7 +242,8 @@ def standardise(section: AnyArray) -> Normalised:
     ndarray of float32, shape (Y, X)
         Normalised grey values.
     """
-    return GreyLevels.of_section(section).standardise(section)
+    normalisation = measure_section(section)
+    return normalisation.standardise(section, normalisation.mask(section))
 
 
 def resize(images: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -1,0 +1,312 @@
+"""Find the empty areas of a section: borders, rotated frames, missing tiles, bars of text.
+
+An empty area has one grey value, and touches the edge of the section or is large. The section is
+cut into blocks of 8x8 pixels, and into one more ring of blocks around it, which continue its outer
+pixels; so a border of one pixel has blocks of its own. Then:
+
+1. Connected blocks of one grey value are an area, if they are a long part of an edge, or many.
+2. An area whose neighbours are almost of its grey value is saturated tissue, and not empty.
+3. Near an area, pixels of its grey value are empty, too. If tissue is never so dark, or so bright,
+   almost the same value counts: compression and interpolation change it a little.
+4. Blocks away from all tissue are empty: the letters of an information bar.
+
+The decision about a pixel needs the blocks and its own grey value only, so tiles agree to the bit.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sfseg.types import AnyArray
+
+BLOCK_PX = 8
+"""Side of a block; also that of the blocks of JPEG, which keep a border in one piece."""
+
+Mask = NDArray[np.bool_]
+Bands = Callable[[], Iterable[tuple[slice, AnyArray]]]
+"""Iterates over a section in bands: the rows, and their pixels, shape (rows, X)."""
+
+_LONG_BLOCKS = 4  # an area along an edge is at least so long, and an eighth of the section's side
+_EDGE_BLOCKS = 16  # or touches the edge anywhere, with 32x32 px
+_LARGE_BLOCKS = 64  # an area inside the section: 64x64 px
+_MOST_VALUES = 7  # grey values of areas: one bit for each, and one for `_ALL`
+_ALL = 1 << _MOST_VALUES
+_SIDE = 0.75  # of a side of the section: so much of it is darker, or brighter, than tissue
+_DRAWN = 0.25  # of the blocks beside the areas: with more flat ones it is a drawing, or binary
+_SATURATED = 0.35  # so near to the value of an area, between it and tissue, is nearly saturated
+_AROUND = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class EmptyAreas:
+    """Where a section holds no tissue.
+
+    Attributes
+    ----------
+    blocks : ndarray of uint8, shape (Y / 8, X / 8), rounded up
+        0 where all pixels are tissue; 128 and more where none is; else bit k is set where the
+        pixels within ``ranges[k]`` are empty.
+    ranges : tuple of (float, float)
+        Lowest and highest grey value of empty pixels.
+    """
+
+    blocks: NDArray[np.uint8]
+    ranges: tuple[tuple[float, float], ...]
+
+    def mask(self, pixels: AnyArray, origin: tuple[int, int] = (0, 0)) -> Mask:
+        """Tell which pixels of a rectangle are empty.
+
+        Parameters
+        ----------
+        pixels : ndarray, shape (Y, X)
+            Its grey values.
+        origin : tuple of int
+            Row and column of the section where it begins.
+
+        Returns
+        -------
+        ndarray of bool, shape (Y, X)
+            True where there is no tissue.
+        """
+        down, right = (
+            np.arange(start, start + length) // BLOCK_PX
+            for start, length in zip(origin, pixels.shape, strict=True)
+        )
+        blocks = self.blocks[np.ix_(down, right)]  # (Y, X): the block of each pixel
+        mask: Mask = blocks >= _ALL
+        for bit, (low, high) in enumerate(self.ranges):
+            mask |= (blocks & (1 << bit) > 0) & (pixels >= low) & (pixels <= high)
+        return mask
+
+
+class BlockScan:
+    """The lowest and highest grey value of each block, gathered band by band.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (Y, X) of the section.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._shape = shape
+        self._stride = max(int((shape[0] * shape[1] / 2**16) ** 0.5), 1)
+        self._bands: list[tuple[AnyArray, AnyArray]] = []
+        self._sides: list[tuple[AnyArray, AnyArray]] = []
+        self._ends: list[AnyArray] = []
+        self._samples: list[AnyArray] = []
+
+    def add(self, rows: slice, band: AnyArray) -> None:
+        """Take the next band; all but the last have a multiple of 8 rows."""
+        padded = _pad(band)
+        self._bands.append((_reduce(np.minimum, padded), _reduce(np.maximum, padded)))
+        sides = padded[:, [0, -1]]  # (rows, 2): the outer columns
+        columns = sides.reshape(-1, BLOCK_PX, 2)
+        self._sides.append((columns.min(1), columns.max(1)))
+        if not self._ends:
+            self._ends.append(padded[0])
+        self._ends[1:] = [padded[-1]]
+        first = -rows.start % self._stride
+        self._samples.append(band[first :: self._stride, :: self._stride].copy())
+
+    def blocks(self) -> tuple[AnyArray, AnyArray]:
+        """Return the lowest and highest value of all blocks, with the ring: (Y/8 + 2, X/8 + 2)."""
+        low, high = (np.concatenate([band[i] for band in self._bands]) for i in (0, 1))
+        side_low, side_high = (np.concatenate([side[i] for side in self._sides]) for i in (0, 1))
+        rings = []
+        for inner, sides, extreme in (
+            (low, side_low, np.minimum),
+            (high, side_high, np.maximum),
+        ):
+            ring = np.empty((inner.shape[0] + 2, inner.shape[1] + 2), inner.dtype)
+            ring[1:-1, 1:-1] = inner
+            ring[1:-1, [0, -1]] = sides
+            for row, line in zip((0, -1), (self._ends[0], self._ends[-1]), strict=True):
+                ring[row, 1:-1] = extreme.reduce(line.reshape(-1, BLOCK_PX), axis=1)
+                ring[row, [0, -1]] = line[[0, -1]]
+            rings.append(ring)
+        return rings[0], rings[1]
+
+    def sample(self, away_from: Mask | None = None) -> AnyArray:
+        """Return about 65,536 grey values of a regular grid, shape (N,), not from some blocks."""
+        values = np.concatenate(self._samples)
+        if away_from is None:
+            return values.ravel()
+        down, right = (np.arange(0, length, self._stride) // BLOCK_PX for length in self._shape)
+        chosen: AnyArray = values[~away_from[np.ix_(down, right)]]
+        return chosen
+
+
+def find_empty(scan: BlockScan, bands: Bands) -> EmptyAreas | None:
+    """Find the empty areas of a section.
+
+    Parameters
+    ----------
+    scan : BlockScan
+        The whole section, scanned.
+    bands : callable
+        Iterates over the section once more; called only where an area may be empty.
+
+    Returns
+    -------
+    EmptyAreas or None
+        None if there are none.
+    """
+    low, high = scan.blocks()
+    _snap_sides(low, high, scan)
+    flat = low == high
+    areas = _find_areas(flat, low)
+    if not areas:
+        return None
+    flat = flat[1:-1, 1:-1]
+    near = _grow(np.logical_or.reduce([area > 0 for _, area in areas]))[1:-1, 1:-1]
+    if near.all():
+        return EmptyAreas(np.full(near.shape, _ALL, np.uint8), ()) if flat.all() else None
+    tissue = scan.sample(near)
+    if not tissue.size or flat[~near].mean() > _DRAWN:
+        return None
+    kinds = [_Kind.beside(value, tissue) for value, _ in areas]
+    inside, close = _count(bands, kinds, near.shape)
+    found = [
+        (kind, core, within)
+        for kind, (_, area), within, almost in zip(kinds, areas, inside, close, strict=True)
+        if (core := _drop_saturated(area, within, almost)).any()
+    ]
+    return _assemble(found, flat) if found else None
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """The grey values of empty pixels, and those of pixels that are nearly saturated."""
+
+    low: float
+    high: float
+    close_low: float
+    close_high: float
+
+    @classmethod
+    def beside(cls, value: float, tissue: AnyArray) -> "_Kind":
+        """Compare the value of an area with the grey values of tissue, shape (N,)."""
+        darkest, median, brightest = (float(q) for q in np.percentile(tissue, (1, 50, 99)))
+        close = abs(median - value) * _SATURATED
+        # Half of the way to tissue: what compression and interpolation do to the value.
+        if value < darkest:
+            return cls(-np.inf, (value + darkest) / 2, -np.inf, value + close)
+        if value > brightest:
+            return cls((value + brightest) / 2, np.inf, value - close, np.inf)
+        return cls(value, value, value - close, value + close)
+
+
+def _snap_sides(low: AnyArray, high: AnyArray, scan: BlockScan) -> None:
+    """Give one value to the blocks of a side that is darker, or brighter, than tissue.
+
+    A thin border has no block of its own that compression leaves flat.
+    """
+    outer = np.ones((low.shape[0] - 2, low.shape[1] - 2), bool)
+    outer[2:-2, 2:-2] = False
+    tissue = scan.sample(outer)
+    if not tissue.size:
+        return
+    darkest, brightest = np.percentile(tissue, (1, 99))
+    for side in ((0,), (-1,), (slice(None), 0), (slice(None), -1)):
+        for value in (low[side].min(), high[side].max()):
+            limit = (float(value) + (darkest if value < darkest else brightest)) / 2
+            beyond = high[side] <= limit if value < darkest else low[side] >= limit
+            if not darkest <= value <= brightest and beyond.mean() > _SIDE:
+                low[side] = np.where(beyond, value, low[side])
+                high[side] = np.where(beyond, value, high[side])
+
+
+def _find_areas(flat: Mask, values: AnyArray) -> list[tuple[float, NDArray[np.int32]]]:
+    """Find connected blocks of one value that are a long part of an edge, or many.
+
+    Returns the value, and the numbered areas of this value, 0 elsewhere, for each one found.
+    """
+    ring = np.ones_like(flat)
+    ring[1:-1, 1:-1] = False
+    long = max(_LONG_BLOCKS, (min(flat.shape) - 2) // BLOCK_PX)
+    candidates, counts = np.unique(values[flat], return_counts=True)
+    likely = candidates[np.argsort(counts)[::-1]][:_MOST_VALUES]
+    areas = []
+    for value in likely[np.sort(counts)[::-1][:_MOST_VALUES] >= long]:
+        area, _ = ndimage.label(flat & (values == value), _AROUND)
+        outside = np.bincount(area[ring], minlength=area.max() + 1)
+        inside = np.bincount(area[~ring], minlength=area.max() + 1)
+        wanted = (outside >= long) | (inside >= _LARGE_BLOCKS)
+        wanted |= (outside > 0) & (inside >= _EDGE_BLOCKS)
+        wanted[0] = False
+        if wanted.any():
+            areas.append((float(value), np.where(wanted[area], area, 0)))
+    return areas
+
+
+def _count(bands: Bands, kinds: list[_Kind], shape: tuple[int, ...]) -> tuple[AnyArray, AnyArray]:
+    """Count the empty pixels of each kind in each block, and the nearly saturated ones."""
+    inside = np.zeros((len(kinds), *shape), np.uint8)
+    close = np.zeros_like(inside)
+    for rows, band in bands():
+        padded = _pad(band)
+        first = rows.start // BLOCK_PX
+        here = slice(first, first + len(padded) // BLOCK_PX)
+        for k, kind in enumerate(kinds):
+            within = (padded >= kind.low) & (padded <= kind.high)
+            almost = (padded >= kind.close_low) & (padded <= kind.close_high) & ~within
+            inside[k, here], close[k, here] = _sum_blocks(within), _sum_blocks(almost)
+    return inside, close
+
+
+def _drop_saturated(area: NDArray[np.int32], inside: AnyArray, close: AnyArray) -> Mask:
+    """Keep the areas whose neighbours are tissue of any grey value: bool, with the ring."""
+    beside = ndimage.maximum_filter(area, 3)[1:-1, 1:-1]
+    beside[area[1:-1, 1:-1] > 0] = 0
+    length = area.max() + 1
+    almost = np.bincount(beside.ravel(), close.ravel(), length)
+    others = np.bincount(beside.ravel(), BLOCK_PX**2 - inside.ravel().astype(float), length)
+    kept = almost <= others / 2
+    kept[0] = False
+    core: Mask = kept[area]
+    return core
+
+
+def _assemble(found: list[tuple[_Kind, Mask, AnyArray]], flat: Mask) -> EmptyAreas:
+    """Set the bits of all blocks."""
+    whole = np.zeros(flat.shape, bool)
+    bits = np.zeros(flat.shape, np.uint8)
+    empty_px = np.zeros(flat.shape, np.int64)
+    for k, (_, seeds, inside) in enumerate(found):
+        similar = np.pad(inside == BLOCK_PX**2, 1)
+        core = ndimage.binary_propagation(seeds, _AROUND, seeds | similar)
+        bits[_grow(core)[1:-1, 1:-1]] |= 1 << k
+        whole |= core[1:-1, 1:-1]
+        empty_px += inside
+    textured = ~flat & (empty_px < BLOCK_PX**2 // 2)
+    tissue = _grow(_grow(ndimage.binary_opening(textured, _AROUND)))
+    if tissue.any():  # else the section is too small to tell letters from tissue
+        whole = ndimage.binary_propagation(whole, _AROUND, whole | ~tissue)
+    bits[whole] = _ALL
+    return EmptyAreas(bits, tuple((kind.low, kind.high) for kind, _, _ in found))
+
+
+def _grow(mask: Mask) -> Mask:
+    grown: Mask = ndimage.binary_dilation(mask, _AROUND)
+    return grown
+
+
+def _pad(band: AnyArray) -> AnyArray:
+    """Repeat the last row and column until both lengths are multiples of a block."""
+    padding = [(0, -length % BLOCK_PX) for length in band.shape]
+    return np.pad(band, padding, mode="edge") if any(map(any, padding)) else band
+
+
+def _reduce(function: np.ufunc, padded: AnyArray) -> AnyArray:
+    """Reduce each block: (Y, X) to (Y / 8, X / 8); the long axis first, which is fast."""
+    rows = function.reduce(padded.reshape(-1, BLOCK_PX, padded.shape[1]), axis=1)
+    blocks: AnyArray = function.reduce(rows.reshape(len(rows), -1, BLOCK_PX), axis=2)
+    return blocks
+
+
+def _sum_blocks(mask: Mask) -> AnyArray:
+    return _reduce(np.add, mask.view(np.uint8))
