@@ -156,6 +156,8 @@ class Predictor:
         list of ndarray of float32, shape (Y, X) of `keep`
             Interior probability of each window, without its halo; 0 in empty areas.
         """
+        if all(window.is_empty for window in windows):  # there is nothing to see
+            return [np.zeros(lengths(keep), np.float32) for _ in windows]
         results = self._predict_images([window.standardise() for window in windows], keep)
         for result, window in zip(results, windows, strict=True):
             if window.empty is not None:

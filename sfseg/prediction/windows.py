@@ -28,6 +28,11 @@ class Window:
     empty: AnyArray | None
     normalisation: Normalisation
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether none of them holds tissue."""
+        return self.empty is not None and bool(self.empty.all())
+
     def standardise(self) -> Normalised:
         """Normalise the grey values: float32, shape (Y, X); 0 where there is no tissue."""
         return self.normalisation.standardise(self.pixels, self.empty)

@@ -37,6 +37,7 @@ _ALL = 1 << _MOST_VALUES
 _SIDE = 0.75  # of a side of the section: so much of it is darker, or brighter, than tissue
 _DRAWN = 0.25  # of the blocks beside the areas: with more flat ones it is a drawing, or binary
 _SATURATED = 0.35  # so near to the value of an area, between it and tissue, is nearly saturated
+_COMMON = 0.03  # of tissue has the value of an area: then only a third of a side is an area
 _AROUND = np.ones((3, 3), bool)
 
 
@@ -173,7 +174,7 @@ def find_empty(scan: BlockScan, bands: Bands) -> EmptyAreas | None:
     found = [
         (kind, core, within)
         for kind, (_, area), within, almost in zip(kinds, areas, inside, close, strict=True)
-        if (core := _drop_saturated(area, within, almost)).any()
+        if (core := _drop_saturated(area, within, almost, kind.is_common)).any()
     ]
     return _assemble(found, flat) if found else None
 
@@ -186,18 +187,20 @@ class _Kind:
     high: float
     close_low: float
     close_high: float
+    is_common: bool  # in tissue, too: it is saturated
 
     @classmethod
     def beside(cls, value: float, tissue: AnyArray) -> "_Kind":
         """Compare the value of an area with the grey values of tissue, shape (N,)."""
         darkest, median, brightest = (float(q) for q in np.percentile(tissue, (1, 50, 99)))
         close = abs(median - value) * _SATURATED
+        common = bool((tissue == value).mean() > _COMMON)
         # Half of the way to tissue: what compression and interpolation do to the value.
         if value < darkest:
-            return cls(-np.inf, (value + darkest) / 2, -np.inf, value + close)
+            return cls(-np.inf, (value + darkest) / 2, -np.inf, value + close, common)
         if value > brightest:
-            return cls((value + brightest) / 2, np.inf, value - close, np.inf)
-        return cls(value, value, value - close, value + close)
+            return cls((value + brightest) / 2, np.inf, value - close, np.inf, common)
+        return cls(value, value, value - close, value + close, common)
 
 
 def _snap_sides(low: AnyArray, high: AnyArray, scan: BlockScan) -> None:
@@ -205,8 +208,7 @@ def _snap_sides(low: AnyArray, high: AnyArray, scan: BlockScan) -> None:
 
     A thin border has no block of its own that compression leaves flat.
     """
-    outer = np.ones((low.shape[0] - 2, low.shape[1] - 2), bool)
-    outer[2:-2, 2:-2] = False
+    outer = _grow(_grow(_ring(low)))[1:-1, 1:-1]  # two blocks along each side
     tissue = scan.sample(outer)
     if not tissue.size:
         return
@@ -225,8 +227,7 @@ def _find_areas(flat: Mask, values: AnyArray) -> list[tuple[float, NDArray[np.in
 
     Returns the value, and the numbered areas of this value, 0 elsewhere, for each one found.
     """
-    ring = np.ones_like(flat)
-    ring[1:-1, 1:-1] = False
+    ring = _ring(flat)
     long = max(_LONG_BLOCKS, (min(flat.shape) - 2) // BLOCK_PX)
     candidates, counts = np.unique(values[flat], return_counts=True)
     likely = candidates[np.argsort(counts)[::-1]][:_MOST_VALUES]
@@ -258,7 +259,9 @@ def _count(bands: Bands, kinds: list[_Kind], shape: tuple[int, ...]) -> tuple[An
     return inside, close
 
 
-def _drop_saturated(area: NDArray[np.int32], inside: AnyArray, close: AnyArray) -> Mask:
+def _drop_saturated(
+    area: NDArray[np.int32], inside: AnyArray, close: AnyArray, is_common: bool
+) -> Mask:
     """Keep the areas whose neighbours are tissue of any grey value: bool, with the ring."""
     beside = ndimage.maximum_filter(area, 3)[1:-1, 1:-1]
     beside[area[1:-1, 1:-1] > 0] = 0
@@ -266,6 +269,8 @@ def _drop_saturated(area: NDArray[np.int32], inside: AnyArray, close: AnyArray) 
     almost = np.bincount(beside.ravel(), close.ravel(), length)
     others = np.bincount(beside.ravel(), BLOCK_PX**2 - inside.ravel().astype(float), length)
     kept = almost <= others / 2
+    if is_common:
+        kept &= np.bincount(area[_ring(area)], minlength=length) >= (min(area.shape) - 2) / 3
     kept[0] = False
     core: Mask = kept[area]
     return core
@@ -288,6 +293,12 @@ def _assemble(found: list[tuple[_Kind, Mask, AnyArray]], flat: Mask) -> EmptyAre
         whole = ndimage.binary_propagation(whole, _AROUND, whole | ~tissue)
     bits[whole] = _ALL
     return EmptyAreas(bits, tuple((kind.low, kind.high) for kind, _, _ in found))
+
+
+def _ring(blocks: AnyArray) -> Mask:
+    ring = np.ones(blocks.shape, bool)
+    ring[1:-1, 1:-1] = False
+    return ring
 
 
 def _grow(mask: Mask) -> Mask:

@@ -14,9 +14,9 @@ from sfseg.models.weights import load_weights
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.predictor import ORIENTATIONS, Predictor
 from sfseg.prediction.tiles import Tile, halo_px, lengths, padded_shape
-from sfseg.prediction.windows import needed_of, window_of
+from sfseg.prediction.windows import cut_window, needed_of, window_of
 from sfseg.system.devices import has_bf16
-from sfseg.transforms.normalise import GreyLevels, standardise
+from sfseg.transforms.normalise import measure_section, standardise
 from sfseg.transforms.orient import orient, unorient
 
 CPU = torch.device("cpu")
@@ -151,7 +151,7 @@ def test_the_small_network_depends_on_the_section(predict):
 def test_the_order_of_the_tiles_and_the_batch_do_not_change_a_bit(predict, dtype, rng):
     section = noise((30, 480))
     whole = predict(dtype)(section)
-    levels = GreyLevels.of_section(section)
+    normalisation = measure_section(section)
     predictor = predict(dtype, tile_px=48)
     tiles = predictor.tiles(section.shape)
     alike = [tile for tile in tiles if tile.keep == tiles[1].keep]
@@ -162,8 +162,10 @@ def test_the_order_of_the_tiles_and_the_batch_do_not_change_a_bit(predict, dtype
         for start in range(0, len(alike), batch):
             some = [alike[n] for n in rng.permutation(len(alike))[start : start + batch]]
             some = sorted(some, key=lambda tile: -tile.write[1].start)
-            windows = [window_of(section, tile.read, section.shape) for tile in some]
-            results = predictor.predict(windows, [levels] * len(some), some[0].keep)
+            windows = [
+                cut_window(section, None, normalisation, tile.read, section.shape) for tile in some
+            ]
+            results = predictor.predict(windows, some[0].keep)
             for tile, result in zip(some, results, strict=True):
                 found[tile.write] = result
                 np.testing.assert_array_equal(result, whole[tile.write])
@@ -245,10 +247,12 @@ def test_where_memory_runs_out_of_a_batch_it_is_halved_first():
     sections, told = [noise((40, 50), seed) for seed in range(4)], []
     run, sizes = limited(2 * 48 * 64, MemoryError())
     predictor = Predictor(run, 16, batch=4, say=told.append)
-    levels = [GreyLevels.of_section(section) for section in sections]
     (tile,) = predictor.tiles((40, 50))
-    windows = [window_of(section, tile.read, (40, 50)) for section in sections]
-    results = predictor.predict(windows, levels, tile.keep)
+    windows = [
+        cut_window(section, None, measure_section(section), tile.read, (40, 50))
+        for section in sections
+    ]
+    results = predictor.predict(windows, tile.keep)
     assert (len(told), predictor.batch, predictor.limit_px) == (1, 2, None)
     assert set(sizes) == {(2, 48, 64)}
     for section, result in zip(sections, results, strict=True):

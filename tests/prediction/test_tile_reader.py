@@ -42,9 +42,13 @@ def assert_pieces_of(stack, noise, numbers, found):
         assert piece.section == piece.number // len(tiles)
         assert piece.tile == tiles[piece.number % len(tiles)]
         expected = window_of(noise[piece.section], piece.tile.read, stack.shape[1:])
-        np.testing.assert_array_equal(piece.window, expected)
-        assert piece.levels.mean == pytest.approx(noise[piece.section].mean(), rel=1e-6)
-        assert piece.levels.deviation == pytest.approx(noise[piece.section].std(), rel=1e-5)
+        np.testing.assert_array_equal(piece.window.pixels, expected)
+        assert piece.window.normalisation.levels.mean == pytest.approx(
+            noise[piece.section].mean(), rel=1e-6
+        )
+        assert piece.window.normalisation.levels.deviation == pytest.approx(
+            noise[piece.section].std(), rel=1e-5
+        )
 
 
 def test_tiles_of_whole_sections_are_their_windows(noise, tmp_path):
@@ -109,4 +113,4 @@ def test_sections_of_one_pixel_or_row_have_tiles(tmp_path, rng, shape):
     with opened(tmp_path / "a.tif", stack) as file:
         for piece in read_tiles(file, tiles_of(shape), range(shape[0])):
             expected = window_of(stack[piece.section], piece.tile.read, shape[1:])
-            np.testing.assert_array_equal(piece.window, expected)
+            np.testing.assert_array_equal(piece.window.pixels, expected)

@@ -12,8 +12,9 @@ from sfseg.errors import NonFiniteError
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tile_writer import SectionWriter, Writer, convert, output_dtype
+from sfseg.prediction.windows import Window
 from sfseg.transforms import normalise
-from sfseg.transforms.normalise import GreyLevels
+from sfseg.transforms.normalise import GreyLevels, Normalisation
 
 probabilities = arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32))
 
@@ -33,9 +34,10 @@ def pieces_of(shape, *, blank=False):
     """Give the pieces of all sections, and how each is cut out."""
     tiles = Predictor(lambda batch: batch, 16, tile_px=16).tiles(shape[1:])
     levels = GreyLevels(1, 0, 0, 0, 0 if blank else 1)
+    window = Window(np.empty(0), None, Normalisation(levels))
     for number in range(shape[0] * len(tiles)):
         section, tile = number // len(tiles), tiles[number % len(tiles)]
-        yield StackTile(number, section, tile, np.empty(0), levels)
+        yield StackTile(number, section, tile, window)
 
 
 def put_all(writer, probability, pieces):
@@ -103,7 +105,7 @@ def test_a_tile_of_a_blank_section_is_reported():
     (piece,) = pieces_of(shape, blank=True)
     writer = Writer(Memory(shape, np.dtype("float32")), PredictConfig())
     ((_, facts),) = writer.put(piece, np.ones((20, 20), np.float32))
-    assert facts == {"interior": 400.0, "blank": 1.0}
+    assert facts == {"interior": 400.0, "empty": 0, "blank": 1.0}
 
 
 def expected_segments(probability):
