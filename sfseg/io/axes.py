@@ -12,7 +12,7 @@ import numpy as np
 from sfseg.errors import OptionError, StackError
 from sfseg.types import AnyArray, describe_shape, format_shape
 
-_SECTIONS = "ZTIQP"
+SECTIONS = "ZTIQP"
 _GREY = "SC"
 _MAX_SAMPLES = 4
 
@@ -27,15 +27,18 @@ class Layout:
         One letter for each dimension.
     shape : tuple of int
         Lengths of the dimensions.
+    alike : str
+        The dimension of samples or channels of a grey image: all have the values of the first.
     """
 
     letters: str
     shape: tuple[int, ...]
+    alike: str = ""
 
     @property
     def sections(self) -> int | None:
         """The dimension that counts the sections; None where the array is one section."""
-        pages = [i for i, letter in enumerate(self.letters) if letter in _SECTIONS]
+        pages = [i for i, letter in enumerate(self.letters) if letter in SECTIONS]
         return max(pages, key=lambda i: self.shape[i], default=None)
 
     @property
@@ -63,6 +66,8 @@ class Layout:
         box[self.letters.index("Y")], box[self.letters.index("X")] = rows, columns
         if self.sections is not None:
             box[self.sections] = slice(index, index + 1)
+        if self.alike:
+            box[self.letters.index(self.alike)] = slice(0, 1)
         return tuple(box)
 
     def grey(self, pixels: AnyArray) -> AnyArray:
@@ -91,7 +96,9 @@ class Layout:
         return np.asarray(np.rint(grey) if pixels.dtype.kind in "iu" else grey, pixels.dtype)
 
 
-def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | None) -> Layout:
+def resolve_axes(
+    name: str, shape: tuple[int, ...], found: str, given: str | None, *, alike: str = ""
+) -> Layout:
     """Find out which dimension of an array is which.
 
     Parameters
@@ -105,6 +112,8 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
     given : str or None
         Letters from the person; they override the file's. Leading dimensions of length 1 may be
         left out.
+    alike : str
+        The letter of samples or channels that have all the same values; the first is read.
 
     Returns
     -------
@@ -125,8 +134,8 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
         )
     letters = found if given is None else _fit(name, shape, given.upper())
     long = [letter for letter, n in zip(letters, shape, strict=False) if n > 1]
-    pages = [letter for letter in long if letter in _SECTIONS]
-    others = [letter for letter in long if letter not in _SECTIONS + "YX"]
+    pages = [letter for letter in long if letter in SECTIONS]
+    others = [letter for letter in long if letter not in SECTIONS + "YX" + alike]
     known = letters.count("Y") == letters.count("X") == 1
     if not known or len(pages) > 1 or (given is None and others):
         # leave out the pages before the first long dimension: Q=1 says nothing
@@ -138,15 +147,13 @@ def resolve_axes(name: str, shape: tuple[int, ...], found: str, given: str | Non
             f"({letters[first:] or 'no axes in the file'}) is not one stack of grey sections",
             hint=_advice(shape[first:], letters[first:] if known else "", pages, paged=first > 0),
         )
-    return Layout(letters, shape)
+    return Layout(letters, shape, alike)
 
 
 def _fit(name: str, shape: tuple[int, ...], given: str) -> str:
     """Check the person's letters against the array and fill in the dimensions left out."""
     hint = "give --axes one letter for each dimension, for example ZYX or YXS"
-    if len(set(given)) < len(given) or not {"Y", "X"} <= set(given) <= set(
-        _SECTIONS + _GREY + "YX"
-    ):
+    if len(set(given)) < len(given) or not {"Y", "X"} <= set(given) <= set(SECTIONS + _GREY + "YX"):
         raise OptionError(
             f"{name}: the axes {given!r} are not Y, X and any of Z, T, I, Q, P, C, S, each once",
             hint=hint,
@@ -171,7 +178,7 @@ def _advice(shape: tuple[int, ...], letters: str, pages: list[str], *, paged: bo
         example = "TZCYX"[-len(shape) :] if len(shape) <= 5 else "ZYX"
         return f"say what the dimensions are, one letter each, for example --axes {example}"
     # a letter that no option takes is a channel
-    averaged = "".join(each if each in _SECTIONS + _GREY + "YX" else "C" for each in letters)
+    averaged = "".join(each if each in SECTIONS + _GREY + "YX" else "C" for each in letters)
     average = f"--axes {averaged} to average its samples or channels to grey"
     if not pages and letters[0] not in "YX":
         return f"--axes Z{letters[1:]} if {letters[0]} counts sections, {average}"

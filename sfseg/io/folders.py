@@ -1,12 +1,16 @@
 """Folders and patterns of images, in the order that a person expects."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from sfseg.errors import StackError
+from sfseg.io.numbering import in_order
 
+_JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 _INSIDE = re.compile(r"(?P<file>.+\.(?:h5|hdf5?|zarr)):(?P<array>/?[^:]+)", re.IGNORECASE)
+_INSIDE_HDF5 = re.compile(r"(?P<file>.+?\.(?:h5|hdf5?))/(?P<array>.+)", re.IGNORECASE)
 _STORE_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
@@ -34,7 +38,7 @@ def list_files(source: str | Path) -> list[Path]:
     if not is_many(path):
         return [path]
     found = _in_folder(path) if path.is_dir() else _matching(path, name)
-    files = sorted((member for member in found if not member.is_dir()), key=_natural)
+    files = in_order([member for member in found if not member.is_dir()])
     if not files:
         raise StackError(
             f"{name}: there are no images here",
@@ -47,7 +51,7 @@ def is_many(path: Path) -> bool:
     """Tell whether it is a folder of images, or a pattern that is not itself the name of a file."""
     if path.is_dir():
         return not is_store(path)
-    return not path.exists() and _is_pattern(str(path))
+    return not path.exists() and bool(_split(path)[1])
 
 
 def is_store(path: Path) -> bool:
@@ -57,6 +61,11 @@ def is_store(path: Path) -> bool:
     )
 
 
+def is_junk(name: str) -> bool:
+    """Tell whether a system made a file or folder beside the images: ._a.tif, Thumbs.db."""
+    return name.startswith(".") or name.casefold() in _JUNK
+
+
 def container(source: str | Path) -> Path:
     """Return the file or store of a source: ``file.h5`` for ``file.h5:/path``."""
     return address(source)[0]
@@ -64,8 +73,14 @@ def container(source: str | Path) -> Path:
 
 def address(source: str | Path) -> tuple[Path, str]:
     """Split a source into a file or store and the path of an array in it, or an empty text."""
-    found = None if Path(source).exists() else _INSIDE.fullmatch(str(source))
-    return (Path(source), "") if found is None else (Path(found["file"]), found["array"])
+    if Path(source).exists():
+        return Path(source), ""
+    found = _INSIDE.fullmatch(str(source))
+    if found is None:
+        found = _INSIDE_HDF5.fullmatch(Path(source).as_posix())
+        if found is None or Path(found["file"]).is_dir():  # a folder of that name
+            return Path(source), ""
+    return Path(found["file"]), found["array"]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -73,19 +88,22 @@ def _in_folder(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in _SUFFIXES and not is_junk(path.name)
     ]
 
 
-def _matching(pattern: Path, name: str) -> list[Path]:
-    """List the files that match a pattern."""
-    top, wanted = Path(pattern.anchor), pattern.relative_to(pattern.anchor)
+def _matching(path: Path, name: str) -> list[Path]:
+    """List the files that match a pattern, without hidden ones that it does not name."""
+    top, parts = _split(path)
+    wanted = Path(*parts)
     try:
         if _is_pattern(wanted.name):
-            return list(top.glob(str(wanted)))
-        # glob leaves out a broken link if the last name has no wildcard
-        named = [folder / wanted.name for folder in top.glob(str(wanted.parent))]
-        return [path for path in named if path.exists() or path.is_symlink()]
+            found = list(top.glob(str(wanted)))
+        else:
+            # glob leaves out a broken link if the last name has no wildcard
+            named = [folder / wanted.name for folder in top.glob(str(wanted.parent))]
+            found = [path for path in named if path.exists() or path.is_symlink()]
+        return [path for path in found if not _is_hidden(path.relative_to(top), parts)]
     except ValueError as error:
         raise StackError(
             f"{name}: this is not a pattern of file names: {error}",
@@ -93,12 +111,25 @@ def _matching(pattern: Path, name: str) -> list[Path]:
         ) from error
 
 
+def _is_hidden(path: Path, wanted: Sequence[str]) -> bool:
+    """Tell whether a part of a path is hidden, unless the pattern has it, or a dot there."""
+    asked = any(part.startswith(".") for part in wanted)
+    return any(is_junk(part) and part not in wanted and not asked for part in path.parts)
+
+
+def _split(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Split a path into a folder that exists as written, and a pattern; empty without wildcards.
+
+    So brackets in the name of a folder are brackets.
+    """
+    top, parts = Path(path.anchor), path.relative_to(path.anchor).parts
+    for number, part in enumerate(parts):
+        if _is_pattern(part) and not (top / part).exists():
+            return top, parts[number:]
+        top /= part
+    return top, ()
+
+
 def _is_pattern(text: str) -> bool:
     """Tell whether a text has a wildcard."""
     return any(c in text for c in "*?[")
-
-
-def _natural(path: Path) -> tuple[list[str | int], str, str]:
-    """Sort 2 before 10, and files of one name by their folders."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return [int(part) if part.isdecimal() else part for part in parts], path.name, str(path)

@@ -49,6 +49,9 @@ class Hdf5Source:
         If h5py is not installed.
     """
 
+    notes: tuple[str, ...] = ()
+    channel = ""
+
     def __init__(self, path: Path, dataset: str, name: str) -> None:
         if not path.is_file():
             raise StackError(

@@ -73,7 +73,7 @@ def read_labels(
     """
     if kind not in get_args(LabelKind):
         raise UnknownNameError.from_known("kind of labels", kind, get_args(LabelKind))
-    with open_stack(source, axes=axes) as stack:
+    with open_stack(source, axes=axes, labels=True) as stack:
         labels = np.empty(stack.shape, np.uint8)
         values: set[int | float] = set()
         for number, section in enumerate(stack, start=1):

@@ -6,21 +6,29 @@ pattern of numbered images, an OME-Zarr, or an array ``file.h5:/path/in/file`` o
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.axes import resolve_axes
+from sfseg.io.colours import find_grey_letter
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.hashing import hash_input
 from sfseg.io.hdf5 import Hdf5Source
+from sfseg.io.numbering import list_numbers, missing_numbers, section_numbers
 from sfseg.io.sources import ArraySource, open_file
 from sfseg.io.stack import Stack
 from sfseg.io.zarr.reader import ZarrSource
-from sfseg.types import AnyArray
+from sfseg.types import AnyArray, Shape, VoxelSize
+
+_KINDS = {".tiff": ".tif", ".jpeg": ".jpg"}
+"""Endings that mean the same format."""
+
+_MOST_NAMED = 3
 
 _READ_AS = {
     "bool": "uint8",
@@ -32,8 +40,10 @@ _READ_AS = {
 """The type in memory for each type in a file. Other types, such as complex, are refused."""
 
 
-def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
+def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = False) -> Stack:
     """Open a stack and check it, without reading its pixels yet.
+
+    Only colours are read: where red, green and blue are equal, the image is grey.
 
     Parameters
     ----------
@@ -45,6 +55,9 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
         The dimensions of the file's array, one letter each, as in ``ZYX`` or ``YXS``: see
         `sfseg.io.axes`. By default the file's metadata; the pages of a TIFF without metadata are
         sections. For a folder these are the axes of each file.
+    labels : bool
+        Whether the pixels are labels: the numbers of a palette, or of a min-is-white TIFF, count
+        unless they show only black and white.
 
     Returns
     -------
@@ -65,26 +78,28 @@ def open_stack(source: str | Path, *, axes: str | None = None) -> Stack:
 
     Notes
     -----
-    Pixels are the numbers in the file: no palette, no inversion, no scaling is applied.
+    Images are read as image programs show them: a grey palette, min-is-white and the orientation
+    tag are applied, and `Stack.notes` says so. Else pixels are the numbers in the file.
     """
     path = as_path(source, "open_stack", hint="open_stack reads files; an array needs no opening")
     name = str(source)
     if is_many(path):
-        return _open_members(name, list_files(source), axes)
+        return _open_members(name, list_files(source), axes, labels=labels)
     file, inside = address(source)
     if is_store(file) or (inside and file.suffix.lower() == ".zarr"):
         return _open_one(ZarrSource(file, inside, name), name, axes)
     if inside:
         return _open_one(Hdf5Source(file, inside, name), name, axes)
-    return _open_one(open_file(file, name), name, axes)
+    return _open_one(open_file(file, name, labels=labels), name, axes)
 
 
 def _open_one(source: ArraySource, name: str, axes: str | None) -> Stack:
     """Make a stack of one file."""
     try:
-        layout = resolve_axes(name, source.shape, source.letters, axes)
         dtype = _readable(source.dtype, name)
-    except ValueError:
+        alike = find_grey_letter(source) if axes is None else ""
+        layout = resolve_axes(name, source.shape, source.letters, axes, alike=alike)
+    except BaseException:
         source.close()
         raise
     return Stack(
@@ -95,6 +110,7 @@ def _open_one(source: ArraySource, name: str, axes: str | None) -> Stack:
         sha256=lambda: hash_input(name),
         read_window=lambda *window: layout.grey(source.read(layout.box(*window))),
         close=source.close,
+        notes=source.notes,
     )
 
 
@@ -148,27 +164,45 @@ def _readable(stored: np.dtype[Any], name: str) -> np.dtype[Any]:
     return np.dtype(_READ_AS[stored.name])
 
 
-def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
+class _Facts(NamedTuple):
+    """What a file of a folder is, once it is closed again."""
+
+    path: Path
+    shape: Shape
+    dtype: np.dtype[Any]
+    voxel_size_nm: VoxelSize | None
+    notes: tuple[str, ...]
+    channel: str
+
+    def describe(self) -> str:
+        """Write the size and type of the section."""
+        return f"{self.shape[1]}x{self.shape[2]} of {self.dtype}"
+
+
+def _open_members(name: str, members: list[Path], axes: str | None, *, labels: bool) -> Stack:
     """Make a stack of files with a section each."""
-    endings = {path.suffix.lower()[:4] for path in members}  # .tiff and .tif are one
-    if len(endings) != 1:
+    kinds = {_KINDS.get(path.suffix.lower(), path.suffix.lower()) for path in members}
+    if len(kinds) != 1:
         raise StackError(
-            f"{name}: the images are of several kinds: {', '.join(sorted(endings))}",
+            f"{name}: the images are of several kinds: {', '.join(sorted(kinds))}",
             hint=f"name them with a pattern, for example {Path(name) / '*.png'}",
         )
-    with _open_member(members[0], axes) as first:
-        pass
-    voxel_sizes = {first.voxel_size_nm}
-    for path in members[1:]:
-        with _open_member(path, axes) as member:
-            if (member.shape, member.dtype) != (first.shape, first.dtype):
-                raise ShapeMismatchError(
-                    f"{path}: {_size(member)} does not match {members[0]}, {_size(first)}",
-                    hint="put only sections of one stack in the folder",
-                )
-            voxel_sizes.add(member.voxel_size_nm)
-
-    sections = _SectionFiles(members, axes)
+    sections = _SectionFiles(members, axes, labels=labels)
+    first, *others = facts = [sections.look(index) for index in range(len(members))]
+    for each in others:
+        if (each.shape, each.dtype) != (first.shape, first.dtype):
+            raise ShapeMismatchError(
+                f"{each.path}: {each.describe()} does not match {first.path}, {first.describe()}",
+                hint="put only sections of one stack in the folder",
+            )
+        if each.channel != first.channel:
+            raise StackError(
+                f"{name}: {first.path.name} is {first.channel or 'a file of its own'} of a set, "
+                f"{each.path.name} is {each.channel or 'a file of its own'}",
+                hint="name the files of one channel with a pattern",
+            )
+    voxel_sizes = {each.voxel_size_nm for each in facts}
+    numbers = section_numbers(members)
     return Stack(
         name,
         (len(members), *first.shape[1:]),
@@ -177,42 +211,68 @@ def _open_members(name: str, members: list[Path], axes: str | None) -> Stack:
         sha256=lambda: hash_input(name),
         read_window=sections.window,
         close=sections.close,
+        notes=[*_join_notes(facts), *_describe_gaps(numbers)],
+        numbers=numbers,
     )
+
+
+def _join_notes(facts: Sequence[_Facts]) -> Iterator[str]:
+    """Say each note once, and of which files."""
+    notes = dict.fromkeys(note for each in facts for note in each.notes)
+    for note in notes:
+        which = [each.path.name for each in facts if note in each.notes]
+        whose = "each file" if len(which) == len(facts) else ", ".join(which[:_MOST_NAMED])
+        more = f" and {len(which) - _MOST_NAMED} more" if len(which) > _MOST_NAMED else ""
+        yield f"{whose}{more if whose != 'each file' else ''}: {note}"
+
+
+def _describe_gaps(numbers: Sequence[int] | None) -> Iterator[str]:
+    """Say which numbers are missing in the names of the files."""
+    if numbers and (missing := missing_numbers(numbers)):
+        have, are = ("number", "is") if len(missing) == 1 else ("numbers", "are")
+        yield (
+            f"the names of the files go from {min(numbers)} to {max(numbers)}, but the {have} "
+            f"{list_numbers(missing)} {are} missing: the sections there are neighbours now"
+        )
 
 
 class _SectionFiles:
     """Files with one section each. Only the file that was read last is open."""
 
-    def __init__(self, paths: list[Path], axes: str | None) -> None:
-        self._paths, self._axes = paths, axes
+    def __init__(self, paths: list[Path], axes: str | None, *, labels: bool) -> None:
+        self._paths, self._axes, self._labels = paths, axes, labels
         self._open: tuple[int, Stack] | None = None
+
+    def look(self, index: int) -> _Facts:
+        """Open a file, check it, and close it again."""
+        path = self._paths[index]
+        source = open_file(path, str(path), labels=self._labels, is_member=True)
+        with self._member(source, path) as member:
+            facts = (member.shape, member.dtype, member.voxel_size_nm, member.notes)
+            return _Facts(path, *facts, source.channel)
 
     def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
         """Read a window of the section of one file."""
         if self._open is None or self._open[0] != index:
             self.close()
-            self._open = index, _open_member(self._paths[index], self._axes)
+            path = self._paths[index]
+            source = open_file(path, str(path), labels=self._labels, is_member=True)
+            self._open = index, self._member(source, path)
         return self._open[1].window(0, rows, columns)
+
+    def _member(self, source: ArraySource, path: Path) -> Stack:
+        """Make a stack of one file; it must be one section."""
+        member = _open_one(source, str(path), self._axes)
+        if len(member) != 1:
+            member.close()
+            raise StackError(
+                f"{path}: a file of a folder must be one section, this one has {len(member)}",
+                hint="give this file itself as the input: it is a stack",
+            )
+        return member
 
     def close(self) -> None:
         """Close the file that is open."""
         if self._open is not None:
             self._open[1].close()
             self._open = None
-
-
-def _open_member(path: Path, axes: str | None) -> Stack:
-    """Open one file of a folder."""
-    member = _open_one(open_file(path, str(path)), str(path), axes)
-    if len(member) != 1:
-        member.close()
-        raise StackError(
-            f"{path}: a file of a folder must be one section, this one has {len(member)}",
-            hint="give this file itself as the input: it is a stack",
-        )
-    return member
-
-
-def _size(stack: Stack) -> str:
-    """Write the size and type of the sections."""
-    return f"{stack.shape[1]}x{stack.shape[2]} of {stack.dtype}"

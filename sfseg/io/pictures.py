@@ -7,6 +7,7 @@ does not say what it drops or alters.
 import contextlib
 import io
 import math
+import os
 import struct
 import threading
 import zlib
@@ -24,6 +25,7 @@ from sfseg.errors import StackError
 from sfseg.io import jpeg
 from sfseg.io.arguments import as_path
 from sfseg.io.guards import refuse_bomb, translate_errors
+from sfseg.io.orientation import UPRIGHT, as_orientation
 from sfseg.system import files
 from sfseg.types import AnyArray, VoxelSize
 
@@ -36,13 +38,16 @@ _WRITERS = (".png", ".jpg", ".jpeg")
 _DEEP_PNG = (np.dtype(np.uint16), ".png")
 _DEEP = 16
 _GREY = 0
+_ORIENTATION = 0x0112
+_MAX_CHUNKS = 100_000
 _DAMAGED = "copy or download the file again; it may be damaged"
 
 
 class PictureSource:
     """A PNG or JPEG file; see `sfseg.io.sources.ArraySource`.
 
-    Colours of a palette count as colours. PNG spreads greys of 2 or 4 bits over 0 to 255.
+    Colours of a palette count as colours; of labels, its indices count unless they show only black
+    and white. PNG spreads greys of 2 or 4 bits over 0 to 255.
 
     Parameters
     ----------
@@ -50,6 +55,8 @@ class PictureSource:
         The file, which begins as a PNG or JPEG does.
     name : str
         The file, for messages.
+    labels : bool
+        Whether the pixels are labels.
 
     Raises
     ------
@@ -59,13 +66,17 @@ class PictureSource:
     """
 
     voxel_size_nm: VoxelSize | None = None
+    notes: tuple[str, ...] = ()
+    channel = ""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, *, labels: bool = False) -> None:
         self._path, self._name = path, name
         self._pixels: AnyArray | None = None
         with translate_errors(name), path.open("rb") as file, _picture(file) as picture:
             self._check(picture)
-            samples, kind = _MODES[_mode(picture)]
+            self._palette = _palette(picture) if labels else None
+            samples, kind = _MODES["L" if self._palette is not None else _mode(picture)]
+            self.orientation = _orientation(picture, path)
             self.shape: tuple[int, ...] = (picture.height, picture.width, samples)
         self.shape = self.shape[:2] if samples == 1 else self.shape
         self.letters = "YXS"[: len(self.shape)]
@@ -99,7 +110,8 @@ class PictureSource:
                 data = self._path.read_bytes()
                 if data.startswith(PNG):
                     _require_sums(data, self._name)
-                    pixels = _decode(data)
+                    indices = self._palette is not None
+                    pixels = _decode_indices(data) if indices else _decode(data)
                 else:
                     pixels = jpeg.decoded(data, _decode, self._name)
             if (pixels.shape, pixels.dtype) != (self.shape, self.dtype):
@@ -108,7 +120,7 @@ class PictureSource:
                     f"now it is {pixels.shape} of {pixels.dtype}",
                     hint="do not change the input while it is read",
                 )
-            self._pixels = pixels
+            self._pixels = pixels if self._palette is None else _as_labels(pixels, self._palette)
         return self._pixels[box].copy()
 
     def close(self) -> None:
@@ -145,6 +157,55 @@ def _decode(data: bytes) -> AnyArray:
     with _open(data) as file:
         pixels: AnyArray = file.read(index=0, writeable_output=False)
     return pixels.astype(kind, copy=False)
+
+
+def _palette(picture: PngImageFile | JpegImageFile) -> AnyArray | None:
+    """Return the palette of a picture, shape (entries, 3); None where it has none."""
+    if picture.mode != "P" or picture.palette is None:
+        return None
+    return np.array(picture.getpalette("RGB"), np.uint8).reshape(-1, 3)
+
+
+def _decode_indices(data: bytes) -> AnyArray:
+    """Decode the indices of a picture with a palette: shape (Y, X)."""
+    with _picture(io.BytesIO(data)) as picture:
+        return np.array(picture, np.uint8)
+
+
+def _as_labels(indices: AnyArray, palette: AnyArray) -> AnyArray:
+    """Return the grey values where labels show only black and white, else their indices."""
+    numbers = np.unique(indices)
+    used = palette[numbers] if numbers[-1] < len(palette) else palette[:0]
+    is_mask = len(used) > 0 and np.isin(used, (0, 255)).all() and (used[:, :1] == used).all()
+    return np.asarray(palette[:, 0][indices]) if is_mask else indices
+
+
+def _orientation(picture: PngImageFile | JpegImageFile, path: Path) -> int:
+    """Return the EXIF orientation; 1 where there is none, or none that can be read."""
+    try:
+        if isinstance(picture, JpegImageFile):
+            return as_orientation(picture.getexif().get(_ORIENTATION))
+        exif = PIL.Image.Exif()  # picture.getexif() would decode a PNG
+        exif.load(_exif_chunk(path))
+        return as_orientation(exif.get(_ORIENTATION))
+    # metadata that make no sense turn nothing
+    except (LookupError, OSError, RuntimeError, SyntaxError, TypeError, ValueError, struct.error):
+        return UPRIGHT
+
+
+def _exif_chunk(path: Path) -> bytes:
+    """Return the EXIF data of a PNG, before or behind its pixels; empty where there are none."""
+    with path.open("rb") as file:
+        file.seek(len(PNG))
+        for _ in range(_MAX_CHUNKS):
+            header = file.read(8)
+            if len(header) < 8 or header.endswith(b"IEND"):
+                break
+            length = int.from_bytes(header[:4], "big")
+            if header.endswith(b"eXIf"):
+                return file.read(length)
+            file.seek(length + 4, os.SEEK_CUR)
+    return b""
 
 
 _OPENING = threading.Lock()

@@ -7,6 +7,7 @@ import numpy as np
 
 from sfseg.errors import StackError
 from sfseg.io import pictures
+from sfseg.io.orientation import UPRIGHT, TurnedSource
 from sfseg.io.tiff.reader import TiffSource
 from sfseg.types import AnyArray, VoxelSize
 
@@ -16,12 +17,24 @@ _HDF5 = b"\x89HDF"
 
 
 class ArraySource(Protocol):
-    """An array in a file, with its metadata."""
+    """An array in a file, with its metadata.
+
+    Attributes
+    ----------
+    shape, letters, dtype, voxel_size_nm
+        The array, a letter for each dimension, and the voxel size.
+    notes : tuple of str
+        What a person should know about how the file is read.
+    channel : str
+        Which channel and time of a set of files this file has; empty without a set.
+    """
 
     shape: tuple[int, ...]
     letters: str
     dtype: np.dtype[Any]
     voxel_size_nm: VoxelSize | None
+    notes: tuple[str, ...]
+    channel: str
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:
         """Read a box: a slice for each dimension, with a start and a stop; not empty.
@@ -41,7 +54,9 @@ class ArraySource(Protocol):
         """Close the file."""
 
 
-def open_file(path: Path, name: str) -> ArraySource:
+def open_file(
+    path: Path, name: str, *, labels: bool = False, is_member: bool = False
+) -> ArraySource:
     """Open an image file; its first bytes decide on the format.
 
     Parameters
@@ -50,6 +65,10 @@ def open_file(path: Path, name: str) -> ArraySource:
         The file.
     name : str
         The file, for messages.
+    labels : bool
+        Whether the pixels are labels, whose numbers count, and not grey values.
+    is_member : bool
+        Whether it is one section of a folder; then it may be one plane of a set of OME files.
 
     Returns
     -------
@@ -65,9 +84,11 @@ def open_file(path: Path, name: str) -> ArraySource:
     with path.open("rb") as file:
         magic = file.read(8)
     if magic.startswith(_TIFF):
-        return TiffSource(path, name)
+        tiff = TiffSource(path, name, labels=labels, is_member=is_member)
+        return upright(tiff, tiff.orientation)
     if magic.startswith(_PICTURE):
-        return pictures.PictureSource(path, name)
+        picture = pictures.PictureSource(path, name, labels=labels)
+        return upright(picture, picture.orientation)
     if magic.startswith(_HDF5):
         raise StackError(
             f"{name}: an HDF5 file holds many arrays, and none is named",
@@ -79,6 +100,11 @@ def open_file(path: Path, name: str) -> ArraySource:
         f"{name}: this is not an image",
         hint="give a TIFF, PNG, JPEG or HDF5 file, or save it as TIFF first",
     )
+
+
+def upright(source: ArraySource, orientation: int) -> ArraySource:
+    """Turn an array as its orientation tag says."""
+    return source if orientation == UPRIGHT else TurnedSource(source, orientation)
 
 
 def require_file(path: Path, name: str) -> None:

@@ -33,6 +33,10 @@ class Stack:
         Returns a hash of all that the pixels depend on.
     close : callable
         Closes the files.
+    notes : sequence of str
+        What a person should know about how the files are read, a sentence each.
+    numbers : tuple of int, optional
+        The numbers of the sections in the names of their files.
     """
 
     def __init__(
@@ -45,11 +49,14 @@ class Stack:
         read_window: Callable[[int, slice, slice], AnyArray],
         sha256: Callable[[], str],
         close: Callable[[], None],
+        notes: Sequence[str] = (),
+        numbers: tuple[int, ...] | None = None,
     ) -> None:
         self.name = name
         self.shape = shape
         self.dtype = dtype
         self.voxel_size_nm = voxel_size_nm
+        self.notes, self.numbers = tuple(notes), numbers
         self._read_window = read_window
         self._sha256 = sha256
         self._close = close

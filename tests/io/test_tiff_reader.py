@@ -123,7 +123,30 @@ def test_pages_of_different_shape_are_refused(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         for shape in ((5, 6), (5, 6), (2, 3)):
             writer.write(noise(shape), photometric="minisblack")
-    assert "is not stored like page 1, (5, 6) of uint8" in refused(tmp_path / "a.tif")
+    assert "page 3: (2, 3) of uint8 is not like page 1" in refused(tmp_path / "a.tif")
+
+
+def test_pages_that_are_stored_differently_are_read(tmp_path):
+    pixels = noise((5, 40, 50))
+    layouts = ({}, {"compression": "lzw"}, {"tile": (16, 16)}, {"rowsperstrip": 7})
+    layouts += ({"compression": "zlib", "predictor": True},)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for section, layout in zip(pixels, layouts, strict=True):
+            writer.write(section, photometric="minisblack", metadata=None, **layout)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif"), pixels)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_padded_last_strip_is_read(tmp_path, dtype):
+    pixels, path = noise((22, 27), dtype), tmp_path / "a.tif"
+    padded = np.vstack([pixels, noise((3, 27), dtype)])
+    tifffile.imwrite(path, padded, rowsperstrip=5, metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["ImageLength"].overwrite(22)
+    np.testing.assert_array_equal(read(path)[0], pixels)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["ImageWidth"].overwrite(26)
+    assert "bytes of pixels, the page has" in refused(path)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,29 @@ def read(tiff: Tiff, page: int) -> np.ndarray:
             block = np.cumsum(block, axis=1, dtype=block.dtype.newbyteorder("="))
         part = pixels[rows : rows + shape[0], columns : columns + shape[1]]
         part[...] = block[: part.shape[0], : part.shape[1]]
-    return pixels
+    return show(tiff, page, pixels)
+
+
+def show(tiff: Tiff, page: int, pixels: np.ndarray) -> np.ndarray:
+    """Turn sections, shape (..., Y, X), into what they show: min-is-white and orientation."""
+    photometric = tiff.values(page, 262, (1,))
+    if photometric == (3,):
+        raise UnknownError  # a palette
+    if photometric == (0,):
+        pixels = 1 - pixels if pixels.dtype.kind == "f" else ~pixels
+    try:
+        orientation, *others = tiff.values(page, 274, (1,))
+    except UnreadableError:
+        return pixels
+    if others or orientation not in range(2, 9):
+        return pixels
+    if orientation > 4:
+        pixels = pixels.swapaxes(-1, -2)
+    rows, columns = (
+        slice(None, None, -1 if orientation in mirrored else 1)
+        for mirrored in ((3, 4, 7, 8), (2, 3, 6, 7))
+    )
+    return pixels[..., rows, columns]
 
 
 def _codes(tiff: Tiff, page: int) -> set[int]:

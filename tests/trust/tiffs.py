@@ -10,6 +10,7 @@ A *wrong success* is a file that is read although
 
 import functools
 import io
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,30 @@ from tests.trust.rows import Row
 
 _BARE = {"photometric": "minisblack", "metadata": None}
 _PAGED = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
-_NAMED = (254, 256, 257, 258, 259, 262, 266, 270, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325)
+_NAMED = (
+    254,
+    256,
+    257,
+    258,
+    259,
+    262,
+    266,
+    270,
+    273,
+    274,
+    277,
+    278,
+    279,
+    284,
+    317,
+    322,
+    323,
+    324,
+    325,
+)
 _NAMED = (*_NAMED, 330, 339, 347, 32997, 34665, 33629)
+
+_GREY = np.repeat(np.arange(256, dtype="u2")[None] * 257, 3, axis=0)
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("u1", _BARE),
@@ -53,6 +76,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "jpeg": ("u1", _BARE | {"compression": "jpeg"}),
     "jpeg tiles": ("u1", _BARE | {"compression": "jpeg", "tile": (16, 16)}),
     "volume": ("u1", _BARE | {"volumetric": True, "tile": (2, 16, 16)}),
+    "min is white": ("u2", _BARE | {"photometric": "miniswhite"}),
+    "turned": ("u1", _BARE | {"extratags": [(274, 3, 1, 6, False)]}),
+    "palette": ("u1", _BARE | {"photometric": "palette", "colormap": _GREY, "bitspersample": 8}),
     "deflate ome": ("u1", _PAGED | {"ome": True, "compression": "zlib", "bigtiff": True}),
 }
 
@@ -65,7 +91,8 @@ def sound(kind: str) -> tuple[bytes, np.ndarray]:
     noise[:, 5:12] = 7  # so that it can be compressed
     file = io.BytesIO()
     tifffile.imwrite(file, noise.astype(dtype), **options)
-    return file.getvalue(), noise.astype(dtype)
+    shown = np.rot90(noise, -1, axes=(1, 2)) if kind == "turned" else noise
+    return file.getvalue(), 65535 - shown.astype(dtype) if "white" in kind else shown.astype(dtype)
 
 
 def _entries(data: bytearray) -> tuple[reference.Tiff, list[reference.Entry]]:
@@ -211,7 +238,9 @@ def _require_following(tiff: reference.Tiff, known: np.ndarray, pixels: np.ndarr
     bits = tiff.values(0, 258)[0]
     kind = {1: "u", 2: "i", 3: "f"}[tiff.values(0, 339, (1,))[0]]
     stored = np.frombuffer(tiff.data, f"{tiff.order}{kind}{bits // 8}", pixels.size, offset)
-    np.testing.assert_array_equal(pixels.ravel(), stored.astype(pixels.dtype))
+    depth = pixels.size // math.prod(tiff.size(0))
+    stored = reference.show(tiff, 0, stored.reshape(depth, *tiff.size(0)))
+    np.testing.assert_array_equal(pixels.ravel(), stored.astype(pixels.dtype).ravel())
     np.testing.assert_array_equal(pixels.ravel()[: known.size], known.ravel())
 
 

@@ -129,7 +129,7 @@ def _check_chunks(page: tifffile.TiffPage, file_bytes: int, what: str) -> None:
     stored, decoded = sum(counts), _decoded_bytes(page, chunks, chunk_bytes)
     if not is_raw(page):
         refuse_bomb(what, decoded_bytes=decoded, encoded_bytes=stored, chunk_bytes=chunk_bytes)
-    if page.compression == 1 and stored != decoded:
+    if page.compression == 1 and stored - _padding(page, chunk_bytes) != decoded:
         raise StackError(
             f"{what}: {page.shape} needs {decoded} bytes of pixels, the page has {stored}",
             hint=_RESAVE,
@@ -150,6 +150,21 @@ def _decoded_bytes(page: tifffile.TiffPage, chunks: int, chunk_bytes: int) -> in
         return chunks * chunk_bytes
     samples, depth, rows, columns, contiguous = page.shaped
     return samples * depth * rows * math.ceil(columns * contiguous * page.bitspersample / 8)
+
+
+def _padding(page: tifffile.TiffPage, chunk_bytes: int) -> int:
+    """Return the bytes that the last strips have beyond the last row, where they are full.
+
+    A single strip that is longer than its page is a damaged page: it would lose most of its rows.
+    """
+    strips = math.ceil(page.imagelength / page.rowsperstrip) if page.rowsperstrip else 0
+    if page.is_tiled or page.imagedepth > 1 or strips < 2:
+        return 0
+    lasts = page.databytecounts[strips - 1 :: strips]  # of each plane
+    if any(count != chunk_bytes for count in lasts):
+        return 0
+    missing = strips * page.rowsperstrip - page.imagelength
+    return missing * (chunk_bytes // page.rowsperstrip) * len(lasts)
 
 
 def spans(page: tifffile.TiffPage, directory: Directory) -> NDArray[np.int64]:

@@ -35,12 +35,15 @@ class Directory(NamedTuple):
         The codes of the tags.
     value_bytes : int
         Size of the list and of all values that it points to.
+    reach : int
+        Where the last of them ends in the file.
     """
 
     start: int
     end: int
     tags: tuple[int, ...]
     value_bytes: int
+    reach: int
 
 
 def walk(path: Path, name: str) -> list[Directory]:
@@ -111,8 +114,9 @@ def _directory(
     file: BinaryIO, offset: int, order: str, file_bytes: int, *, big: bool
 ) -> tuple[Directory, int]:
     """Read the page at `offset` and the offset of the next page, 0 after the last."""
-    # an entry is code, type, number of values and (skipped, x) the value or its offset
-    count_format, entry_format, next_format = ("Q", "HHQ8x", "Q") if big else ("H", "HHI4x", "I")
+    # an entry is code, type, number of values and the value, or its offset where it is larger
+    count_format, entry_format, next_format = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "I")
+    inline_bytes = 8 if big else 4
     file.seek(offset)
     count = _unpack(order + count_format, file.read(struct.calcsize(count_format)))
     if not 0 < count <= _MAX_TAGS:
@@ -120,11 +124,13 @@ def _directory(
     entries = file.read(count * struct.calcsize(order + entry_format))
     following = _unpack(order + next_format, file.read(struct.calcsize(next_format)))
     tags = list(struct.iter_unpack(order + entry_format, entries))
-    sizes = (number * _TYPE_BYTES.get(kind, 0) for _, kind, number in tags)
+    sizes = [(number * _TYPE_BYTES.get(kind, 0), place) for _, kind, number, place in tags]
     # values larger than the file cannot be read, so they cost nothing
-    value_bytes = len(entries) + sum(size for size in sizes if size <= file_bytes)
-    codes = tuple(code for code, _, _ in tags)
-    return Directory(offset, file.tell(), codes, value_bytes), following
+    value_bytes = len(entries) + sum(size for size, _ in sizes if size <= file_bytes)
+    ends = (place + size for size, place in sizes if inline_bytes < size <= file_bytes - place)
+    codes = tuple(code for code, _, _, _ in tags)
+    end = file.tell()
+    return Directory(offset, end, codes, value_bytes, max(end, *ends, end)), following
 
 
 def _unpack(layout: str, data: bytes) -> int:

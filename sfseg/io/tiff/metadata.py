@@ -5,17 +5,35 @@ Without metadata the pages are sections.
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
 import tifffile
 
 from sfseg.errors import StackError
 from sfseg.io import voxels
+from sfseg.io.axes import SECTIONS
 from sfseg.types import VoxelSize
 
 _STK_PLANES = 33629
 """Tag of a MetaMorph stack: its one page stands for as many planes as the tag has values."""
+
+_DESCRIPTION = 270
+_INCH = 2
+_FEI, _ZEISS = (34682, 34680), 34118
+"""Private tags of microscopes: Helios and SFEG of FEI, SEM of Zeiss."""
+
+_ODD = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""What is raised where metadata are not what they should be; bad XML is a SyntaxError."""
 
 _MAX_DIMENSIONS = 16
 """Keeps the arithmetic on a hostile shape short."""
@@ -37,6 +55,10 @@ class Declared:
         nm along (z, y, x).
     pages : tuple of int or None
         The page of each frame; None if frame and page have the same number.
+    notes : tuple of str
+        What is wrong with the metadata.
+    channel : str
+        Which channel and time of a set of files this file has; empty without a set.
     """
 
     letters: str
@@ -44,14 +66,27 @@ class Declared:
     leading: int
     voxel_size_nm: VoxelSize | None
     pages: tuple[int, ...] | None = None
+    notes: tuple[str, ...] = ()
+    channel: str = ""
 
     @property
     def frames(self) -> int:
         """Number of frames."""
         return math.prod(self.shape[: self.leading])
 
+    def is_series(self, count: int) -> bool:
+        """Tell whether so many pages can only be sections, whatever their number should be."""
+        long = [
+            letter
+            for letter, length in zip(self.letters, self.shape[: self.leading], strict=False)
+            if length > 1
+        ]
+        return count == 1 or len(long) == 0 or (len(long) == 1 and long[0] in SECTIONS)
 
-def declared(page: tifffile.TiffPage, count: int, *, file_name: str, name: str) -> Declared:
+
+def declared(
+    page: tifffile.TiffPage, count: int, *, file_name: str, name: str, is_member: bool = False
+) -> Declared:
     """Read what a TIFF declares.
 
     Parameters
@@ -64,34 +99,72 @@ def declared(page: tifffile.TiffPage, count: int, *, file_name: str, name: str) 
         Name of the file in its folder.
     name : str
         The file, for messages.
+    is_member : bool
+        Whether the file is one section of a folder; then it may be one plane of a set.
 
     Returns
     -------
     Declared
-        The declared array. The caller checks that all pixels are there.
+        The declared array. The caller checks that all pixels are there. Metadata that make no
+        sense are left out, with a note.
 
     Raises
     ------
     StackError
-        If the metadata contradict themselves or the pages, or name other files.
+        If the metadata contradict the pages, or name other files.
     """
     if _STK_PLANES in page.tags and page.tags[_STK_PLANES].count > 1:
         raise StackError(
             f"{name}: this is a MetaMorph stack, which has one page for all sections",
             hint="open it in Fiji and save it as TIFF",
         )
-    if page.is_ome:
-        return _ome(page, count, file_name, name)
-    if page.imagej_description is not None:
-        return _imagej(page, page.imagej_description, count, name)
-    if page.shaped_description is not None and page.shaped_description.startswith("{"):
-        return _shaped(page, page.shaped_description, count)
-    return _plain(page, count)
+    try:
+        if (xml := _ome_xml(page)) is not None:
+            return _ome(xml, page, count, file_name, name, is_member=is_member)
+        if (imagej := _described(page, "ImageJ=", "SCIFIO=")) is not None:
+            return _imagej(page, imagej, count, name)
+        if (shaped := _described(page, "{")) is not None and '"shape":' in shaped:
+            return _shaped(page, shaped, count)
+    except StackError:
+        raise
+    except _ODD:
+        note = "its metadata make no sense and are left out: each page is a section"
+        return replace(plain(page, count), notes=(note,))
+    return plain(page, count)
 
 
-def _plain(page: tifffile.TiffPage, count: int) -> Declared:
+def plain(page: tifffile.TiffPage, count: int) -> Declared:
     """Take the pages for sections."""
-    return Declared("Q" + page.axes, (count, *page.shape), 1, _resolution(page))
+    voxel = _of_microscope(page) or _resolution(page)
+    return Declared("Q" + page.axes, (count, *page.shape), 1, voxel)
+
+
+def described_otherwise(found: Declared, page: tifffile.TiffPage, count: int) -> Declared:
+    """Take the pages for sections, where the metadata say another number of them."""
+    note = f"its header says {found.frames} images, it has {count}, and they are complete"
+    voxel = found.voxel_size_nm
+    return replace(plain(page, count), voxel_size_nm=voxel, notes=(*found.notes, note))
+
+
+def _descriptions(page: tifffile.TiffPage) -> list[str]:
+    """Return the texts that describe a page; writers may give two."""
+    values = (tag.value for tag in page.tags if tag.code == _DESCRIPTION)
+    return [
+        value.decode(errors="replace") if isinstance(value, bytes) else value
+        for value in values
+        if isinstance(value, str | bytes)
+    ]
+
+
+def _described(page: tifffile.TiffPage, *starts: str) -> str | None:
+    """Return the first description that begins in one of some ways."""
+    return next((text for text in _descriptions(page) if text.startswith(starts)), None)
+
+
+def _ome_xml(page: tifffile.TiffPage) -> str | None:
+    """Return the first description if it is OME-XML."""
+    first = next(iter(_descriptions(page)), "")
+    return first if first[-10:].strip().endswith("OME>") else None
 
 
 def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
@@ -110,14 +183,34 @@ def _shaped(page: tifffile.TiffPage, description: str, count: int) -> Declared:
     # a page alone is named by the axes of the metadata, not by the colours that tifffile guesses
     named = leading > 0 or meta.get("axes")
     if not (whole and same and named) or len(letters) != len(shape):
-        return _plain(page, count)
-    return Declared(letters, shape, leading, _resolution(page))
+        return plain(page, count)
+    return Declared(letters, shape, leading, _of_microscope(page) or _resolution(page))
 
 
 def _imagej(page: tifffile.TiffPage, description: str, count: int, name: str) -> Declared:
     """Read ImageJ's description."""
     lines = (line.split("=", 1) for line in description.splitlines() if "=" in line)
     meta = {key.strip(): value.strip() for key, value in lines}
+    voxel = voxels.from_imagej(meta, *_ratios(page)) or _of_microscope(page) or _resolution(page)
+    notes: tuple[str, ...] = ()
+    try:
+        letters, leading = _imagej_leading(page, meta, count)
+    except ValueError as error:  # numbers that are none, or that contradict each other
+        if meta.get("channels", "1") != "1" and count > 1:
+            raise StackError(
+                f"{name}: the ImageJ header says {error}, the file has {count} pages",
+                hint="open it in Fiji and save it again",
+            ) from error
+        letters, leading = "Q", [count]
+        notes = ("its ImageJ header makes no sense and is left out: each page is a section",)
+    shape = (*leading, *page.shape)
+    return Declared(letters + page.axes, shape, len(leading), voxel, notes=notes)
+
+
+def _imagej_leading(
+    page: tifffile.TiffPage, meta: Mapping[str, str], count: int
+) -> tuple[str, list[int]]:
+    """Return letters and lengths of the dimensions that ImageJ spreads over pages."""
     lengths = {
         axis: int(meta.get(key, 1))
         for axis, key in (("T", "frames"), ("Z", "slices"), ("C", "channels"))
@@ -128,71 +221,104 @@ def _imagej(page: tifffile.TiffPage, description: str, count: int, name: str) ->
     order = meta.get("order", "czt").upper()[::-1]
     if set(order) != {"T", "Z", "C"} or len(order) != 3:
         order = "TZC"
-    if math.prod(lengths.values()) == 1:
-        letters, leading = "Q", [images]
-    else:
-        letters = "".join(axis for axis in order if lengths[axis] > 1)
-        leading = [lengths[axis] for axis in letters]
-    if images < 1 or math.prod(leading) != images:
-        raise StackError(
-            f"{name}: the ImageJ header says {images} images and also "
-            f"{'x'.join(map(str, leading))}",
-            hint="open it in Fiji and save it again",
-        )
-    voxel = voxels.from_imagej(meta, *_ratios(page)) or _resolution(page)
-    return Declared(letters + page.axes, (*leading, *page.shape), len(leading), voxel)
+    product = math.prod(lengths.values())
+    if min(images, *lengths.values()) < 1 or product not in (1, images, count):
+        words = ", ".join(f"{axis}: {length}" for axis, length in lengths.items())
+        raise ValueError(f"{images} images and also {words}")
+    if product == 1:
+        return "Q", [images]
+    letters = "".join(axis for axis in order if lengths[axis] > 1)
+    return letters, [lengths[axis] for axis in letters]
 
 
-def _ome(page: tifffile.TiffPage, count: int, file_name: str, name: str) -> Declared:
+def _ome(
+    xml: str, page: tifffile.TiffPage, count: int, file_name: str, name: str, *, is_member: bool
+) -> Declared:
     """Read OME-XML; only the pixels of this very file count."""
-    if "<!DOCTYPE" in page.description:
+    if "<!DOCTYPE" in xml:
         raise StackError(
             f"{name}: the OME metadata contain a document type declaration",
             hint="save the image again with a program that you trust",
         )
-    root = ElementTree.fromstring(page.description)
+    root = ElementTree.fromstring(xml)
     found = root.findall("{*}Image/{*}Pixels")
-    if len(found) != 1:
+    is_one_of_set = is_member and count == 1
+    if root.find("{*}BinaryOnly") is not None and is_one_of_set:
+        return plain(page, count)
+    if len(found) > 1:
         raise StackError(
             f"{name}: the OME metadata have {len(found)} images, not one",
             hint="save one image to a file of its own",
         )
-    pixels = found[0]
-    _refuse_other_files(root, pixels, file_name, name)
+    if is_one_of_set and (plane := _own_plane(root, found, file_name)) is not None:
+        voxel = voxels.from_ome(found[0].attrib) or _resolution(page)
+        return replace(plain(page, count), voxel_size_nm=voxel, channel=plane)
+    _refuse_other_files(root, found, file_name, name)
+    (pixels,) = found
+    return _ome_array(page, count, pixels, name)
+
+
+def _ome_array(
+    page: tifffile.TiffPage, count: int, pixels: ElementTree.Element, name: str
+) -> Declared:
+    """Read the array of an OME image that lies in this file alone."""
     lengths = {axis: int(pixels.get(f"Size{axis}", 1)) for axis in "TZCYX"}
     lengths["C"] //= page.samplesperpixel
     letters = "".join(reversed(pixels.get("DimensionOrder", "XYZCT")))[:-2]
     leading = [lengths[axis] for axis in letters]
-    if math.prod(leading) != count or [lengths["Y"], lengths["X"]] != [
-        page.imagelength,
-        page.imagewidth,
-    ]:
-        raise StackError(
-            f"{name}: the OME metadata say {math.prod(leading)} pages of "
-            f"{lengths['Y']}x{lengths['X']}, the file has {count} of "
-            f"{page.imagelength}x{page.imagewidth}",
-            hint="copy or download the file again; it may be cut short",
-        )
-    long = [(axis, lengths[axis]) for axis in letters if lengths[axis] > 1] or [("Z", 1)]
-    return Declared(
+    voxel = voxels.from_ome(pixels.attrib) or _of_microscope(page) or _resolution(page)
+    long = [(axis, lengths[axis]) for axis in letters if lengths[axis] != 1] or [("Z", 1)]
+    array = Declared(
         "".join(axis for axis, _ in long) + page.axes,
         (*(n for _, n in long), *page.shape),
         len(long),
-        voxels.from_ome(pixels.attrib) or _resolution(page),
-        _ome_pages(pixels, letters, leading, name),
+        voxel,
     )
+    size, found = (lengths["Y"], lengths["X"]), (page.imagelength, page.imagewidth)
+    if array.frames == count and size == found:
+        return replace(array, pages=_ome_pages(pixels, letters, leading, name))
+    if not array.is_series(count):
+        raise StackError(
+            f"{name}: the OME metadata say {array.frames} pages of {size[0]}x{size[1]}, "
+            f"the file has {count} of {found[0]}x{found[1]}",
+            hint="open it in Fiji and save it again",
+        )
+    if size == found:
+        return described_otherwise(array, page, count)
+    note = "its OME metadata are those of another image: each page is a section"
+    return replace(plain(page, count), notes=(note,))
+
+
+def _uuids(
+    root: ElementTree.Element, pixels: Sequence[ElementTree.Element], file_name: str
+) -> tuple[list[ElementTree.Element], list[str]]:
+    """Return the TiffData elements that name this file, and the names of other files."""
+    own_id, own, others = root.get("UUID"), [], []
+    for data in (data for each in pixels for data in each.iterfind("{*}TiffData")):
+        for uuid in data.iterfind("{*}UUID"):
+            if (uuid.text == own_id) if own_id else (uuid.get("FileName") == file_name):
+                own.append(data)
+            else:
+                others.append(uuid.get("FileName") or uuid.text or "?")
+    return own, others
+
+
+def _own_plane(
+    root: ElementTree.Element, pixels: Sequence[ElementTree.Element], file_name: str
+) -> str | None:
+    """Say which channel and time of a set of files this file has; None if it is not of a set."""
+    own, others = _uuids(root, pixels, file_name)
+    if not others:
+        return None
+    first = own[0].attrib if own else {}
+    return f"channel {int(first.get('FirstC', 0)) + 1}, time {int(first.get('FirstT', 0)) + 1}"
 
 
 def _refuse_other_files(
-    root: ElementTree.Element, pixels: ElementTree.Element, file_name: str, name: str
+    root: ElementTree.Element, pixels: Sequence[ElementTree.Element], file_name: str, name: str
 ) -> None:
     """Refuse OME metadata that place pixels in other files: a path in a file is never followed."""
-    own = root.get("UUID")
-    others = [
-        uuid.get("FileName", uuid.text)
-        for uuid in pixels.iterfind("{*}TiffData/{*}UUID")
-        if (uuid.text != own if own else uuid.get("FileName") != file_name)
-    ]
+    _, others = _uuids(root, pixels, file_name)
     if others or root.find("{*}BinaryOnly") is not None:
         raise StackError(
             f"{name}: the OME metadata place pixels in another file, "
@@ -229,10 +355,33 @@ def _ome_pages(
 
 def _ratios(page: tifffile.TiffPage) -> tuple[voxels.Ratio, voxels.Ratio]:
     """Give the tags YResolution and XResolution."""
-    return page.tags.valueof("YResolution"), page.tags.valueof("XResolution")
+    return _ratio(page, "YResolution"), _ratio(page, "XResolution")
+
+
+def _ratio(page: tifffile.TiffPage, tag: str) -> voxels.Ratio:
+    """Give a tag of two whole numbers; some programs write one number, or nonsense."""
+    match page.tags.valueof(tag):
+        case (int(above), int(below)):
+            return above, below
+        case int(number) | float(number):
+            return number, 1
+    return None
 
 
 def _resolution(page: tifffile.TiffPage) -> VoxelSize | None:
     """Return the voxel size of the resolution tags."""
-    # a TIFF without ResolutionUnit means inches
-    return voxels.from_resolution(*_ratios(page), int(page.tags.valueof("ResolutionUnit", 2)))
+    unit = page.tags.valueof("ResolutionUnit", _INCH)  # a TIFF without it means inches
+    return voxels.from_resolution(*_ratios(page), unit if isinstance(unit, int) else 0)
+
+
+def _of_microscope(page: tifffile.TiffPage) -> VoxelSize | None:
+    """Return the voxel size that a microscope's own tags tell: FEI, Zeiss, SerialEM."""
+    try:
+        for code in _FEI:
+            if voxel := voxels.from_fei(page.tags.valueof(code, {})):
+                return voxel
+        if voxel := voxels.from_zeiss(page.tags.valueof(_ZEISS, {})):
+            return voxel
+        return voxels.from_serialem("\n".join(_descriptions(page)))
+    except _ODD:
+        return None

@@ -46,6 +46,9 @@ class ZarrSource:
         If zarr is not installed.
     """
 
+    notes: tuple[str, ...] = ()
+    channel = ""
+
     def __init__(self, store: Path, inside: str, name: str) -> None:
         self._store, self._name = store, name
         if not store.is_dir():
