@@ -82,6 +82,8 @@ def score(
                 done, total, f"scoring {prediction}, {done} of {total} sections done"
             ),
         )
+    for note in report.notes:
+        say(f"warning: {note}")
     if report.truth_values > 2:
         say(
             f"warning: {truth} has {report.truth_values} different values, and all but 0 count as "

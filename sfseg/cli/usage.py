@@ -11,10 +11,12 @@ from typing import Any, Literal
 import typer
 
 from sfseg.errors import OptionError
+from sfseg.system import files
 
 UsageError: Any = typer.BadParameter.__bases__[0]
 """Typer's own error of wrong options and arguments, which it does not export."""
 
+MOST_NAMED = 5
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -67,7 +69,14 @@ def explain(error: Any, ctx: Any, args: Sequence[str]) -> OptionError:
 def refuse_arguments(extra: Sequence[str], ctx: Any) -> None:
     """Refuse arguments that the command does not take; raises OptionError."""
     if extra:
-        raise OptionError(f"unexpected argument: {' '.join(extra)}", hint=_help(ctx))
+        hint = files.suggest_quotes(extra) or _help(ctx)
+        raise OptionError(f"unexpected argument: {_shorten(extra)}", hint=hint)
+
+
+def _shorten(extra: Sequence[str]) -> str:
+    """Write arguments in a line, the first few of many."""
+    more = f" and {len(extra) - MOST_NAMED} more" if len(extra) > MOST_NAMED else ""
+    return " ".join(extra[:MOST_NAMED]) + more
 
 
 def _explain_unknown_option(name: str, ctx: Any) -> OptionError:

@@ -77,6 +77,37 @@ def section_numbers(paths: Sequence[Path]) -> tuple[int, ...] | None:
     return columns[0]
 
 
+def pair_numbers(
+    ours: Sequence[int] | None, theirs: Sequence[int] | None
+) -> list[tuple[int, int]] | None:
+    """Pair two series of sections by their numbers.
+
+    Parameters
+    ----------
+    ours, theirs : sequence of int or None
+        The numbers in the names of each side; None where they have none.
+
+    Returns
+    -------
+    list of (int, int) or None
+        Indices from 0 of the sections with equal numbers, in the order of `ours`. None where
+        positions pair them: a side has no numbers, no number is equal, or one side counts from 0
+        and the other from 1.
+
+    Examples
+    --------
+    >>> pair_numbers([1, 2, 3], [1, 2, 4]), pair_numbers([0, 1], [1, 2])
+    ([(0, 0), (1, 1)], None)
+    """
+    if not ours or not theirs:
+        return None
+    counts_from = {min(ours), min(theirs)}
+    if counts_from == {0, 1} and len({b - a for a, b in zip(ours, theirs, strict=False)}) == 1:
+        return None
+    places = {number: index for index, number in enumerate(theirs)}
+    return [(i, places[number]) for i, number in enumerate(ours) if number in places] or None
+
+
 def missing_numbers(numbers: Sequence[int]) -> tuple[int, ...]:
     """List the numbers that are missing in a series with few gaps.
 

@@ -9,7 +9,7 @@ from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.prediction.record import find_record
 from sfseg.prediction.resumable import touched_paths
-from sfseg.system.files import check_output_path, explain_errors
+from sfseg.system.files import check_output_path, explain_errors, suggest_quotes
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
 OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
@@ -77,11 +77,18 @@ def make_jobs(
         if other is not job:
             raise OptionError(
                 f"{job.output}: both {other.source} and {job.source} would be written to this file",
-                hint="name a folder with -o: each input gets its own output there"
+                hint=_suggest_one_stack(sources)
                 if is_stack
                 else "run sfseg predict once for each of them, with different -o",
             )
     return jobs
+
+
+def _suggest_one_stack(sources: Sequence[str]) -> str:
+    """Say how several inputs go into one stack, or into one output each."""
+    folder = "name a folder with -o: each input gets its own output there"
+    quotes = suggest_quotes(sources)
+    return f"if they are sections of one stack, {quotes}; else {folder}" if quotes else folder
 
 
 def _refuse_inputs(output: Path, inputs: set[Path]) -> None:

@@ -219,6 +219,8 @@ def predict_job(
     with _add_file_name(job.source):
         opened = io.open_stack(job.source, axes=config.axes)
     with opened as stack:
+        for note in stack.notes:
+            say(f"warning: {job.source}: {note}")
         resolved = model.resolve(stack, config)
         with _add_file_name(job.source):
             identity = make_identity(stack, config, resolved, weights_sha256=model.weights_sha256)

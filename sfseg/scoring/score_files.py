@@ -1,15 +1,17 @@
 """Score a membrane map on disk against the truth on disk."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfseg.errors import StackError
-from sfseg.io import as_path, open_stack
+from sfseg.errors import OptionError, StackError
+from sfseg.io import Stack, as_path, open_stack
+from sfseg.io.numbering import list_numbers, pair_numbers
 from sfseg.scoring.score import Scores, require_same_shape, score
-from sfseg.types import INTERIOR, AnyArray, Progress, parse_sections
+from sfseg.types import INTERIOR, AnyArray, Progress, format_sections, parse_sections
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,15 @@ class ScoreReport:
         See `sfseg.scoring.score.score`.
     truth_values : int
         Number of different values in the truth; more than 2 are unusual for labels.
+    notes : tuple of str
+        What a person should know about how the files are read and paired.
     """
 
     prediction: str
     truth: str
     scores: Scores
     truth_values: int
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values, in the order of the JSON output."""
@@ -68,7 +73,8 @@ def score_files(
     Returns
     -------
     ScoreReport
-        The scores. Sections keep their numbers in the files.
+        The scores. Sections keep their numbers in the files. Two folders are paired by the numbers
+        in the names of their files, where both have them.
 
     Raises
     ------
@@ -87,10 +93,17 @@ def score_files(
     files = (prediction, truth)
     prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
     names = str(prediction), str(truth)
-    with open_stack(prediction, axes=axes) as maps, open_stack(truth, axes=axes) as labels:
-        require_same_shape(maps.shape, labels.shape, names)  # before anything is read
-        indices = range(len(maps)) if sections is None else parse_sections(sections, len(maps))
-        predicted, true = maps.read(indices), labels.read(indices)
+    with (
+        open_stack(prediction, axes=axes) as maps,
+        open_stack(truth, axes=axes, labels=True) as labels,
+    ):
+        partners, notes = _pair_sections(maps, labels)
+        indices = tuple(partners)
+        if sections is not None:
+            indices = parse_sections(sections, len(maps))
+            _require_partners(indices, partners, names[1])
+        predicted = maps.read(indices)
+        true = labels.read([partners[index] for index in indices])
     _refuse_mask(predicted, names[0])
     _refuse_one_value(true, names[1])
     scores = score(
@@ -100,7 +113,37 @@ def score_files(
         numbers=[index + 1 for index in indices],
         progress=progress,
     )
-    return ScoreReport(*names, scores, truth_values=len(np.unique(true)))
+    return ScoreReport(*names, scores, truth_values=len(np.unique(true)), notes=notes)
+
+
+def _pair_sections(maps: Stack, labels: Stack) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Find the labels of each section of a map: their indices, and what to say about it."""
+    notes = [f"{stack.name}: {note}" for stack in (maps, labels) for note in stack.notes]
+    pairs, names = pair_numbers(maps.numbers, labels.numbers), (maps.name, labels.name)
+    if pairs is None:
+        require_same_shape(maps.shape, labels.shape, names)
+        if maps.numbers and labels.numbers and maps.numbers != labels.numbers:
+            notes.append(f"{labels.name}: its numbers are not those of {maps.name}: both in order")
+        return {index: index for index in range(len(maps))}, tuple(notes)
+    require_same_shape((1, *maps.shape[1:]), (1, *labels.shape[1:]), names)
+    for stack, side in ((maps, 0), (labels, 1)):
+        paired = {pair[side] for pair in pairs}
+        alone = [n for index, n in enumerate(stack.numbers or ()) if index not in paired]
+        if alone:
+            notes.append(
+                f"{stack.name}: left out, as the other side has no such number: "
+                f"{list_numbers(alone)}"
+            )
+    return dict(pairs), tuple(notes)
+
+
+def _require_partners(indices: Sequence[int], partners: Mapping[int, int], truth: str) -> None:
+    """Refuse sections that have no labels."""
+    if alone := [index for index in indices if index not in partners]:
+        raise OptionError(
+            f"sections {format_sections(alone)}: they have no labels in {truth}",
+            hint=f"--sections {format_sections(tuple(partners))}",
+        )
 
 
 def _refuse_mask(probability: AnyArray, name: str) -> None:

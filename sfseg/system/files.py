@@ -7,8 +7,9 @@ half a file under the final name.
 
 import contextlib
 import os
+import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -29,6 +30,41 @@ def cache_folder() -> Path:
     """Return the cache: the folder in ``SFSEG_CACHE``, else the user's cache folder."""
     chosen = os.environ.get("SFSEG_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("sfseg")
+
+
+def suggest_quotes(names: Sequence[str]) -> str | None:
+    """Say how to quote the patterns that a shell replaced by the names of files.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Some or all of the files, and other arguments.
+
+    Returns
+    -------
+    str or None
+        A hint; None if there is no file among them.
+    """
+    stems: dict[tuple[Path, str], list[str]] = {}
+    for path in map(Path, names):
+        if path.is_file():
+            stems.setdefault((path.parent, path.suffix), []).append(path.stem)
+    patterns = [
+        shlex.quote(str(folder / f"{_common_start(found)}*{suffix}"))
+        for (folder, suffix), found in stems.items()
+    ]
+    return f"put quotes around a pattern: {' and '.join(patterns)}" if patterns else None
+
+
+def _common_start(stems: Sequence[str]) -> str:
+    """Return what several names begin with, up to their numbers."""
+    if len(stems) == 1:
+        return ""
+    length = next(
+        (i for i, letters in enumerate(zip(*stems, strict=False)) if len(set(letters)) > 1),
+        min(map(len, stems)),
+    )
+    return stems[0][:length].rstrip("0123456789")
 
 
 def sibling(path: Path, suffix: str) -> Path:

@@ -120,7 +120,7 @@ def load_training_data(
     """
     config = setup.config
     parts, kind, voxel_size = _find_parts(setup, folder, say)
-    counts = [_count_sections(part, config.axes) for part in parts]
+    counts = [_count_sections(part, config.axes, say) for part in parts]
     training, held = split_sections(config, counts, [part.sections for part in parts])
     say(describe_labels(kind))
     used = {*training, *held}
@@ -192,12 +192,15 @@ def _name(config: TrainConfig, parts: Sequence[LabelledStack]) -> str:
     return f"{folder}: {stacks}" if len(parts) > 1 else stacks
 
 
-def _count_sections(part: LabelledStack, axes: str | None) -> int:
+def _count_sections(part: LabelledStack, axes: str | None, say: Say) -> int:
     """Count the sections of a stack, and check that its labels have its shape."""
     with (
         io.open_stack(part.images, axes=axes) as images,
-        io.open_stack(part.labels, axes=axes) as labels,
+        io.open_stack(part.labels, axes=axes, labels=True) as labels,
     ):
+        for stack in (images, labels):
+            for note in stack.notes:
+                say(f"warning: {stack.name}: {note}")
         if images.shape != labels.shape:
             raise ShapeMismatchError(
                 f"{part.labels}: the labels have shape {labels.shape}, "

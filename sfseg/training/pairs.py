@@ -12,6 +12,7 @@ from pathlib import Path
 from sfseg import io
 from sfseg.datasets.dataset import LabelledStack
 from sfseg.errors import OptionError
+from sfseg.io.numbering import composed, pair_numbers, section_numbers
 from sfseg.types import Say
 
 _ROLES = frozenset(
@@ -62,7 +63,8 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
     1. equal stems: ``a.tif`` and ``a.png``;
     2. equal without those words: ``raw_01.tif`` and ``01-labels.tif``;
     3. the stem of the labels is that of the image with a prefix or suffix: ``a``, ``a_by_anna``;
-    4. the other way round.
+    4. the other way round;
+    5. equal numbers of sections: ``slice_7``, ``z7``.
 
     If no rule pairs any, and there are as many images as labels, they are paired in order.
     """
@@ -109,17 +111,20 @@ def _by_key(paths: Sequence[Path], key: Key) -> dict[str, list[Path]]:
 
 def _rules(images: Sequence[Path], labels: Sequence[Path]) -> Iterator[tuple[Key, Key]]:
     """Yield the rules in order: two functions, whose values for an image and its labels agree."""
-    yield (lambda path: path.stem), (lambda path: path.stem)
+    yield (lambda path: composed(path.stem)), (lambda path: composed(path.stem))
     yield _core, _core
     before, after = _affixes(images, labels)
     yield (lambda path: f"{before}{_core(path)}{after}"), _core
     start, end = _affixes(labels, images)
     yield _core, (lambda path: f"{start}{_core(path)}{end}")
+    pairs = pair_numbers(section_numbers(images), section_numbers(labels))
+    ours = {images[one]: str(labels[other]) for one, other in pairs or ()}
+    yield (lambda path: ours.get(path, "")), str
 
 
 def _core(path: Path) -> str:
     """Reduce a stem to the words and numbers that distinguish one stack from another."""
-    parts = re.findall(r"[^\W\d_]+|\d+", path.stem.casefold())
+    parts = re.findall(r"[^\W\d_]+|\d+", composed(path.stem).casefold())
     return "_".join(str(int(p)) if p.isdecimal() else p for p in parts if p not in _ROLES)
 
 

@@ -121,3 +121,15 @@ def test_the_types_of_options_are_those_of_the_command():
     assert describe_type(predict, "tta") == ("one of none, flips, d4", ("none", "flips", "d4"))
     assert describe_type(predict, "memory") == ("a number from 1 up", ())
     assert describe_type(predict, "model") == ("", ())
+
+
+def test_a_pattern_without_quotes_is_answered_by_one_with_quotes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("s1.tif", "s2.tif", "s10.tif"):
+        (tmp_path / name).touch()
+    error, hint = usage("score map.tif s1.tif s10.tif s2.tif")
+    assert error == "unexpected argument: s10.tif s2.tif"
+    assert hint == "put quotes around a pattern: 's*.tif'"
+    error, hint = usage("predict s1.tif s10.tif s2.tif -o map.tif")
+    assert error == "map.tif: both s1.tif and s10.tif would be written to this file"
+    assert "quotes around a pattern: 's*.tif'; else name a folder with -o" in hint

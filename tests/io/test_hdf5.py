@@ -85,3 +85,19 @@ def test_hdf5_without_h5py_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match="pip install h5py"):
         io.open_stack(f"{tmp_path}/a.h5:/raw")
+
+
+def test_a_dataset_may_be_named_like_a_path_as_in_ilastik(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    pixels = noise((3, 5, 6))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["/volumes/raw"] = pixels
+    for source in (f"{tmp_path}/a.h5/volumes/raw", tmp_path / "a.h5" / "volumes" / "raw"):
+        np.testing.assert_array_equal(read(source), pixels)
+        assert io.hash_input(source) == io.hash_input(f"{tmp_path}/a.h5:/volumes/raw")
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(read("a.h5/volumes/raw"), pixels)
+    assert "there is no such dataset" in refused("a.h5/raw")
+    assert "there is no such file" in refused("b.h5/raw")
+    (tmp_path / "b.h5").mkdir()
+    assert "there is no such file" in refused("b.h5/raw.tif")

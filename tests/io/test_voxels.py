@@ -107,3 +107,81 @@ def test_pixels_finer_than_any_microscope_s_are_no_voxel_size(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", noise((2, 5, 6)), ome=True, metadata=metadata)
     with io.open_stack(tmp_path / "a.tif") as stack:
         assert stack.voxel_size_nm is None
+
+
+@pytest.mark.parametrize(
+    ("unit", "nm"),
+    [
+        ("nanometers", 1),
+        ("micrometers", 1e3),
+        ("Micrometres", 1e3),
+        ("\\u03bcm", 1e3),
+        ("\u00c2\u00b5m", 1e3),
+        ("pm", 1e-3),
+        ("picometers", 1e-3),
+        ("angstroms", 0.1),
+        ("millimeter", 1e6),
+        ("inches", 2.54e7),
+    ],
+)
+def test_units_are_understood_as_people_spell_them(unit, nm):
+    assert voxels.nm_per_unit(unit) == pytest.approx(nm)
+
+
+@pytest.mark.parametrize("unit", ["pixel", "pixels", "", "s", "metres per second", "nmm"])
+def test_what_is_no_length_is_unknown(unit):
+    assert math.isnan(voxels.nm_per_unit(unit))
+
+
+def text_tag(code, text):
+    return {"extratags": [(code, 2, 0, text, True)]}
+
+
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [
+        (text_tag(34682, "[Scan]\r\nPixelWidth=4e-009\r\nPixelHeight=5e-009\r\n"), (5, 4)),
+        (text_tag(34680, "[EScan]\r\nPixelWidth=4e-9\r\nPixelHeight=4e-9\r\n"), (4, 4)),
+        (text_tag(34118, "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 4.0 nm\r\n"), (4, 4)),
+        (text_tag(34118, "AP_PIXEL_SIZE\r\nPixel Size = 4.0 pm\r\n"), None),
+        (text_tag(34682, "[Scan]\r\nPixelWidth=wide\r\nPixelHeight=\r\n"), None),
+        (text_tag(34682, "nothing"), None),
+        ({"description": "SerialEM: Titan\nPixelSpacing = 40.0\nVoltage = 300\n"}, (4, 4)),
+    ],
+)
+def test_the_tags_of_microscopes_give_the_pixel_size(tmp_path, options, size):
+    options = {"photometric": "minisblack", "metadata": None} | options
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 6)), **options)
+    with io.open_stack(tmp_path / "a.tif") as stack:
+        found = stack.voxel_size_nm and stack.voxel_size_nm[1:]
+        assert found == (None if size is None else pytest.approx(size))
+
+
+def test_resolution_tags_of_one_over_one_are_none_of_imagej(tmp_path):
+    for version, known in (("1.54f", False), ("1.11a", True)):
+        options = {"photometric": "minisblack", "metadata": None, "resolution": (1, 1)}
+        description = f"ImageJ={version}\nimages=2\nslices=2\nunit=nm\n"
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            noise((2, 5, 6)),
+            description=description,
+            resolutionunit=1,
+            **options,
+        )
+        with io.open_stack(tmp_path / "a.tif") as stack:
+            assert (stack.voxel_size_nm is not None) == known
+
+
+@pytest.mark.parametrize("value", [(0, 0), (7, 0), (2**32 - 1, 1)])
+def test_resolution_tags_of_odd_values_are_left_out(tmp_path, value):
+    options = {"photometric": "minisblack", "metadata": None, "resolutionunit": 3}
+    extra = [(code, 5, 1, value, True) for code in (282, 283)]
+    tifffile.imwrite(tmp_path / "a.tif", noise((5, 6)), **options)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        for code, *_ in extra:
+            at = tif.pages[0].tags[code].valueoffset
+            data[at : at + 8] = b"".join(n.to_bytes(4, "little") for n in value)
+    (tmp_path / "a.tif").write_bytes(data)
+    with io.open_stack(tmp_path / "a.tif") as stack:
+        assert stack.voxel_size_nm is None

@@ -164,3 +164,30 @@ def test_a_mask_of_0_and_1_is_refused_as_a_prediction(files, tmp_path, kind):
 def test_a_missing_file_is_refused_by_name(files, tmp_path):
     with pytest.raises(StackError, match=r"nowhere\.tif"):
         score_files(tmp_path / "nowhere.tif", files[1])
+
+
+def test_folders_are_paired_by_the_numbers_of_their_sections(files, tmp_path):
+    _, _, prediction, labels = files
+    for name, numbers, array in (("maps", (1, 2, 3), prediction), ("truth", (1, 2, 4), labels)):
+        (tmp_path / name).mkdir()
+        for number, section in zip(numbers, array, strict=True):
+            tifffile.imwrite(tmp_path / name / f"s{number:03}.tif", section)
+    report = score_files(tmp_path / "maps", tmp_path / "truth")
+    assert report.scores.v_rand == score(prediction[:2], labels[:2]).v_rand
+    assert report.notes[0].endswith(
+        "the number 3 is missing: the sections there are neighbours now"
+    )
+    assert [note.rpartition(" ")[2] for note in report.notes[1:]] == ["3", "4"]
+    alone = score_files(tmp_path / "maps", tmp_path / "truth", sections="2")
+    assert [row.section for row in alone.scores.per_section] == [2]
+    with pytest.raises(OptionError, match="sections 3: they have no labels in"):
+        score_files(tmp_path / "maps", tmp_path / "truth", sections="1-3")
+
+
+def test_a_min_is_white_truth_is_read_as_it_is_seen(files):
+    expected = score_files(*files[:2]).scores
+    mask = np.where(files[3] > 0, np.uint8(255), np.uint8(0))
+    tifffile.imwrite(files[1], 255 - mask, photometric="miniswhite", metadata=None)
+    report = score_files(*files[:2])
+    assert report.scores == expected
+    assert "min-is-white" in report.notes[0]

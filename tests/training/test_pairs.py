@@ -120,3 +120,26 @@ def test_a_single_source_is_one_stack_whatever_the_other_is(tmp_path):
 def test_an_empty_folder_is_refused(folders):
     with pytest.raises(StackError, match="labels: there are no images here"):
         folders(["a.tif"], [])
+
+
+def test_names_that_differ_only_in_unicode_form_are_equal(folders):
+    composed, decomposed = "\u00e9chantillon", "e\u0301chantillon"
+    pairs = folders([f"{composed}1.tif", "b.tif"], [f"{decomposed}1.tif", "b.tif"])
+    assert (f"{composed}1.tif", f"{decomposed}1.tif") in pairs
+
+
+def test_numbers_of_sections_pair_what_names_do_not(folders):
+    images, labels = ["slice1.tif", "slice2.tif", "slice10.tif"], ["z_10.png", "z_2.png", "z_1.png"]
+    assert folders(images, labels) == list(zip(images, reversed(labels), strict=True))
+
+
+def test_sections_of_other_numbers_are_never_paired_by_position(folders):
+    with pytest.raises(OptionError, match=r"slice3.tif: no labels of that name"):
+        folders(["slice1.tif", "slice2.tif", "slice3.tif"], ["z1.tif", "z2.tif", "z4.tif"])
+
+
+def test_a_side_that_counts_from_0_is_paired_in_order(folders):
+    said = []
+    images, labels = ["slice0.tif", "slice1.tif"], ["z1.tif", "z2.tif"]
+    assert folders(images, labels, said) == list(zip(images, labels, strict=True))
+    assert "paired in order" in said[0]
