@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import imageio.v3 as iio
 import numpy as np
 import PIL.Image
@@ -37,7 +38,9 @@ _MODES |= {"RGB": (3, np.uint8), "RGBA": (4, np.uint8)}
 _WRITERS = (".png", ".jpg", ".jpeg")
 _DEEP_PNG = (np.dtype(np.uint16), ".png")
 _DEEP = 16
-_GREY = 0
+_DEEP_SAMPLES = {2: 3, 4: 2, 6: 4}
+"""Samples of a pixel for the types of colours in PNG that are neither grey nor a palette."""
+
 _ORIENTATION = 0x0112
 _MAX_CHUNKS = 100_000
 _DAMAGED = "copy or download the file again; it may be damaged"
@@ -76,6 +79,8 @@ class PictureSource:
             self._check(picture)
             self._palette = _palette(picture) if labels else None
             samples, kind = _MODES["L" if self._palette is not None else _mode(picture)]
+            if deep_samples := _deep_samples(path):
+                samples, kind = deep_samples, np.uint16
             self.orientation = _orientation(picture, path)
             self.shape: tuple[int, ...] = (picture.height, picture.width, samples)
         self.shape = self.shape[:2] if samples == 1 else self.shape
@@ -96,10 +101,10 @@ class PictureSource:
                 f"{self._name}: this is an animation, not one image",
                 hint="save its images as the pages of a TIFF",
             )
-        if _mode(picture) not in _MODES or _is_narrowed(self._path):
+        if _mode(picture) not in _MODES:
             raise StackError(
                 f"{self._name}: these colours cannot be read without loss ({picture.mode}), only "
-                "grey, or red, green and blue of 8 bits",
+                "grey, or red, green and blue",
                 hint="save it as grey, or as TIFF",
             )
 
@@ -111,7 +116,9 @@ class PictureSource:
                 if data.startswith(PNG):
                     _require_sums(data, self._name)
                     indices = self._palette is not None
-                    pixels = _decode_indices(data) if indices else _decode(data)
+                    deep = self.dtype == np.uint16 and self.letters == "YXS"
+                    decode = _decode_indices if indices else _decode_deep if deep else _decode
+                    pixels = decode(data)
                 else:
                     pixels = jpeg.decoded(data, _decode, self._name)
             if (pixels.shape, pixels.dtype) != (self.shape, self.dtype):
@@ -142,12 +149,13 @@ def _mode(picture: PIL.Image.Image) -> str:
     return "I;16" if picture.mode in ("I", "I;16B") else str(picture.mode)
 
 
-def _is_narrowed(path: Path) -> bool:
-    """Tell whether Pillow would cut 16 bits to 8, as it does for colours in a PNG."""
+def _deep_samples(path: Path) -> int:
+    """Count the samples of a PNG with colours of 16 bits, which Pillow would cut to 8; else 0."""
     with path.open("rb") as file:
         header = file.read(len(PNG) + 18)
     # the last two bytes read are the depth and the type of colour of the IHDR chunk
-    return header.startswith(PNG) and header[-2] == _DEEP and header[-1] != _GREY
+    is_deep = header.startswith(PNG) and header[-2] == _DEEP
+    return _DEEP_SAMPLES.get(header[-1], 0) if is_deep else 0
 
 
 def _decode(data: bytes) -> AnyArray:
@@ -170,6 +178,11 @@ def _decode_indices(data: bytes) -> AnyArray:
     """Decode the indices of a picture with a palette: shape (Y, X)."""
     with _picture(io.BytesIO(data)) as picture:
         return np.array(picture, np.uint8)
+
+
+def _decode_deep(data: bytes) -> AnyArray:
+    """Decode a PNG of colours of 16 bits: shape (Y, X, samples)."""
+    return np.asarray(imagecodecs.png_decode(data))
 
 
 def _as_labels(indices: AnyArray, palette: AnyArray) -> AnyArray:

@@ -136,8 +136,12 @@ def from_fei(tags: Mapping[str, Any]) -> VoxelSize | None:
     return None
 
 
-def from_zeiss(tags: Mapping[str, Any]) -> VoxelSize | None:
-    """Read the pixel size from the tag of a Zeiss SEM: a name, a number and perhaps a unit."""
+def from_zeiss(tags: Mapping[str, Any] | str) -> VoxelSize | None:
+    """Read the pixel size from the tags of a Zeiss SEM: a name, a number and perhaps a unit."""
+    if isinstance(tags, str):
+        found = re.search(r"Image Pixel Size\s*=\s*([\d.eE+-]+)\s*(\w+)", tags)
+        nm = _number(found[1]) * nm_per_unit(found[2]) if found else math.nan
+        return checked(math.nan, nm, nm)
     for key in ("ap_image_pixel_size", "ap_pixel_size"):
         if key in tags:
             _, number, *unit = tags[key]

@@ -1,5 +1,6 @@
 """Pixels as image programs show them: min-is-white, palettes, grey in colours, orientation."""
 
+import imagecodecs
 import imageio.v3 as imageio
 import numpy as np
 import PIL.Image
@@ -142,6 +143,13 @@ def test_equal_red_green_and_blue_are_grey(tmp_path, name, samples):
             pixels[39, 29] = (1, 1, 1, 99)  # transparent
             imageio.imwrite(tmp_path / name, pixels)
             refused(tmp_path / name)
+
+
+def test_equal_colours_of_16_bits_are_grey(tmp_path):
+    pixels = noise((20, 30), "uint16")
+    data = imagecodecs.png_encode(np.repeat(pixels[..., None], 3, axis=-1))
+    (tmp_path / "a.png").write_bytes(data)
+    np.testing.assert_array_equal(read(tmp_path / "a.png")[0], pixels)
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])

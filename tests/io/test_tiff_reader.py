@@ -136,6 +136,17 @@ def test_pages_that_are_stored_differently_are_read(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.tif"), pixels)
 
 
+@pytest.mark.parametrize("compression", ["lzw", "zlib", "zstd", "packbits"])
+def test_a_padded_last_strip_that_is_compressed_is_read(tmp_path, compression):
+    pixels, path = noise((22, 27)), tmp_path / "a.tif"
+    padded, options = np.vstack([pixels, noise((3, 27))]), {"metadata": None}
+    options |= {"compression": compression, "photometric": "minisblack", "rowsperstrip": 5}
+    tifffile.imwrite(path, padded, **options)
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages[0].tags["ImageLength"].overwrite(22)
+    np.testing.assert_array_equal(read(path)[0], pixels)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_a_padded_last_strip_is_read(tmp_path, dtype):
     pixels, path = noise((22, 27), dtype), tmp_path / "a.tif"

@@ -143,6 +143,7 @@ def text_tag(code, text):
         (text_tag(34682, "[Scan]\r\nPixelWidth=4e-009\r\nPixelHeight=5e-009\r\n"), (5, 4)),
         (text_tag(34680, "[EScan]\r\nPixelWidth=4e-9\r\nPixelHeight=4e-9\r\n"), (4, 4)),
         (text_tag(34118, "AP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = 4.0 nm\r\n"), (4, 4)),
+        (text_tag(34119, "Image Pixel Size = 4.000 nm\r\nMag = 5.00 K X\r\n"), (4, 4)),
         (text_tag(34118, "AP_PIXEL_SIZE\r\nPixel Size = 4.0 pm\r\n"), None),
         (text_tag(34682, "[Scan]\r\nPixelWidth=wide\r\nPixelHeight=\r\n"), None),
         (text_tag(34682, "nothing"), None),

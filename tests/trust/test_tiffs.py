@@ -313,10 +313,16 @@ def test_a_png_with_one_wrong_bit_is_refused(tmp_path):
         refused(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize(("depth", "colour", "row"), [(16, 2, 13), (16, 4, 9), (16, 6, 17)])
-def test_colours_of_16_bits_are_refused_and_not_cut_to_8(tmp_path, depth, colour, row):
-    (tmp_path / "a.png").write_bytes(png(2, 2, depth, colour, bytes(row * 2)))
-    assert "colours cannot be read without loss" in refused(tmp_path / "a.png", axes="YXS")
+@pytest.mark.parametrize(("colour", "samples"), [(2, 3), (4, 2), (6, 4)])
+def test_colours_of_16_bits_are_not_cut_to_8(tmp_path, colour, samples):
+    pixels = np.random.default_rng(0).integers(0, 2**16, (2, 5, samples)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    (tmp_path / "a.png").write_bytes(png(5, 2, 16, colour, rows))
+    colours = pixels[..., : samples - 1] if samples in (2, 4) else pixels
+    found = read(tmp_path / "a.png", axes="YXS")[0]
+    np.testing.assert_array_equal(found, np.rint(colours.mean(axis=-1)))
+    (tmp_path / "a.png").write_bytes(png(5, 2, 16, colour, rows[:-9]))
+    assert "the pixels cannot be read" in refused(tmp_path / "a.png", axes="YXS")
 
 
 def test_an_animation_is_refused(tmp_path):

@@ -21,8 +21,8 @@ _STK_PLANES = 33629
 
 _DESCRIPTION = 270
 _INCH = 2
-_FEI, _ZEISS = (34682, 34680), 34118
-"""Private tags of microscopes: Helios and SFEG of FEI, SEM of Zeiss."""
+_FEI, _ZEISS = (34682, 34680), (34118, 34119)
+"""Private tags of microscopes: Helios and SFEG of FEI, two of SEMs of Zeiss."""
 
 _ODD = (
     ArithmeticError,
@@ -380,8 +380,9 @@ def _of_microscope(page: tifffile.TiffPage) -> VoxelSize | None:
         for code in _FEI:
             if voxel := voxels.from_fei(page.tags.valueof(code, {})):
                 return voxel
-        if voxel := voxels.from_zeiss(page.tags.valueof(_ZEISS, {})):
-            return voxel
+        for code in _ZEISS:
+            if voxel := voxels.from_zeiss(page.tags.valueof(code, {})):
+                return voxel
         return voxels.from_serialem("\n".join(_descriptions(page)))
     except _ODD:
         return None

@@ -126,8 +126,17 @@ class ChunkReader:
         tables = {"jpegtables": page.jpegtables} if page.jpegtables else {}
 
         def decode(data: bytes) -> AnyArray:
-            # (depth, rows, columns, samples) gets a leading 1 for the separate samples
-            return np.asarray(page.decode(data, index, **tables)[0])[None]
+            try:
+                # (depth, rows, columns, samples) gets a leading 1 for the separate samples
+                return np.asarray(page.decode(data, index, **tables)[0])[None]
+            except (RuntimeError, ValueError):
+                if page.is_tiled or page.imagelength % page.rowsperstrip == 0 or index == 0:
+                    raise
+                # the last strip may be padded: it is then as long as the first
+                pixels = np.asarray(page.decode(data, 0, **tables)[0])[None]
+                if pixels.shape[2] != page.rowsperstrip:
+                    raise
+                return pixels
 
         what = f"{self._name}: page {page.index + 1}"
         if page.compression == checks.LZW:
