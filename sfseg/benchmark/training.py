@@ -23,10 +23,11 @@ from sfseg.models.cost import count_flop
 from sfseg.recipes import Recipe
 from sfseg.system.machine import Arithmetic, Rates, measure, precisions
 from sfseg.training.cuda_graphs import WARM_CALLS
-from sfseg.training.data import Section, TrainingData
+from sfseg.training.data import TrainingData
 from sfseg.training.patches import Patches
 from sfseg.training.progress import StepRecord
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.training.train import run
 from sfseg.training.trainer import Trainer
 

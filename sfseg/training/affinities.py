@@ -78,6 +78,7 @@ def affinity_loss(logits: Tensor, cells: Tensor) -> Tensor:
         For each of `OFFSETS_PX`, the output of the network at the pixel where the offset starts.
     cells : Tensor of float32, shape (B, 1, Y, X)
         The cell of each pixel, from 1; 0 is membrane. Two membrane pixels are not one cell.
+        Pairs with a negative one, which is unknown, do not count.
 
     Returns
     -------
@@ -88,10 +89,11 @@ def affinity_loss(logits: Tensor, cells: Tensor) -> Tensor:
     for (y, x), predicted in zip(OFFSETS_PX, logits.unbind(1), strict=True):
         here, there = _overlap(cells[:, 0], y, x), _overlap(cells[:, 0], -y, -x)
         same = ((here == there) & (here > 0)).float()
+        known = ((here >= 0) & (there >= 0)).float()
         total = functional.binary_cross_entropy_with_logits(
-            _overlap(predicted, y, x), same, reduction="sum"
+            _overlap(predicted, y, x), same, known, reduction="sum"
         )
-        losses.append(total / max(same.numel(), 1))
+        losses.append(total / known.sum().clamp(min=1))
     return torch.stack(losses).mean()
 
 

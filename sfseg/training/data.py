@@ -15,24 +15,9 @@ from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.training.data_checks import PairFacts, count_pair, data_warnings, describe_labels
 from sfseg.training.pairs import pair_files
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.training.splits import number_through, pick, split_sections
 from sfseg.types import AnyArray, LabelKind, Say, VoxelSize, format_sections
-
-
-@dataclass(frozen=True)
-class Section:
-    """One section and its labels.
-
-    Attributes
-    ----------
-    image : ndarray, shape (Y, X)
-        As on disk.
-    labels : ndarray of uint8, shape (Y, X)
-        255 = inside a cell, 0 = membrane; values between them are probabilities.
-    """
-
-    image: AnyArray
-    labels: AnyArray
 
 
 @dataclass(frozen=True)
@@ -68,12 +53,12 @@ class TrainingData:
     @property
     def pixels(self) -> int:
         """Number of training pixels with labels."""
-        return sum(section.labels.size for section in self.training)
+        return sum(section.known_px for section in self.training)
 
     @cached_property
     def interior_share(self) -> float:
         """Share of the training pixels that are inside cells."""
-        inside = sum(int(np.count_nonzero(section.labels)) for section in self.training)
+        inside = sum(int(np.count_nonzero(section.inside)) for section in self.training)
         return inside / self.pixels
 
     @cached_property
@@ -83,6 +68,8 @@ class TrainingData:
         for section in (*self.training, *self.validation):
             digest.update(section.image.tobytes())
             digest.update(section.labels.tobytes())
+            if section.known is not None:
+                digest.update(section.known.tobytes())
         for section in self.taught:  # not their labels: they depend on the teachers, up to rounding
             digest.update(section.image.tobytes())
         return digest.hexdigest()
@@ -135,6 +122,13 @@ def load_training_data(
         pairs.append(facts)
     for warning in (*data_warnings(pairs, kind), *_test_warnings(setup, parts, counts, used)):
         say(f"warning: {warning}")
+    blank = {index for facts in pairs for index in facts.blank}
+    training, held = (tuple(i for i in part if i not in blank) for part in (training, held))
+    if not training:
+        raise StackError(
+            f"{config.images or config.dataset_name}: no section to train on holds tissue",
+            hint="name others with --sections",
+        )
     described = f"sections {format_sections(training)}" + (
         f" (validation {format_sections(held)})" if held else ""
     )
@@ -229,18 +223,22 @@ def _read_part(
             part.labels,
             images.describe() + numbers,
             images.voxel_size_nm,
-            [(index, section.image, section.labels) for index, section in sections.items()],
+            sections,
         )
     return sections, facts
 
 
 def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
-    """Read one section; refuse images with NaN and labels without an interior."""
+    """Read one section; refuse images with NaN, and labels without an interior or membrane."""
     image = images.section(index)
     io.require_finite(image, images.name, index + 1)
-    if not labels[index].any():
-        raise StackError(
-            f"{images.name}: section {index + 1}: its labels have no pixels inside cells",
-            hint="leave unlabelled sections out with --sections",
-        )
-    return Section(image, labels[index])
+    section = Section.from_pixels(image, labels[index])
+    if section.known_px == 0:
+        return section
+    for pixels, missing in ((section.inside, "inside cells"), (section.membrane, "of membrane")):
+        if not pixels.any():
+            raise StackError(
+                f"{images.name}: section {index + 1}: its labels have no pixels {missing}",
+                hint="leave sections that are not labelled out with --sections",
+            )
+    return section

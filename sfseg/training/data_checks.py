@@ -1,12 +1,12 @@
 """Facts about the training data, such as sizes, grey values and classes, and warnings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from sfseg.training.section import Section
 from sfseg.transforms.normalise import GreyLevels, bands
 from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, LabelKind, VoxelSize, format_sections
 
@@ -33,12 +33,14 @@ class PairFacts:
         Number of sections that are used.
     grey : GreyLevels or None
         Of the used sections together; None if none is used.
+    known_share : float
+        Share of their pixels that is learnt: tissue, with a label.
     interior_share : float
-        Share of their pixels that is inside cells.
+        Share of these pixels that is inside cells.
     contrast : float
         Mean grey value inside cells minus that of membranes; negative if membranes are brighter.
     blank : tuple of int
-        The indices of the used sections that have only one grey value.
+        The indices of sections without any known pixel; they are left out.
     """
 
     images: str
@@ -47,6 +49,7 @@ class PairFacts:
     voxel_size_nm: VoxelSize | None
     sections: int = 0
     grey: GreyLevels | None = None
+    known_share: float = 1.0
     interior_share: float = 0.0
     contrast: float = 0.0
     blank: tuple[int, ...] = ()
@@ -55,10 +58,11 @@ class PairFacts:
         line = f"pair: {Path(self.images).name} - {Path(self.labels).name}, {self.description}"
         if self.grey is None:
             return f"{line}; none of it is used"
+        known = "" if self.known_share == 1 else f" of the {self.known_share:.0%} that are learnt"
         return (
             f"{line}; grey values {self.grey.low:g} to {self.grey.high:g}, mean "
             f"{self.grey.mean:.4g}, deviation {self.grey.deviation:.5g}; "
-            f"{self.interior_share:.0%} inside cells"
+            f"{self.interior_share:.0%}{known} inside cells"
         )
 
 
@@ -67,7 +71,7 @@ def count_pair(
     labels: str,
     description: str,
     voxel_size_nm: VoxelSize | None,
-    sections: Sequence[tuple[int, AnyArray, AnyArray]],
+    sections: Mapping[int, Section],
 ) -> PairFacts:
     """Measure the sections of a stack that are used.
 
@@ -75,19 +79,20 @@ def count_pair(
     ----------
     images, labels, description, voxel_size_nm
         As in `PairFacts`.
-    sections : sequence of tuple
-        For each section: its index, from 0, in all training data; its image as on disk; its
-        labels, 255 = inside a cell; both of shape (Y, X).
+    sections : mapping of int to Section
+        The sections, by their index in all training data, from 0.
 
     Returns
     -------
     PairFacts
         The facts.
     """
+    blank = tuple(index for index, section in sections.items() if section.known_px == 0)
+    sections = {index: section for index, section in sections.items() if index not in blank}
     if not sections:
-        return PairFacts(images, labels, description, voxel_size_nm)
-    inside = sum(int(np.count_nonzero(marks)) for _, _, marks in sections)
-    pixels = sum(marks.size for _, _, marks in sections)
+        return PairFacts(images, labels, description, voxel_size_nm, blank=blank)
+    inside = sum(int(np.count_nonzero(section.inside)) for section in sections.values())
+    known = sum(section.known_px for section in sections.values())
     return PairFacts(
         images,
         labels,
@@ -95,23 +100,29 @@ def count_pair(
         voxel_size_nm,
         sections=len(sections),
         grey=GreyLevels.from_bands(
-            chain.from_iterable(
-                (image[rows] for rows in bands((image.shape[0], image.shape[1])))
-                for _, image, _ in sections
-            )
+            _known_grey(section, rows)
+            for section in sections.values()
+            for rows in bands((section.image.shape[0], section.image.shape[1]))
         ),
-        interior_share=inside / pixels,
-        contrast=float(np.mean([_contrast(image, marks) for _, image, marks in sections])),
-        blank=tuple(index for index, image, _ in sections if image.min() == image.max()),
+        known_share=known / sum(section.labels.size for section in sections.values()),
+        interior_share=inside / known,
+        contrast=float(np.mean([_contrast(section) for section in sections.values()])),
+        blank=blank,
     )
 
 
-def _contrast(image: AnyArray, marks: AnyArray) -> float:
+def _known_grey(section: Section, rows: slice) -> AnyArray:
+    """Return the grey values of the known pixels in some rows."""
+    image = section.image[rows]
+    return image if section.known is None else image[section.known[rows]]
+
+
+def _contrast(section: Section) -> float:
     """Return how much brighter the inside of cells is; 0 if a section has only one class."""
-    inside = marks > 0
-    if inside.all() or not inside.any():
+    inside, membrane = section.image[section.inside], section.image[section.membrane]
+    if not (inside.size and membrane.size):
         return 0.0
-    return float(image[inside].mean(dtype=np.float64) - image[~inside].mean(dtype=np.float64))
+    return float(inside.mean(dtype=np.float64) - membrane.mean(dtype=np.float64))
 
 
 def describe_labels(kind: LabelKind) -> str:
@@ -136,6 +147,11 @@ def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
     """
     other = "interior" if kind == "membrane" else "membrane"
     for pair in pairs:
+        if pair.blank:
+            yield (
+                f"{pair.images}: sections {format_sections(pair.blank)} are left out: "
+                "they hold no tissue, or no labels"
+            )
         if pair.grey is None:
             continue
         if pair.interior_share < PLAUSIBLE_INTERIOR[0]:
@@ -152,11 +168,6 @@ def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
             yield (
                 f"membranes are brighter than cells in {pair.images}: "
                 "are its labels or its grey values inverted?"
-            )
-        if pair.blank:
-            yield (
-                f"{pair.images}: sections {format_sections(pair.blank)} have only one grey value; "
-                "leave them out with --sections"
             )
     yield from _scale_warnings(pairs)
 

@@ -6,9 +6,16 @@ from torch.nn import functional
 
 from sfseg.recipes import Recipe
 
+UNKNOWN = -1.0
+"""The target of pixels without tissue or without a label: nothing is learnt there."""
+
 
 def pixel_weights(recipe: Recipe, targets: Tensor) -> Tensor:
-    """Weigh each pixel: 1 inside a cell, the recipe's weight on a membrane."""
+    """Weigh each pixel: 1 inside a cell, the recipe's weight on a membrane, 0 if `UNKNOWN`."""
+    return _class_weights(recipe, targets) * (targets >= 0)
+
+
+def _class_weights(recipe: Recipe, targets: Tensor) -> Tensor:
     return 1 + (recipe.membrane_weight - 1) * (1 - targets)
 
 
@@ -22,7 +29,7 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     logits : Tensor of float32, shape (B, 1, Y, X)
         Output of the network.
     targets : Tensor of float32, shape (B, 1, Y, X)
-        Interior probability in [0, 1].
+        Interior probability in [0, 1], or `UNKNOWN`.
 
     Returns
     -------
@@ -35,9 +42,13 @@ def loss_of(recipe: Recipe, logits: Tensor, targets: Tensor) -> Tensor:
     `logit_adjustment` moves it back (Menon et al. 2021, arXiv:2007.07314).
     """
     weights = pixel_weights(recipe, targets)
+    targets = targets.clamp(min=0)
     logits = logits - recipe.logit_adjustment
     # A soft target is part membrane; that part gets the weight of membrane pixels, too.
-    targets = targets / weights * (1 - 2 * recipe.label_smoothing) + recipe.label_smoothing
+    targets = (
+        targets / _class_weights(recipe, targets) * (1 - 2 * recipe.label_smoothing)
+        + recipe.label_smoothing
+    )
     if recipe.loss == "mse":
         losses = functional.mse_loss(torch.sigmoid(logits), targets, reduction="none")
     else:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sfseg.recipes import Recipe
 from sfseg.training.affinities import number_cells
-from sfseg.training.data import Section
+from sfseg.training.loss import UNKNOWN
+from sfseg.training.section import Section
 from sfseg.transforms import augment
 from sfseg.transforms.normalise import resize, standardise
 from sfseg.transforms.orient import orient
@@ -48,7 +49,11 @@ class Patches:
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self._pairs = [_to_pair(section, recipe).to(device) for section in sections]
+        self._has_unknown = any(section.known is not None for section in sections)
+        self._pairs = [
+            _to_pair(section, recipe, with_known=self._has_unknown).to(device)
+            for section in sections
+        ]
         self._recipe = recipe
         self._seed = seed
         self._rank = rank
@@ -78,7 +83,7 @@ class Patches:
             patches than there are processes.
         targets : Tensor of float32, shape (B, 1, P, P) or (B, 2, P, P)
             Interior probability, soft at warped edges; for a recipe with affinities, then the
-            numbers of the cells.
+            numbers of the cells. `UNKNOWN` where nothing is to be learnt.
         """
         order = np.random.default_rng((self._seed, epoch, 0)).permutation(self._samples)
         size = self._recipe.batch_size * self._processes
@@ -93,7 +98,8 @@ class Patches:
         draws = [np.random.default_rng((self._seed, epoch, 1 + sample)) for sample in samples]
         pairs = [self._pairs[sample // self._recipe.visits] for sample in samples]
         if self._recipe.augmentation == "full":
-            return self._changed(pairs, draws)
+            images, targets = self._changed(pairs, draws)
+            return images, self._mark_unknown(targets)
         pairs = [
             augment.plain_patch(pair, self._recipe.patch_px, rng)
             for pair, rng in zip(pairs, draws, strict=True)
@@ -105,7 +111,13 @@ class Patches:
                 for pair, sample in zip(pairs, samples, strict=True)
             ]
         batch = torch.stack(pairs)
-        return batch[:, :1], batch[:, 1:]
+        return batch[:, :1], self._mark_unknown(batch[:, 1:])
+
+    def _mark_unknown(self, targets: Tensor) -> Tensor:
+        """Replace the channel of known pixels, the last one, by `UNKNOWN` in the others."""
+        if not self._has_unknown:
+            return targets
+        return targets[:, :-1].masked_fill(targets[:, -1:] < 1, UNKNOWN)
 
     def _changed(
         self, pairs: Sequence[Tensor], draws: Sequence[np.random.Generator]
@@ -119,11 +131,18 @@ class Patches:
         return augment.change_intensity(batch[:, :1], changes), batch[:, 1:]
 
 
-def _to_pair(section: Section, recipe: Recipe) -> Tensor:
-    """Stack the normalised image on its labels in [0, 1] and its cells: float32 (2 or 3, Y, X)."""
+def _to_pair(section: Section, recipe: Recipe, *, with_known: bool) -> Tensor:
+    """Stack image, labels in [0, 1], cells and known pixels: float32 (2 to 4, Y, X)."""
     pair = np.stack([standardise(section.image), section.labels.astype(np.float32) / 255])
+    known = np.ones(section.labels.shape, np.float32)
+    if section.known is not None:
+        known[~section.known] = 0
     if recipe.input_px is not None:
-        pair = resize(pair, (recipe.input_px, recipe.input_px))
+        side = (recipe.input_px, recipe.input_px)
+        pair, (known,) = resize(pair, side), resize(known[None], side)
+    channels = [*pair]
     if recipe.affinity_weight:
-        pair = np.stack([*pair, number_cells(pair[1])])
-    return torch.from_numpy(pair)
+        channels.append(number_cells(pair[1]))
+    if with_known:
+        channels.append(known)  # the part of a resized pixel that is known
+    return torch.from_numpy(np.stack(channels))

@@ -12,8 +12,9 @@ from sfseg import io
 from sfseg.errors import OptionError
 from sfseg.models.weights import WeightsFile
 from sfseg.prediction.predictor import Predictor
-from sfseg.training.data import Section, TrainingData
+from sfseg.training.data import TrainingData
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.types import AnyArray, Probability, Say
 
 Predict = Callable[[AnyArray], Probability]
@@ -64,7 +65,7 @@ def add_pseudo_labels(
         for number, image in enumerate(images, start=1):
             io.require_finite(image, stack.name, number)
     teachers = [make_teacher(weights, setup) for weights in setup.teachers]
-    taught = tuple(Section(image, mark(image, teachers)) for image in images)
+    taught = tuple(Section.from_pixels(image, mark(image, teachers)) for image in images)
     description = f"{data.description}; {Path(source).name}, marked by teachers"
     return dataclasses.replace(data, taught=taught, description=description)
 

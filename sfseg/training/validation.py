@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from torch import nn
 
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.score import score_sections
 from sfseg.system import memory
-from sfseg.training.data import Section
 from sfseg.training.progress import SCORES
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
+from sfseg.types import AnyArray
 
 
 def validate(
@@ -46,6 +48,12 @@ def validate(
     for section in sections:
         if stopped():
             return None
-        predicted.append(predict(section.image))
-    scores = score_sections(predicted, [section.labels for section in sections])
+        predicted.append(_hide_unknown(predict(section.image), section))
+    truth = [_hide_unknown(section.labels, section) for section in sections]
+    scores = score_sections(predicted, truth)
     return {name: getattr(scores, name) for name in SCORES}
+
+
+def _hide_unknown(pixels: AnyArray, section: Section) -> AnyArray:
+    """Set unknown pixels to 0, membrane: where the truth is membrane, no score counts pairs."""
+    return pixels if section.known is None else np.where(section.known, pixels, 0)

@@ -17,8 +17,8 @@ from torch.nn import functional
 ELASTIC_SPACING_PX = 32
 """Distance of the points with random displacements; the warp is smooth between them."""
 
-INTERPOLATION = ("bicubic", "bilinear", "nearest")
-"""For the image, its labels, and the numbers of its cells, which must not be averaged."""
+INTERPOLATION = ("bicubic", "bilinear", "nearest", "nearest")
+"""For the image, its labels, and what must not be averaged: the numbers of cells, known pixels."""
 
 LITTLE_NOISE, MUCH_NOISE = 0.25, 1.0
 """Standard deviations of noise, relative to that of the section. Normal noise is below the first;
@@ -133,8 +133,9 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
 
     Parameters
     ----------
-    pairs : sequence of Tensor of float32, shape (2, Y, X) or (3, Y, X)
-        Image, labels and cells, of any sizes, on one device; reflected beyond their borders.
+    pairs : sequence of Tensor of float32, shape (C, Y, X)
+        Image, labels and up to two more channels, of any sizes, on one device; reflected beyond
+        their borders.
     changes : sequence of Change
         One for each pair.
     patch_px : int
@@ -142,11 +143,11 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
 
     Returns
     -------
-    Tensor of float32, shape (B, 2, patch_px, patch_px) or (B, 3, patch_px, patch_px)
+    Tensor of float32, shape (B, C, patch_px, patch_px)
         Interpolated as `INTERPOLATION` says, the labels in [0, 1].
     """
     grids = _warp_grids([pair.shape for pair in pairs], changes, patch_px, pairs[0].device)
-    images, labels, *cells = (
+    images, labels, *others = (
         # One pair at a time: sections may differ in size, and stacking would copy them.
         torch.cat(
             [
@@ -163,7 +164,7 @@ def warp(pairs: Sequence[Tensor], changes: Sequence[Change], patch_px: int) -> T
         for channel, mode in zip(range(pairs[0].shape[0]), INTERPOLATION, strict=False)
     )
     # Bilinear weights of float32 may add up to a little more than 1.
-    return torch.cat([images, labels.clamp(0, 1), *cells], dim=1)
+    return torch.cat([images, labels.clamp(0, 1), *others], dim=1)
 
 
 def _warp_grids(

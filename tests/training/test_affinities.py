@@ -12,10 +12,11 @@ from sfseg.config import TrainConfig
 from sfseg.models import weights
 from sfseg.recipes import DEFAULT, THESIS
 from sfseg.training.affinities import OFFSETS_PX, WithAffinities, affinity_loss, number_cells
-from sfseg.training.data import Section, TrainingData
+from sfseg.training.data import TrainingData
 from sfseg.training.patches import Patches
 from sfseg.training.run_folder import STATE
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.training.trainer import Trainer
 
 

@@ -9,10 +9,11 @@ from sfseg.config import TrainConfig
 from sfseg.models import build
 from sfseg.recipes import DEFAULT, THESIS
 from sfseg.training.cuda_graphs import WARM_CALLS, CudaGraph
-from sfseg.training.data import Section, TrainingData
+from sfseg.training.data import TrainingData
 from sfseg.training.muon import Muon
 from sfseg.training.optim import make_optimizer, set_learning_rate
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.training.trainer import Trainer
 
 

@@ -11,8 +11,9 @@ from sfseg.datasets.fetch import fetch
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io import write_stack
 from sfseg.recipes import DEFAULT, THESIS
-from sfseg.training.data import Section, TrainingData, load_training_data
+from sfseg.training.data import TrainingData, load_training_data
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.training.splits import split_sections
 from sfseg.training.train import train
 

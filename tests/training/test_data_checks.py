@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sfseg.training.data_checks import count_pair, data_warnings, describe_labels
+from sfseg.training.section import Section
 from sfseg.types import same_scale
 
 
@@ -11,7 +12,9 @@ def pair(tissue, *, name="a", voxel=(50, 4, 4), image=None, marks=None):
     """Count tissue, or what is given in its place."""
     images = tissue[0] if image is None else image
     labels = tissue[1] if marks is None else marks
-    sections = [(i, *both) for i, both in enumerate(zip(images, labels, strict=True))]
+    sections = {
+        i: Section.from_pixels(*both) for i, both in enumerate(zip(images, labels, strict=True))
+    }
     return count_pair(f"{name}.tif", f"{name}_gt.tif", "described", voxel, sections)
 
 
@@ -63,7 +66,7 @@ def test_blank_sections_are_named(tissue):
     image = tissue[0].copy()
     image[1:3] = 7
     (line,) = doubts(pair(tissue, image=image))
-    assert line.startswith("a.tif: sections 2-3 have only one grey value")
+    assert line.startswith("a.tif: sections 2-3 are left out: they hold no tissue")
 
 
 def test_pixels_of_unequal_size_are_warned_about_once(tissue):
@@ -73,7 +76,7 @@ def test_pixels_of_unequal_size_are_warned_about_once(tissue):
 
 
 def test_a_pair_of_which_nothing_is_used_raises_no_warning():
-    facts = count_pair("a.tif", "a_gt.tif", "described", None, [])
+    facts = count_pair("a.tif", "a_gt.tif", "described", None, {})
     assert doubts(facts) == []
     assert str(facts) == "pair: a.tif - a_gt.tif, described; none of it is used"
 

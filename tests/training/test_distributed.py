@@ -23,7 +23,7 @@ from sfseg.system import compiler
 from sfseg.system.torchrun import is_first, place_on_machine, processes
 from sfseg.training import trainer
 from sfseg.training.averaging import set_mode
-from sfseg.training.data import Section, TrainingData
+from sfseg.training.data import TrainingData
 from sfseg.training.distributed import (
     ALONE,
     SharedBatchNorm,
@@ -32,6 +32,7 @@ from sfseg.training.distributed import (
     with_shared_statistics,
 )
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.section import Section
 from sfseg.training.train import train
 from tests.networks import Small
 from tests.processes import end, started, wait_until

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from sfseg.recipes import DEFAULT, THESIS
-from sfseg.training.data import Section
+from sfseg.training.affinities import OFFSETS_PX, affinity_loss
+from sfseg.training.loss import UNKNOWN, loss_of
 from sfseg.training.patches import Patches
+from sfseg.training.section import Section
 
 SMALL = dataclasses.replace(DEFAULT, patch_px=32, visits=2, batch_size=3)
 
@@ -96,3 +98,46 @@ def test_sections_of_different_sizes_give_patches_of_one_size(sections):
         recipe = dataclasses.replace(SMALL, augmentation=augmentation, patch_px=64)
         images, _ = Patches([sections[1], smaller], recipe, seed=1).batch(0, 0)
         assert images.shape == (3, 1, 64, 64)
+
+
+def test_pixels_without_tissue_or_label_are_unknown_in_every_augmentation(tissue):
+    image, labels = np.pad(tissue[0][0], 20), np.pad(tissue[1][0], 20, constant_values=255)
+    section = Section.from_pixels(image, labels)
+    assert section.known_px == pytest.approx(tissue[0][0].size, rel=1e-3)
+    for augmentation in ("full", "eightfold", "none"):
+        recipe = dataclasses.replace(
+            DEFAULT, augmentation=augmentation, patch_px=32, affinity_weight=1.0
+        )
+        images, targets = Patches([section] * 4, recipe, seed=0).batch(0, 0)
+        unknown = targets[:, 0] == UNKNOWN
+        assert targets.shape[1] == 2
+        assert 0 < unknown.float().mean() < 1
+        assert ((targets[:, 1] == UNKNOWN) == unknown).all()
+        assert (targets[:, 0][~unknown] >= 0).all()
+        if augmentation != "full":
+            assert (images[:, 0][unknown] == 0).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_unknown_pixels_have_no_part_in_the_loss(loss):
+    recipe = dataclasses.replace(DEFAULT, loss=loss)
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 1, 8, 8, requires_grad=True), torch.rand(2, 1, 8, 8)
+    targets[:, :, :3] = UNKNOWN
+    value = loss_of(recipe, logits, targets)
+    value.backward()
+    assert not logits.grad[:, :, :3].any()
+    assert logits.grad[:, :, 3:].all()
+    known = loss_of(recipe, logits.detach()[:, :, 3:], targets[:, :, 3:])
+    torch.testing.assert_close(value.detach(), known)
+
+
+def test_pairs_with_an_unknown_pixel_have_no_part_in_the_affinities():
+    torch.manual_seed(0)
+    logits = torch.randn(1, len(OFFSETS_PX), 64, 64, requires_grad=True)
+    cells = torch.randint(0, 3, (1, 1, 64, 64)).float()
+    cells[..., :10] = UNKNOWN
+    affinity_loss(logits, cells).backward()
+    assert not logits.grad[..., :10].any()
+    known = affinity_loss(logits.detach()[..., 10:], cells[..., 10:])
+    torch.testing.assert_close(affinity_loss(logits.detach(), cells), known)
