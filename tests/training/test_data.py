@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfseg import models
 from sfseg.config import TrainConfig
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
@@ -16,6 +17,7 @@ from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
 from sfseg.training.splits import split_sections
 from sfseg.training.train import train
+from sfseg.training.validation import validate
 
 
 def config(**options):
@@ -240,3 +242,55 @@ def test_sections_of_the_test_are_never_used_in_silence(tmp_path, options, seen)
     warned = [line for line in said if "are test sections of tissue" in line]
     assert warned == [line for line in warned if f"sections {seen} are" in line]
     assert len(warned) == (seen is not None)
+
+
+# --- pixels without tissue
+
+
+def test_a_border_is_neither_learnt_nor_counted(tmp_path, tissue):
+    volume, labels = tissue
+    padded = np.pad(volume, ((0, 0), (30, 30), (30, 30)))
+    write_stack(tmp_path / "volume.tif", padded, voxel_size_nm=(50, 4, 4))
+    write_stack(
+        tmp_path / "labels.tif", np.pad(labels, ((0, 0), (30, 30), (30, 30)), constant_values=255)
+    )
+    data, said = load(own(tmp_path))
+    (pair,) = data.pairs
+    assert pair.known_share == pytest.approx(volume.size / padded.size, rel=1e-3)
+    assert pair.interior_share == pytest.approx((labels > 0).mean(), rel=1e-3)
+    assert pair.grey.mean == pytest.approx(volume.mean(), rel=1e-3)
+    assert data.pixels == pytest.approx(labels[: len(data.training)].size, rel=1e-3)
+    assert any(f"of the {pair.known_share:.0%} that are learnt inside cells" in s for s in said)
+
+
+def test_a_blank_section_is_left_out_and_told(tmp_path, tissue):
+    volume, labels = tissue[0].copy(), tissue[1]
+    volume[1] = 7
+    write_stack(tmp_path / "volume.tif", volume)
+    write_stack(tmp_path / "labels.tif", labels)
+    data, said = load(own(tmp_path, validation="none"))
+    assert len(data.training) == len(volume) - 1
+    assert any("sections 2 are left out" in line for line in said), said
+
+
+def test_a_section_without_membrane_is_refused_like_one_without_cells(tmp_path, tissue):
+    labels = tissue[1].copy()
+    labels[2] = 255
+    write_stack(tmp_path / "volume.tif", tissue[0])
+    write_stack(tmp_path / "labels.tif", labels)
+    with pytest.raises(StackError, match="section 3: its labels have no pixels of membrane"):
+        load(own(tmp_path))
+
+
+def test_a_border_does_not_change_the_scores_of_a_validation(tissue):
+    setup = TrainSetup.from_config(config(precision="float32"))
+    network = models.build("sfnet", seed=0)
+    scores = [
+        validate(network, [Section.from_pixels(*pair)], setup, lambda: False)
+        for pair in (
+            (tissue[0][0], tissue[1][0]),
+            (np.pad(tissue[0][0], 16), np.pad(tissue[1][0], 16, constant_values=255)),
+        )
+    ]
+    assert scores[1]["v_rand"] == pytest.approx(scores[0]["v_rand"], abs=0.02)
+    assert scores[1]["dice"] == pytest.approx(scores[0]["dice"], abs=0.02)
