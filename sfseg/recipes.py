@@ -124,6 +124,11 @@ class Recipe:
         """Side of a patch, or of a whole section, as the network sees it in training."""
         return self.patch_px or self.input_px or 0
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether no step depends on the number of epochs, so that more can follow."""
+        return self.schedule == "constant" and self.frozen_share == 0
+
     def steps_of_epoch(self, sections: int, *, processes: int = 1) -> int:
         """Count the steps of an epoch over `sections` sections; the last step may be smaller."""
         return -(-sections * self.visits // (self.batch_size * processes))

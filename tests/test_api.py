@@ -142,7 +142,7 @@ def test_a_model_and_a_stack_and_scores_are_shown_in_a_line(model, volume, tmp_p
 def test_a_prediction_is_shown_in_a_line():
     job = Job("in.tif", Path("out.tif"))
     stages = {"read_s": 0.1, "compute_s": 1.0, "write_s": 0.1}
-    result = sfseg.PredictResult(job, (1, 70, 90), None, 0.776, 0, 1.23, stages, 0, 1)
+    result = sfseg.PredictResult(job, (1, 70, 90), None, 0.776, 0.0, 0, 1.23, stages, 0, 1)
     shown = "PredictResult('out.tif', 1 section of 70x90, 78% inside cells, 1.2 s)"
     assert repr(result) == shown
 

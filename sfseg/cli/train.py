@@ -33,7 +33,7 @@ from sfseg.cli.options import (
 from sfseg.cli.progress import progress
 from sfseg.cli.resume import command_to_resume, is_given, resumed_config
 from sfseg.cli.signals import Stop, describe_stop
-from sfseg.cli.train_report import describe_run, reporter
+from sfseg.cli.train_report import describe_kept, describe_run, reporter
 from sfseg.config import DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.training.run_folder import refuse_taken
@@ -302,6 +302,8 @@ def train(
         result = verb.train_prepared(
             setup, report=reporter(bar), say=say, stop=stop.event, on_start=stop.arm
         )
+    for line in describe_kept(result):
+        say(line)
     if not result.finished:
         say(describe_stop(result.step, resume_with))
         raise typer.Exit(stop.exit_code)

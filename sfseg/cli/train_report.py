@@ -1,6 +1,7 @@
 """What `sfseg train` says: what is trained, how far it is, how each epoch ended."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sfseg.cli.console import format_time, say
@@ -9,6 +10,7 @@ from sfseg.cli.progress import ProgressDisplay
 if TYPE_CHECKING:
     from sfseg.training.progress import EpochRecord, StepRecord
     from sfseg.training.run_setup import TrainSetup
+    from sfseg.training.train import TrainResult
 
 
 def describe_run(setup: "TrainSetup") -> str:
@@ -46,10 +48,24 @@ def describe_step(record: "StepRecord") -> str:
 
 def describe_epoch(record: "EpochRecord") -> str:
     """Say in a line how an epoch ended."""
+    from sfseg.training.progress import describe_scores
+
     line = f"epoch {record.epoch}: loss {record.loss:.4f}"
     if record.v_rand is not None:
-        line += (
-            f", V_Rand {record.v_rand:.4f} (threshold {record.v_rand_threshold:.1f}), "
-            f"V_Info {record.v_info:.4f}, Dice {record.dice:.4f}"
-        )
+        line += f", {describe_scores(dataclasses.asdict(record))}"
     return f"{line}, {format_time(record.seconds)}"
+
+
+def describe_kept(result: "TrainResult") -> Iterator[str]:
+    """Say which weights are kept, and how they compare with those that the run started from."""
+    kept = result.kept
+    if kept is None:
+        return
+    if kept.v_rand is None:
+        yield f"kept: the weights after epoch {kept.epoch}; no held-out section scores them"
+        return
+    line = f"kept: the weights after epoch {kept.epoch}, V_Rand {kept.v_rand:.4f}"
+    start = result.start["v_rand"] if result.start else None
+    yield line + (f" (starting weights {start:.4f})" if start is not None else "")
+    if start is not None and start >= kept.v_rand:
+        yield "warning: no epoch scores higher than the starting weights: they may serve you better"

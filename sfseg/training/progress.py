@@ -1,6 +1,7 @@
 """The progress of a training run, and the records of its steps and epochs."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sfseg.errors import CheckpointError
@@ -8,6 +9,14 @@ from sfseg.training.state import State
 
 SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
 """The scores of a validation, as the fields of `EpochRecord`."""
+
+
+def describe_scores(scores: Mapping[str, float]) -> str:
+    """Write `SCORES` in a line."""
+    return (
+        f"V_Rand {scores['v_rand']:.4f} (threshold {scores['v_rand_threshold']:.1f}), "
+        f"V_Info {scores['v_info']:.4f}, Dice {scores['dice']:.4f}"
+    )
 
 
 @dataclass(frozen=True)
@@ -80,17 +89,28 @@ class TrainingProgress:
         Of the epochs done.
     seconds : float
         Spent before the last interruption.
+    start : dict of str to float or None
+        `SCORES` of the weights that it started from; None if they were not scored.
     """
 
     step: int = 0
     losses: list[float] = field(default_factory=list)
     history: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0
+    start: dict[str, float] | None = None
 
     @property
     def best_v_rand(self) -> float | None:
         """Best validation score so far."""
         return max((r.v_rand for r in self.history if r.v_rand is not None), default=None)
+
+    @property
+    def kept(self) -> EpochRecord | None:
+        """The epoch whose weights are kept: the first of the best, or the last without scores."""
+        best = self.best_v_rand
+        if best is None:
+            return self.history[-1] if self.history else None
+        return next(record for record in self.history if record.v_rand == best)
 
     @classmethod
     def from_state(cls, state: State) -> "TrainingProgress":
@@ -107,6 +127,7 @@ class TrainingProgress:
             progress = cls(**{**raw, "history": history})
             values = [progress.step, progress.seconds, *progress.losses]
             values += [v for r in history for v in dataclasses.astuple(r) if v is not None]
+            values += (progress.start or {}).values()
             sum(values)  # a text among them is a TypeError
         except (TypeError, LookupError) as error:
             raise CheckpointError(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sfseg.errors import CheckpointError, NonFiniteError
 from sfseg.identity import differences
 from sfseg.models.safetensors_file import last_line, read_tensors, write_tensors
+from sfseg.recipes import Recipe
 
 SCHEMA = 2
 
@@ -34,8 +35,15 @@ class State:
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
-    def refuse_other(self, now: Mapping[str, Any]) -> None:
-        """Refuse to continue with another configuration.
+    def refuse_other(self, now: Mapping[str, Any], *, longer: str) -> None:
+        """Refuse to continue with another configuration, but for more epochs where that is right.
+
+        Parameters
+        ----------
+        now : mapping
+            The configuration of this process.
+        longer : str
+            The command that trains for longer from the weights, for the hint.
 
         Raises
         ------
@@ -43,15 +51,29 @@ class State:
             If they differ; the message names each value that does.
         """
         config = self.facts.get("config")
-        if lines := differences(config if isinstance(config, dict) else {}, now):
-            longer = any(line.startswith("  recipe.epochs:") for line in lines)
+        then = config if isinstance(config, dict) else {}
+        if self.is_extended(now):
+            kept = {name: then["recipe"][name] for name in ("epochs", "name")}
+            now = {**now, "recipe": {**now["recipe"], **kept}}
+        if lines := differences(then, now):
+            hint = "resume with the options in config.json, or train into another --out"
+            if any(line.startswith("  recipe.epochs:") for line in lines):
+                hint = (
+                    "the number of epochs sets the learning rate of every step; for more epochs, "
+                    f"start a new cycle from these weights: {longer}"
+                )
             raise CheckpointError(
                 f"{self.path}: the training run was started with other values (then -> now):\n"
                 + "\n".join(lines),
-                hint="resume with the options in config.json, or train into another --out"
-                + " and start from these weights with --init" * longer
-                + ": the number of epochs sets the learning rate of every step" * longer,
+                hint=hint,
             )
+
+    def is_extended(self, now: Mapping[str, Any]) -> bool:
+        """Tell whether `now` has more epochs, and its other epochs are as they would have been."""
+        config = self.facts.get("config")
+        then = config.get("recipe") if isinstance(config, dict) else None
+        recipe = Recipe(**now["recipe"])
+        return isinstance(then, dict) and recipe.is_endless and then["epochs"] < recipe.epochs
 
     def restore(self, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
         """Put the tensors in place.

@@ -7,8 +7,9 @@ Ctrl-C the command does both, see `sfseg.cli.signals`. If an error ends the step
 state, too.
 """
 
+import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,16 @@ from sfseg.config import TrainConfig, configure
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import CheckpointError, SfsegError
 from sfseg.training.checkpointing import Saving
+from sfseg.training.command import command_for_more_epochs
 from sfseg.training.data import load_training_data
 from sfseg.training.distributed import process_group
 from sfseg.training.initial_weights import origin_warnings
-from sfseg.training.progress import EpochRecord, StepRecord, TrainingProgress
+from sfseg.training.progress import (
+    EpochRecord,
+    StepRecord,
+    TrainingProgress,
+    describe_scores,
+)
 from sfseg.training.pseudo_labels import add_pseudo_labels
 from sfseg.training.run_folder import claim_folder, refuse_taken, write_config
 from sfseg.training.run_setup import TrainSetup
@@ -43,12 +50,21 @@ class TrainResult:
         False if it was stopped; ``resume`` continues it.
     step : int
         Steps done.
+    start : mapping of str to float or None
+        Scores of the weights that it started from, under the names of an `EpochRecord`; None if
+        it started from random weights, or no section is held out.
     """
 
     weights: Path
     history: tuple[EpochRecord, ...]
     finished: bool
     step: int
+    start: Mapping[str, float] | None = None
+
+    @property
+    def kept(self) -> EpochRecord | None:
+        """The epoch whose weights are kept; None before the first one."""
+        return TrainingProgress(history=list(self.history)).kept
 
     def __repr__(self) -> str:
         best = TrainingProgress(history=list(self.history)).best_v_rand
@@ -145,7 +161,10 @@ def train_prepared(
         for change in trainer.load_state() if config.resume else []:
             say(f"warning: the last bits may differ from an uninterrupted training:{change}")
         if trainer.is_finished:
-            say(f"{config.out}: finished already, after {config.recipe.epochs} epochs")
+            say(
+                f"{config.out}: finished already, after {config.recipe.epochs} epochs; "
+                f"to train for longer: {_longer(config)}"
+            )
             return result_of(trainer)
         if world.is_first:
             write_config(config, {"device": str(setup.device), **trainer.identity})
@@ -153,9 +172,19 @@ def train_prepared(
         say(f"training on {data.description}, {size:.1f} megapixels, {share:.0%} inside cells")
         for warning in origin_warnings(setup, data):
             say(f"warning: {warning}")
+        stop = stop or threading.Event()
+        if start := trainer.score_start(stop.is_set):
+            say(f"the starting weights score {describe_scores(start)}")
         on_start(trainer.save_state)
-        run(trainer, report, stop or threading.Event())
+        run(trainer, report, stop)
         return result_of(trainer)
+
+
+def _longer(config: TrainConfig) -> str:
+    """Write the command that trains a finished run for longer."""
+    if config.recipe.is_endless:
+        return f"sfseg train --resume --epochs MORE --out {shlex.quote(str(config.out))}"
+    return command_for_more_epochs(config)
 
 
 def prepare(config: TrainConfig) -> TrainSetup:
@@ -212,4 +241,4 @@ def result_of(trainer: Trainer) -> TrainResult:
         )
     progress = trainer.progress
     history = tuple(progress.history)
-    return TrainResult(trainer.weights, history, trainer.is_finished, progress.step)
+    return TrainResult(trainer.weights, history, trainer.is_finished, progress.step, progress.start)

@@ -14,6 +14,7 @@ from sfseg.identity import differences
 from sfseg.models import weights as checkpoints
 from sfseg.system import devices, memory
 from sfseg.training import state as states
+from sfseg.training.command import command_for_more_epochs
 from sfseg.training.data import TrainingData
 from sfseg.training.distributed import ALONE, World
 from sfseg.training.initial_weights import identify_weights, start_network
@@ -162,6 +163,25 @@ class Trainer:
             seconds_left=(time.monotonic() - self.started) / done * (self.steps - progress.step),
         )
 
+    def score_start(self, stopped: Callable[[], bool]) -> dict[str, float] | None:
+        """Score the weights that the training run starts from, if it does; before the first step.
+
+        Parameters
+        ----------
+        stopped : callable
+            As for `finish_epoch`.
+
+        Returns
+        -------
+        dict of str to float, or None
+            `SCORES` by name; None without `init`, without held-out sections, or if it was stopped.
+        """
+        if not (self.init and self.data.validation and self.world.is_first) or self.progress.step:
+            return None
+        scores = validate(self.train_step.average, self.data.validation, self.setup, stopped)
+        self.progress.start = scores
+        return scores
+
     def finish_epoch(self, stopped: Callable[[], bool]) -> EpochRecord | None:
         """Validate, write the weights if they are worth keeping, and add the epoch to the history.
 
@@ -268,7 +288,7 @@ class Trainer:
             If there is no state, or it was started with another configuration or other data.
         """
         state = states.read_state(self.config.out / STATE)
-        state.refuse_other(self.identity)
+        state.refuse_other(self.identity, longer=command_for_more_epochs(self.config))
         progress = TrainingProgress.from_state(state)
         with self.train_step.last_step.update():
             state.restore(
@@ -277,5 +297,8 @@ class Trainer:
             )
             self.progress = progress
         self.first_step = progress.step
-        self.saved = (progress.step, len(progress.history))
+        # A run that goes on for longer has another identity, which must be saved.
+        self.saved = None
+        if not state.is_extended(self.identity):
+            self.saved = (progress.step, len(progress.history))
         return differences(state.facts.get("circumstances", {}), self.circumstances)

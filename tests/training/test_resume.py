@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import resource
+import shlex
 import signal
 import sys
 import threading
@@ -29,6 +30,7 @@ from sfseg.training import checkpointing, loss, state, time_budget, trainer
 from sfseg.training import step as train_step
 from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
+from sfseg.training.command import command_for_more_epochs
 from sfseg.training.last_step import LastStep
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import StepRecord, train
@@ -317,6 +319,52 @@ def test_resuming_with_another_configuration_says_all_that_differs(config):
     assert (config.out / STATE).read_bytes() == before
 
 
+def test_a_constant_rate_goes_on_for_longer_as_if_it_had_been_asked_for_at_once(config):
+    recipe = dataclasses.replace(TINY, schedule="constant", frozen_share=0.0, epochs=1)
+    longer = dataclasses.replace(recipe, epochs=2, name="default, changed: epochs")
+    train(dataclasses.replace(config, recipe=recipe))
+    assert len(go_on(dataclasses.replace(config, recipe=longer)).history) == 2
+    again = dataclasses.replace(config, recipe=longer, out=config.out.with_name("at once"))
+    train(again)
+    expected, found = (read_tensors(c.out / STATE)[0] for c in (again, config))
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    assert go_on(dataclasses.replace(config, recipe=longer)).finished
+    with pytest.raises(CheckpointError, match=r"recipe\.epochs: 2 -> 1"):
+        go_on(dataclasses.replace(config, recipe=recipe))
+
+
+def test_the_command_for_more_epochs_can_be_followed(config, data):
+    recipe = dataclasses.replace(TINY, name="default, changed: epochs, patch_px")
+    words = shlex.split(command_for_more_epochs(dataclasses.replace(config, recipe=recipe)))
+    assert words[:2] == ["sfseg", "train"]
+    options = dict(zip(words[2::2], words[3::2], strict=True))
+    assert options == {
+        "--init": str(config.out),
+        "--recipe": "default",
+        "--images": str(data / "volume.tif"),
+        "--labels": str(data / "labels.tif"),
+        "--validation": "1",
+        "--precision": "float32",
+        "--epochs": "2",
+        "--batch-size": "2",
+        "--patch": "32",
+        "--out": f"{config.out}-more",
+    }
+
+
+def test_the_starting_weights_are_scored_before_the_first_step_and_once(config, whole):
+    said = []
+    config = dataclasses.replace(config, init=str(whole))
+    first = train(config, say=said.append, **stop_after(1))
+    scores = weights.load_header(str(whole)).scores
+    assert first.start["v_rand"] == pytest.approx(scores["v_rand"], abs=1e-6)
+    assert sum("the starting weights score V_Rand" in line for line in said) == 1
+    resumed = train(dataclasses.replace(config, resume=True), say=said.append)
+    assert sum("the starting weights score V_Rand" in line for line in said) == 1
+    assert resumed.start == first.start
+    assert resumed.kept.v_rand == max(record.v_rand for record in resumed.history)
+
+
 def test_resuming_on_another_machine_is_a_warning(config, monkeypatch):
     train(config, **stop_after(1))
     said = []
@@ -334,7 +382,8 @@ def test_resuming_a_finished_training_says_so_and_changes_nothing(config, whole)
     result = train(dataclasses.replace(config, out=out, resume=True), say=said.append)
     assert result.finished
     assert result.weights == out / WEIGHTS_NAME
-    assert said[-1] == f"{out}: finished already, after 2 epochs"
+    assert said[-1].startswith(f"{out}: finished already, after 2 epochs; to train for longer: ")
+    assert f" --init {out} --recipe default " in said[-1]
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

@@ -1,0 +1,56 @@
+"""The command that trains as a configuration says, for hints that can be followed."""
+
+import shlex
+from dataclasses import fields
+
+from sfseg.config import TrainConfig
+from sfseg.recipes import find_recipe
+
+_OPTIONS = {
+    "dataset": "--dataset",
+    "data_dir": "--data-dir",
+    "images": "--images",
+    "labels": "--labels",
+    "labels_are": "--labels-are",
+    "sections": "--sections",
+    "validation": "--validation",
+    "axes": "--axes",
+    "unlabelled": "--unlabelled",
+    "seed": "--seed",
+    "precision": "--precision",
+}
+_RECIPE_OPTIONS = {
+    "epochs": "--epochs",
+    "batch_size": "--batch-size",
+    "patch_px": "--patch",
+    "learning_rate": "--learning-rate",
+    "augmentation": "--augmentation",
+}
+
+
+def command_for_more_epochs(config: TrainConfig) -> str:
+    """Write the command that trains the weights of a run once more, with the same recipe.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run; its folder holds weights.
+
+    Returns
+    -------
+    str
+        Starts from these weights, and writes to another folder.
+    """
+    defaults = {field.name: field.default for field in fields(TrainConfig)}
+    base, _, _ = config.recipe.name.partition(",")
+    words = ["sfseg", "train", "--init", str(config.out), "--recipe", base]
+    for name, option in _OPTIONS.items():
+        if (value := getattr(config, name)) != defaults[name]:
+            words += [option, str(value)]
+    for teacher in config.teachers:
+        words += ["--teacher", teacher]
+    usual = find_recipe(base)
+    for name, option in _RECIPE_OPTIONS.items():
+        if (value := getattr(config.recipe, name)) != getattr(usual, name):
+            words += [option, str(value)]
+    return shlex.join([*words, "--out", f"{config.out}-more"])
