@@ -4,6 +4,7 @@ Sources are tried in order. Every file is checked against the table of datasets 
 final name. A dataset that is there already needs no connection.
 """
 
+import errno
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,14 @@ from sfseg.datasets.download import PATIENT, DownloadProgress, Patience
 from sfseg.datasets.manifest import FileRecord
 from sfseg.datasets.staging import fill, is_in_place
 from sfseg.datasets.verify import check_file
-from sfseg.errors import EXTRAS, ChecksumError, FetchError, MissingExtraError, UnknownNameError
+from sfseg.errors import (
+    EXTRAS,
+    ChecksumError,
+    FetchError,
+    MissingExtraError,
+    OutputError,
+    UnknownNameError,
+)
 from sfseg.system.files import cache_folder
 from sfseg.types import Say
 
@@ -99,6 +107,8 @@ def fetch(
         If its files need an optional package.
     FetchError
         If no source delivered it; `ChecksumError` if a file had other contents.
+    OutputError
+        If the folder cannot be written to.
     StackError, ShapeMismatchError, OptionError
         If images or labels do not fit the table.
     """
@@ -119,7 +129,15 @@ def fetch(
     if wanted.extra and importlib.util.find_spec(EXTRAS[wanted.extra]) is None:
         raise MissingExtraError.from_extra(wanted.extra, f"dataset {wanted.name}")
     offers = wanted.sources if source is None else (sources.from_user(source, wanted),)
-    fill(wanted, folder, offers, say, progress, patience)
+    try:
+        fill(wanted, folder, offers, say, progress, patience)
+    except OutputError as error:
+        if to is not None or error.errno == errno.ENOSPC:
+            raise
+        raise OutputError(
+            str(error).partition("\nhint: ")[0],
+            hint="name another folder for the datasets with --data-dir, or set SFSEG_CACHE",
+        ) from error
     return folder
 
 

@@ -95,6 +95,11 @@ def parse_header(path: Path, raw: Mapping[str, Any]) -> Header:
 
 def _require_known(path: Path, raw: Mapping[str, Any]) -> None:
     """Refuse a header of another layout, architecture or normalisation."""
+    if {"progress", "circumstances"} <= raw.keys():
+        raise CheckpointError(
+            f"{path}: this is the state of a training run, for --resume; these are not weights",
+            hint=f"use {path.with_name(WEIGHTS_NAME)}",
+        )
     if raw.get("schema") != SCHEMA:
         raise CheckpointError(
             f"{path}: the header has schema {ascii(raw['schema'])[:60]}, this sfseg reads {SCHEMA}"

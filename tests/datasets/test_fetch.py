@@ -26,6 +26,7 @@ from sfseg.errors import (
     FetchError,
     MissingExtraError,
     OptionError,
+    OutputError,
     ShapeMismatchError,
     StackError,
     UnknownNameError,
@@ -587,3 +588,9 @@ def test_the_real_challenge_data_with_one_pixel_changed_are_refused(isbi, tmp_pa
         ChecksumError, match=r"train-labels\.tif: its contents differ from the known"
     ):
         fetch.fetch("isbi2012", to=tmp_path / "to", source=tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_names_the_options_for_another(monkeypatch):
+    monkeypatch.setenv("SFSEG_CACHE", "/proc/cache")
+    with pytest.raises(OutputError, match=r"/proc/cache[^\n]*\n.*--data-dir, or set SFSEG_CACHE"):
+        fetch.fetch("tissue")

@@ -629,3 +629,9 @@ def test_under_torchrun_the_command_to_go_on_starts_as_many_processes(monkeypatc
     monkeypatch.setattr(sys, "argv", ["/x/sfseg/__main__.py", "train", "--seed", "3"])
     expected = f"torchrun {words}--nproc-per-node 2 -m sfseg train --resume --out run"
     assert command_to_resume("train", Path("run")) == expected
+
+
+def test_a_state_that_is_given_as_weights_is_called_a_state(whole):
+    with pytest.raises(CheckpointError, match=r"this is the state of a training run") as error:
+        weights.load_header(str(whole / STATE))
+    assert str(whole / WEIGHTS_NAME) in str(error.value)
