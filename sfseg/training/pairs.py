@@ -41,17 +41,17 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
         Two folders or patterns of files, to be matched. If either is a single source, as for
         `sfseg.io.open.open_stack`, both are one stack, whatever their names.
     say : callable
-        Called with a warning if files are paired in order.
+        Called with a warning if files are paired in order, and with the images without labels.
 
     Returns
     -------
     tuple of LabelledStack
-        At least one; in the order of the images, 2 before 10.
+        At least one; in the order of the images, 2 before 10. Images without labels are left out.
 
     Raises
     ------
     OptionError
-        If a file has no partner or more than one, or is both image and labels.
+        If labels have no image, a file has more than one partner, or is both image and labels.
     StackError
         If a folder has no file, or a pattern matches none.
 
@@ -82,6 +82,10 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
         groups = [([image], [label]) for image, label in zip(ours, theirs, strict=True)]
         if len(groups) > 1:
             say("warning: the names do not match: images and labels are paired in order")
+    matched = {image for images_of_name, _ in groups for image in images_of_name}
+    if groups and (alone := [image for image in ours if image not in matched]):
+        say(f"left out, because they have no labels: {_names(alone)}")
+        ours = [image for image in ours if image in matched]
     _refuse_unmatched(ours, theirs, groups)
     return tuple(LabelledStack(str(image), str(label)) for (image,), (label,) in groups)
 
