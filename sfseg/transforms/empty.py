@@ -30,8 +30,7 @@ Bands = Callable[[], Iterable[tuple[slice, AnyArray]]]
 """Iterates over a section in bands: the rows, and their pixels, shape (rows, X)."""
 
 _LONG_BLOCKS = 4  # an area along an edge is at least so long, and an eighth of the section's side
-_EDGE_BLOCKS = 16  # or touches the edge anywhere, with 32x32 px
-_LARGE_BLOCKS = 64  # an area inside the section: 64x64 px
+_LARGE_BLOCKS = 16  # an area anywhere: at least 32x32 px
 _MOST_VALUES = 7  # grey values of areas: one bit for each, and one for `_ALL`
 _ALL = 1 << _MOST_VALUES
 _SIDE = 0.75  # of a side of the section: so much of it is darker, or brighter, than tissue
@@ -237,7 +236,6 @@ def _find_areas(flat: Mask, values: AnyArray) -> list[tuple[float, NDArray[np.in
         outside = np.bincount(area[ring], minlength=area.max() + 1)
         inside = np.bincount(area[~ring], minlength=area.max() + 1)
         wanted = (outside >= long) | (inside >= _LARGE_BLOCKS)
-        wanted |= (outside > 0) & (inside >= _EDGE_BLOCKS)
         wanted[0] = False
         if wanted.any():
             areas.append((float(value), np.where(wanted[area], area, 0)))
@@ -288,7 +286,7 @@ def _assemble(found: list[tuple[_Kind, Mask, AnyArray]], flat: Mask) -> EmptyAre
         whole |= core[1:-1, 1:-1]
         empty_px += inside
     textured = ~flat & (empty_px < BLOCK_PX**2 // 2)
-    tissue = _grow(_grow(ndimage.binary_opening(textured, _AROUND)))
+    tissue = _grow(ndimage.binary_opening(textured, _AROUND))
     if tissue.any():  # else the section is too small to tell letters from tissue
         whole = ndimage.binary_propagation(whole, _AROUND, whole | ~tissue)
     bits[whole] = _ALL
