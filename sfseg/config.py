@@ -56,6 +56,8 @@ class TrainConfig:
         of each stack.
     axes : str or None
         Order of the axes, for files of the user that do not say it.
+    invert_image : bool
+        Swap dark and bright in the images, so that bright membranes become dark.
     init : str or None
         Weights to start from, of the same architecture: a shipped name, or the path of a weights
         file or of the folder of a training run; None = random ones.
@@ -90,6 +92,7 @@ class TrainConfig:
     sections: str | None = None
     validation: str | None = None
     axes: str | None = None
+    invert_image: bool = False
     init: str | None = None
     teachers: tuple[str, ...] = ()
     unlabelled: str | None = None
@@ -143,6 +146,8 @@ class PredictConfig:
         Memory that prediction may use; None = three quarters of the free memory.
     axes : str or None
         Order of the axes, for an input that does not say it.
+    invert_image : bool
+        Swap dark and bright in the input, so that bright membranes become dark.
     multiscale : bool
         Write a pyramid; for OME-Zarr only.
     resume : bool
@@ -163,6 +168,7 @@ class PredictConfig:
     tile_px: int | None = None
     memory_gib: float | None = None
     axes: str | None = None
+    invert_image: bool = False
     multiscale: bool = False
     resume: bool = False
     overwrite: bool = False

@@ -99,6 +99,14 @@ AxesOption = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+InvertOption = Annotated[
+    bool,
+    typer.Option(
+        "--invert-image",
+        help="Swap dark and bright, for images with bright membranes.",
+        rich_help_panel=INPUT,
+    ),
+]
 DataDirOption = Annotated[
     Path | None,
     typer.Option(

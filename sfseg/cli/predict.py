@@ -20,6 +20,7 @@ from sfseg.cli.options import (
     QUALITY,
     AxesOption,
     DeviceOption,
+    InvertOption,
     complete_models,
 )
 from sfseg.cli.predict_report import (
@@ -126,6 +127,7 @@ def predict(
         ),
     ] = False,
     axes: AxesOption = DEFAULTS.axes,
+    invert_image: InvertOption = DEFAULTS.invert_image,
     model: Annotated[
         str,
         typer.Option(
@@ -221,6 +223,7 @@ def predict(
         tile_px=parse_tile(tile),
         memory_gib=memory,
         axes=axes,
+        invert_image=invert_image,
         multiscale=multiscale,
         resume=resume,
         overwrite=overwrite,

@@ -24,6 +24,7 @@ from sfseg.cli.options import (
     CompileOption,
     DataDirOption,
     DeviceOption,
+    InvertOption,
     TrainingPrecisionOption,
     complete_architectures,
     complete_datasets,
@@ -109,6 +110,7 @@ def train(
         ),
     ] = None,
     axes: AxesOption = None,
+    invert_image: InvertOption = False,
     unlabelled: Annotated[
         str | None,
         typer.Option(
@@ -266,6 +268,7 @@ def train(
         "sections": sections,
         "validation": validation,
         "axes": axes,
+        "invert_image": invert_image,
         "init": init,
         "teachers": tuple(teacher or ()),
         "unlabelled": unlabelled,

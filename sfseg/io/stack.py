@@ -124,6 +124,33 @@ class Stack:
             pixels[position] = self.section(index)
         return pixels
 
+    def inverted(self) -> "Stack":
+        """Return this stack with dark and bright swapped; closing it closes this one.
+
+        Notes
+        -----
+        In 8 and 16 bit the smallest value becomes the largest: of (255 - image) this gives the
+        image, to the bit. Other numbers change their sign. Then unsigned ones need another type.
+        """
+        is_short = self.dtype.kind == "u" and self.dtype.itemsize <= 2
+        dtype = np.dtype(np.float64) if self.dtype.kind == "u" and not is_short else self.dtype
+
+        def read_window(index: int, rows: slice, columns: slice) -> AnyArray:
+            pixels = self.window(index, rows, columns)
+            return ~pixels if is_short else -pixels.astype(dtype, copy=False)
+
+        return Stack(
+            self.name,
+            self.shape,
+            dtype,
+            self.voxel_size_nm,
+            read_window=read_window,
+            sha256=self.sha256,
+            close=self.close,
+            notes=self.notes,
+            numbers=self.numbers,
+        )
+
     def sha256(self) -> str:
         """Hash the files that it is read from, in hexadecimal; see `sfseg.io.hashing`."""
         return self._sha256()

@@ -117,19 +117,27 @@ class Model:
         return cls(network, file.header, engine, choice, halo_px(network, STRIDE), weights_sha256)
 
     def predict(
-        self, array: AnyArray, *, tta: TestTimeAugmentation = "none", close_gaps: bool = False
+        self,
+        array: AnyArray,
+        *,
+        tta: TestTimeAugmentation = "none",
+        close_gaps: bool = False,
+        invert_image: bool = False,
     ) -> Probability:
         """Predict the interior probability of a section or stack in memory.
 
         Parameters
         ----------
         array : array_like, shape (Z, Y, X) or (Y, X)
-            Grey values of any numeric type, membranes dark. Each section is normalised by itself.
+            Grey values of any numeric type, membranes dark; else see `invert_image`. Each section
+            is normalised by itself.
         tta : {'none', 'flips', 'd4'}
             One pass, or the mean over the four flips or all eight orientations, which is better
             but four or eight times slower.
         close_gaps : bool
             Close gaps in membranes; see `sfseg.prediction.gaps`.
+        invert_image : bool
+            Swap dark and bright first, for images with bright membranes.
 
         Returns
         -------
@@ -148,7 +156,8 @@ class Model:
         DeviceError
             If the memory is too small for a whole section and `close_gaps` is True.
         """
-        return predict_array(array, {"tta": tta, "close_gaps": close_gaps}, lambda _: self)
+        options = {"tta": tta, "close_gaps": close_gaps, "invert_image": invert_image}
+        return predict_array(array, options, lambda _: self)
 
     def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
@@ -276,6 +285,8 @@ def predict_array(
     """
     stack = io.open_array(array, "predict", hint=_FILES)
     config = configure(PredictConfig, None, options)
+    if config.invert_image:
+        stack = stack.inverted()
     pixels = get_model(config)._predict_stack(stack, config)
     return pixels.reshape(stack.shape[-np.ndim(array) :])
 

@@ -41,6 +41,7 @@ def predict(
     precision: Precision = "auto",
     tta: TestTimeAugmentation = "none",
     close_gaps: bool = False,
+    invert_image: bool = False,
 ) -> Probability:
     """Predict the interior probability of a section or stack in memory.
 
@@ -49,7 +50,7 @@ def predict(
     Parameters
     ----------
     array : array_like, shape (Z, Y, X) or (Y, X)
-        Grey values of any numeric type, membranes dark.
+        Grey values of any numeric type, membranes dark; else see `invert_image`.
     model : str or Path
         Name of shipped weights (default: sfnet-isbi2012), or the path of a weights file or of the
         folder of a training run.
@@ -59,6 +60,8 @@ def predict(
         Mean over orientations; see `Model.predict`.
     close_gaps : bool
         Close gaps in membranes; see `Model.predict`.
+    invert_image : bool
+        Swap dark and bright first, for images with bright membranes.
 
     Returns
     -------
@@ -87,6 +90,7 @@ def predict(
         "precision": precision,
         "tta": tta,
         "close_gaps": close_gaps,
+        "invert_image": invert_image,
     }
     return predict_array(array, options, Model.load)
 
@@ -218,7 +222,7 @@ def predict_job(
     record = find_record(job.output, overwrite=config.overwrite)
     with _add_file_name(job.source):
         opened = io.open_stack(job.source, axes=config.axes)
-    with opened as stack:
+    with opened.inverted() if config.invert_image else opened as stack:
         for note in stack.notes:
             say(f"warning: {job.source}: {note}")
         resolved = model.resolve(stack, config)

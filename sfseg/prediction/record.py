@@ -111,6 +111,8 @@ def make_identity(
     }
     if config.close_gaps:
         options["close_gaps"] = True
+    if config.invert_image:
+        options["invert_image"] = True
     if config.output != "probability":
         options["threshold"] = config.threshold
     return {

@@ -116,11 +116,14 @@ def load_training_data(
     for part, whole in zip(parts, number_through(counts), strict=True):
         wanted = [index for index in whole if index in used]
         numbers = f", numbered {format_sections(whole)}" if len(parts) > 1 else ""
-        found, facts = _read_part(part, kind, config.axes, wanted, whole, numbers)
+        found, facts = _read_part(part, kind, config, wanted, whole, numbers)
         say(str(facts))
         sections |= found
         pairs.append(facts)
-    for warning in (*data_warnings(pairs, kind), *_test_warnings(setup, parts, counts, used)):
+    for warning in (
+        *data_warnings(pairs, kind, inverted=config.invert_image),
+        *_test_warnings(setup, parts, counts, used),
+    ):
         say(f"warning: {warning}")
     blank = {index for facts in pairs for index in facts.blank}
     training, held = (tuple(i for i in part if i not in blank) for part in (training, held))
@@ -207,16 +210,17 @@ def _count_sections(part: LabelledStack, axes: str | None, say: Say) -> int:
 def _read_part(
     part: LabelledStack,
     kind: LabelKind,
-    axes: str | None,
+    config: TrainConfig,
     wanted: Sequence[int],
     whole: range,
     numbers: str,
 ) -> tuple[dict[int, Section], PairFacts]:
     """Read the wanted sections of one stack, and measure them; indices run through all stacks."""
-    with io.open_stack(part.images, axes=axes) as images:
+    opened = io.open_stack(part.images, axes=config.axes)
+    with opened.inverted() if config.invert_image else opened as images:
         sections: dict[int, Section] = {}
         if wanted:
-            labels = io.read_labels(part.labels, kind, axes=axes)
+            labels = io.read_labels(part.labels, kind, axes=config.axes)
             sections = {i: _read_section(images, labels, i - whole.start) for i in wanted}
         facts = count_pair(
             part.images,

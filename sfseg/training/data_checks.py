@@ -130,7 +130,9 @@ def describe_labels(kind: LabelKind) -> str:
     return f"labels: {_MEANINGS[kind]}"
 
 
-def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
+def data_warnings(
+    pairs: Sequence[PairFacts], kind: LabelKind, *, inverted: bool = False
+) -> Iterator[str]:
     """Warn of training data that look wrong.
 
     Parameters
@@ -139,6 +141,8 @@ def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
         The data; pairs without a used section are skipped.
     kind : {'interior', 'membrane', 'instances'}
         How the labels were read.
+    inverted : bool
+        Whether ``--invert-image`` has swapped dark and bright in all images.
 
     Yields
     ------
@@ -164,12 +168,20 @@ def data_warnings(pairs: Sequence[PairFacts], kind: LabelKind) -> Iterator[str]:
                 f"cells fill {pair.interior_share:.1%} of {pair.labels}: "
                 "are all membranes labelled?"
             )
-        if pair.contrast < 0:
-            yield (
-                f"membranes are brighter than cells in {pair.images}: "
-                "are its labels or its grey values inverted?"
-            )
+    yield from _contrast_warnings(pairs, inverted=inverted)
     yield from _scale_warnings(pairs)
+
+
+def _contrast_warnings(pairs: Sequence[PairFacts], *, inverted: bool) -> Iterator[str]:
+    """Warn of stacks with bright membranes. Where the labels look inverted, that is the cause."""
+    used = [p for p in pairs if p.grey is not None and p.interior_share >= PLAUSIBLE_INTERIOR[0]]
+    dark = next((pair.images for pair in used if pair.contrast > 0), None)
+    remedy = "leave --invert-image out" if inverted else "try --invert-image"
+    for pair in used:
+        if pair.contrast < 0:
+            yield f"membranes are brighter than cells in {pair.images}" + (
+                f", but not in {dark}: invert the images of one of them" if dark else f": {remedy}"
+            )
 
 
 def _scale_warnings(pairs: Sequence[PairFacts]) -> Iterator[str]:

@@ -60,7 +60,8 @@ def add_pseudo_labels(
     if source is None:
         return data
     say(f"marking {Path(source).name} with {', '.join(config.teachers)}")
-    with io.open_stack(source, axes=config.axes) as stack:
+    opened = io.open_stack(source, axes=config.axes)
+    with opened.inverted() if config.invert_image else opened as stack:
         images = [stack.section(index) for index in range(len(stack))]
         for number, image in enumerate(images, start=1):
             io.require_finite(image, stack.name, number)

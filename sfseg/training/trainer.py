@@ -96,6 +96,7 @@ class Trainer:
     @property
     def identity(self) -> dict[str, Any]:
         """All values that decide the weights, as JSON; a resumed training needs the same."""
+        inverts = {"invert_image": True} if self.config.invert_image else {}
         return {
             "arch": self.config.arch,
             "init": self.init,
@@ -108,6 +109,7 @@ class Trainer:
             "recipe": dataclasses.asdict(self.config.recipe),
             "data": self.data.description,
             "pixels_sha256": self.data.sha256,
+            **inverts,
         }
 
     @property
