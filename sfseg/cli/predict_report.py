@@ -74,19 +74,13 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
             f"warning: pixels are {result.voxel_size_nm[2]:g} nm, but the network was trained on "
             f"{header.voxel_size_nm[2]:g} nm: resample the input for a better result"
         )
-    if count := result.blank_sections:
-        is_blank = "section is blank: it has" if count == 1 else "sections are blank: they have"
-        say(f"warning: {count} {is_blank} one grey value only")
     if result.empty_share:
         say(
             f"{result.empty_share:.1%} of the pixels hold no tissue (borders or other areas of one "
             "grey value): they are 0 in the output"
         )
-    if result.empty_share < 1 and not 0.01 < result.interior_share < 0.99:
-        say(
-            f"warning: {result.interior_share:.1%} of the pixels are predicted inside cells: "
-            "is the input an EM image with dark membranes?"
-        )
+    for warning in result.warnings:
+        say(f"warning: {warning}")
 
 
 def reason_of(failure: "Failure") -> str:
@@ -109,6 +103,7 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "interior_share": result.interior_share,
         "empty_share": result.empty_share,
         "blank_sections": result.blank_sections,
+        "warnings": result.warnings,
         "seconds": result.seconds,
         "stages": result.stages,
         "pieces": result.tiles,

@@ -1,7 +1,8 @@
 """A trained network, loaded on a device, and the prediction of arrays with it."""
 
 import os
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from sfseg.models import STRIDE
 from sfseg.models.weights import Header, open_weights
 from sfseg.prediction import engines, plan
 from sfseg.prediction.compute import predict_tiles
+from sfseg.prediction.contrast import contrast_warning
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile, read_tiles
-from sfseg.prediction.tile_writer import ArrayTarget, make_writer
+from sfseg.prediction.tile_writer import ArrayTarget, Facts, make_writer
 from sfseg.prediction.tiles import Tile, halo_px, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
@@ -165,12 +167,14 @@ class Model:
         target = ArrayTarget(stack.shape)
         writer = make_writer(target, config)
 
+        facts: list[Facts] = []
+
         def write(tile: StackTile, probability: Probability) -> None:
-            for _ in writer.put(tile, probability):
-                pass
+            facts.extend(fact for _, fact in writer.put(tile, probability))
 
         numbers = range(len(stack) * len(setup.tiles))
         predict_tiles(read_tiles(stack, setup.tiles, numbers), setup.predictor, write)
+        _warn_of_contrast(facts, target.pixels, inverted=config.invert_image)
         return target.pixels
 
     def resolve(self, stack: io.Stack, config: PredictConfig) -> dict[str, Any]:
@@ -254,6 +258,15 @@ class Model:
         if (name, dtype, device) == (own.name, own.dtype, own.device):
             return own
         return engines.ENGINES[name](self.network, device, dtype)
+
+
+def _warn_of_contrast(facts: Sequence[Facts], probability: Probability, *, inverted: bool) -> None:
+    """Warn a caller in Python, whose option has another spelling."""
+    tissue_px = probability.size - sum(fact["empty"] for fact in facts)
+    share = sum(fact["interior"] for fact in facts) / max(tissue_px, 1)
+    if doubt := contrast_warning(facts, tissue_px, share, inverted=inverted):
+        text = doubt.replace("--invert-image", "invert_image=True")
+        warnings.warn(text, stacklevel=5)  # the line that calls `sfseg.predict`
 
 
 _FILES = "use sfseg.predict_file for files, or open them: sfseg.open_stack(path).read()"

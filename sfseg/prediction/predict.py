@@ -289,4 +289,5 @@ def _result_of_record(job: Job, stack: io.Stack, record: Mapping[str, Any]) -> P
         stages={},
         resumed=record["pieces"],
         tiles=record["pieces"],
+        warnings=tuple(record.get("warnings", ())),
     )

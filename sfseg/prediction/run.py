@@ -1,7 +1,7 @@
 """Predict one open stack into a resumable output, and report progress."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from sfseg import io
 from sfseg.config import PredictConfig
 from sfseg.prediction.compute import predict_tiles
+from sfseg.prediction.contrast import contrast_warning
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import PredictSetup
 from sfseg.prediction.plan import Plan
@@ -19,6 +20,9 @@ from sfseg.types import Probability, Shape, VoxelSize, describe_shape
 
 FLUSH_S = 5.0
 """Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
+
+PLAUSIBLE_SHARE = (0.01, 0.99)
+"""Share of the pixels that is inside cells: what is beyond is no map of membranes."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class PredictResult:
         Tiles that an interrupted run had finished; all of them if the output existed already.
     tiles : int
         All tiles.
+    warnings : tuple of str
+        What looks wrong, in a sentence each.
     """
 
     job: Job
@@ -83,6 +89,7 @@ class PredictResult:
     stages: Mapping[str, float]
     resumed: int
     tiles: int
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -154,18 +161,34 @@ class PredictionRun:
         interior = sum(fact["interior"] for fact in facts.values())
         pixels = prod(self.stack.shape)
         empty = sum(fact.get("empty", 0) for fact in facts.values())
+        share = interior / max(pixels - empty, 1)
         return PredictResult(
             self.job,
             self.stack.shape,
             self.stack.voxel_size_nm,
-            interior_share=interior / max(pixels - empty, 1),
+            interior_share=share,
             empty_share=empty / pixels,
             blank_sections=blank,
             seconds=time.monotonic() - started,
             stages=stages,
             resumed=self.resumed_tiles,
             tiles=self.total,
+            warnings=tuple(self._warnings(pixels - empty, share, blank)),
         )
+
+    def _warnings(self, tissue_px: float, interior_share: float, blank: int) -> Iterator[str]:
+        """Warn of an input that the network cannot see as it has learnt to."""
+        if blank:
+            is_blank = "section is blank: it has" if blank == 1 else "sections are blank: they have"
+            yield f"{blank} {is_blank} one grey value only"
+        facts, inverted = self.work.finished.values(), self.config.invert_image
+        if doubt := contrast_warning(facts, tissue_px, interior_share, inverted=inverted):
+            yield doubt
+        elif tissue_px and not PLAUSIBLE_SHARE[0] < interior_share < PLAUSIBLE_SHARE[1]:
+            yield (
+                f"{interior_share:.1%} of the pixels are predicted inside cells: "
+                "is the input an EM image of cells?"
+            )
 
     def _predict(self) -> dict[str, float]:
         """Read, compute and write the missing tiles; return the seconds of each stage."""
@@ -237,4 +260,5 @@ class PredictionRun:
             "interior_share": result.interior_share,
             "empty_share": result.empty_share,
             "blank_sections": result.blank_sections,
+            "warnings": result.warnings,
         }

@@ -10,6 +10,7 @@ from skimage.measure import label
 
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
+from sfseg.prediction.contrast import measure_lines
 from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tiles import lengths
 from sfseg.transforms.normalise import bands
@@ -17,8 +18,8 @@ from sfseg.types import INTERIOR, AnyArray, Probability, Shape
 
 Facts = dict[str, float]
 """Facts about a finished tile: ``interior``, the sum of its probability; ``empty``, its pixels
-without tissue; ``blank``, 1 if its section has a single grey value; and for whole sections
-``numbered``, the largest segment so far."""
+without tissue; ``blank``, 1 if its section has a single grey value; those of `measure_lines`; and
+for whole sections ``numbered``, the largest segment so far."""
 
 _NOTHING: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
 
@@ -216,4 +217,5 @@ def _facts(tile: StackTile, probability: Probability) -> Facts:
         "interior": interior,
         "empty": 0 if empty is None else int(np.count_nonzero(empty[tile.tile.keep])),
         "blank": float(tile.window.normalisation.levels.blank),
+        **measure_lines(tile.window, tile.tile.keep, probability),
     }

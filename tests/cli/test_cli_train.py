@@ -6,6 +6,7 @@ import tifffile
 import torch
 
 from sfseg.cli.train import default_folder
+from sfseg.models.weights import open_weights
 from tests.cli.commands import TINY, fails, sfseg
 
 
@@ -105,3 +106,25 @@ def test_train_refuses_bad_input(volume, labels, tmp_path):
     if not torch.cuda.is_available():
         assert "cuda" in fails(*own, "--labels", labels, "--device", "cuda")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("small_architectures")
+def test_bright_membranes_are_warned_about_and_turned(volume, labels, tmp_path):
+    bright = tmp_path / "bright.tif"
+    tifffile.imwrite(bright, 255 - tifffile.imread(volume), photometric="minisblack")
+
+    def run(images, name, *options):
+        own = ("--images", images, "--labels", labels, "--out", tmp_path / name)
+        return sfseg("train", *own, *options, *TINY)
+
+    warned = run(bright, "wrong")
+    line = f"warning: membranes are brighter than cells in {bright}: "
+    assert f"{line}try --invert-image\n" in warned.stderr
+    assert line not in run(bright, "turned", "--invert-image").stderr
+    run(volume, "dark")
+    turned, dark = (open_weights(str(tmp_path / name)) for name in ("turned", "dark"))
+    assert turned.header.training["invert_image"] is True
+    assert turned.header.training["pixels_sha256"] == dark.header.training["pixels_sha256"]
+    assert "invert_image" not in dark.header.training
+    error = fails("train", "--resume", "--out", tmp_path / "dark", "--invert-image")
+    assert "invert_image: nothing -> true" in error

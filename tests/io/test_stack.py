@@ -58,3 +58,19 @@ def test_a_float64_beyond_float32_is_not_finite(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.full((1, 2, 2), 1e300), photometric="minisblack")
     with pytest.raises(NonFiniteError):
         io.require_finite(read(tmp_path / "a.tif")[0], "a.tif", 1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int16", "int64", "float32"])
+def test_an_inverted_stack_is_darkest_where_the_stack_is_brightest(dtype):
+    pixels = np.arange(60).reshape(3, 4, 5).astype(dtype)
+    found = io.open_array(pixels, "test").inverted()
+    assert found.read().dtype == found.dtype
+    np.testing.assert_array_equal(np.diff(found.read().ravel().astype(float)), -1)
+    assert found.sha256() == io.open_array(pixels, "test").sha256()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_short_numbers_are_inverted_as_fiji_does(dtype):
+    pixels = np.arange(60).reshape(3, 4, 5).astype(dtype)
+    top = np.iinfo(dtype).max
+    np.testing.assert_array_equal(io.open_array(top - pixels, "test").inverted().read(), pixels)

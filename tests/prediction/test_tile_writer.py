@@ -34,7 +34,7 @@ def pieces_of(shape, *, blank=False):
     """Give the pieces of all sections, and how each is cut out."""
     tiles = Predictor(lambda batch: batch, 16, tile_px=16).tiles(shape[1:])
     levels = GreyLevels(1, 0, 0, 0, 0 if blank else 1)
-    window = Window(np.empty(0), None, Normalisation(levels))
+    window = Window(np.zeros(shape[1:]), None, Normalisation(levels))
     for number in range(shape[0] * len(tiles)):
         section, tile = number // len(tiles), tiles[number % len(tiles)]
         yield StackTile(number, section, tile, window)
@@ -105,7 +105,8 @@ def test_a_tile_of_a_blank_section_is_reported():
     (piece,) = pieces_of(shape, blank=True)
     writer = Writer(Memory(shape, np.dtype("float32")), PredictConfig())
     ((_, facts),) = writer.put(piece, np.ones((20, 20), np.float32))
-    assert facts == {"interior": 400.0, "empty": 0, "blank": 1.0}
+    lines = dict.fromkeys(("dark", "dark_marked", "bright", "bright_marked"), 0.0)
+    assert facts == {"interior": 400.0, "empty": 0, "blank": 1.0, **lines}
 
 
 def expected_segments(probability):

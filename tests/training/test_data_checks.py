@@ -44,16 +44,26 @@ def test_tissue_raises_no_warning(tissue):
 
 @pytest.mark.parametrize(("kind", "other"), [("interior", "membrane"), ("membrane", "interior")])
 def test_inverted_labels_are_warned_about_with_the_option_that_turns_them(tissue, kind, other):
-    first, second = doubts(pair(tissue, marks=255 - tissue[1]), kind=kind)
-    assert first.startswith("cells fill only ")
-    assert "a_gt.tif" in first
-    assert f"--labels-are {other}" in first
-    assert "brighter" in second
+    (line,) = doubts(pair(tissue, marks=255 - tissue[1]), kind=kind)
+    assert line.startswith("cells fill only ")
+    assert "a_gt.tif" in line
+    assert f"--labels-are {other}" in line
 
 
-def test_an_inverted_image_is_warned_about_by_its_name(tissue):
+def test_bright_membranes_are_warned_about_with_the_option_that_turns_them(tissue):
+    swapped = pair(tissue, image=255 - tissue[0])
+    (line,) = doubts(swapped)
+    assert line == "membranes are brighter than cells in a.tif: try --invert-image"
+    (line,) = data_warnings([swapped], "interior", inverted=True)
+    assert line == "membranes are brighter than cells in a.tif: leave --invert-image out"
+
+
+def test_one_inverted_stack_of_several_is_told_apart(tissue):
     (line,) = doubts(pair(tissue), pair(tissue, name="b", image=255 - tissue[0]))
-    assert line.startswith("membranes are brighter than cells in b.tif")
+    assert line == (
+        "membranes are brighter than cells in b.tif, but not in a.tif: "
+        "invert the images of one of them"
+    )
 
 
 def test_labels_with_almost_no_membrane_are_warned_about(tissue):
