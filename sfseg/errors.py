@@ -17,6 +17,8 @@
     ├── DeviceError(RuntimeError)           the requested device is not there
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
 
+`SfsegWarning` is the only warning.
+
 Each kind also inherits the builtin that a Python user would catch. A message reads
 ``<file or option>: <what is wrong>``; the optional hint is one action that helps.
 """
@@ -71,6 +73,10 @@ class SfsegError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nhint: {self.hint}"
+
+
+class SfsegWarning(UserWarning):
+    """Something that a user should know, and that does not stop the work."""
 
 
 class StackError(SfsegError, ValueError):

@@ -4,13 +4,14 @@ import io
 import os
 import signal
 import sys
+import warnings
 from typing import Annotated
 
 import typer
 
 from sfseg import __version__
 from sfseg.cli import bench, compare, fetch, predict, score, train
-from sfseg.cli.console import exit_on_terminate
+from sfseg.cli.console import exit_on_terminate, show_warning
 from sfseg.cli.failures import Commands
 from sfseg.cli.help import Command
 
@@ -65,6 +66,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # a path may hold any bytes
     signal.signal(signal.SIGTERM, exit_on_terminate)
+    warnings.showwarning = show_warning
     app()
 
 

@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TextIO
 
-from sfseg.errors import OutputError, SfsegError
+from sfseg.errors import OutputError, SfsegError, SfsegWarning
 from sfseg.system.torchrun import is_first
 
 EXIT_ERROR = 1
@@ -27,6 +28,8 @@ DISK_FAILED = "the disk or the network failed: try again, or copy the file to an
 
 _COMMANDS_TO_TERMINALS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Control characters other than tab and newline, and those that turn the direction of a line."""
+
+_show_as_python_does = warnings.showwarning
 
 
 def say(message: str) -> None:
@@ -50,6 +53,21 @@ def write_to_stderr(message: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{escape_controls(message)}\n")
         sys.stderr.flush()
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of sfseg as plain text, and one of a package as Python does."""
+    if issubclass(category, SfsegWarning):
+        say(f"warning: {message}")
+    else:
+        _show_as_python_does(message, category, filename, lineno, file, line)
 
 
 def print_result(product: object) -> None:

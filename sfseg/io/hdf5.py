@@ -14,6 +14,7 @@ from sfseg.io import voxels
 from sfseg.io.axes import usual_letters
 from sfseg.io.chunks import deflate_bytes
 from sfseg.io.guards import refuse_bomb, refuse_untrusted, translate_errors
+from sfseg.system.locks import NO_LOCKS
 from sfseg.types import AnyArray, VoxelSize
 
 _MAX_LINKS = 16
@@ -22,6 +23,16 @@ _FILTERS = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF})
 """Filters whose chunks can be measured. For others HDF5 trusts the size in the file."""
 
 _DAMAGED = "copy or download the file again; it may be damaged"
+
+
+def _open_file(h5py: Any, path: Path) -> Any:
+    """Open a file for reading; HDF5 locks it, where the file system has locks."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 class Hdf5Source:
@@ -64,7 +75,7 @@ class Hdf5Source:
             raise MissingExtraError.from_extra("hdf5", name) from error
         self._name = name
         with translate_errors(name):
-            self._file = h5py.File(path, "r")
+            self._file = _open_file(h5py, path)
         try:
             with translate_errors(name):
                 self._open(dataset)

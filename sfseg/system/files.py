@@ -6,6 +6,7 @@ half a file under the final name.
 """
 
 import contextlib
+import errno
 import os
 import shlex
 import shutil
@@ -24,6 +25,9 @@ _NAME_BYTES = 255
 
 _LONGEST_SUFFIX = ".part.manifest.part"
 """Longest suffix of the files that lie beside an unfinished output."""
+
+_FOLDERS_NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
+"""What file systems of clusters answer that flush files, but no folders."""
 
 
 def cache_folder() -> Path:
@@ -170,12 +174,16 @@ def refuse_file_as_folder(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to the disk."""
-    if os.name == "nt" and path.is_dir():
+    """Flush a file, or the entries of a folder where the file system can, to the disk."""
+    is_folder = path.is_dir()
+    if os.name == "nt" and is_folder:
         return  # Windows cannot open a folder, and flushes its entries by itself
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not (is_folder and error.errno in _FOLDERS_NOT_FLUSHED):
+            raise
     finally:
         os.close(descriptor)
 

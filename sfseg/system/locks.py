@@ -7,17 +7,30 @@ Why this is not the package `filelock`, whose lock on Unix is the same ``flock``
 * `filelock` leaves its file in the folder at release. Here the folder of an output holds nothing
   but the output afterwards, so the holder removes the file. That is safe because each new holder
   checks that its locked file is still the one at the path, and tries again if it is not.
+
+Some file systems of clusters have no locks. There the work goes on without one, after a warning.
 """
 
 import contextlib
+import errno
+import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from sfseg.errors import OutputExistsError
+from sfseg.errors import OutputExistsError, SfsegWarning
 from sfseg.system.files import ensure_parent, explain_errors
+
+NO_LOCKS = {
+    errno.ENOSYS,  # Lustre, mounted without the option flock
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOLCK,  # NFS, whose server does not answer about locks
+    errno.EBADF,  # NFS locks no file that is open for reading only
+}
 
 if sys.platform == "win32":
     import msvcrt
@@ -39,13 +52,22 @@ else:
 
     def _try_lock(file: BinaryIO) -> bool:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
     def _wait_for_lock(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        _flock(file, fcntl.LOCK_EX)
+
+    def _flock(file: BinaryIO, operation: int) -> None:
+        """Lock a file; where the file system has no locks, warn."""
+        try:
+            fcntl.flock(file, operation)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            _warn_without_locks()
 
 
 @contextlib.contextmanager
@@ -69,7 +91,7 @@ def exclusive(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             with explain_errors(path.parent):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(_open(path))
-                is_free = _try_lock(file)
+                is_free = _try_lock_or_remove(path, file)
             if not is_free:
                 waiting()
                 _wait_for_lock(file)
@@ -112,20 +134,49 @@ def only_one(lock: Path, work: str) -> Iterator[None]:
         yield
 
 
+def _try_lock_or_remove(path: Path, file: BinaryIO) -> bool:
+    """Try to lock a file; if the disk fails, leave none behind."""
+    try:
+        return _try_lock(file)
+    except OSError:
+        _unlink(path)
+        raise
+
+
+@functools.cache
+def _warn_without_locks() -> None:
+    """Warn once in a process."""
+    warnings.warn(
+        "the file system has no locks: nothing stops a second run that writes to the same place",
+        SfsegWarning,
+        stacklevel=2,
+    )
+
+
 def _open(path: Path) -> BinaryIO:
     """Open a lock file, for reading if it belongs to another user who allows no more."""
+    if path.is_symlink():
+        raise OutputExistsError(
+            f"{path}: this is a link, but sfseg needs a file of its own here",
+            hint="remove the link, then start again",
+        )
     try:
-        return path.open("ab")
+        return open(path, "ab", opener=_open_no_link)
     except OSError:
         if not path.exists():
             raise
-        return path.open("rb")
+        return open(path, "rb", opener=_open_no_link)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file, but not the one that a link leads to: the folder may be one of many users."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _is_at(path: Path, file: BinaryIO) -> bool:
     """Tell whether the locked file is still at `path`: its last holder may have removed it."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 

@@ -1,5 +1,6 @@
 """Datasets of HDF5 files."""
 
+import errno
 import sys
 
 import numpy as np
@@ -25,6 +26,22 @@ def test_a_dataset_in_an_hdf5_file_is_read_with_its_voxel_size(tmp_path):
     with io.open_stack(f"{tmp_path}/a.h5:ids") as stack:
         assert stack.dtype == np.dtype("uint64")
         np.testing.assert_array_equal(stack.read(), pixels)
+
+
+def test_a_file_is_read_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = noise((3, 5, 6), "uint8")
+    real = h5py.File
+
+    def locking(path, mode, locking=True):
+        if locking:
+            raise OSError(errno.EOPNOTSUPP, "unable to lock file")
+        return real(path, mode)
+
+    monkeypatch.setattr(h5py, "File", locking)
+    with io.open_stack(f"{tmp_path}/a.h5:raw") as stack:
+        np.testing.assert_array_equal(stack.read(), noise((3, 5, 6), "uint8"))
 
 
 @settings(

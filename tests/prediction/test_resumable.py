@@ -1,3 +1,4 @@
+import builtins
 import contextlib
 import errno
 import inspect
@@ -358,6 +359,7 @@ class Faults:
     CALLS = (
         *((os, name) for name in ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir")),
         (pathlib.Path, "open"),
+        (builtins, "open"),
     )
 
     def __init__(self, error, number):

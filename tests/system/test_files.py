@@ -4,12 +4,13 @@ import ast
 import errno
 import os
 import re
+import stat
 from pathlib import Path
 
 import pytest
 
 import sfseg
-from sfseg.errors import OutputError, OutputExistsError
+from sfseg.errors import OutputError, OutputExistsError, SfsegWarning
 from sfseg.system import locks
 from sfseg.system.files import (
     atomic_path,
@@ -235,20 +236,83 @@ def test_a_file_in_the_place_of_a_folder_is_an_output_error(tmp_path):
 
 
 def test_a_lock_of_another_user_that_may_only_be_read_is_taken_over(tmp_path, monkeypatch):
-    real = Path.open
+    real = os.open
 
-    def open_to_read(self, mode):
-        if mode == "ab":
-            raise PermissionError(errno.EACCES, "denied", str(self))
-        return real(self, mode)
+    def open_to_read(path, flags, *mode):
+        if flags & os.O_WRONLY:
+            raise PermissionError(errno.EACCES, "denied", str(path))
+        return real(path, flags, *mode)
 
     (tmp_path / "a.lock").touch()
-    monkeypatch.setattr(Path, "open", open_to_read)
+    monkeypatch.setattr(os, "open", open_to_read)
     with locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail):
         pass
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="where you may write"):
         locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail).__enter__()
+
+
+def test_a_lock_does_not_follow_links(tmp_path):
+    for target in ("mine.txt", "missing.txt"):
+        (tmp_path / "mine.txt").write_text("mine")
+        (tmp_path / "a.lock").symlink_to(tmp_path / target)
+        with pytest.raises(OutputExistsError, match=r"a\.lock: this is a link.*\nhint: remove"):
+            locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail).__enter__()
+        (tmp_path / "a.lock").unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.fixture
+def refused_calls(monkeypatch):
+    """Let `fcntl.flock`, and `os.fsync` of a folder, fail with these error numbers."""
+
+    def refuse(flock, fsync):
+        def no_flock(*_):
+            raise OSError(flock, os.strerror(flock))
+
+        def no_fsync(descriptor):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(fsync, os.strerror(fsync))
+
+        locks._warn_without_locks.cache_clear()
+        monkeypatch.setattr("fcntl.flock", no_flock)
+        monkeypatch.setattr(os, "fsync", no_fsync)
+
+    yield refuse
+    locks._warn_without_locks.cache_clear()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
+def test_without_locks_the_work_goes_on_after_one_warning(number, tmp_path, refused_calls):
+    refused_calls(number, errno.EINVAL)
+    with (
+        pytest.warns(SfsegWarning, match="no locks") as told,
+        locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail),
+        locks.only_one(tmp_path / "run" / "b.lock", "training run"),
+    ):
+        assert (tmp_path / "run" / "b.lock").exists()
+    assert len(told) == 1
+    assert list(tmp_path.rglob("*.lock")) == []
+
+
+def test_a_disk_that_fails_to_lock_is_an_error_and_leaves_no_lock(tmp_path, refused_calls):
+    refused_calls(errno.EIO, errno.EINVAL)
+    with pytest.raises(OutputError, match="cannot be written"):
+        locks.exclusive(tmp_path / "a.lock", waiting=pytest.fail).__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF])
+def test_a_folder_that_cannot_be_flushed_is_no_error(number, tmp_path, refused_calls):
+    refused_calls(errno.ENOSYS, number)
+    write_text(tmp_path / "a.txt", "whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
+
+
+def test_a_folder_that_fails_is_an_error(tmp_path, refused_calls):
+    refused_calls(errno.ENOSYS, errno.EIO)
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_text(tmp_path / "a.txt", "whole")
 
 
 # --- nobody else writes
