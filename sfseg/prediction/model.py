@@ -227,6 +227,8 @@ class Model:
         engine = self._engine_of(first_choices)
         now_px = resolved["limit_px"]
         if engine is not self.engine:
+            what = devices.describe(engine.device, engine.dtype, engine.name)
+            say(f"continuing on {what}, as the first run did")
             now_px = plan.limit_px(engine, stack, config, self.halo_px)
         input_px = self.header.input_px
         tiles = section_tiles(

@@ -218,7 +218,7 @@ def trials(monkeypatch):
         return real(network, device, name)
 
     monkeypatch.setattr(choose, "_try", counted)
-    monkeypatch.setattr(choose, "_seconds", lambda engine: float(engine.dtype == F32))
+    monkeypatch.setattr(choose, "_seconds", lambda engine, _: float(engine.dtype == F32))
     monkeypatch.setattr(choose, "pick_dtype", lambda named, _: F32 if named == "float32" else BF16)
     return made
 
@@ -348,18 +348,65 @@ def test_bf16_that_disagrees_is_not_used_however_fast_and_a_line_says_so(
     assert trials == ["torch"]
 
 
-@pytest.mark.bf16
-def test_bf16_that_is_slower_is_not_used_and_a_line_says_so(
+def pretended(network, device, dtype):
+    """Make an engine that says `dtype`, and computes in float32."""
+    return replace(torch_engine(network, device, F32), dtype=dtype)
+
+
+def times(monkeypatch, *bf16):
+    """Let bf16 take these seconds, one after the other, and float32 one second."""
+    monkeypatch.setattr(choose, "ENGINES", {"torch": pretended})
+    left = iter(bf16)
+    monkeypatch.setattr(
+        choose, "_seconds", lambda engine, _: next(left) if engine.dtype == BF16 else 1.0
+    )
+    return left
+
+
+def test_bf16_that_is_much_slower_each_time_is_not_used_and_a_line_says_how_to_try_again(
     small_network, trials, tmp_path, monkeypatch
 ):
     memory = tmp_path / "engines.json"
-    monkeypatch.setattr(choose, "_seconds", lambda engine: float(engine.dtype == BF16))
+    times(monkeypatch, *[1.6] * choose.RACES)
     for _ in range(2):
         engine, chosen = make_engine(small_network, CPU, cache_file=memory)
         assert engine.dtype == F32
         assert (chosen.engine, chosen.dtype) == ("torch", "float32")
-        assert "bf16 is slower" in chosen.notice
+        assert chosen.notice == (
+            "bf16 is much slower than float32 on this machine: float32 is used; "
+            f"to try again, remove {memory}"
+        )
     assert trials == ["torch"]
+    memory.unlink()
+    times(monkeypatch, 1.0)
+    assert make_engine(small_network, CPU, cache_file=memory)[0].dtype == BF16
+
+
+@pytest.mark.parametrize("bf16", [[1.4], [9.0, 9.0, 9.0, 9.0, 1.4]])
+def test_a_busy_machine_does_not_choose_float32(small_network, trials, monkeypatch, bf16):
+    left = times(monkeypatch, *bf16)
+    engine, chosen = make_engine(small_network, CPU)
+    assert (engine.dtype, chosen.notice) == (BF16, "")
+    assert list(left) == []
+    assert trials == ["torch"]
+
+
+def test_the_engines_take_turns_after_a_pass_that_does_not_count(small_network, monkeypatch):
+    passes = []
+
+    def noting(network, device, dtype):
+        engine = pretended(network, device, dtype)
+
+        def run(batch):
+            passes.append((dtype, batch.shape[1]))
+            return engine(batch)
+
+        return replace(engine, run=run)
+
+    exact, fast = (noting(small_network, CPU, dtype) for dtype in (F32, BF16))
+    monkeypatch.setattr(choose, "MUCH_SLOWER", 0.0)
+    assert choose._is_much_slower(fast, exact)
+    assert passes == [(BF16, 256), (F32, 256)] * (1 + choose.RACES)
 
 
 # --- a GPU

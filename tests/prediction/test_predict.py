@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 
 import imageio.v3 as imageio
@@ -428,7 +429,7 @@ def test_resume_refuses_what_has_changed_and_names_it(small, tmp_path, finished)
 def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
     small_network, tissue, tmp_path, monkeypatch
 ):
-    stack = np.tile(tissue[0][:2, :32, :150], (1, 1, 2))
+    stack = np.tile(tissue[0][:2, :32], (1, 1, 3))
     source = tmp_path / "strip.tif"
     write_stack(source, stack)
     models = {
@@ -446,8 +447,10 @@ def test_a_resumed_run_takes_the_engine_and_the_tiles_of_the_first(
     assert whole.tiles > 2
     with pytest.raises(KeyboardInterrupt):
         run(source, tmp_path / "out.tif", models[F32], report=stop_at(1))
-    result = run(source, tmp_path / "out.tif", models[BF16], resume=True)
+    told = []
+    result = run(source, tmp_path / "out.tif", models[BF16], resume=True, say=told.append)
     assert (result.tiles, result.resumed > 0) == (whole.tiles, True)
+    assert re.match(r"continuing on cpu \(.*float32\), as the first run did$", told[0])
     assert content(tmp_path / "out.tif") == content(tmp_path / "whole.tif")
     record = json.loads((tmp_path / "out.tif.json").read_text())
     assert record["identity"]["resolved"]["dtype"] == "float32"

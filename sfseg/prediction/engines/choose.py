@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import json
 import platform
+import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +24,6 @@ from sfseg.prediction.engines.openvino import openvino_engine
 from sfseg.system import files
 from sfseg.system.devices import dtype_name, pick_dtype
 from sfseg.system.locks import exclusive
-from sfseg.system.machine import measure
 from sfseg.transforms.normalise import GreyLevels
 from sfseg.types import Normalised
 
@@ -38,6 +38,15 @@ MOST_DISAGREEMENT = 0.06
 
 SPEED_PX, AGREEMENT_PX = 256, 192
 """Sides of the trial sections: with these a trial takes less than two seconds."""
+
+MUCH_SLOWER = 1.5
+"""If bf16 takes so many times as long as float32, in each of `RACES`, float32 is used."""
+
+RACES = 5
+"""One is enough where bf16 is fast; other programs at work do not decide all of them."""
+
+TRIAL = 2
+"""Number of this way to try; choices that were made in another way are not recalled."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,8 @@ def make_engine(
         Auto is torch: compile takes a minute for each size of tile, and openvino cannot be
         trusted; see `sfseg.prediction.engines.openvino`.
     precision : {'auto', 'float32', 'bf16'}
-        Auto tries bf16 if the hardware has it, and uses float32 if bf16 is slower or differs too
-        much from it.
+        Auto tries bf16 if the hardware has it, and uses float32 if bf16 differs too much from it or
+        is much slower.
     cache_file : Path, optional
         File that remembers choices for this machine, these weights and these versions.
 
@@ -106,23 +115,27 @@ def make_engine(
     key = _key(network, device, name)
     known = _recall(cache_file).get(key)
     if known is not None:
-        return ENGINES[name](network, device, getattr(torch, known.dtype)), known
-    engine, chosen = _try(network, device, name)
-    if cache_file is not None:
-        _remember(cache_file, key, chosen)
+        engine, chosen = ENGINES[name](network, device, getattr(torch, known.dtype)), known
+    else:
+        engine, chosen = _try(network, device, name)
+        if cache_file is not None:
+            _remember(cache_file, key, chosen)
+    if chosen.notice and cache_file is not None:
+        again = f"{chosen.notice}; to try again, remove {cache_file}"
+        chosen = replace(chosen, notice=again)
     return engine, chosen
 
 
 def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[Engine, Choice]:
-    """Try whether bf16 agrees with float32 and is faster."""
+    """Try whether bf16 agrees with float32 and is not much slower."""
     fast = ENGINES[name](network, device, torch.bfloat16)
     exact = torch_engine(network, device, torch.float32)
     section = _section(AGREEMENT_PX)
     off = float(np.abs(fast(section) - exact(section)).max())
     if not off <= MOST_DISAGREEMENT:
         notice = f"bf16 differs from float32 by {off:.2f} on this machine: float32 is used"
-    elif _seconds(fast) > _seconds(exact):
-        notice = "bf16 is slower than float32 on this machine: float32 is used"
+    elif _is_much_slower(fast, exact):
+        notice = "bf16 is much slower than float32 on this machine: float32 is used"
     else:
         return fast, Choice(name, dtype_name(torch.bfloat16), off)
     instead = ENGINES[name](network, device, torch.float32)
@@ -139,10 +152,25 @@ def _section(side: int) -> Normalised:
     return GreyLevels.of_section(image).standardise(image)[None]
 
 
-def _seconds(engine: Engine) -> float:
-    """Time a pass, the better of two after a first one."""
+def _is_much_slower(fast: Engine, exact: Engine) -> bool:
+    """Tell whether the engine in bf16 loses all races by far.
+
+    The engines take turns, and the first race that bf16 does not lose ends it: so a machine that is
+    busy for a while does not choose float32, which would change the pixels of all later outputs.
+    """
     section = _section(SPEED_PX)
-    return measure(lambda: engine(section), engine.device, repeats=2).seconds
+    for engine in (fast, exact):
+        engine(section)  # the first pass of a size prepares it
+    return all(
+        _seconds(fast, section) > MUCH_SLOWER * _seconds(exact, section) for _ in range(RACES)
+    )
+
+
+def _seconds(engine: Engine, section: Normalised) -> float:
+    """Time a pass; its result is in the memory of the host when it ends."""
+    started = time.perf_counter()
+    engine(section)
+    return time.perf_counter() - started
 
 
 def _key(network: nn.Module, device: torch.device, name: EngineName) -> str:
@@ -158,7 +186,7 @@ def _machine(device: torch.device, name: EngineName) -> Iterator[str]:
         yield torch.cuda.get_device_name(device)
     else:
         yield f"{platform.node()} {platform.machine()} {torch.get_num_threads()}"
-    yield f"sfseg {__version__} torch {torch.__version__}"
+    yield f"sfseg {__version__} trial {TRIAL} torch {torch.__version__}"
     if name == "openvino":
         yield f"openvino {metadata.version('openvino')}"
 
