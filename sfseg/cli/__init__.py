@@ -14,6 +14,7 @@ from sfseg.cli import bench, compare, fetch, predict, score, train
 from sfseg.cli.console import exit_on_terminate, show_warning
 from sfseg.cli.failures import Commands
 from sfseg.cli.help import Command
+from sfseg.system.limits import limit_threads
 
 EXAMPLES = """
 sfseg predict stack.tif -o map.tif      map of your own stack
@@ -67,6 +68,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="surrogateescape")  # a path may hold any bytes
     signal.signal(signal.SIGTERM, exit_on_terminate)
     warnings.showwarning = show_warning
+    limit_threads()
     app()
 
 

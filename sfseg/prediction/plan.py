@@ -93,6 +93,23 @@ def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> Non
         )
 
 
+def memory_warning(plan: "Plan", config: PredictConfig) -> str | None:
+    """Warn if less memory is available or allowed than a plan needs: Linux would kill the process.
+
+    Tiles have a least size, so a plan may need more than there is.
+    """
+    allowed = available_bytes(torch.device("cpu")) + used_bytes()
+    if config.memory_gib is not None:
+        allowed = min(allowed, int(config.memory_gib * 2**30))
+    if plan.peak_bytes <= allowed:
+        return None
+    smaller = "--tile 256 needs less" if config.tile_px is None else "a smaller --tile needs less"
+    return (
+        f"this needs up to {plan.peak_bytes / 2**30:.2f} GiB of memory, but only "
+        f"{allowed / 2**30:.2f} GiB may be used: the system may kill it; {smaller}"
+    )
+
+
 def _engine_bytes(engine: Engine, config: PredictConfig) -> int:
     """Memory for the engine: what is available or allowed, less the memory for all else."""
     if engine.device.type == "cuda":

@@ -12,6 +12,7 @@ from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugment
 from sfseg.errors import DeviceError, OptionError, SfsegError
 from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
 from sfseg.prediction.model import Model, predict_array
+from sfseg.prediction.plan import memory_warning
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
 from sfseg.prediction.resumable import (
     ResumableOutput,
@@ -244,6 +245,8 @@ def predict_job(
                 first_choices = work.identity["resolved"]
                 setup = model.set_up(stack, config, resolved, first_choices=first_choices, say=say)
                 run = PredictionRun(job, stack, setup, config, work, report)
+                if warning := memory_warning(run.plan, config):
+                    say(f"warning: {warning}")
                 result = run.run(started)
                 work.record = make_record(
                     work.identity, stack, config, setup.engine, run.facts(result)

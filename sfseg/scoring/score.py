@@ -6,7 +6,6 @@ overlap scores. The halves of a score are called *split* (low if true cells are 
 in which is which.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,9 +17,12 @@ from sfseg.errors import ShapeMismatchError
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
+from sfseg.system.limits import usable_processors
 from sfseg.types import AnyArray, Progress, Shape, describe_shape
 
 AT_HALF = THRESHOLDS.index(0.5)
+MOST_WORKERS = 8
+"""Sections that are scored at once; each takes memory."""
 ALPHAS = tuple(step / 10 for step in range(1, 11))
 """The weights of the merge half that `Scores.v_rand_alpha` tries."""
 
@@ -191,7 +193,7 @@ def score_sections(
         require_same_shape(section.shape, truth.shape, named)
     sections = []
     progress(0, len(prediction))
-    with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, 8)) as pool:
+    with ThreadPoolExecutor(workers or min(usable_processors(), MOST_WORKERS)) as pool:
         for swept in pool.map(partial(sweep_section, names=names), prediction, labels, numbers):
             sections.append(swept)
             progress(len(sections), len(prediction))

@@ -1,15 +1,16 @@
 """Memory: how much is free, what a process keeps of it, and which errors mean that it ran out."""
 
-import contextlib
 import ctypes
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import torch
+
+from sfseg.system.limits import memory_left_bytes
 
 _OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc")
 
@@ -22,8 +23,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 FALLBACK_BYTES = 4 * 2**30
 """Assumed free memory if the system does not report it."""
 
-_CGROUP = Path("/sys/fs/cgroup")
-
 
 def available_bytes(device: torch.device) -> int:
     """Measure the free memory of a device.
@@ -34,7 +33,8 @@ def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
-    return min(_system_bytes(), *_limits_bytes())
+    left = memory_left_bytes()
+    return _system_bytes() if left is None else min(_system_bytes(), left)
 
 
 @cache
@@ -104,32 +104,3 @@ def _system_bytes() -> int:
         if found:
             return int(found[1]) * 1024
     return FALLBACK_BYTES
-
-
-def _limits_bytes() -> Iterator[int]:
-    """Yield the bytes left under each memory limit of this process."""
-    yield 2**62
-    for folder, limit, used in _groups():
-        with contextlib.suppress(OSError, ValueError):  # no such file, or it says "max"
-            left = int((folder / limit).read_text()) - int((folder / used).read_text())
-            yield left + _cached_bytes(folder / "memory.stat")
-
-
-def _groups() -> Iterator[tuple[Path, str, str]]:
-    """Yield each control group of this process: its folder, limit file and usage file."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, kinds, inner = line.split(":", 2)
-            path = Path(inner.lstrip("/"))
-            for group in (path, *path.parents):
-                if not kinds:
-                    yield _CGROUP / group, "memory.max", "memory.current"
-                elif "memory" in kinds.split(","):
-                    folder = _CGROUP / "memory" / group
-                    yield folder, "memory.limit_in_bytes", "memory.usage_in_bytes"
-
-
-def _cached_bytes(stat: Path) -> int:
-    """Read how much of the used memory is file cache, which the system frees when needed."""
-    found = re.search(r"^(?:total_)?inactive_file (\d+)", stat.read_text(), re.MULTILINE)
-    return int(found[1]) if found else 0

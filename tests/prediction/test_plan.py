@@ -136,3 +136,19 @@ def test_a_plan_within_its_memory_says_so():
         tiles = Predictor(np.zeros_like, 272, limit_px=most).tiles((8192, 8192))
         found = Plan.from_tiles(tiles, engine(), stack, config, None)
         assert 0.5 * memory_gib * GIB < found.peak_bytes <= memory_gib * GIB
+
+
+def test_a_plan_that_needs_more_than_there_is_says_so_before_the_work(monkeypatch):
+    big = plan(Stack((1, 1024, 2048)))  # 1.5 GiB
+    assert plans.memory_warning(big, PredictConfig()) is None
+    monkeypatch.setattr(plans, "available_bytes", lambda _device: GIB // 2)
+    told = plans.memory_warning(big, PredictConfig())
+    assert "needs up to 1.49 GiB of memory, but only 1.00 GiB may be used" in told
+    assert told.endswith("--tile 256 needs less")
+    told = plans.memory_warning(big, PredictConfig(tile_px=1024))
+    assert told.endswith("a smaller --tile needs less")
+
+
+def test_a_plan_that_needs_more_than_is_allowed_says_so_too():
+    told = plans.memory_warning(plan(Stack((1, 1024, 2048))), PredictConfig(memory_gib=1.25))
+    assert "only 1.25 GiB may be used" in told

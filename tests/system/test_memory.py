@@ -17,40 +17,6 @@ def test_the_memory_is_that_of_this_machine_and_this_process():
     assert 2**26 < memory.used_bytes() < 2**40
 
 
-def control_groups(monkeypatch, tmp_path, lines):
-    """Put control groups in place of the system's; the memory of the machine is without end."""
-    groups = [line.split(":", 2) for line in lines]
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_system_bytes", lambda: 2**50)
-    monkeypatch.setattr(
-        memory.Path,
-        "read_text",
-        lambda path, _read=memory.Path.read_text: (
-            "\n".join(map(":".join, groups)) if str(path) == "/proc/self/cgroup" else _read(path)
-        ),
-    )
-
-
-def test_a_container_s_limit_is_kept_and_its_file_cache_counts_as_free(monkeypatch, tmp_path):
-    control_groups(monkeypatch, tmp_path, ["0::/user/job"])
-    (tmp_path / "user" / "job").mkdir(parents=True)
-    for group, most in (("user/job", "max"), ("user", "8000")):
-        (tmp_path / group / "memory.max").write_text(f"{most}\n")
-        (tmp_path / group / "memory.current").write_text("3000\n")
-        (tmp_path / group / "memory.stat").write_text("anon 1\ninactive_file 500\n")
-    assert memory.available_bytes(CPU) == 8000 - 3000 + 500
-
-
-def test_the_limit_of_an_older_control_group_is_kept(monkeypatch, tmp_path):
-    control_groups(monkeypatch, tmp_path, ["3:cpu:/x", "4:memory:/job"])
-    folder = tmp_path / "memory" / "job"
-    folder.mkdir(parents=True)
-    (folder / "memory.limit_in_bytes").write_text("9000\n")
-    (folder / "memory.usage_in_bytes").write_text("4000\n")
-    (folder / "memory.stat").write_text("total_inactive_file 70\n")
-    assert memory.available_bytes(CPU) == 9000 - 4000 + 70
-
-
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
@@ -63,6 +29,13 @@ def test_the_limit_of_an_older_control_group_is_kept(monkeypatch, tmp_path):
 )
 def test_running_out_of_memory_is_distinguished_from_other_errors(error, expected):
     assert memory.is_out_of_memory(error) is expected
+
+
+def test_a_container_s_limit_counts_where_it_is_lower_than_the_machine(monkeypatch):
+    monkeypatch.setattr(memory, "_system_bytes", lambda: 1000)
+    for left, expected in ((None, 1000), (700, 700), (2**62, 1000)):
+        monkeypatch.setattr(memory, "memory_left_bytes", lambda found=left: found)
+        assert memory.available_bytes(CPU) == expected
 
 
 FAULTS = """
