@@ -1,8 +1,8 @@
 """The command line: parse, call, print. The only user of Typer and Rich."""
 
+import codecs
 import io
 import os
-import signal
 import sys
 import warnings
 from typing import Annotated
@@ -11,7 +11,7 @@ import typer
 
 from sfseg import __version__
 from sfseg.cli import bench, compare, fetch, predict, score, train
-from sfseg.cli.console import exit_on_terminate, show_warning
+from sfseg.cli.console import encode_as_names, show_warning, unwind_on_signals
 from sfseg.cli.failures import Commands
 from sfseg.cli.help import Command
 from sfseg.system.limits import limit_threads
@@ -65,8 +65,9 @@ def main() -> None:
     """Run the command line; the entry point of the ``sfseg`` script."""
     open_missing_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a path may hold any bytes
-    signal.signal(signal.SIGTERM, exit_on_terminate)
+        codecs.register_error("names", encode_as_names)
+        sys.stdout.reconfigure(errors="names")
+    unwind_on_signals()
     warnings.showwarning = show_warning
     limit_threads()
     app()

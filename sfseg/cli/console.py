@@ -7,9 +7,9 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from sfseg.errors import OutputError, SfsegError, SfsegWarning
 from sfseg.system.torchrun import is_first
@@ -18,7 +18,14 @@ EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+
+_NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1")
+STOPPING = tuple(int(getattr(signal, name)) for name in _NAMES if hasattr(signal, name))
+"""Signals that stop the work as Ctrl-C does: of a cluster that ends a job (SIGTERM) or warns before
+it does (SIGUSR1), and of a connection or a terminal that is lost (SIGHUP). Windows has the first.
+"""
+
+Handler = Callable[[int, FrameType | None], None]
 
 CHECK_PATH = "check this path, and who may use it"
 """The hint of an error of the system that names a file."""
@@ -83,14 +90,40 @@ def print_result(product: object) -> None:
     if not is_first() or sys.stdout is None:
         return
     text = str(product)  # for a program without changes: a path must lead to its file
-    try:
+    with explain_stdout_errors():
         sys.stdout.write(f"{escape_controls(text) if is_terminal(sys.stdout) else text}\n")
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def explain_stdout_errors() -> Iterator[None]:
+    """End the block without an error if the reader of stdout has left.
+
+    Raises
+    ------
+    OutputError
+        If stdout cannot be written to.
+    """
+    try:
+        yield
     except BrokenPipeError:
         discard_stdout()
     except OSError as error:
+        if isinstance(error, SfsegError) or error.filename is not None:
+            raise
         discard_stdout()
         raise OutputError.from_oserror("standard output", error) from error
+
+
+def encode_as_names(error: UnicodeError) -> tuple[bytes, int]:
+    """Encode what the encoding of stdout lacks as a file system does: a path must lead to its file.
+
+    An error handler of `codecs`.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return lacking.encode("utf-8", "surrogateescape"), error.end
 
 
 def discard_stdout() -> None:
@@ -121,13 +154,12 @@ def format_time(seconds: float) -> str:
 
 @contextlib.contextmanager
 def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Call ``handle(exit_code)`` on Ctrl-C and on SIGTERM while the block runs."""
-    codes = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
+    """Call ``handle(exit_code)`` on Ctrl-C, and on each of `STOPPING`, while the block runs."""
 
     def handler(number: int, _frame: FrameType | None) -> None:
-        handle(codes[signal.Signals(number)])
+        handle(exit_code_of(number))
 
-    previous = {number: signal.signal(number, handler) for number in codes}
+    previous = _take((signal.SIGINT, *STOPPING), handler)
     try:
         yield
     finally:
@@ -135,6 +167,21 @@ def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, old)
 
 
-def exit_on_terminate(_number: int, _frame: FrameType | None) -> None:
-    """Unwind on SIGTERM, so that nothing half-written stays."""
-    sys.exit(EXIT_TERMINATED)
+def unwind_on_signals() -> None:
+    """From now on, unwind on each of `STOPPING`, so that nothing half-written stays."""
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        sys.exit(exit_code_of(number))
+
+    _take(STOPPING, handler)
+
+
+def _take(numbers: Iterable[int], handler: Handler) -> dict[int, Any]:
+    """Handle signals, but none that was to be ignored, as by ``nohup``; return the old handlers."""
+    taken = (n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN)
+    return {number: signal.signal(number, handler) for number in taken}
+
+
+def exit_code_of(number: int) -> int:
+    """Return the exit code of a process that a signal stops, as a shell tells it."""
+    return 128 + number

@@ -14,7 +14,6 @@ from sfseg.cli.console import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
-    discard_stdout,
     say,
     say_error,
     write_to_stderr,
@@ -48,9 +47,11 @@ class Commands(Group):
         except OptionError as error:  # of the program; those of a command are caught below
             say_error(error)
             code = EXIT_USAGE
-        except OSError as error:  # of the help, the version or the completion
-            discard_stdout()
-            say_error(OutputError.from_oserror(error.filename or "standard output", error))
+        except OutputError as error:  # of the help or the version
+            say_error(error)
+            code = EXIT_ERROR
+        except OSError as error:  # of the completion
+            say_error(OutputError.from_oserror(error.filename or "completion", error))
             code = EXIT_ERROR
         sys.exit(code)
 

@@ -4,8 +4,10 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
+from sfseg.cli.console import explain_stdout_errors
 from sfseg.cli.usage import in_our_words, refuse_arguments
 from sfseg.errors import UnknownNameError
 
@@ -26,10 +28,12 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True  # else Typer would refuse them, in its own words
-        with in_our_words(ctx, args):
-            extra = super().parse_args(ctx, args)
-        refuse_arguments(extra, ctx)
-        return extra
+        with explain_stdout_errors():  # it may print the help
+            with in_our_words(ctx, args):
+                extra = super().parse_args(ctx, args)
+            refuse_arguments(extra, ctx)
+            return extra
+        raise typer.Exit  # the reader of the help has left
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [p for p in self.get_params(ctx) if p.param_type_name == "argument"]
@@ -49,8 +53,9 @@ class Group(TyperGroup):
     """The overview: whole first sentences of the commands, in the order of a person's work."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with in_our_words(ctx, args):
+        with explain_stdout_errors(), in_our_words(ctx, args):
             return super().parse_args(ctx, args)
+        raise typer.Exit
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         rows = []

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO, cast
 
 from sfseg.cli.console import escape_controls, format_time, is_terminal, say
 from sfseg.system.torchrun import is_first
@@ -110,6 +110,25 @@ def _say_lines(what: str) -> Iterator[ProgressDisplay]:
         thread.join()
 
 
+class _Terminal:
+    """A stream to a terminal; when that is gone, what is written is lost, and nothing fails."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def _show_bar(what: str) -> Iterator[ProgressDisplay]:
     from rich import progress as rich
@@ -122,7 +141,7 @@ def _show_bar(what: str) -> Iterator[ProgressDisplay]:
     )
     with rich.Progress(
         *columns,
-        console=Console(stderr=True),
+        console=Console(file=cast(TextIO, _Terminal(sys.stderr))),
         transient=True,
         redirect_stdout=is_terminal(sys.stdout),  # else the product would go to stderr
     ) as bar:

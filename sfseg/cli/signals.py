@@ -1,4 +1,4 @@
-"""What SIGTERM and Ctrl-C do to a training run: no finished step is lost.
+"""What Ctrl-C, SIGTERM and the like do to a training run: no finished step is lost.
 
 The other half is in `sfseg.training.train`, which saves the state (`sfseg.training.checkpointing`)
 of the last finished step (`sfseg.training.last_step`).
@@ -10,9 +10,16 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from sfseg.cli.console import EXIT_ERROR, on_signals, say, say_error
+from sfseg.cli.console import (
+    EXIT_ERROR,
+    STOPPING,
+    exit_code_of,
+    on_signals,
+    say,
+    say_error,
+)
 from sfseg.errors import SfsegError
 
 GRACE_S = 2.0
@@ -22,13 +29,17 @@ A cluster kills 10 s after SIGTERM and sometimes sooner; writing the largest sta
 """
 
 
+ONLY_CTRL_C = (signal.SIGINT,)
+
+
 class Stop:
     """Ends a training run on a signal: after the running step, soon, or immediately.
 
     The first signal sets `event`, which ends the training after the running step. A validation, a
     compilation or a long step may take longer than `GRACE_S`. Then another thread saves the state
-    of the last finished step and ends the process. A second signal ends it immediately; so does
-    the first if there is no state to save yet.
+    of the last finished step and ends the process. Ctrl-C after that ends it immediately; so does
+    the first signal if there is no state to save yet. Other signals after the first are no wish to
+    hurry: a lost terminal sends two, and a cluster warns before it ends a job.
 
     Parameters
     ----------
@@ -75,7 +86,7 @@ class Stop:
 
     def __call__(self, exit_code: int) -> None:
         """Take a signal in the main thread."""
-        self.exit_code = exit_code
+        self.exit_code = self.exit_code or exit_code
         if not self.has_state:
             sys.exit(exit_code)
         self.event.set()
@@ -86,16 +97,16 @@ class Stop:
             number = _next_signal(inbox)  # the main thread leaves by itself
         if not number:
             return
-        self.exit_code = 128 + number
+        self.exit_code = self.exit_code or exit_code_of(number)
         self.event.set()
         say("stopping after this step; press Ctrl-C again to stop immediately")
         inbox.settimeout(GRACE_S)
         try:
-            number = _next_signal(inbox)
+            number = _next_signal(inbox, ONLY_CTRL_C)
         except TimeoutError:
             threading.Thread(target=self._save_and_exit, daemon=True).start()
             inbox.settimeout(None)
-            number = _next_signal(inbox)
+            number = _next_signal(inbox, ONLY_CTRL_C)
         if number:
             say("stopped immediately")
             leave(self.exit_code)
@@ -113,19 +124,20 @@ class Stop:
         leave(self.exit_code)
 
 
-def _next_signal(inbox: socket.socket) -> int:
-    """Wait for SIGINT or SIGTERM; 0 when no more signals come."""
+def _next_signal(inbox: socket.socket, awaited: Sequence[int] = (*ONLY_CTRL_C, *STOPPING)) -> int:
+    """Wait for one of some signals; 0 when no more signals come."""
     while byte := inbox.recv(1):
-        if byte[0] in (signal.SIGINT, signal.SIGTERM):
+        if byte[0] in awaited:
             return byte[0]
     return 0
 
 
 def leave(exit_code: int) -> None:
     """End the process here and now, whatever its main thread is doing."""
-    if sys.__stderr__ is not None and sys.__stderr__.isatty():
-        sys.__stderr__.write("\x1b[?25h")  # the bar has hidden the cursor
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the terminal may be gone
+        if sys.__stderr__ is not None and sys.__stderr__.isatty():
+            sys.__stderr__.write("\x1b[?25h")  # the bar has hidden the cursor
+        sys.stderr.flush()
     os._exit(exit_code)
 
 

@@ -557,7 +557,10 @@ def busy(*, save="return 7", grace=0.1, arm="stop.arm(save)"):
         yield process
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
+)
 def test_a_signal_in_a_long_step_saves_the_step_before_and_says_how_to_go_on(number, code):
     with busy() as process:
         process.send_signal(number)
@@ -570,7 +573,7 @@ def test_a_signal_in_a_long_step_saves_the_step_before_and_says_how_to_go_on(num
 
 
 @pytest.mark.parametrize("grace", [0.1, HANGS_S])  # while it saves, and before it does
-def test_a_second_signal_ends_a_training_at_once(grace):
+def test_a_second_ctrl_c_ends_a_training_at_once(grace):
     with busy(save="threading.Event().wait()", grace=grace) as process:
         process.send_signal(signal.SIGINT)
         assert "stopping" in process.stderr.readline()
@@ -578,6 +581,18 @@ def test_a_second_signal_ends_a_training_at_once(grace):
         _, stderr = end(process)
     assert process.returncode == 130
     assert stderr == "stopped immediately\n"
+
+
+def test_signals_after_the_first_do_not_cut_the_saving_short():
+    """A terminal that is closed sends SIGHUP twice; a cluster warns, and then ends the job."""
+    with busy(save="import time; time.sleep(1); return 7") as process:
+        process.send_signal(signal.SIGUSR1)
+        assert "stopping" in process.stderr.readline()
+        for number in (signal.SIGHUP, signal.SIGHUP, signal.SIGTERM):
+            process.send_signal(number)
+        _, stderr = end(process)
+    assert process.returncode == 138
+    assert "stopped after step 7" in stderr
 
 
 def test_a_state_that_cannot_be_saved_on_a_signal_is_an_error():
