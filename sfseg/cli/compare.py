@@ -192,7 +192,8 @@ def compare(
         say_stopped(config, stop)
         raise typer.Exit(stop.exit_code)
     say(f"{config.out}: table.md, table.json, table.png")
-    print_result((config.out / ("table.json" if as_json else "table.md")).read_text().rstrip("\n"))
+    table = config.out / ("table.json" if as_json else "table.md")
+    print_result(table.read_text(encoding="utf-8").rstrip("\n"))
 
 
 def say_stopped(config: CompareConfig, stop: Stop) -> None:

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from sfseg.cli.console import explain_stdout_errors
-from sfseg.cli.usage import in_our_words, refuse_arguments
+from sfseg.cli.usage import in_our_words, refuse_arguments, refuse_empty
 from sfseg.errors import UnknownNameError
 
 NAME_COLUMNS = 22
@@ -27,11 +27,13 @@ class Command(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given = tuple(args)  # Typer takes items out of the list
         ctx.allow_extra_args = True  # else Typer would refuse them, in its own words
         with explain_stdout_errors():  # it may print the help
             with in_our_words(ctx, args):
                 extra = super().parse_args(ctx, args)
             refuse_arguments(extra, ctx)
+            refuse_empty(given, ctx)
             return extra
         raise typer.Exit  # the reader of the help has left
 

@@ -1,7 +1,6 @@
 """What --resume needs: the options of the run in a folder, and those of the command line."""
 
 import dataclasses
-import json
 import os
 import shlex
 import sys
@@ -13,6 +12,7 @@ import typer
 from sfseg.config import CONFIG_NAME, Config, TrainConfig, from_json
 from sfseg.errors import CheckpointError
 from sfseg.recipes import find_recipe
+from sfseg.system import files
 
 
 def read_asked(path: Path, kind: type[Config]) -> Config | None:
@@ -29,7 +29,7 @@ def read_asked(path: Path, kind: type[Config]) -> Config | None:
         If there is no run, or the file is damaged.
     """
     try:
-        kept = json.loads(path.read_bytes())
+        kept = files.read_json(path)
         return from_json(kind, kept["asked"]) if "asked" in kept else None
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(

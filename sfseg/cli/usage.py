@@ -79,6 +79,27 @@ def _shorten(extra: Sequence[str]) -> str:
     return " ".join(extra[:MOST_NAMED]) + more
 
 
+def refuse_empty(args: Sequence[str], ctx: Any) -> None:
+    """Refuse values that are empty, and ``-o -``; raises OptionError.
+
+    An empty path would be the current folder. It is often a variable of a script that is not set.
+    """
+    given, _, _ = ctx.command.make_parser(ctx).parse_args(list(args))
+    for param in ctx.command.get_params(ctx):
+        value = given.get(param.name)
+        values = value if isinstance(value, list | tuple) else [value]
+        is_argument = param.param_type_name == "argument"
+        name = param.metavar if is_argument else param.opts[0]
+        if "" in values:
+            raise OptionError(
+                f"{name}: its value is empty", hint="correct it; is a variable of a script not set?"
+            )
+        if param.name == "out" and value == "-":
+            raise OptionError(
+                f"{name}: the output cannot go to stdout", hint="name a file or a folder"
+            )
+
+
 def _explain_unknown_option(name: str, ctx: Any) -> OptionError:
     options = (option for param in ctx.command.get_params(ctx) for option in param.opts)
     known = {option.lstrip("-"): option for option in options}

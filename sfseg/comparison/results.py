@@ -75,7 +75,7 @@ def read_score(folder: Path) -> RunScore | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text())
+        found = files.read_json(path)
         return RunScore(**{**found, "tested_on": tuple(found["tested_on"])})
     except (ValueError, TypeError, KeyError) as error:
         raise CheckpointError(

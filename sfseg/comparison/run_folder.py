@@ -59,7 +59,7 @@ def refuse_other(config: CompareConfig, identity: Mapping[str, Any]) -> None:
     """
     path = config.out / COMPARISON_NAME
     try:
-        lines = differences(json.loads(path.read_text())["identity"], identity)
+        lines = differences(files.read_json(path)["identity"], identity)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: this file is damaged, or not written by sfseg compare",

@@ -138,7 +138,17 @@ def fetch(
             str(error).partition("\nhint: ")[0],
             hint="name another folder for the datasets with --data-dir, or set SFSEG_CACHE",
         ) from error
+    if source is not None:
+        _say_unknown(wanted, folder, say)
     return folder
+
+
+def _say_unknown(dataset: Dataset, folder: Path, say: Say) -> None:
+    """Say which files may be others than those of the dataset: nobody knows their hash."""
+    found = [file for file in dataset.files if (folder / file.name).is_file()]
+    if unknown := [file.name for file in found if not file.has_identity]:
+        names = ", ".join(unknown)
+        say(f"warning: no hash is known of {names}: only shape and values could be checked")
 
 
 def verify(

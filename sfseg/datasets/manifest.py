@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from sfseg.datasets.dataset import Dataset
 from sfseg.datasets.verify import sha256
+from sfseg.system import files
 
 NAME = "sfseg-dataset.json"
 
@@ -55,9 +56,9 @@ def write(folder: Path, dataset: Dataset, records: Sequence[FileRecord]) -> None
 def read(folder: Path) -> tuple[FileRecord, ...]:
     """Read the record in the folder of a dataset; empty if it is missing or damaged."""
     try:
-        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        content = files.read_json(folder / NAME)
         records = tuple(FileRecord(**entry) for entry in content["files"])
-    except (FileNotFoundError, ValueError, TypeError, LookupError, RecursionError):
+    except (FileNotFoundError, IsADirectoryError, ValueError, TypeError, LookupError):
         return ()
     return records if all(_is_sound(entry) for entry in records) else ()
 
@@ -65,7 +66,8 @@ def read(folder: Path) -> tuple[FileRecord, ...]:
 def _is_sound(entry: FileRecord) -> bool:
     """Whether a record names a file inside the folder of the dataset."""
     name: object = entry.name
-    if not isinstance(name, str) or "\0" in name:
+    size: object = entry.size_bytes
+    if not (isinstance(name, str) and isinstance(size, int)) or "\0" in name:
         return False
     return not (PurePath(name).is_absolute() or ".." in PurePath(name).parts)
 

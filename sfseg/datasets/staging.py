@@ -163,7 +163,7 @@ def _move(dataset: Dataset, good: Path, folder: Path) -> None:
     names = [file.name for file in dataset.files if (good / file.name).is_file()]
     manifest.write(good, dataset, [manifest.record(good, name) for name in names])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / manifest.NAME).unlink(missing_ok=True)  # its files are replaced now
+    files.remove(folder / manifest.NAME)  # its files are replaced now
     for name in (*names, manifest.NAME):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files.sync(good / name)

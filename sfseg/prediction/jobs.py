@@ -9,7 +9,7 @@ from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.prediction.record import find_record
 from sfseg.prediction.resumable import touched_paths
-from sfseg.system.files import check_output_path, explain_errors, suggest_quotes
+from sfseg.system.files import check_output_path, explain_errors, is_dangling, suggest_quotes
 
 STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
 OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
@@ -112,10 +112,10 @@ def _entries(path: Path) -> tuple[Path, Path]:
 def _refuse_folder(out: Path) -> None:
     """Refuse an output that is neither a stack nor a folder."""
     with explain_errors(out):
-        is_file = out.is_file()
-    if is_file:
+        is_taken = out.is_file() or is_dangling(out)
+    if is_taken:
         raise OutputExistsError(
-            f"{out}: this is a file, and its name does not end in .tif or .zarr",
+            f"{out}: this is a file or a broken link, and its name does not end in .tif or .zarr",
             hint="give -o a folder, or a name that ends in .tif or .zarr",
         )
     if out.suffix.lower() in OTHER_SUFFIXES:

@@ -5,11 +5,13 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sfseg import io
 from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
-from sfseg.errors import DeviceError, OptionError, SfsegError
+from sfseg.errors import START_AGAIN, DeviceError, OptionError, ResumeError, SfsegError
+from sfseg.prediction.engines import ENGINES
 from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
 from sfseg.prediction.model import Model, predict_array
 from sfseg.prediction.plan import memory_warning
@@ -242,6 +244,7 @@ def predict_job(
             with open_resumable(
                 job.output, identity, resume=config.resume, overwrite=config.overwrite
             ) as work:
+                _refuse_damage(work, job.output)
                 first_choices = work.identity["resolved"]
                 setup = model.set_up(stack, config, resolved, first_choices=first_choices, say=say)
                 run = PredictionRun(job, stack, setup, config, work, report)
@@ -266,6 +269,26 @@ def _add_file_name(source: str) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or source
         raise
+
+
+def _refuse_damage(work: ResumableOutput, output: Path) -> None:
+    """Refuse to continue a run whose manifest is JSON, but was damaged; raises ResumeError."""
+    match work.identity.get("resolved"):
+        case {
+            "engine": str(engine),
+            "dtype": "float32" | "bfloat16",
+            "device": str(),
+            "limit_px": int(),
+        } if engine in ENGINES and all(map(_is_sound, work.finished.values())):
+            return
+    raise ResumeError(
+        f"{output}: the list of finished tiles beside it is damaged", hint=START_AGAIN
+    )
+
+
+def _is_sound(facts: Mapping[str, Any]) -> bool:
+    """Tell whether the facts of a tile are those that the writer noted."""
+    return all(isinstance(facts.get(name), int | float) for name in ("blank", "interior"))
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 RECORD_SCHEMA = 1
 
-_NEEDED = {"schema", "identity", "output", "pieces", "interior_share", "blank_sections"}
-
 
 def record_path(output: Path) -> Path:
     """Return the path of the record beside an output."""
@@ -56,13 +54,20 @@ def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
 def read_record(output: Path) -> dict[str, Any] | None:
     """Read the record beside an output; None if there is none that can be read."""
     try:
-        found = json.loads(record_path(output).read_text())
+        found = files.read_json(record_path(output))
     except (OSError, ValueError):
         return None
-    is_record = (
-        isinstance(found, dict) and found.keys() >= _NEEDED and found["schema"] == RECORD_SCHEMA
-    )
-    return found if is_record and isinstance(found["identity"], dict) else None
+    match found:
+        case {
+            "schema": schema,
+            "identity": dict(),
+            "output": dict() | None,
+            "pieces": int(),
+            "interior_share": int() | float(),
+            "blank_sections": int(),
+        } if schema == RECORD_SCHEMA:
+            return dict(found)
+    return None
 
 
 def write_record(output: Path, text: str) -> None:

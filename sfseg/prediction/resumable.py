@@ -137,7 +137,7 @@ class ResumableOutput:
         self._end = data.rfind(b"\n") + 1
         for number, line in enumerate(data[: self._end].split(b"\n")[:-1] or [b""], start=1):
             try:
-                self._read_line(json.loads(line), is_first=number == 1)
+                self._read_line(files.parse_json(line), is_first=number == 1)
             except ValueError as error:
                 raise ResumeError(
                     f"{self._manifest}: line {number} is damaged, or from another version of sfseg",

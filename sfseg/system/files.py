@@ -7,11 +7,13 @@ half a file under the final name.
 
 import contextlib
 import errno
+import json
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -25,6 +27,9 @@ _NAME_BYTES = 255
 
 _LONGEST_SUFFIX = ".part.manifest.part"
 """Longest suffix of the files that lie beside an unfinished output."""
+
+_JSON_LEVELS = 32
+"""Deepest JSON that is read; a record has six levels."""
 
 _FOLDERS_NOT_FLUSHED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
 """What file systems of clusters answer that flush files, but no folders."""
@@ -142,7 +147,7 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
             f"{path}: this is a folder, the output is a file",
             hint=f"name a file in it: {path / 'name.tif'}",
         )
-    if path.exists() and not overwrite:
+    if os.path.lexists(path) and not overwrite:  # a link that leads nowhere is taken, too
         raise OutputExistsError(
             f"{path} exists already",
             hint="choose another name, or --overwrite to replace it",
@@ -152,6 +157,11 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
             f"{path}: not replaced, because this is no Zarr store",
             hint="choose another name, or remove it yourself",
         )
+
+
+def is_dangling(path: Path) -> bool:
+    """Tell whether a path is a link that leads nowhere."""
+    return path.is_symlink() and not path.exists()
 
 
 def refuse_file_as_folder(folder: Path) -> None:
@@ -165,10 +175,10 @@ def refuse_file_as_folder(folder: Path) -> None:
         If the system cannot tell.
     """
     with explain_errors(folder):
-        is_file = folder.is_file()
-    if is_file:
+        is_taken = folder.is_file() or is_dangling(folder)
+    if is_taken:
         raise OutputExistsError(
-            f"{folder}: this is a file, the output is a folder",
+            f"{folder}: this is a file or a broken link, the output is a folder",
             hint="choose another folder with --out",
         )
 
@@ -295,6 +305,36 @@ def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             with contextlib.suppress(OSError):  # the first error says more
                 remove(part)
             raise
+
+
+def read_json(path: Path) -> Any:
+    """Read a small JSON file in UTF-8; raises OSError, and ValueError as `parse_json` does."""
+    return parse_json(path.read_bytes())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that sfseg wrote, and that others may have damaged.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or so deep that functions that call themselves would fail.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("JSON: nested too deeply") from error
+    level = [value]
+    for _ in range(_JSON_LEVELS):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise ValueError("JSON: nested too deeply")
+    return value
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    """Return what is directly in a list or a mapping."""
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def write_bytes(path: Path, data: bytes, *, overwrite: bool = False) -> None:

@@ -181,7 +181,8 @@ def _cpu_model() -> str:
     """Read the model of the processor from Linux; elsewhere ask Python."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        found = re.search(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
+        text = cpuinfo.read_text(encoding="utf-8", errors="replace")
+        found = re.search(r"^model name\s*: (.+)$", text, re.MULTILINE)
         if found:
             return found[1]
     return platform.processor() or platform.machine()

@@ -51,7 +51,7 @@ def used_bytes() -> int:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return 0
-    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(statm.read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 # From malloc.h of the GNU C library.
@@ -100,7 +100,8 @@ def _c_function(name: str) -> Callable[..., int] | None:
 def _system_bytes() -> int:
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
-        found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
+        text = meminfo.read_text(encoding="utf-8")
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
         if found:
             return int(found[1]) * 1024
     return FALLBACK_BYTES

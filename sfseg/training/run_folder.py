@@ -81,7 +81,7 @@ def _is_replaceable(path: Path) -> bool:
         if not path.exists():
             return True
         try:
-            return bool({"asked", "resolved"} <= json.loads(path.read_bytes()).keys())
+            return bool({"asked", "resolved"} <= files.read_json(path).keys())
         except (ValueError, AttributeError):
             return False
 

@@ -3,8 +3,8 @@
 How a training run stops: the caller sets the event `stop`. Then `run` saves the state after the
 running step, and returns. A caller that cannot wait calls, from any thread, the save function,
 which `train` passes to `on_start`. It saves the state of the last finished step. On Ctrl-C,
-SIGTERM and the like the command does both, see `sfseg.cli.signals`. If an error ends the steps, `run` saves the
-state, too.
+SIGTERM and the like the command does both, see `sfseg.cli.signals`. If an error ends the steps,
+`run` saves the state, too.
 """
 
 import shlex

@@ -133,3 +133,27 @@ def test_a_pattern_without_quotes_is_answered_by_one_with_quotes(tmp_path, monke
     error, hint = usage("predict s1.tif s10.tif s2.tif -o map.tif")
     assert error == "map.tif: both s1.tif and s10.tif would be written to this file"
     assert "quotes around a pattern: 's*.tif'; else name a folder with -o" in hint
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("predict", "a.tif", "-o", ""), "--out"),
+        (("predict", "", "-o", "b.tif"), "INPUTS..."),
+        (("train", "--out", ""), "--out"),
+        (("compare", "-o", ""), "--out"),
+        (("fetch", "tissue", "--data-dir", ""), "--data-dir"),
+        (("score", "a.tif", ""), "TRUTH"),
+    ],
+)
+def test_an_empty_value_is_refused(words, name):
+    """An empty path would be the current folder."""
+    error, hint = fails(*words, code=2).splitlines()
+    assert error == f"error: {name}: its value is empty"
+    assert "variable" in hint
+
+
+@pytest.mark.parametrize("command", ["predict a.tif", "train", "compare"])
+def test_stdout_is_no_output(command):
+    error, hint = usage(f"{command} -o -")
+    assert (error, hint) == ("--out: the output cannot go to stdout", "name a file or a folder")

@@ -427,7 +427,7 @@ def test_there_is_nothing_to_resume_in_an_empty_folder(config):
 
 
 @pytest.mark.parametrize("name", ["compare.json", "narrow-seed0/score.json"])
-@pytest.mark.parametrize("text", ["", "[]", "{}"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "[" * 100_000])
 def test_a_damaged_record_is_refused(config, name, text):
     StopAt(2, 1).compare(config)
     (config.out / name).write_text(text)

@@ -206,6 +206,7 @@ def test_a_record_without_its_files_is_not_taken_for_a_dataset(host, tmp_path):
 ENTRY = '{"files": [{"name": %s, "size_bytes": 1, "sha256": ""}]}'
 BAD_RECORDS = [
     *("", "{", "[]", "[" * 100_000, '{"files": [{"name": 3}]}', '{"files": 7}'),
+    '{"files": [{"name": "volume.tif", "size_bytes": "x", "sha256": ""}]}',
     *(ENTRY % name for name in ("3", '"../x"', '"/etc/passwd"', '"\\u0000"')),
 ]
 
@@ -319,6 +320,19 @@ def test_from_a_folder_and_from_the_folder_above_it(tmp_path):
     folder = folder_with_files(tmp_path)
     assert_whole(get(table(), tmp_path / "a", source=folder))
     assert_whole(get(table(), tmp_path / "b", source=str(folder.parent)))
+
+
+def test_from_a_folder_says_which_files_have_no_known_hash(tmp_path):
+    folder = folder_with_files(tmp_path)
+    volume, labels = table().files
+    told = []
+    get(table(), tmp_path / "a", source=folder, say=told.append)
+    assert not any("hash" in line for line in told)
+    unknown = table(files=(volume, replace(labels, pixels=None)))
+    get(unknown, tmp_path / "b", source=folder, say=told.append)
+    assert told[-1] == (
+        f"warning: no hash is known of {labels.name}: only shape and values could be checked"
+    )
 
 
 def test_from_a_folder_with_other_files_of_these_names_as_well(tmp_path):

@@ -301,6 +301,7 @@ def test_a_choice_is_made_again_for_other_weights_another_machine_or_version(
         b"no json",
         b"\xff\xfe",
         b"[]",
+        b"[" * 100_000,
         b"3",
         b'{"KEY": 3}',
         b'{"KEY": {"engine": "torch"}}',
@@ -310,8 +311,10 @@ def test_a_choice_is_made_again_for_other_weights_another_machine_or_version(
         b'{"KEY": {"engine": "torch", "dtype": "float32", "agreeing": ["torch"]}}',
     ],
 )
-@pytest.mark.bf16
-def test_a_damaged_list_of_choices_costs_one_trial(small_network, trials, tmp_path, damage):
+def test_a_damaged_list_of_choices_costs_one_trial(
+    small_network, trials, tmp_path, monkeypatch, damage
+):
+    monkeypatch.setattr(choose, "ENGINES", {"torch": pretended})
     memory = tmp_path / "engines.json"
     make_engine(small_network, CPU, "torch", cache_file=memory)
     (key,) = json.loads(memory.read_text())

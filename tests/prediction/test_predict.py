@@ -342,6 +342,26 @@ def test_a_stop_before_the_first_tile_leaves_nothing(volume, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    ("sound", "damaged"),
+    [
+        (r'("resolved": .*)"float32"', r'\1"float33"'),
+        (r'"limit_px": ', '"limit_px": "many", "more": '),
+        (r'"blank": ', '"black": '),
+        (r'"interior": ', '"interior": "half", "more": '),
+    ],
+)
+def test_a_damaged_list_of_tiles_is_refused(small, tmp_path, sound, damaged):
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "out.tif", report=stop_at(2), **TILED)
+    manifest = tmp_path / "out.tif.part.manifest"
+    text, count = re.subn(sound, damaged, manifest.read_text())
+    assert count > 0
+    manifest.write_text(text)
+    with pytest.raises(ResumeError, match=r"finished tiles .* is damaged\nhint: run without"):
+        run(small, tmp_path / "out.tif", resume=True, **TILED)
+
+
 def test_without_resume_a_stopped_run_starts_again(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(small, tmp_path / "out.tif", report=stop_at(5), **TILED)

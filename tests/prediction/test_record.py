@@ -84,7 +84,28 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
     assert "options.tile_px: null -> 64" in lines
 
 
-@pytest.mark.parametrize("text", [None, "", "no json", "[]", '{"schema": 1}', '{"identity": 3}'])
+WHOLE = {
+    "schema": 1,
+    "identity": {},
+    "output": None,
+    "pieces": 1,
+    "interior_share": 0.5,
+    "blank_sections": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("pieces", "1"), ("interior_share", None), ("identity", 3), ("output", 7)]
+)
+def test_a_record_with_a_value_of_another_type_is_no_record(tmp_path, name, value):
+    for found, expected in ((WHOLE, WHOLE), ({**WHOLE, name: value}, None)):
+        (tmp_path / "out.tif.json").write_text(json.dumps(found))
+        assert record.read_record(tmp_path / "out.tif") == expected
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "no json", "[]", "[" * 100_000, '{"schema": 1}', '{"identity": 3}']
+)
 def test_a_record_that_is_not_there_or_no_record_is_none(tmp_path, text):
     if text is not None:
         (tmp_path / "out.tif.json").write_text(text)

@@ -258,7 +258,15 @@ def test_a_manifest_cut_short_anywhere_is_resumed_or_refused(out):
 
 @pytest.mark.parametrize(
     "line",
-    ["", "{", "7", '{"piece": "1", "facts": {}}', '{"piece": 1}', '{"schema": 1, "identity": {}}'],
+    [
+        "",
+        "{",
+        "7",
+        "[" * 100_000,
+        '{"piece": "1", "facts": {}}',
+        '{"piece": 1}',
+        '{"schema": 1, "identity": {}}',
+    ],
 )
 def test_damage_before_the_end_of_a_manifest_is_refused_with_its_place(line, out):
     stop(out)

@@ -1,9 +1,12 @@
 """The border-thinning flood: equal to a plain reading of its definition, and what must hold."""
 
+import importlib
+import sys
 from collections import deque
 
 import numba
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -148,3 +151,31 @@ def test_a_thinner_used_again_forgets_the_threshold_before(data):
     for threshold in data.draw(st.lists(st.integers(0, 2), min_size=2, max_size=4)):
         thinner.thinned(threshold)
         np.testing.assert_array_equal(thinner.section(), thin_borders(levels > threshold))
+
+
+@pytest.mark.parametrize("name", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("damage", [b"", b"garbage"])
+def test_a_damaged_cache_of_kernels_is_made_again(tmp_path, name, damage):
+    module = tmp_path / "kernels.py"
+    module.write_text(
+        "from sfseg.scoring.thinning import compiled\n"
+        "@compiled\n"
+        "def plus_one(number):\n"
+        "    return number + 1\n"
+    )
+    before = sys.path[:]
+    sys.path.insert(0, str(tmp_path))
+    try:
+        for _ in range(2):  # the cache is made, then read after the damage
+            sys.modules.pop("kernels", None)
+            assert importlib.import_module("kernels").plus_one(1) == 2
+            (file,) = tmp_path.rglob(name)
+            sound = file.read_bytes()
+            file.write_bytes(damage)
+        sys.modules.pop("kernels")
+        assert importlib.import_module("kernels").plus_one(1) == 2
+    finally:
+        sys.path[:] = before
+        sys.modules.pop("kernels", None)
+    (file,) = tmp_path.rglob(name)
+    assert len(file.read_bytes()) == len(sound)

@@ -17,7 +17,9 @@ from sfseg.system.files import (
     check_output_path,
     ensure_parent,
     explain_errors,
+    read_json,
     recover,
+    refuse_file_as_folder,
     remove,
     sibling,
     write_text,
@@ -232,6 +234,34 @@ def test_a_file_in_the_place_of_a_folder_is_an_output_error(tmp_path):
         pass
 
 
+def test_a_link_that_leads_nowhere_is_a_taken_output(tmp_path):
+    link = tmp_path / "map.tif"
+    link.symlink_to(tmp_path / "gone.tif")
+    with pytest.raises(OutputExistsError, match=r"map\.tif exists already"):
+        check_output_path(link, overwrite=False)
+    write_text(link, "whole", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
+    assert not link.is_symlink()
+
+
+def test_a_link_that_leads_nowhere_is_no_folder_for_outputs(tmp_path):
+    (tmp_path / "maps").symlink_to(tmp_path / "gone")
+    with pytest.raises(OutputExistsError, match="a broken link"):
+        refuse_file_as_folder(tmp_path / "maps")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000 + "]" * 100_000, '{"a":' * 100 + "1" + "}" * 100, "{", "\xff", "1" * 9999],
+)
+def test_deep_or_damaged_json_is_one_kind_of_error(tmp_path, text):
+    (tmp_path / "a.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError):  # noqa: PT011 - of the parser, in its words
+        read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text('{"ü": [[1], {"b": 2}]}', encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"ü": [[1], {"b": 2}]}
+
+
 # --- locks
 
 
@@ -335,14 +365,15 @@ BY_LIBRARIES = {"save_file": "staging / path.name", "savefig": "part"}
 """Functions of libraries that write to a path, and the argument that each must get."""
 
 
-def calls():
-    """Give every call in sfseg: its file, the name of its owner, its own name, its arguments."""
+def calls(*, keywords=False):
+    """Give every call in sfseg: its file, its owner, its name, its arguments, perhaps keywords."""
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 owner, _, name = ast.unparse(node.func).rpartition(".")
                 arguments = [ast.unparse(argument) for argument in node.args]
-                yield path.relative_to(ROOT).as_posix(), owner, name, arguments
+                named = ([keyword.arg for keyword in node.keywords],) if keywords else ()
+                yield path.relative_to(ROOT).as_posix(), owner, name, arguments, *named
 
 
 def is_mode_to_write(argument):
@@ -357,6 +388,16 @@ def test_every_file_goes_through_one_way_to_write():
         or (name in WRITING and owner != "files" and arguments[:1] != ["'<bytes>'"])  # to memory
     }
     assert found == WRITERS.keys()
+
+
+def test_text_is_read_and_written_as_utf_8_everywhere():
+    """Else the encoding is that of the machine; see PYTHONWARNDEFAULTENCODING."""
+    without = [
+        (path, name)
+        for path, owner, name, arguments, keywords in calls(keywords=True)
+        if name in ("read_text", "write_text") and owner != "files" and "encoding" not in keywords
+    ]
+    assert without == []
 
 
 def test_libraries_write_to_a_part_that_is_flushed_and_renamed_later():

@@ -194,7 +194,7 @@ def _machine(device: torch.device, name: EngineName) -> Iterator[str]:
 def _recall(cache_file: Path | None) -> dict[str, Choice]:
     """Read the remembered choices; none if the file is missing or damaged."""
     try:
-        raw = json.loads(cache_file.read_text()) if cache_file is not None else {}
+        raw = files.read_json(cache_file) if cache_file is not None else {}
         known = {key: Choice(**value) for key, value in raw.items()}
         return {
             key: choice
