@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from sfseg.errors import OptionError, UnknownNameError
 from sfseg.recipes import DEFAULT, RECIPES, STUDENT, Recipe, check_choices, find_recipe
-from sfseg.types import LabelKind
+from sfseg.types import LabelKind, Number
 
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
@@ -25,6 +25,46 @@ EngineName = Literal["torch", "compile", "openvino"]
 EngineChoice = Literal["auto", "torch", "compile", "openvino"]
 OutputKind = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """What the values of labels mean.
+
+    Attributes
+    ----------
+    kind : {'interior', 'membrane', 'instances'}
+        What a value other than 0 is: the inside of a cell, membrane, or the number of a cell.
+    membrane_value : int, float or None
+        The value of membrane; all others are the inside of cells. It replaces the 0 of `kind`.
+    threshold : int, float, 'auto' or None
+        Values above it count as one value, the others as 0; auto = the middle between the two
+        values that are most frequent, one in each half of the range.
+    ignore : int, float or None
+        The value of pixels that are not labelled.
+    """
+
+    kind: LabelKind = "interior"
+    membrane_value: Number | None = None
+    threshold: Number | Literal["auto"] | None = None
+    ignore: Number | None = None
+
+    def __post_init__(self) -> None:
+        """Check the choices; raises UnknownNameError or OptionError."""
+        if self.kind not in get_args(LabelKind):
+            raise UnknownNameError.from_known("kind of labels", self.kind, get_args(LabelKind))
+        beside = self.kind == "instances" or self.membrane_value is not None
+        if self.threshold is not None and beside:
+            other = "--labels-are instances" if self.kind == "instances" else "--membrane-value"
+            raise OptionError(
+                f"--threshold-labels: it does not work with {other}",
+                hint="say with --labels-are interior or membrane what the high values are",
+            )
+        if self.ignore is not None and self.ignore == self.membrane_value:
+            raise OptionError(
+                f"--ignore {self.ignore}: this is also the value of --membrane-value",
+                hint="name another value, or leave --ignore out",
+            )
 
 
 @dataclass(frozen=True)
@@ -48,6 +88,8 @@ class TrainConfig:
         `sfseg.training.pairs.pair_files` does.
     labels_are : {'interior', 'membrane', 'instances'}
         Meaning of the user's labels.
+    membrane_value, threshold_labels, ignore
+        More about the user's labels: see `LabelFormat`.
     sections : str or None
         Training sections, as in ``"1-24"``; None = the standard split, or all. The numbers of
         several stacks continue from one stack to the next.
@@ -89,6 +131,9 @@ class TrainConfig:
     images: str | None = None
     labels: str | None = None
     labels_are: LabelKind = "interior"
+    membrane_value: Number | None = None
+    threshold_labels: Number | Literal["auto"] | None = None
+    ignore: Number | None = None
     sections: str | None = None
     validation: str | None = None
     axes: str | None = None
@@ -107,6 +152,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the choices; raises OptionError."""
         check_choices(self)
+        _ = self.label_format  # checks that its options fit each other
+
+    @property
+    def label_format(self) -> LabelFormat:
+        """What the values of the user's labels mean."""
+        return LabelFormat(self.labels_are, self.membrane_value, self.threshold_labels, self.ignore)
 
     @property
     def dataset_name(self) -> str | None:

@@ -52,6 +52,8 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called before the first and after each step, with the number of steps done and that of all."""
 
+Number = int | float
+
 LabelKind = Literal["interior", "membrane", "instances"]
 """The meaning of labels other than 0: inside of cells, membrane, or numbers of cells."""
 

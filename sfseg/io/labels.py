@@ -1,47 +1,83 @@
-"""Interior and membrane from labels of any polarity."""
+"""Interior, membrane and what is not labelled, from labels of any kind."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.errors import StackError, UnknownNameError
+from sfseg.config import LabelFormat
+from sfseg.errors import StackError
 from sfseg.io.open import open_stack
-from sfseg.io.stack import require_finite
-from sfseg.types import INTERIOR, AnyArray, LabelKind
+from sfseg.io.stack import Stack, require_finite
+from sfseg.types import INTERIOR, AnyArray, LabelKind, Number
 
 
-def interior(section: AnyArray, kind: LabelKind) -> NDArray[np.bool_]:
+@dataclass(frozen=True)
+class LabelStack:
+    """Labels that were read.
+
+    Attributes
+    ----------
+    labels : ndarray of uint8, shape (Z, Y, X)
+        255 inside a cell, 0 on membrane and where nothing is known.
+    known : ndarray of bool, shape (Z, Y, X), or None
+        Where the labels are known; None = everywhere.
+    warnings : tuple of str
+        What a person should know about them.
+    """
+
+    labels: NDArray[np.uint8]
+    known: NDArray[np.bool_] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def interior(
+    section: AnyArray, form: LabelFormat, known: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Separate interior from membrane in one section of labels.
 
     Parameters
     ----------
     section : ndarray, shape (Y, X)
         The labels.
-    kind : {"interior", "membrane", "instances"}
-        What they mark.
+    form : LabelFormat
+        What they mean; a threshold is a number here.
+    known : ndarray of bool, shape (Y, X), optional
+        Where the labels are known.
 
     Returns
     -------
     ndarray of bool, shape (Y, X)
-        True inside a cell. For instances, a pixel is inside if its number is not 0. Its 4
-        neighbours in the section must also have that number.
+        True inside a cell. For instances, a pixel is inside if its number is not that of membrane.
+        Its 4 neighbours in the section must also have that number, or be unknown.
     """
-    inside: NDArray[np.bool_] = section != 0
-    if kind == "membrane":
-        return ~inside
-    if kind == "instances":
+    if form.threshold is not None:
+        inside: NDArray[np.bool_] = section > form.threshold
+    else:
+        inside = section != (form.membrane_value or 0)
+    if form.kind == "membrane" and form.membrane_value is None:
+        inside = ~inside
+    if form.kind == "instances":
+        every = np.ones(section.shape, bool) if known is None else known
         # compare rows, then columns as rows of the transpose: both sides of a change are membrane
-        for ids, of_cell in ((section, inside), (section.T, inside.T)):
-            differ = ids[1:] != ids[:-1]
+        for ids, of_cell, sure in ((section, inside, every), (section.T, inside.T, every.T)):
+            differ = (ids[1:] != ids[:-1]) & sure[1:] & sure[:-1]
             of_cell[1:] &= ~differ
             of_cell[:-1] &= ~differ
-    return inside
+    return inside if known is None else inside & known
 
 
 def read_labels(
-    source: str | Path, kind: LabelKind = "interior", *, axes: str | None = None
+    source: str | Path,
+    kind: LabelKind = "interior",
+    *,
+    axes: str | None = None,
+    membrane_value: Number | None = None,
+    threshold: Number | Literal["auto"] | None = None,
+    ignore: Number | None = None,
 ) -> NDArray[np.uint8]:
     """Read labels of any polarity as interior and membrane.
 
@@ -55,6 +91,13 @@ def read_labels(
         number; membrane is 0, and every pixel next to (of 4 neighbours) another number.
     axes : str, optional
         As for `open_stack`.
+    membrane_value : int or float, optional
+        The value of membrane where it is not 0; all other values are the inside of cells.
+    threshold : int, float or "auto", optional
+        For labels that were saved as JPEG or resized: values above it count as one value, the
+        others as 0; auto = the middle between the two values that are most frequent.
+    ignore : int or float, optional
+        The value of pixels that are not labelled; they become 0.
 
     Returns
     -------
@@ -70,30 +113,55 @@ def read_labels(
         If a label is NaN or infinite.
     UnknownNameError
         If there is no such kind.
+    OptionError
+        If the options do not fit each other.
     """
-    if kind not in get_args(LabelKind):
-        raise UnknownNameError.from_known("kind of labels", kind, get_args(LabelKind))
+    form = LabelFormat(kind, membrane_value, threshold, ignore)
+    return read_label_stack(source, form, axes=axes).labels
+
+
+def read_label_stack(
+    source: str | Path, form: LabelFormat, *, axes: str | None = None
+) -> LabelStack:
+    """Read labels, and where they are known; parameters and errors as for `read_labels`."""
     with open_stack(source, axes=axes, labels=True) as stack:
         labels = np.empty(stack.shape, np.uint8)
-        values: set[int | float] = set()
-        for number, section in enumerate(stack, start=1):
-            require_finite(section, stack.name, number)
-            values |= {section.min().item(), section.max().item()}
-            if kind != "instances":
-                _require_two_values(section, values, stack.name, number)
-            labels[number - 1] = np.where(interior(section, kind), INTERIOR, np.uint8(0))
-    if labels.min() == labels.max():
+        known = None if form.ignore is None else np.empty(stack.shape, bool)
+        values: set[Number] = set()
+        for index, section in enumerate(_finite_sections(stack)):
+            sure = None
+            if known is not None:
+                known[index] = sure = section != form.ignore
+            used = section if sure is None else section[sure]
+            if used.size:
+                values |= {used.min().item(), used.max().item()}
+            if form.kind != "instances" and form.membrane_value is None and form.threshold is None:
+                _require_two_values(used, values, stack.name, index + 1)
+            labels[index] = np.where(interior(section, form, sure), INTERIOR, np.uint8(0))
+    return _checked(LabelStack(labels, known), values, stack.name)
+
+
+def _finite_sections(stack: Stack) -> Iterator[AnyArray]:
+    """Read the sections; refuse NaN and infinity."""
+    for number, section in enumerate(stack, start=1):
+        require_finite(section, stack.name, number)
+        yield section
+
+
+def _checked(found: LabelStack, values: set[Number], name: str) -> LabelStack:
+    """Refuse labels without an interior or without membrane; drop a mask that hides nothing."""
+    labels, known = found.labels, found.known
+    has_membrane = not labels.all() if known is None else bool((known & (labels == 0)).any())
+    if not (labels.any() and has_membrane):
         raise StackError(
-            f"{stack.name}: interior or membrane is missing, "
+            f"{name}: interior or membrane is missing, "
             f"the labels are only {', '.join(map(str, sorted(values)))}",
             hint="give the labels, not the images or a mask",
         )
-    return labels
+    return found if known is None or not known.all() else LabelStack(labels)
 
 
-def _require_two_values(
-    section: AnyArray, values: set[int | float], name: str, number: int
-) -> None:
+def _require_two_values(section: AnyArray, values: set[Number], name: str, number: int) -> None:
     """Refuse labels that hold more than 0 and one other number."""
     allowed = values | ({0} if len(values) > 1 else set())
     if len(allowed) > 2 or not np.isin(section, list(allowed)).all():

@@ -160,6 +160,7 @@ def score_sections(
     prediction: Sequence[AnyArray],
     labels: Sequence[AnyArray],
     *,
+    known: Sequence[AnyArray | None] | None = None,
     workers: int | None = None,
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
@@ -172,6 +173,9 @@ def score_sections(
     prediction, labels : sequence of ndarray, shape (Y, X)
         Interior probability and truth of each section, of the types that `score` takes. The two
         arrays of one section have the same shape.
+    known : sequence of ndarray of bool, shape (Y, X), or None, optional
+        Where the truth of each section is known; None = everywhere. The other pixels are membrane
+        in both arrays and are not counted.
     workers, names, numbers, progress
         As for `score`.
 
@@ -194,7 +198,9 @@ def score_sections(
     sections = []
     progress(0, len(prediction))
     with ThreadPoolExecutor(workers or min(usable_processors(), MOST_WORKERS)) as pool:
-        for swept in pool.map(partial(sweep_section, names=names), prediction, labels, numbers):
+        masks = known or [None] * len(prediction)
+        sweep = partial(sweep_section, names=names)
+        for swept in pool.map(sweep, prediction, labels, numbers, masks):
             sections.append(swept)
             progress(len(sections), len(prediction))
     # a row for each section and threshold; each column becomes an array (Z, thresholds)

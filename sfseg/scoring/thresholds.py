@@ -66,7 +66,12 @@ def as_stack(array: object, name: str) -> AnyArray:
 
 
 def sweep_section(
-    prediction: AnyArray, labels: AnyArray, number: int, *, names: tuple[str, str]
+    prediction: AnyArray,
+    labels: AnyArray,
+    number: int,
+    known: NDArray[np.bool_] | None = None,
+    *,
+    names: tuple[str, str],
 ) -> tuple[list[Tally], Counts]:
     """Tally a section at every threshold, and count the pixels above pairs of thresholds.
 
@@ -78,6 +83,8 @@ def sweep_section(
         The truth, 0 = membrane; integers are not scaled.
     number : int
         Number of the section, from 1, for messages.
+    known : ndarray of bool, shape (Y, X), optional
+        Where the truth is known. The other pixels are membrane in both images and are not counted.
     names : tuple of str
         Names of prediction and labels, for messages.
 
@@ -99,7 +106,11 @@ def sweep_section(
         prediction = prediction.astype(np.float32) / np.float32(np.iinfo(prediction.dtype).max)
     levels = _levels(prediction, f"{names[0]}: section {number}")
     true_levels = _levels(labels, f"{names[1]}: section {number}")
-    above = _count_above(levels, true_levels)
+    if known is None:
+        above = _count_above(levels, true_levels)
+    else:
+        levels, true_levels = levels * known, true_levels * known
+        above = _count_above(levels[known], true_levels[known])
     if above[0, -1] == 0:
         raise StackError(
             f"{names[1]}: section {number}: no label is inside a cell (above every threshold), so "
