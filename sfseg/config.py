@@ -66,6 +66,20 @@ class LabelFormat:
                 hint="name another value, or leave --ignore out",
             )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the labels have two values, one of them 0."""
+        return self.kind != "instances" and self.membrane_value is None and self.threshold is None
+
+
+LABEL_OPTIONS = {
+    "kind": "--labels-are",
+    "membrane_value": "--membrane-value",
+    "threshold": "--threshold-labels",
+    "ignore": "--ignore",
+}
+"""The option of the command line for each field of `LabelFormat`."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from sfseg.config import Precision
 from sfseg.models import ARCHITECTURES
 from sfseg.recipes import RECIPES
+from sfseg.types import LabelKind, Number
 
 INPUT = "Input"
 OUTPUT = "Output"
@@ -104,6 +105,62 @@ InvertOption = Annotated[
     typer.Option(
         "--invert-image",
         help="Swap dark and bright, for images with bright membranes.",
+        rich_help_panel=INPUT,
+    ),
+]
+
+
+def parse_number(text: str) -> Number:
+    """Read a whole or a real number."""
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"{text!r} is not a number.") from error
+
+
+def parse_threshold(text: str) -> str | Number:
+    """Read a number, or the word auto."""
+    return "auto" if text == "auto" else parse_number(text)
+
+
+LabelsAreOption = Annotated[
+    LabelKind,
+    typer.Option(
+        metavar="KIND",
+        help="What is not 0 in the labels: interior (of cells), membrane, or instances (a "
+        "number for each cell).",
+        rich_help_panel=INPUT,
+    ),
+]
+MembraneValueOption = Annotated[
+    Any,
+    typer.Option(
+        metavar="VALUE",
+        parser=parse_number,
+        help="The value of membrane in the labels; all others are inside cells. E.g. 1 for labels "
+        "of ilastik.",
+        rich_help_panel=INPUT,
+    ),
+]
+ThresholdLabelsOption = Annotated[
+    Any,
+    typer.Option(
+        metavar="VALUE",
+        parser=parse_threshold,
+        help="For labels that were saved as JPEG or resized: values above this count as one value, "
+        "the others as 0. auto: the middle between the two most frequent values.",
+        rich_help_panel=INPUT,
+    ),
+]
+IgnoreOption = Annotated[
+    Any,
+    typer.Option(
+        metavar="VALUE",
+        parser=parse_number,
+        help="The value of pixels that are not labelled: they are left out everywhere.",
         rich_help_panel=INPUT,
     ),
 ]

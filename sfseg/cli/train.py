@@ -24,7 +24,11 @@ from sfseg.cli.options import (
     CompileOption,
     DataDirOption,
     DeviceOption,
+    IgnoreOption,
     InvertOption,
+    LabelsAreOption,
+    MembraneValueOption,
+    ThresholdLabelsOption,
     TrainingPrecisionOption,
     complete_architectures,
     complete_datasets,
@@ -38,7 +42,6 @@ from sfseg.cli.train_report import describe_kept, describe_run, reporter
 from sfseg.config import DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.training.run_folder import refuse_taken
-from sfseg.types import LabelKind
 
 DEFAULTS = TrainConfig(out=Path("runs"))
 
@@ -82,15 +85,10 @@ def train(
             rich_help_panel=INPUT,
         ),
     ] = None,
-    labels_are: Annotated[
-        LabelKind,
-        typer.Option(
-            metavar="KIND",
-            help="What is not 0 in --labels: interior (of cells), membrane, or instances (a "
-            "number for each cell).",
-            rich_help_panel=INPUT,
-        ),
-    ] = DEFAULTS.labels_are,
+    labels_are: LabelsAreOption = DEFAULTS.labels_are,
+    membrane_value: MembraneValueOption = None,
+    threshold_labels: ThresholdLabelsOption = None,
+    ignore: IgnoreOption = None,
     sections: Annotated[
         str | None,
         typer.Option(
@@ -265,6 +263,9 @@ def train(
         "images": images,
         "labels": labels,
         "labels_are": labels_are,
+        "membrane_value": membrane_value,
+        "threshold_labels": threshold_labels,
+        "ignore": ignore,
         "sections": sections,
         "validation": validation,
         "axes": axes,

@@ -1,8 +1,11 @@
-"""Find colour images that are grey: red, green and blue alike, and nothing transparent."""
+"""Colour images that are grey, and colours that number the cells of labels.
+
+An image is grey where red, green and blue are alike and nothing is transparent.
+"""
 
 from collections.abc import Iterator
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +19,12 @@ _BAND_BYTES = 2**24
 
 _COLOURS = {("S", 2): 1, ("S", 3): 3, ("S", 4): 3, ("C", 3): 3}
 """How many samples or channels are colours; one more is opacity."""
+
+_COLOUR_TYPES: dict[np.dtype[Any], np.dtype[Any]] = {
+    np.dtype(np.uint8): np.dtype(np.uint32),
+    np.dtype(np.uint16): np.dtype(np.uint64),
+}
+"""The type that holds red, green and blue of a type as one number."""
 
 
 def find_grey_letter(source: "ArraySource") -> str:
@@ -39,6 +48,53 @@ def find_grey_letter(source: "ArraySource") -> str:
             if shape[place] == length and _is_grey(source, place, colours):
                 return letter
     return ""
+
+
+def find_colours(source: "ArraySource") -> str:
+    """Return the letter of red, green and blue, perhaps with opacity; an empty text without."""
+    letters, shape = source.letters, source.shape
+    for letter, length in _COLOURS:
+        is_there = letters.count(letter) == 1 and shape[letters.index(letter)] == length
+        if is_there and length > 2 and source.dtype in _COLOUR_TYPES:
+            return letter
+    return ""
+
+
+class ColourNumbers:
+    """Labels whose colours number the cells; see `sfseg.io.sources.ArraySource`.
+
+    A pixel is red + 256 green + 65,536 blue, or the like for 16 bits. Opacity is left out.
+
+    Parameters
+    ----------
+    source : ArraySource
+        The labels in colour.
+    letter : str
+        The dimension of the colours.
+    """
+
+    def __init__(self, source: "ArraySource", letter: str) -> None:
+        self._source, self._place = source, source.letters.index(letter)
+        self.shape = _without(source.shape, self._place)
+        self.letters = source.letters.replace(letter, "")
+        self.dtype: np.dtype[Any] = _COLOUR_TYPES[source.dtype]
+        self.voxel_size_nm, self.channel = source.voxel_size_nm, source.channel
+        self.notes = (*source.notes, "its colours are read as numbers: one for each colour")
+
+    def read(self, box: tuple[slice, ...]) -> AnyArray:
+        """Read a box of numbers."""
+        whole = (*box[: self._place], slice(0, 3), *box[self._place :])
+        colours = np.moveaxis(self._source.read(whole), self._place, 0).astype(self.dtype)
+        bits = 8 * self._source.dtype.itemsize
+        return np.asarray(colours[0] | colours[1] << bits | colours[2] << 2 * bits)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+
+
+def _without(shape: tuple[int, ...], place: int) -> tuple[int, ...]:
+    return (*shape[:place], *shape[place + 1 :])
 
 
 def _is_grey(source: "ArraySource", place: int, colours: int) -> bool:

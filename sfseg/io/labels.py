@@ -1,7 +1,7 @@
 """Interior, membrane and what is not labelled, from labels of any kind."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sfseg.config import LabelFormat
 from sfseg.errors import StackError
+from sfseg.io.label_values import Census, explain_labels, sample_indices
 from sfseg.io.open import open_stack
 from sfseg.io.stack import Stack, require_finite
 from sfseg.types import INTERIOR, AnyArray, LabelKind, Number
@@ -125,6 +126,7 @@ def read_label_stack(
 ) -> LabelStack:
     """Read labels, and where they are known; parameters and errors as for `read_labels`."""
     with open_stack(source, axes=axes, labels=True) as stack:
+        form = resolve_format(stack, form)
         labels = np.empty(stack.shape, np.uint8)
         known = None if form.ignore is None else np.empty(stack.shape, bool)
         values: set[Number] = set()
@@ -135,10 +137,38 @@ def read_label_stack(
             used = section if sure is None else section[sure]
             if used.size:
                 values |= {used.min().item(), used.max().item()}
-            if form.kind != "instances" and form.membrane_value is None and form.threshold is None:
-                _require_two_values(used, values, stack.name, index + 1)
+            if form.is_plain and not _are_two_values(used, values):
+                raise explain_labels(census_of(stack, form.ignore), form, stack.name)
             labels[index] = np.where(interior(section, form, sure), INTERIOR, np.uint8(0))
     return _checked(LabelStack(labels, known), values, stack.name)
+
+
+def resolve_format(stack: Stack, form: LabelFormat) -> LabelFormat:
+    """Find the threshold that is `auto`; refuse instances that are a picture.
+
+    Returns
+    -------
+    LabelFormat
+        The threshold is a number or None.
+
+    Raises
+    ------
+    StackError
+        If the numbers of cells are blurred, as in a JPEG.
+    """
+    if form.threshold == "auto":
+        return replace(form, threshold=census_of(stack, form.ignore).middle)
+    if form.kind == "instances":
+        samples = [stack.section(index) for index in sample_indices(len(stack))]
+        census = Census.from_sections(samples, form.ignore)
+        if census.is_soft or census.is_scattered:
+            raise explain_labels(census, form, stack.name)
+    return form
+
+
+def census_of(stack: Stack, ignore: Number | None) -> Census:
+    """Count the values of all sections."""
+    return Census.from_sections(_finite_sections(stack), ignore, sample_indices(len(stack)))
 
 
 def _finite_sections(stack: Stack) -> Iterator[AnyArray]:
@@ -161,14 +191,7 @@ def _checked(found: LabelStack, values: set[Number], name: str) -> LabelStack:
     return found if known is None or not known.all() else LabelStack(labels)
 
 
-def _require_two_values(section: AnyArray, values: set[Number], name: str, number: int) -> None:
-    """Refuse labels that hold more than 0 and one other number."""
+def _are_two_values(section: AnyArray, values: set[Number]) -> bool:
+    """Tell whether labels hold only 0 and one other number; `values` are those found so far."""
     allowed = values | ({0} if len(values) > 1 else set())
-    if len(allowed) > 2 or not np.isin(section, list(allowed)).all():
-        found = sorted(values.union(np.unique(section).tolist()))
-        raise StackError(
-            f"{name}: section {number}: labels must be 0 and one other value, not "
-            f"{', '.join(map(str, found[:5]))}{', ...' if len(found) > 5 else ''}",
-            hint="if these are the numbers of cells, give --labels-are instances, or in Python "
-            'kind="instances"',
-        )
+    return len(allowed) < 3 and bool(np.isin(section, list(allowed)).all())

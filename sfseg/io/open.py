@@ -15,7 +15,7 @@ import numpy as np
 from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.axes import resolve_axes
-from sfseg.io.colours import find_grey_letter
+from sfseg.io.colours import ColourNumbers, find_colours, find_grey_letter
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.hashing import hash_input
 from sfseg.io.hdf5 import Hdf5Source
@@ -57,7 +57,7 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
         sections. For a folder these are the axes of each file.
     labels : bool
         Whether the pixels are labels: the numbers of a palette, or of a min-is-white TIFF, count
-        unless they show only black and white.
+        unless they show only black and white, and colours count as numbers of cells.
 
     Returns
     -------
@@ -87,17 +87,20 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
         return _open_members(name, list_files(source), axes, labels=labels)
     file, inside = address(source)
     if is_store(file) or (inside and file.suffix.lower() == ".zarr"):
-        return _open_one(ZarrSource(file, inside, name), name, axes)
+        return _open_one(ZarrSource(file, inside, name), name, axes, labels=labels)
     if inside:
-        return _open_one(Hdf5Source(file, inside, name), name, axes)
-    return _open_one(open_file(file, name, labels=labels), name, axes)
+        return _open_one(Hdf5Source(file, inside, name), name, axes, labels=labels)
+    return _open_one(open_file(file, name, labels=labels), name, axes, labels=labels)
 
 
-def _open_one(source: ArraySource, name: str, axes: str | None) -> Stack:
+def _open_one(source: ArraySource, name: str, axes: str | None, *, labels: bool) -> Stack:
     """Make a stack of one file."""
     try:
         dtype = _readable(source.dtype, name)
         alike = find_grey_letter(source) if axes is None else ""
+        colours = find_colours(source) if labels and axes is None and not alike else ""
+        if colours:
+            source, dtype = (numbers := ColourNumbers(source, colours)), numbers.dtype
         layout = resolve_axes(name, source.shape, source.letters, axes, alike=alike)
     except BaseException:
         source.close()
@@ -262,7 +265,7 @@ class _SectionFiles:
 
     def _member(self, source: ArraySource, path: Path) -> Stack:
         """Make a stack of one file; it must be one section."""
-        member = _open_one(source, str(path), self._axes)
+        member = _open_one(source, str(path), self._axes, labels=self._labels)
         if len(member) != 1:
             member.close()
             raise StackError(

@@ -1,11 +1,11 @@
 """What a training runs with: every name in its configuration, resolved once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
 from sfseg import models
-from sfseg.config import TrainConfig
+from sfseg.config import LABEL_OPTIONS, LabelFormat, TrainConfig
 from sfseg.datasets import registry
 from sfseg.datasets.dataset import Dataset
 from sfseg.errors import OptionError
@@ -86,12 +86,14 @@ def _require_one_source(config: TrainConfig) -> None:
             f"training data: both the dataset {config.dataset} and {own} are named",
             hint="leave --dataset out to train on --images and --labels",
         )
-    if config.dataset_name and config.labels_are != "interior":
-        raise OptionError(
-            f"--labels-are only works with --images and --labels: the labels of "
-            f"{config.dataset_name} are known",
-            hint="leave --labels-are out, or name --images and --labels",
-        )
+    for field in fields(LabelFormat):
+        name = LABEL_OPTIONS[field.name]
+        if config.dataset_name and getattr(config.label_format, field.name) != field.default:
+            raise OptionError(
+                f"{name} only works with --images and --labels: the labels of "
+                f"{config.dataset_name} are known",
+                hint=f"leave {name} out, or name --images and --labels",
+            )
 
 
 def _require_compilable() -> None:

@@ -1,0 +1,284 @@
+"""Find out what labels are whose values are not 0 and one other: the cause, and what reads them.
+
+Membranes are thin, and cells are not; masks that were saved as JPEG or resized have no even areas
+between their two values; what nobody has labelled yet lies in large areas. These facts decide, not
+the numbers alone.
+"""
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sfseg.config import LabelFormat
+from sfseg.errors import StackError
+from sfseg.types import AnyArray, Number
+
+_SAMPLES = 4
+"""Sections whose areas are looked at; the values are counted in all."""
+
+_MAX_CLASSES = 8
+"""Labels of more values are numbers of cells."""
+
+_TOPS, _GREYS = (255, 32767, 65535), (127, 128)
+"""Values that programs use for `no label`, if others are far below or around them."""
+
+_THIN = 0.4
+"""Membranes have less than this share of the width of cells; it is 0.3 in the known datasets."""
+
+_EVEN = 0.4
+"""More of the pixels of a painted value have equal neighbours."""
+
+_PARTS = 3
+"""A number of a cell seldom has as many parts in one section; a class has more."""
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Census:
+    """The values of labels, and some of their sections.
+
+    Attributes
+    ----------
+    values : ndarray, shape (N,)
+        All values, ascending, but that of pixels to ignore.
+    counts : ndarray of int64, shape (N,)
+        Number of pixels of each value.
+    samples : list of ndarray, shape (Y, X)
+        Some sections.
+    top : int or float, optional
+        The largest value of the type; None for floats.
+    """
+
+    values: AnyArray
+    counts: NDArray[np.int64]
+    samples: Sequence[AnyArray]
+    top: int | None
+
+    @classmethod
+    def from_sections(
+        cls,
+        sections: Iterable[AnyArray],
+        ignore: Number | None,
+        wanted: Container[int] = range(_SAMPLES),
+    ) -> "Census":
+        """Count the values of sections, and keep those whose areas are wanted."""
+        found: dict[Number, int] = {}
+        samples = []
+        for index, section in enumerate(sections):
+            for value, count in zip(*np.unique(section, return_counts=True), strict=True):
+                found[value.item()] = found.get(value.item(), 0) + int(count)
+            if index in wanted:
+                samples.append(section)
+        values = sorted(found.keys() - {ignore})
+        dtype = samples[0].dtype
+        return cls(
+            np.array(values),
+            np.array([found[value] for value in values], np.int64),
+            samples,
+            None if dtype.kind == "f" else int(np.iinfo(dtype).max),
+        )
+
+    @cached_property
+    def modes(self) -> tuple[Number, Number]:
+        """The most frequent values of the lower and of the upper half of the range."""
+        is_high = self.values > (self.values[0] / 2 + self.values[-1] / 2)
+        low, high = (np.where(half, self.counts, -1).argmax() for half in (~is_high, is_high))
+        return self.values[low].item(), self.values[high].item()
+
+    @property
+    def middle(self) -> float:
+        """The middle between the two modes."""
+        return self.modes[0] / 2 + self.modes[1] / 2
+
+    @cached_property
+    def is_soft(self) -> bool:
+        """Whether these are two values that JPEG or a resize has blurred."""
+        low, high = self.modes
+        place = (self.values - low) / max(high - low, np.finfo(float).tiny)  # 0 at low, 1 at high
+        shares = self.counts / max(self.counts.sum(), 1)
+        near = np.minimum(np.abs(place), np.abs(place - 1)) <= 1 / 6
+        if len(self.values) < 3 or shares[near].sum() < 0.6:
+            return False
+        if shares[(place > 1 / 3) & (place < 2 / 3)].sum() > 0.2:
+            return False
+        return self.evenness(self.values[~np.isin(self.values, self.modes)]) < _EVEN
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether there are many values, and hardly a pixel has that of its neighbours."""
+        return len(self.values) > _MAX_CLASSES and self.evenness(self.values) < _EVEN
+
+    def evenness(self, values: AnyArray) -> float:
+        """Return the share of pixels of some values whose neighbours have the same value."""
+        total = even = 0
+        for section in self.samples:
+            chosen = np.isin(section[:-1, :-1], values)
+            same = (section[:-1, :-1] == section[1:, :-1]) & (section[:-1, :-1] == section[:-1, 1:])
+            total += int(chosen.sum())
+            even += int((chosen & same).sum())
+        return even / total if total else 0.0
+
+    def thickness(self, value: Number) -> float:
+        """Return the mean width of the areas of a value, in pixels."""
+        return mean_width([section == value for section in self.samples])
+
+    def parts(self, value: Number) -> float:
+        """Return the mean number of areas of a value in the sections that have it."""
+        found = [ndimage.label(section == value)[1] for section in self.samples]
+        return float(np.mean([count for count in found if count] or [0]))
+
+    def is_one_area(self, value: Number) -> bool:
+        """Tell whether a value is not the thinnest, and half of its pixels are in one area."""
+        largest = total = 0
+        for section in self.samples:
+            sizes = np.bincount(ndimage.label(section == value)[0].ravel())[1:]
+            largest += int(sizes.max(initial=0))
+            total += int(sizes.sum())
+        return largest * 2 >= total and value != self.thinnest(self.values.tolist())
+
+    def share(self, value: Number) -> float:
+        """Return the share of the pixels, without those to ignore, that have a value."""
+        return float(self.counts[self.values == value].sum() / self.counts.sum())
+
+    def thinnest(self, values: Sequence[Number]) -> Number:
+        """Return the value whose areas are the thinnest."""
+        return min(values, key=lambda value: (self.thickness(value), self.share(value)))
+
+
+def sample_indices(count: int) -> tuple[int, ...]:
+    """Choose some of the sections of a stack, spread over it."""
+    return tuple(sorted(set(np.linspace(0, count - 1, _SAMPLES).astype(int).tolist())))
+
+
+def mean_width(masks: Sequence[NDArray[np.bool_]]) -> float:
+    """Return the mean width of areas, in pixels: 2 area / perimeter; 0 if there are none."""
+    area = sum(int(mask.sum()) for mask in masks)
+    edges = [np.count_nonzero(m[1:] != m[:-1]) for mask in masks for m in (mask, mask.T)]
+    return 2 * area / max(sum(map(int, edges)), 1)
+
+
+def explain_labels(census: Census, form: LabelFormat, name: str) -> StackError:
+    """Say why labels cannot be read as they are, and with which options they can.
+
+    Parameters
+    ----------
+    census : Census
+        Their values; more than two, or two without 0.
+    form : LabelFormat
+        What they were said to be.
+    name : str
+        The labels, for the message.
+
+    Returns
+    -------
+    StackError
+        Names the values and the cause; its hint names the options.
+    """
+    listed = f"{name}: the labels are {_list(census.values)}"
+    if census.is_soft:
+        return _explain_soft(census, form, name)
+    values = census.values.tolist()
+    if any(value != round(value) for value in values) or census.is_scattered:
+        return StackError(
+            f"{listed}: many values that lie scattered, as in an image or in numbers of cells that "
+            "were saved as JPEG",
+            hint="give the labels as they were painted, saved as TIFF or PNG",
+        )
+    special = _find_special(census)
+    explain = (
+        _explain_numbers
+        if _are_numbers(census, [value for value in values if value not in special])
+        else _explain_classes
+    )
+    return explain(census, special, listed)
+
+
+def _explain_soft(census: Census, form: LabelFormat, name: str) -> StackError:
+    """Explain two values that were blurred."""
+    low, high = census.modes
+    above = [section > census.middle for section in census.samples]
+    is_membrane = form.kind == "membrane" or mean_width(above) < mean_width([~m for m in above])
+    kind = "--labels-are membrane " if is_membrane else ""
+    high_is, low_is = ("membrane", "cells") if is_membrane else ("cells", "membrane")
+    return StackError(
+        f"{name}: the labels are near {low:g} and {high:g} with values between them, as in a mask "
+        "that was saved as JPEG or resized",
+        hint=f"add {kind}--threshold-labels auto: values above {census.middle:g} are {high_is}, "
+        f"the others {low_is}",
+    )
+
+
+def _find_special(census: Census) -> dict[Number, str]:
+    """Find values that, by their number, mark no label; with the reason."""
+    values = census.values.tolist()
+    special: dict[Number, str] = {}
+    if len(values) > 2 and values[0] < 0:
+        special[values.pop(0)] = "it is below 0"
+    if len(values) > 2 and values[-1] in {*_TOPS, census.top} and values[-2] <= values[-1] / 2:
+        special[values.pop()] = "it is the largest value of its type"
+    if len(values) == 3 and values[0] == 0 and values[2] == 255 and values[1] in _GREYS:
+        special[values[1]] = "it is grey between black and white"
+    return special
+
+
+def _are_numbers(census: Census, values: Sequence[Number]) -> bool:
+    """Tell whether values number cells; if not, each of them is a class with many areas."""
+    cells = [value for value in values if value != 0]
+    if len(cells) > _MAX_CLASSES or len(cells) < 2:
+        return len(cells) > 1
+    if 0 in values:
+        return float(np.median([census.parts(value) for value in cells])) < _PARTS
+    widths = [census.thickness(value) for value in cells]
+    return min(widths) > _THIN * max(widths)
+
+
+def _explain_numbers(census: Census, special: dict[Number, str], listed: str) -> StackError:
+    """Explain numbers of cells."""
+    options, why = ["--labels-are instances"], ""
+    cells = [value for value in census.values.tolist() if value not in special and value != 0]
+    typical = float(np.median([census.thickness(value) for value in cells[:_MAX_CLASSES]]))
+    for value, reason in special.items():
+        thin = 0 not in census.values and census.thickness(value) < typical / 2
+        options.append(f"{'--membrane-value' if thin else '--ignore'} {_list([value])}")
+        why += f", but {_list([value])} is no cell: {reason}"
+    return StackError(
+        f"{listed}: numbers of cells, each in one place{why}",
+        hint=f"add {' '.join(options)}",
+    )
+
+
+def _explain_classes(census: Census, special: dict[Number, str], listed: str) -> StackError:
+    """Explain classes of pixels, of which one is membrane."""
+    values = [value for value in census.values.tolist() if value not in special]
+    if len(values) > 2 and values[0] == 0 and census.is_one_area(0):
+        special = special | {0: f"{census.share(0):.0%} of the pixels, most of them in one area"}
+        values.pop(0)
+    membrane = census.thinnest(values)
+    others = [value for value in values if value != membrane]
+    options = [f"--ignore {_list([value])}" for value in special]
+    plain = membrane == 0 and len(others) == 1
+    options += [] if plain and options else [f"--membrane-value {_list([membrane])}"]
+    share = f"{census.share(membrane):.0%} of the pixels"
+    reading = f"{_list([membrane])} is membrane, as its areas are the thinnest ({share}), "
+    reading += f"{_list(others)} the inside of cells"
+    unlabelled = "".join(
+        f"; {_list([v])} is perhaps not labelled: {why}" for v, why in special.items()
+    )
+    zero = ", and none is 0" if 0 not in census.values else ""
+    return StackError(
+        f"{listed}{zero}: which of them is membrane is not known{unlabelled}",
+        hint=f"add {' '.join(options)}, if {reading}",
+    )
+
+
+def _list(values: Sequence[Number] | AnyArray) -> str:
+    """Write values: 1 and 2; the first few of many."""
+    words = [f"{value:g}" if isinstance(value, float) else str(value) for value in list(values)]
+    if len(words) > _MOST_NAMED:
+        return f"{', '.join(words[:_MOST_NAMED])}, ... ({len(words)} values)"
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
