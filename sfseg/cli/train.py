@@ -289,7 +289,7 @@ def train(
         start = find_recipe(recipe) if recipe else default_recipe(init, teacher)
         config = dataclasses.replace(
             TrainConfig(folder),
-            **chosen | {"recipe": start.changed(**changes)},  # type: ignore[arg-type]
+            **chosen | {"recipe": start.changed(**changes)},
         )
     require_names(config)
     if out or not init:

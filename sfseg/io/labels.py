@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from sfseg.config import LabelFormat
 from sfseg.errors import StackError
+from sfseg.io.label_areas import find_swapped
 from sfseg.io.label_values import Census, explain_labels, sample_indices
 from sfseg.io.open import open_stack
 from sfseg.io.stack import Stack, require_finite
-from sfseg.types import INTERIOR, AnyArray, LabelKind, Number
+from sfseg.types import INTERIOR, AnyArray, LabelKind, Number, format_sections
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,18 @@ def _checked(found: LabelStack, values: set[Number], name: str) -> LabelStack:
             f"the labels are only {', '.join(map(str, sorted(values)))}",
             hint="give the labels, not the images or a mask",
         )
-    return found if known is None or not known.all() else LabelStack(labels)
+    if known is not None and known.all():
+        known = None
+    return LabelStack(labels, known, tuple(_swap_warnings(labels, name)))
+
+
+def _swap_warnings(labels: NDArray[np.uint8], name: str) -> Iterator[str]:
+    """Warn of single sections that are inverted."""
+    if swapped := find_swapped([section > 0 for section in labels]):
+        yield (
+            f"{name}: sections {format_sections(swapped)} look inverted, the others do not, as "
+            "after an inverting LUT: open them in Fiji, choose Edit > Invert, and save them"
+        )
 
 
 def _are_two_values(section: AnyArray, values: set[Number]) -> bool:

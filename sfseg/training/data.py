@@ -2,22 +2,23 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from sfseg import io
-from sfseg.config import TrainConfig
+from sfseg.config import LabelFormat, TrainConfig
 from sfseg.datasets.dataset import LabelledStack
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
+from sfseg.io.labels import LabelStack, read_label_stack
 from sfseg.training.data_checks import PairFacts, count_pair, data_warnings, describe_labels
 from sfseg.training.pairs import pair_files
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
 from sfseg.training.splits import number_through, pick, split_sections
-from sfseg.types import AnyArray, LabelKind, Say, VoxelSize, format_sections
+from sfseg.types import LabelKind, Say, VoxelSize, format_sections
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,15 @@ def load_training_data(
     parts, kind, voxel_size = _find_parts(setup, folder, say)
     counts = [_count_sections(part, config.axes, say) for part in parts]
     training, held = split_sections(config, counts, [part.sections for part in parts])
-    say(describe_labels(kind))
+    form = replace(config.label_format, kind=kind)
+    say(describe_labels(form))
     used = {*training, *held}
     sections: dict[int, Section] = {}
     pairs: list[PairFacts] = []
     for part, whole in zip(parts, number_through(counts), strict=True):
         wanted = [index for index in whole if index in used]
         numbers = f", numbered {format_sections(whole)}" if len(parts) > 1 else ""
-        found, facts = _read_part(part, kind, config, wanted, whole, numbers)
+        found, facts = _read_part(part, form, config, wanted, whole, numbers, say)
         say(str(facts))
         sections |= found
         pairs.append(facts)
@@ -209,18 +211,21 @@ def _count_sections(part: LabelledStack, axes: str | None, say: Say) -> int:
 
 def _read_part(
     part: LabelledStack,
-    kind: LabelKind,
+    form: LabelFormat,
     config: TrainConfig,
     wanted: Sequence[int],
     whole: range,
     numbers: str,
+    say: Say,
 ) -> tuple[dict[int, Section], PairFacts]:
     """Read the wanted sections of one stack, and measure them; indices run through all stacks."""
     opened = io.open_stack(part.images, axes=config.axes)
     with opened.inverted() if config.invert_image else opened as images:
         sections: dict[int, Section] = {}
         if wanted:
-            labels = io.read_labels(part.labels, kind, axes=config.axes)
+            labels = read_label_stack(part.labels, form, axes=config.axes)
+            for warning in labels.warnings:
+                say(f"warning: {warning}")
             sections = {i: _read_section(images, labels, i - whole.start) for i in wanted}
         facts = count_pair(
             part.images,
@@ -232,11 +237,12 @@ def _read_part(
     return sections, facts
 
 
-def _read_section(images: io.Stack, labels: AnyArray, index: int) -> Section:
+def _read_section(images: io.Stack, labels: LabelStack, index: int) -> Section:
     """Read one section; refuse images with NaN, and labels without an interior or membrane."""
     image = images.section(index)
     io.require_finite(image, images.name, index + 1)
-    section = Section.from_pixels(image, labels[index])
+    known = None if labels.known is None else labels.known[index]
+    section = Section.from_pixels(image, labels.labels[index], known)
     if section.known_px == 0:
         return section
     for pixels, missing in ((section.inside, "inside cells"), (section.membrane, "of membrane")):

@@ -1,19 +1,21 @@
 """Facts about the training data, such as sizes, grey values and classes, and warnings."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from sfseg.config import LabelFormat
+from sfseg.io.label_areas import find_unlabelled
 from sfseg.training.section import Section
 from sfseg.transforms.normalise import GreyLevels, bands
 from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, LabelKind, VoxelSize, format_sections
 
 _MEANINGS: dict[LabelKind, str] = {
-    "interior": "0 = membrane, other = inside a cell",
-    "membrane": "0 = inside a cell, other = membrane",
-    "instances": "0 and the borders between numbers = membrane, other = inside a cell",
+    "interior": "{0} = membrane, other = inside a cell",
+    "membrane": "{0} = inside a cell, other = membrane",
+    "instances": "{0} and the borders between numbers = membrane, other = inside a cell",
 }
 
 
@@ -41,6 +43,8 @@ class PairFacts:
         Mean grey value inside cells minus that of membranes; negative if membranes are brighter.
     blank : tuple of int
         The indices of sections without any known pixel; they are left out.
+    unlabelled : dict of int to float
+        Sections with a large part that is perhaps not labelled, by index, and its share of them.
     """
 
     images: str
@@ -53,6 +57,7 @@ class PairFacts:
     interior_share: float = 0.0
     contrast: float = 0.0
     blank: tuple[int, ...] = ()
+    unlabelled: Mapping[int, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         line = f"pair: {Path(self.images).name} - {Path(self.labels).name}, {self.description}"
@@ -108,7 +113,14 @@ def count_pair(
         interior_share=inside / known,
         contrast=float(np.mean([_contrast(section) for section in sections.values()])),
         blank=blank,
+        unlabelled=_measure_unlabelled(sections),
     )
+
+
+def _measure_unlabelled(sections: Mapping[int, Section]) -> dict[int, float]:
+    """Measure the large parts of sections that are perhaps not labelled."""
+    found = {i: find_unlabelled(each.inside, each.membrane) for i, each in sections.items()}
+    return {i: float(areas.mean()) for i, areas in found.items() if areas is not None}
 
 
 def _known_grey(section: Section, rows: slice) -> AnyArray:
@@ -125,9 +137,17 @@ def _contrast(section: Section) -> float:
     return float(inside.mean(dtype=np.float64) - membrane.mean(dtype=np.float64))
 
 
-def describe_labels(kind: LabelKind) -> str:
+def describe_labels(form: LabelFormat) -> str:
     """Say what the values of the labels mean."""
-    return f"labels: {_MEANINGS[kind]}"
+    if form.threshold is not None:
+        where = "the middle" if form.threshold == "auto" else f"{form.threshold:g}"
+        inside, membrane = ("low", "high") if form.kind == "membrane" else ("high", "low")
+        meaning = f"cut at {where}, {inside} = inside a cell, {membrane} = membrane"
+    elif form.membrane_value is not None and form.kind != "instances":
+        meaning = _MEANINGS["interior"].format(form.membrane_value)
+    else:
+        meaning = _MEANINGS[form.kind].format(form.membrane_value or 0)
+    return f"labels: {meaning}" + (f", {form.ignore} = not labelled" * (form.ignore is not None))
 
 
 def data_warnings(
@@ -149,7 +169,8 @@ def data_warnings(
     str
         One warning.
     """
-    other = "interior" if kind == "membrane" else "membrane"
+    used = [pair for pair in pairs if pair.grey is not None]
+    usual = np.median([pair.interior_share for pair in used] or [0])
     for pair in pairs:
         if pair.blank:
             yield (
@@ -158,16 +179,7 @@ def data_warnings(
             )
         if pair.grey is None:
             continue
-        if pair.interior_share < PLAUSIBLE_INTERIOR[0]:
-            yield (
-                f"cells fill only {pair.interior_share:.0%} of {pair.labels}, membranes the rest; "
-                f"if it is the other way round, use --labels-are {other}"
-            )
-        elif pair.interior_share > PLAUSIBLE_INTERIOR[1]:
-            yield (
-                f"cells fill {pair.interior_share:.1%} of {pair.labels}: "
-                "are all membranes labelled?"
-            )
+        yield from _share_warnings(pair, kind, alone=usual < PLAUSIBLE_INTERIOR[0])
     yield from _contrast_warnings(pairs, inverted=inverted)
     yield from _scale_warnings(pairs)
 
@@ -182,6 +194,30 @@ def _contrast_warnings(pairs: Sequence[PairFacts], *, inverted: bool) -> Iterato
             yield f"membranes are brighter than cells in {pair.images}" + (
                 f", but not in {dark}: invert the images of one of them" if dark else f": {remedy}"
             )
+
+
+def _share_warnings(pair: PairFacts, kind: LabelKind, *, alone: bool) -> Iterator[str]:
+    """Warn of labels with much membrane or little; `alone` if other pairs are no better."""
+    if pair.interior_share > PLAUSIBLE_INTERIOR[1]:
+        yield f"cells fill {pair.interior_share:.1%} of {pair.labels}: are all membranes labelled?"
+    elif pair.unlabelled:
+        yield (
+            f"{pair.labels}: sections {format_sections(tuple(pair.unlabelled))}: up to "
+            f"{max(pair.unlabelled.values()):.0%} of the pixels lie in large areas of one value; "
+            "where nobody has labelled yet, paint another value, for example 128, and add "
+            "--ignore 128"
+        )
+    elif pair.interior_share < PLAUSIBLE_INTERIOR[0]:
+        other = "interior" if kind == "membrane" else "membrane"
+        yield (
+            f"cells fill only {pair.interior_share:.0%} of {pair.labels}, membranes the rest; "
+            + (
+                f"if it is the other way round, use --labels-are {other}"
+                if alone
+                else "in the other labels cells fill more: if it is the other way round here only, "
+                "as after an inverting LUT, open it in Fiji, choose Edit > Invert, and save it"
+            )
+        )
 
 
 def _scale_warnings(pairs: Sequence[PairFacts]) -> Iterator[str]:

@@ -1,11 +1,18 @@
 """Labels of each kind become 255 for the interior of cells and 0 for membranes."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+from scipy import ndimage
 
 from sfseg import io
-from sfseg.errors import StackError, UnknownNameError
+from sfseg.config import LabelFormat
+from sfseg.errors import OptionError, StackError, UnknownNameError
+from sfseg.io.labels import read_label_stack
 from tests.io.files import read
 
 
@@ -27,14 +34,165 @@ def test_the_membrane_of_instances_is_0_and_where_numbers_meet(tmp_path):
     np.testing.assert_array_equal(io.read_labels(tmp_path / "a.tif", "instances")[0], expected)
 
 
-@pytest.mark.parametrize("values", [(0, 1, 2), (1, 2), (0, 255, 7, 8, 9, 10)])
-def test_labels_that_look_like_instances_are_refused(tmp_path, values):
-    ids = np.resize(np.array(values, np.uint8), (2, 5, 6))
-    tifffile.imwrite(tmp_path / "a.tif", ids, photometric="minisblack")
-    with pytest.raises(StackError, match="--labels-are instances") as caught:
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample" / "labels.tif"
+STRIP = np.arange(256) < 100
+
+
+@pytest.fixture(scope="module")
+def inside():
+    """The inside of the cells of the sample, bool, shape (3, 256, 256)."""
+    return read(SAMPLE) > 0
+
+
+def numbered(inside):
+    """Number the cells of each section."""
+    return np.stack([ndimage.label(section)[0] for section in inside])
+
+
+def organelles(inside):
+    """Mark round parts of the inside of cells."""
+    return np.stack([ndimage.binary_opening(section, np.ones((21, 21))) for section in inside])
+
+
+UNUSUAL = {
+    "ilastik": (lambda c: c + 1, "1 and 2, and none is 0", "--membrane-value 1"),
+    "turned ilastik": (lambda c: 2 - c, "1 and 2, and none is 0", "--membrane-value 2"),
+    "organelles": (lambda c: c.astype(int) + organelles(c), "0, 1 and 2", "--membrane-value 0"),
+    "partly painted": (
+        lambda c: np.where(STRIP, c + 1, 0),
+        "0 is perhaps not labelled",
+        "--ignore 0 --membrane-value 1",
+    ),
+    "ignore 255": (lambda c: np.where(STRIP, c, 255), "255 is perhaps not", "--ignore 255"),
+    "ignore -1": (lambda c: np.where(STRIP, c, -1), "-1 is perhaps not", "--ignore -1"),
+    "ignore grey": (lambda c: np.where(STRIP, c * 255, 128), "128 is perhaps", "--ignore 128"),
+    "ilastik, 255": (
+        lambda c: np.where(STRIP, c + 1, 255),
+        "255 is perhaps not",
+        "--ignore 255 --membrane-value 1",
+    ),
+    "numbers": (numbered, "numbers of cells", "--labels-are instances"),
+    "numbers, 65535 around": (
+        lambda c: np.where(c, numbered(c), 65535),
+        "65535 is no cell",
+        "--labels-are instances --membrane-value 65535",
+    ),
+    "numbers, 65535 in areas": (
+        lambda c: np.where(STRIP, numbered(c), 65535),
+        "65535 is no cell",
+        "--labels-are instances --ignore 65535",
+    ),
+    "soft": (
+        lambda c: ndimage.gaussian_filter(c * 255.0, (0, 1, 1)).astype(np.uint8),
+        "saved as JPEG or resized",
+        "--threshold-labels auto",
+    ),
+    "soft membrane": (
+        lambda c: ndimage.gaussian_filter(~c * 255.0, (0, 1, 1)).astype(np.uint8),
+        "saved as JPEG or resized",
+        "--labels-are membrane --threshold-labels auto",
+    ),
+}
+
+
+def options_of(hint):
+    """Turn the options in a hint into those of Python."""
+    names = {
+        "labels-are": "kind",
+        "membrane-value": "membrane_value",
+        "threshold-labels": "threshold",
+        "ignore": "ignore",
+    }
+    found = re.findall(r"--([a-z-]+) (-?\w+)", hint)
+    return {
+        names[name]: int(value) if value.lstrip("-").isdecimal() else value for name, value in found
+    }
+
+
+@pytest.mark.parametrize("case", UNUSUAL)
+def test_the_hint_names_the_cause_and_leads_to_the_right_labels(tmp_path, inside, case):
+    make, cause, options = UNUSUAL[case]
+    marks = np.asarray(make(inside))
+    marks = marks.astype(np.int16 if marks.min() < 0 else np.uint16 if marks.max() > 255 else "u1")
+    tifffile.imwrite(tmp_path / "a.tif", marks, photometric="minisblack")
+    with pytest.raises(StackError, match=cause) as caught:
         io.read_labels(tmp_path / "a.tif")
-    found = ", ".join(map(str, sorted(values)[:5]))
-    assert f"not {found}" in caught.value.message  # and no value that is not in the file
+    assert re.search(rf"add {options}(,|:|$)", caught.value.hint)
+    form = LabelFormat(**options_of(caught.value.hint))
+    found = read_label_stack(tmp_path / "a.tif", form)
+    known = np.ones(inside.shape, bool) if found.known is None else found.known
+    assert (found.known is not None) == ("--ignore" in options)
+    agree = (found.labels > 0) == inside
+    # pixels of a cell that touch another number are membrane: cells are thinner by a pixel
+    assert agree[known].mean() > (0.93 if "numbers" in case else 0.97 if "soft" in case else 0.999)
+
+
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_masks_that_were_saved_as_jpeg_are_read_as_they_were(tmp_path, inside, quality):
+    for number, section in enumerate(inside):
+        Image.fromarray(section.astype("u1") * 255).save(
+            tmp_path / f"s{number}.jpg", quality=quality
+        )
+    for kind in ("interior", "instances"):
+        with pytest.raises(StackError, match="saved as JPEG"):
+            io.read_labels(tmp_path, kind)
+    found = io.read_labels(tmp_path, threshold="auto")
+    assert ((found > 0) == inside).mean() > 0.999
+
+
+@pytest.mark.parametrize("kind", ["tif", "png"])
+def test_numbers_as_colours_are_numbers(tmp_path, inside, kind):
+    ids = numbered(inside) * 70_001
+    colours = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], -1).astype(np.uint8)
+    if kind == "tif":
+        tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb")
+    else:
+        for number, section in enumerate(colours):
+            Image.fromarray(section).save(tmp_path / f"{number}.png")
+    source = tmp_path / "a.tif" if kind == "tif" else tmp_path / "*.png"
+    tifffile.imwrite(tmp_path / "plain.tiff", ids.astype(np.uint32), photometric="minisblack")
+    expected = io.read_labels(tmp_path / "plain.tiff", "instances")
+    np.testing.assert_array_equal(io.read_labels(source, "instances"), expected)
+    with pytest.raises(StackError, match="numbers of cells"):
+        io.read_labels(source)
+
+
+def test_an_image_is_not_taken_for_labels():
+    for kind in ("interior", "membrane", "instances"):
+        with pytest.raises(StackError, match="scattered, as in an image"):
+            io.read_labels(SAMPLE.with_name("volume.tif"), kind)
+
+
+def test_ignored_pixels_make_no_membrane_beside_numbers(tmp_path):
+    ids = np.array([[[5, 5, 5, 9, 9], [5, 5, 7, 9, 9], [5, 5, 0, 0, 0]]], np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", ids, photometric="minisblack")
+    found = read_label_stack(tmp_path / "a.tif", LabelFormat("instances", ignore=7))
+    np.testing.assert_array_equal(found.known[0], ids[0] != 7)
+    expected = np.array([[1, 1, 0, 0, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]) * 255
+    np.testing.assert_array_equal(found.labels[0], expected)
+
+
+def test_a_single_inverted_section_is_named_with_what_to_do(tmp_path, inside):
+    marks = inside.astype(np.uint8) * 255
+    marks[1] = 255 - marks[1]
+    tifffile.imwrite(tmp_path / "a.tif", marks, photometric="minisblack")
+    (warning,) = read_label_stack(tmp_path / "a.tif", LabelFormat()).warnings
+    assert "sections 2 look inverted" in warning
+    assert "Edit > Invert" in warning
+    assert read_label_stack(SAMPLE, LabelFormat()).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"threshold": 5, "membrane_value": 0}, "--threshold-labels: it does not work with"),
+        ({"threshold": 5, "kind": "instances"}, "with --labels-are instances"),
+        ({"ignore": 1, "membrane_value": 1}, "--ignore 1: this is also"),
+    ],
+)
+def test_options_that_do_not_fit_each_other_are_refused(options, found):
+    with pytest.raises(OptionError, match=found):
+        io.read_labels(SAMPLE, **options)
 
 
 def test_two_values_over_the_stack_may_be_one_in_a_section(tmp_path):

@@ -218,7 +218,7 @@ def test_what_looks_wrong_is_said(several, tissue):
     _, said = load(own(several, "im", "lab"))
     (warning,) = [line for line in said if line.startswith("warning: ")]
     assert "b_labels.tif" in warning
-    assert "use --labels-are membrane" in warning
+    assert "choose Edit > Invert" in warning  # for the other labels are not inverted
 
 
 def test_a_training_takes_stacks_of_several_sizes_and_judges_itself_by_them(several):

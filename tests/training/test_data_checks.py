@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sfseg.config import LabelFormat
 from sfseg.training.data_checks import count_pair, data_warnings, describe_labels
 from sfseg.training.section import Section
 from sfseg.types import same_scale
@@ -92,9 +93,32 @@ def test_a_pair_of_which_nothing_is_used_raises_no_warning():
 
 
 def test_each_kind_of_labels_says_which_value_is_what():
-    assert "0 = membrane, other = inside" in describe_labels("interior")
-    assert "0 = inside a cell, other = membrane" in describe_labels("membrane")
-    assert "numbers" in describe_labels("instances")
+    assert describe_labels(LabelFormat()) == "labels: 0 = membrane, other = inside a cell"
+    assert "0 = inside a cell, other = membrane" in describe_labels(LabelFormat("membrane"))
+    assert "numbers" in describe_labels(LabelFormat("instances"))
+    assert describe_labels(LabelFormat(membrane_value=1, ignore=0)) == (
+        "labels: 1 = membrane, other = inside a cell, 0 = not labelled"
+    )
+    assert "cut at the middle, low = inside" in describe_labels(
+        LabelFormat("membrane", threshold="auto")
+    )
+
+
+def test_labels_of_a_part_of_a_section_are_warned_about(tissue):
+    marks = tissue[1].copy()
+    marks[:2, :, 60:] = 0
+    (line,) = doubts(pair(tissue, marks=marks))
+    assert line.startswith("a_gt.tif: sections 1-2: up to ")
+    assert line.endswith("add --ignore 128")
+
+
+def test_one_inverted_mask_of_several_is_named_with_what_to_do_in_fiji(tissue):
+    pairs = [
+        pair(tissue, name=name, marks=255 - tissue[1] if name == "b" else None) for name in "abc"
+    ]
+    first, _ = doubts(*pairs)
+    assert "of b_gt.tif" in first
+    assert "Edit > Invert" in first
 
 
 def test_pixels_half_as_large_again_are_another_scale():
