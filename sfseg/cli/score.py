@@ -1,13 +1,22 @@
 """`sfseg score`: the official numbers, as a table or JSON."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import INPUT, AxesOption, JsonOption
+from sfseg.cli.options import (
+    INPUT,
+    AxesOption,
+    IgnoreOption,
+    JsonOption,
+    LabelsAreOption,
+    MembraneValueOption,
+    ThresholdLabelsOption,
+    parse_number,
+)
 from sfseg.cli.progress import progress
 from sfseg.types import describe_shape
 
@@ -58,6 +67,20 @@ def score(
             rich_help_panel=INPUT,
         ),
     ] = False,
+    map_max: Annotated[
+        Any,
+        typer.Option(
+            metavar="VALUE",
+            parser=parse_number,
+            help="The value of the prediction that means 1, e.g. 100. [default: 1, and the type's "
+            "maximum for integers]",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    labels_are: LabelsAreOption = "interior",
+    membrane_value: MembraneValueOption = None,
+    threshold_labels: ThresholdLabelsOption = None,
+    ignore: IgnoreOption = None,
     axes: AxesOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,18 +100,18 @@ def score(
             sections=sections,
             invert=invert,
             invert_labels=invert_labels,
+            map_max=map_max,
+            labels_are=labels_are,
+            membrane_value=membrane_value,
+            threshold_labels=threshold_labels,
+            ignore=ignore,
             axes=axes,
             progress=lambda done, total: bar.update(
                 done, total, f"scoring {prediction}, {done} of {total} sections done"
             ),
         )
-    for note in report.notes:
-        say(f"warning: {note}")
-    if report.truth_values > 2:
-        say(
-            f"warning: {truth} has {report.truth_values} different values, and all but 0 count as "
-            "inside a cell: are these labels?"
-        )
+    for warning in report.warnings:
+        say(f"warning: {warning}")
     print_result(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
 
 

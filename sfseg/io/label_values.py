@@ -6,14 +6,14 @@ the numbers alone.
 """
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sfseg.config import LabelFormat
+from sfseg.config import LABEL_OPTIONS, LabelFormat
 from sfseg.errors import StackError
 from sfseg.types import AnyArray, Number
 
@@ -162,7 +162,44 @@ def mean_width(masks: Sequence[NDArray[np.bool_]]) -> float:
     return 2 * area / max(sum(map(int, edges)), 1)
 
 
-def explain_labels(census: Census, form: LabelFormat, name: str) -> StackError:
+@dataclass(frozen=True)
+class Finding:
+    """What labels are, and how to read them.
+
+    Attributes
+    ----------
+    what : str
+        The labels and the cause, as a message.
+    form : LabelFormat or None
+        What reads them; None = nothing does.
+    because : str
+        More of the hint, behind the options.
+    """
+
+    what: str
+    form: LabelFormat | None
+    because: str = ""
+
+    @property
+    def error(self) -> StackError:
+        """The error whose hint names the options."""
+        hint = "give the labels as they were painted, saved as TIFF or PNG"
+        if self.form is not None:
+            hint = f"add {_options(self.form)}{self.because}"
+        return StackError(self.what, hint=hint)
+
+
+def _options(form: LabelFormat) -> str:
+    """Write the options of the command line that are not the default."""
+    values = ((field, getattr(form, field.name)) for field in fields(form))
+    return " ".join(
+        f"{LABEL_OPTIONS[field.name]} {_list([value])}"
+        for field, value in values
+        if value != field.default
+    )
+
+
+def explain_labels(census: Census, form: LabelFormat, name: str) -> Finding:
     """Say why labels cannot be read as they are, and with which options they can.
 
     Parameters
@@ -176,20 +213,22 @@ def explain_labels(census: Census, form: LabelFormat, name: str) -> StackError:
 
     Returns
     -------
-    StackError
-        Names the values and the cause; its hint names the options.
+    Finding
+        The values, the cause, and the format that reads them.
     """
     listed = f"{name}: the labels are {_list(census.values)}"
     if census.is_soft:
         return _explain_soft(census, form, name)
     values = census.values.tolist()
     if any(value != round(value) for value in values) or census.is_scattered:
-        return StackError(
+        return Finding(
             f"{listed}: many values that lie scattered, as in an image or in numbers of cells that "
             "were saved as JPEG",
-            hint="give the labels as they were painted, saved as TIFF or PNG",
+            None,
         )
     special = _find_special(census)
+    if len(special) > 1:
+        return Finding(f"{listed}, and {_list(list(special))} are no labels", None)
     explain = (
         _explain_numbers
         if _are_numbers(census, [value for value in values if value not in special])
@@ -198,18 +237,17 @@ def explain_labels(census: Census, form: LabelFormat, name: str) -> StackError:
     return explain(census, special, listed)
 
 
-def _explain_soft(census: Census, form: LabelFormat, name: str) -> StackError:
+def _explain_soft(census: Census, form: LabelFormat, name: str) -> Finding:
     """Explain two values that were blurred."""
     low, high = census.modes
     above = [section > census.middle for section in census.samples]
     is_membrane = form.kind == "membrane" or mean_width(above) < mean_width([~m for m in above])
-    kind = "--labels-are membrane " if is_membrane else ""
     high_is, low_is = ("membrane", "cells") if is_membrane else ("cells", "membrane")
-    return StackError(
+    return Finding(
         f"{name}: the labels are near {low:g} and {high:g} with values between them, as in a mask "
         "that was saved as JPEG or resized",
-        hint=f"add {kind}--threshold-labels auto: values above {census.middle:g} are {high_is}, "
-        f"the others {low_is}",
+        LabelFormat("membrane" if is_membrane else "interior", threshold="auto"),
+        f": values above {census.middle:g} are {high_is}, the others {low_is}",
     )
 
 
@@ -237,22 +275,19 @@ def _are_numbers(census: Census, values: Sequence[Number]) -> bool:
     return min(widths) > _THIN * max(widths)
 
 
-def _explain_numbers(census: Census, special: dict[Number, str], listed: str) -> StackError:
+def _explain_numbers(census: Census, special: dict[Number, str], listed: str) -> Finding:
     """Explain numbers of cells."""
-    options, why = ["--labels-are instances"], ""
+    form, why = LabelFormat("instances"), ""
     cells = [value for value in census.values.tolist() if value not in special and value != 0]
     typical = float(np.median([census.thickness(value) for value in cells[:_MAX_CLASSES]]))
     for value, reason in special.items():
         thin = 0 not in census.values and census.thickness(value) < typical / 2
-        options.append(f"{'--membrane-value' if thin else '--ignore'} {_list([value])}")
+        form = replace(form, membrane_value=value) if thin else replace(form, ignore=value)
         why += f", but {_list([value])} is no cell: {reason}"
-    return StackError(
-        f"{listed}: numbers of cells, each in one place{why}",
-        hint=f"add {' '.join(options)}",
-    )
+    return Finding(f"{listed}: numbers of cells, each in one place{why}", form)
 
 
-def _explain_classes(census: Census, special: dict[Number, str], listed: str) -> StackError:
+def _explain_classes(census: Census, special: dict[Number, str], listed: str) -> Finding:
     """Explain classes of pixels, of which one is membrane."""
     values = [value for value in census.values.tolist() if value not in special]
     if len(values) > 2 and values[0] == 0 and census.is_one_area(0):
@@ -260,23 +295,20 @@ def _explain_classes(census: Census, special: dict[Number, str], listed: str) ->
         values.pop(0)
     membrane = census.thinnest(values)
     others = [value for value in values if value != membrane]
-    options = [f"--ignore {_list([value])}" for value in special]
-    plain = membrane == 0 and len(others) == 1
-    options += [] if plain and options else [f"--membrane-value {_list([membrane])}"]
-    share = f"{census.share(membrane):.0%} of the pixels"
-    reading = f"{_list([membrane])} is membrane, as its areas are the thinnest ({share}), "
-    reading += f"{_list(others)} the inside of cells"
-    unlabelled = "".join(
-        f"; {_list([v])} is perhaps not labelled: {why}" for v, why in special.items()
-    )
-    zero = ", and none is 0" if 0 not in census.values else ""
-    return StackError(
+    ignore = next(iter(special), None)
+    is_usual = membrane == 0 and len(others) == 1 and ignore is not None
+    form = LabelFormat(membrane_value=None if is_usual else membrane, ignore=ignore)
+    unlabelled = "".join(f"; {_list([v])} is perhaps not labelled: {special[v]}" for v in special)
+    zero = "" if 0 in census.values else ", and none is 0"
+    return Finding(
         f"{listed}{zero}: which of them is membrane is not known{unlabelled}",
-        hint=f"add {' '.join(options)}, if {reading}",
+        form,
+        f", if {_list([membrane])} is membrane, as its areas are the thinnest "
+        f"({census.share(membrane):.0%} of the pixels), {_list(others)} the inside of cells",
     )
 
 
-def _list(values: Sequence[Number] | AnyArray) -> str:
+def _list(values: Sequence[Number | str] | AnyArray) -> str:
     """Write values: 1 and 2; the first few of many."""
     words = [f"{value:g}" if isinstance(value, float) else str(value) for value in list(values)]
     if len(words) > _MOST_NAMED:

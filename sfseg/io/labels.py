@@ -139,7 +139,7 @@ def read_label_stack(
             if used.size:
                 values |= {used.min().item(), used.max().item()}
             if form.is_plain and not _are_two_values(used, values):
-                raise explain_labels(census_of(stack, form.ignore), form, stack.name)
+                raise explain_labels(census_of(stack, form.ignore), form, stack.name).error
             labels[index] = np.where(interior(section, form, sure), INTERIOR, np.uint8(0))
     return _checked(LabelStack(labels, known), values, stack.name)
 
@@ -163,7 +163,7 @@ def resolve_format(stack: Stack, form: LabelFormat) -> LabelFormat:
         samples = [stack.section(index) for index in sample_indices(len(stack))]
         census = Census.from_sections(samples, form.ignore)
         if census.is_soft or census.is_scattered:
-            raise explain_labels(census, form, stack.name)
+            raise explain_labels(census, form, stack.name).error
     return form
 
 

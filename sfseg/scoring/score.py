@@ -8,19 +8,20 @@ in which is which.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from sfseg.errors import ShapeMismatchError
+from sfseg.io import as_stack_array
 from sfseg.scoring.contingency import Tallies
+from sfseg.scoring.doubts import AT_HALF, Scored, find_doubts
 from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
 from sfseg.system.limits import usable_processors
-from sfseg.types import AnyArray, Progress, Shape, describe_shape
+from sfseg.types import AnyArray, Number, Progress, Shape, describe_shape
 
-AT_HALF = THRESHOLDS.index(0.5)
 MOST_WORKERS = 8
 """Sections that are scored at once; each takes memory."""
 ALPHAS = tuple(step / 10 for step in range(1, 11))
@@ -70,6 +71,7 @@ class Scores:
     pixel_f: float
     per_threshold: tuple[ThresholdScore, ...]
     per_section: tuple[SectionScore, ...]
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         return (
@@ -84,6 +86,7 @@ def score(
     prediction: AnyArray,
     labels: AnyArray,
     *,
+    ignore: Number | None = None,
     workers: int | None = None,
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
@@ -97,6 +100,8 @@ def score(
         Interior probability, 1 = inside a cell; integers are divided by their type's maximum.
     labels : ndarray of bool, uint8, uint16 or float, shape as prediction
         The truth, 0 = membrane; integers are not scaled, floats are from 0 to 1.
+    ignore : int or float, optional
+        The value of labels that are not known: these pixels take no part in any score.
     workers : int, optional
         Number of threads; default is one per core, at most 8.
     names : tuple of str
@@ -138,22 +143,66 @@ def score(
     the threshold as the truth. In `per_section`, V_Rand and V_Info are at the threshold of
     `v_rand`, and Dice is at 0.5.
 
+    Where the truth is not known, both arrays count as membrane, and no pixel is counted. So a cell
+    that such pixels cut is two cells, in the truth and in the prediction alike.
+
+    `warnings` says what looks wrong, such as a map and labels of opposite polarity, and what to do.
+    It does not count when two `Scores` are compared.
+
     References
     ----------
     .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
+    """
+    known = None
+    if ignore is not None:
+        labels = as_stack_array(labels, names[1], hint="use sfseg.score_files for files")
+        known = labels != ignore
+        labels = without_sign(np.where(known, labels, 0).astype(labels.dtype))
+    return score_known(
+        prediction, labels, known, workers=workers, names=names, numbers=numbers, progress=progress
+    )
+
+
+def without_sign(labels: AnyArray) -> AnyArray:
+    """Store whole numbers of up to 16 bits in a type that can be scored."""
+    if labels.dtype.kind in "iu" and labels.min() >= 0 and labels.max() <= np.iinfo(np.uint16).max:
+        return labels.astype(np.uint16) if labels.dtype.kind == "i" else labels
+    return labels
+
+
+def score_known(
+    prediction: AnyArray,
+    labels: AnyArray,
+    known: AnyArray | None,
+    *,
+    workers: int | None = None,
+    names: tuple[str, str] = ("prediction", "labels"),
+    numbers: Sequence[int] | None = None,
+    progress: Progress = lambda *_: None,
+) -> Scores:
+    """Score a map where the truth is known, and find what looks wrong; see `score`.
+
+    Parameters
+    ----------
+    known : ndarray of bool, shape as labels, or None
+        Where the truth is known; None = everywhere.
+    prediction, labels, workers, names, numbers, progress
+        As for `score`.
     """
     prediction, labels = (
         as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
     )
     require_same_shape(prediction.shape, labels.shape, names)
-    return score_sections(
-        list(prediction),
-        list(labels),
-        workers=workers,
-        names=names,
-        numbers=numbers,
-        progress=progress,
+    numbers = numbers or range(1, len(prediction) + 1)
+    pair = list(prediction), list(labels)
+    masks = [None] * len(labels) if known is None else list(known.reshape(labels.shape))
+    tallies, above = _sweep(
+        list(prediction), list(labels), masks, workers, names, numbers, progress
     )
+    scores = _summarise(prediction.shape, tallies, above, numbers)
+    v_rands = [row.v_rand for row in scores.per_threshold]
+    scored = Scored(*pair, masks, above, tallies, v_rands, names, numbers)
+    return replace(scores, warnings=tuple(find_doubts(scored)))
 
 
 def score_sections(
@@ -195,19 +244,32 @@ def score_sections(
     for number, section, truth in zip(numbers, prediction, labels, strict=True):
         named = f"{names[0]}: section {number}", names[1]
         require_same_shape(section.shape, truth.shape, named)
+    masks = known or [None] * len(prediction)
+    tallies, above = _sweep(prediction, labels, masks, workers, names, numbers, progress)
+    return _summarise((len(prediction), *prediction[0].shape), tallies, above, numbers)
+
+
+def _sweep(
+    prediction: Sequence[AnyArray],
+    labels: Sequence[AnyArray],
+    known: Sequence[AnyArray | None],
+    workers: int | None,
+    names: tuple[str, str],
+    numbers: Sequence[int],
+    progress: Progress,
+) -> tuple[Tallies, Counts]:
+    """Sum over the sections in threads: (Z, thresholds), and counts (Z, levels, levels)."""
     sections = []
     progress(0, len(prediction))
+    sweep = partial(sweep_section, names=names)
     with ThreadPoolExecutor(workers or min(usable_processors(), MOST_WORKERS)) as pool:
-        masks = known or [None] * len(prediction)
-        sweep = partial(sweep_section, names=names)
-        for swept in pool.map(sweep, prediction, labels, numbers, masks):
+        for swept in pool.map(sweep, prediction, labels, numbers, known):
             sections.append(swept)
             progress(len(sections), len(prediction))
     # a row for each section and threshold; each column becomes an array (Z, thresholds)
     columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
     tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
-    shape = (len(sections), *prediction[0].shape)
-    return _summarise(shape, tallies, np.stack([above for _, above in sections]), numbers)
+    return tallies, np.stack([above for _, above in sections])
 
 
 def require_same_shape(

@@ -1,17 +1,29 @@
 """Score a membrane map on disk against the truth on disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sfseg.errors import OptionError, StackError
+from sfseg.config import LabelFormat
+from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io import Stack, as_path, open_stack
+from sfseg.io.label_values import Census, explain_labels, sample_indices
+from sfseg.io.labels import interior, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
-from sfseg.scoring.score import Scores, require_same_shape, score
-from sfseg.types import INTERIOR, AnyArray, Progress, format_sections, parse_sections
+from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
+from sfseg.types import (
+    INTERIOR,
+    AnyArray,
+    LabelKind,
+    Number,
+    Progress,
+    format_sections,
+    parse_sections,
+)
 
 
 @dataclass(frozen=True)
@@ -25,9 +37,11 @@ class ScoreReport:
     scores : Scores
         See `sfseg.scoring.score.score`.
     truth_values : int
-        Number of different values in the truth; more than 2 are unusual for labels.
+        Number of different values in the truth.
     notes : tuple of str
         What a person should know about how the files are read and paired.
+    warnings : tuple of str
+        `notes`, and the warnings of the scores.
     """
 
     prediction: str
@@ -36,9 +50,15 @@ class ScoreReport:
     truth_values: int
     notes: tuple[str, ...] = ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know about the files and the scores."""
+        return (*self.notes, *self.scores.warnings)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain values, in the order of the JSON output."""
-        return {"prediction": self.prediction, "truth": self.truth, **asdict(self.scores)}
+        files = {"prediction": self.prediction, "truth": self.truth}
+        return files | asdict(self.scores) | {"warnings": list(self.warnings)}
 
 
 def score_files(
@@ -48,6 +68,11 @@ def score_files(
     sections: str | None = None,
     invert: bool = False,
     invert_labels: bool = False,
+    map_max: Number | None = None,
+    labels_are: LabelKind = "interior",
+    membrane_value: Number | None = None,
+    threshold_labels: Number | Literal["auto"] | None = None,
+    ignore: Number | None = None,
     axes: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> ScoreReport:
@@ -65,6 +90,12 @@ def score_files(
         Whether the prediction is a probability of membrane.
     invert_labels : bool
         Whether the labels mark the membrane: 0 = inside a cell.
+    map_max : int or float, optional
+        The value of the prediction that means 1; larger values count as 1, too. Default is 1, and
+        the type's maximum for integers.
+    labels_are, membrane_value, threshold_labels, ignore
+        What the values of the labels mean: `kind`, `membrane_value`, `threshold` and `ignore` of
+        `sfseg.config.LabelFormat`. Ignored pixels take no part in any score.
     axes : str, optional
         Order of the axes, for files that do not say it; see `sfseg.io.open.open_stack`.
     progress : callable
@@ -81,10 +112,11 @@ def score_files(
     ShapeMismatchError
         If the stacks differ in shape.
     StackError
-        If a file is not a stack that can be scored (see `sfseg.scoring.score.score`), or the
-        prediction is a mask of the integers 0 and 1.
+        If a file is not a stack that can be scored (see `sfseg.scoring.score.score`), the
+        prediction is a mask of the integers 0 and 1, or the values of the labels are not 0 and one
+        other, and no option says what they mean.
     OptionError
-        If `sections` names none, or one outside the stacks.
+        If `sections` names none, or one outside the stacks, or the options do not fit each other.
     NonFiniteError
         If a pixel is NaN or infinite.
     OSError
@@ -93,39 +125,132 @@ def score_files(
     files = (prediction, truth)
     prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
     names = str(prediction), str(truth)
+    form = _label_format(labels_are, membrane_value, threshold_labels, ignore, invert_labels)
     with (
         open_stack(prediction, axes=axes) as maps,
         open_stack(truth, axes=axes, labels=True) as labels,
     ):
-        partners, notes = _pair_sections(maps, labels)
+        partners, notes = _pair_sections(maps, labels, sections)
         indices = tuple(partners)
-        if sections is not None:
-            indices = parse_sections(sections, len(maps))
-            _require_partners(indices, partners, names[1])
         predicted = maps.read(indices)
         true = labels.read([partners[index] for index in indices])
-    _refuse_mask(predicted, names[0])
-    _refuse_one_value(true, names[1])
-    scores = score(
+        form = resolve_format(labels, form)
+    predicted = _scaled(predicted, map_max, names[0])
+    values = len(np.unique(true))
+    true, known = _understood(true, form, names[1])
+    scores = score_known(
         _inverted(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,
+        known,
         names=names,
         numbers=[index + 1 for index in indices],
         progress=progress,
     )
-    return ScoreReport(*names, scores, truth_values=len(np.unique(true)), notes=notes)
+    return ScoreReport(*names, scores, truth_values=values, notes=notes)
 
 
-def _pair_sections(maps: Stack, labels: Stack) -> tuple[dict[int, int], tuple[str, ...]]:
-    """Find the labels of each section of a map: their indices, and what to say about it."""
+def _label_format(
+    kind: LabelKind,
+    membrane_value: Number | None,
+    threshold: Number | Literal["auto"] | None,
+    ignore: Number | None,
+    invert: bool,
+) -> LabelFormat:
+    """Check the options of the labels."""
+    form = LabelFormat(kind, membrane_value, threshold, ignore)
+    if invert and replace(form, ignore=None) != LabelFormat():
+        raise OptionError(
+            "--invert-labels: it does not work with another option that says what labels are",
+            hint="leave it out, and add --labels-are membrane if the labels mark the membrane",
+        )
+    return form
+
+
+def _understood(
+    labels: AnyArray, form: LabelFormat, name: str
+) -> tuple[AnyArray, NDArray[np.bool_] | None]:
+    """Read labels as their format says; refuse those that would be misread.
+
+    Returns
+    -------
+    labels : ndarray, shape (Z, Y, X)
+        As they are where any number but 0 is the inside of cells; else 255 inside a cell.
+    known : ndarray of bool, shape (Z, Y, X), or None
+        Where they are known; None = everywhere.
+    """
+    known = None if form.ignore is None else labels != form.ignore
+    if replace(form, ignore=None) == LabelFormat():
+        _refuse_one_value(labels if known is None else labels[known], name)
+        is_number = _is_mask_of_numbers(labels, form, name)
+        if known is not None:
+            labels = np.where(known, labels, 0).astype(labels.dtype)
+        return (labels != 0 if is_number else without_sign(labels)), known
+    masks = [None] * len(labels) if known is None else list(known)
+    inside = [interior(section, form, mask) for section, mask in zip(labels, masks, strict=True)]
+    found = np.where(np.stack(inside), INTERIOR, np.uint8(0))
+    _refuse_one_value(found if known is None else found[known], name)
+    return found, known
+
+
+def _is_mask_of_numbers(labels: AnyArray, form: LabelFormat, name: str) -> bool:
+    """Tell whether labels of many or large numbers are a mask: any number but 0 is inside a cell.
+
+    Numbers of cells that do not touch are as good as a mask. Floats from 0 to 1 are probabilities,
+    which `score` cuts at each threshold.
+
+    Raises
+    ------
+    StackError
+        If a number other than 0 may be something else, or 0 is not membrane.
+    """
+    census = Census.from_sections(labels, form.ignore, sample_indices(len(labels)))
+    is_float, values = labels.dtype.kind == "f", census.values
+    if is_float and values[0] >= 0 and values[-1] <= 1:
+        return False
+    if len(values) == 2 and values[0] == 0 and not is_float:
+        return labels.dtype.itemsize > 2
+    finding = explain_labels(census, LabelFormat(), name)
+    is_numbers = finding.form == LabelFormat("instances") and values[0] == 0
+    if is_numbers and not _do_cells_touch(census.samples, form.ignore):
+        return True
+    if finding.form != LabelFormat(membrane_value=0):
+        raise finding.error
+    return True
+
+
+def _do_cells_touch(sections: Sequence[AnyArray], ignore: Number | None) -> bool:
+    """Tell whether two numbers of cells are neighbours."""
+    for section in sections:
+        is_cell = (section != 0) if ignore is None else (section != 0) & (section != ignore)
+        for ids, cell in ((section, is_cell), (section.T, is_cell.T)):
+            if ((ids[1:] != ids[:-1]) & cell[1:] & cell[:-1]).any():
+                return True
+    return False
+
+
+def _pair_sections(
+    maps: Stack, labels: Stack, sections: str | None
+) -> tuple[dict[int, int], tuple[str, ...]]:
+    """Find the labels of each section to score: their indices, and what to say about it."""
     notes = [f"{stack.name}: {note}" for stack in (maps, labels) for note in stack.notes]
-    pairs, names = pair_numbers(maps.numbers, labels.numbers), (maps.name, labels.name)
+    names = (maps.name, labels.name)
+    require_same_shape((1, *maps.shape[1:]), (1, *labels.shape[1:]), names)
+    wanted = None if sections is None else parse_sections(sections, len(maps))
+    pairs = pair_numbers(maps.numbers, labels.numbers)
     if pairs is None:
-        require_same_shape(maps.shape, labels.shape, names)
+        if wanted is not None and len(labels) == len(wanted) < len(maps):
+            notes.append(
+                f"{labels.name}: its sections are those of --sections {sections}, in order"
+            )
+            return dict(zip(wanted, range(len(labels)), strict=True)), tuple(notes)
+        _require_as_many(maps, labels)
         if maps.numbers and labels.numbers and maps.numbers != labels.numbers:
             notes.append(f"{labels.name}: its numbers are not those of {maps.name}: both in order")
-        return {index: index for index in range(len(maps))}, tuple(notes)
-    require_same_shape((1, *maps.shape[1:]), (1, *labels.shape[1:]), names)
+        return {index: index for index in wanted or range(len(maps))}, tuple(notes)
+    partners = dict(pairs)
+    if wanted is not None:
+        _require_partners(wanted, partners, names[1])
+        return {index: partners[index] for index in wanted}, tuple(notes)
     for stack, side in ((maps, 0), (labels, 1)):
         paired = {pair[side] for pair in pairs}
         alone = [n for index, n in enumerate(stack.numbers or ()) if index not in paired]
@@ -134,7 +259,18 @@ def _pair_sections(maps: Stack, labels: Stack) -> tuple[dict[int, int], tuple[st
                 f"{stack.name}: left out, as the other side has no such number: "
                 f"{list_numbers(alone)}"
             )
-    return dict(pairs), tuple(notes)
+    return partners, tuple(notes)
+
+
+def _require_as_many(maps: Stack, labels: Stack) -> None:
+    """Refuse labels of fewer or more sections where nothing says which belong together."""
+    if len(labels) < len(maps):
+        raise ShapeMismatchError(
+            f"{maps.name}: the shape {maps.shape} does not match {labels.name}, {labels.shape}",
+            hint=f"say with --sections which {len(labels)} of the {len(maps)} sections the labels "
+            "belong to, in order",
+        )
+    require_same_shape(maps.shape, labels.shape, (maps.name, labels.name))
 
 
 def _require_partners(indices: Sequence[int], partners: Mapping[int, int], truth: str) -> None:
@@ -146,12 +282,25 @@ def _require_partners(indices: Sequence[int], partners: Mapping[int, int], truth
         )
 
 
+def _scaled(probability: AnyArray, full: Number | None, name: str) -> AnyArray:
+    """Divide a map by the value that means 1; refuse a mask whose scale is not known."""
+    if full is None:
+        _refuse_mask(probability, name)
+        return probability
+    if not full > 0:
+        raise OptionError(
+            f"--map-max: must be a number above 0, not {full:g}", hint="--map-max 100"
+        )
+    scaled = probability.astype(np.float32) / np.float32(full)
+    return np.asarray(np.minimum(scaled, np.float32(1)))
+
+
 def _refuse_mask(probability: AnyArray, name: str) -> None:
     """Refuse integers of 0 and 1: after dividing by the type's maximum, all would be near 0."""
     if probability.dtype.kind != "f" and probability.max() == 1:
         raise StackError(
             f"{name}: this is a mask of 0 and 1; the inside of cells must be the type's maximum",
-            hint="save the inside of cells as 255 in uint8",
+            hint="add --map-max 1, or save the inside of cells as 255 in uint8",
         )
 
 

@@ -32,8 +32,8 @@ def test_score_takes_sections_and_the_other_polarity(labels, tmp_path):
     }
 
 
-def test_score_warns_of_a_truth_that_looks_like_an_image(volume, labels):
-    assert "are these labels?" in sfseg("score", labels, volume).stderr
+def test_score_refuses_a_truth_that_looks_like_an_image(volume, labels):
+    assert "lie scattered, as in an image" in fails("score", labels, volume)
     assert "warning" not in sfseg("score", labels, labels).stderr
 
 

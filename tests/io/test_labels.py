@@ -61,7 +61,7 @@ UNUSUAL = {
     "partly painted": (
         lambda c: np.where(STRIP, c + 1, 0),
         "0 is perhaps not labelled",
-        "--ignore 0 --membrane-value 1",
+        "--membrane-value 1 --ignore 0",
     ),
     "ignore 255": (lambda c: np.where(STRIP, c, 255), "255 is perhaps not", "--ignore 255"),
     "ignore -1": (lambda c: np.where(STRIP, c, -1), "-1 is perhaps not", "--ignore -1"),
@@ -69,7 +69,7 @@ UNUSUAL = {
     "ilastik, 255": (
         lambda c: np.where(STRIP, c + 1, 255),
         "255 is perhaps not",
-        "--ignore 255 --membrane-value 1",
+        "--membrane-value 1 --ignore 255",
     ),
     "numbers": (numbered, "numbers of cells", "--labels-are instances"),
     "numbers, 65535 around": (

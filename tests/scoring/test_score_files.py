@@ -68,6 +68,7 @@ def test_the_report_as_a_dictionary_has_the_order_of_the_json_output(files):
         "pixel_f",
         "per_threshold",
         "per_section",
+        "warnings",
     ]
     assert list(report["per_threshold"][0]) == [
         "threshold",

@@ -1,0 +1,220 @@
+"""What looks wrong about a score: polarity, scale, labels that are incomplete or a single cell.
+
+No warning changes a number. Each names the option that helps.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.io.label_areas import find_unlabelled
+from sfseg.scoring.contingency import Tallies
+from sfseg.scoring.measures import dice
+from sfseg.scoring.thresholds import THRESHOLDS, Counts
+from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, Number, format_sections
+
+AT_HALF = THRESHOLDS.index(0.5)
+_INVERTED, _ALIKE = 0.4, 0.6
+"""The share of pairs of an inside and a membrane pixel that a map ranks rightly: an inverted map
+has less, one of the same polarity more."""
+
+_FAR_BETTER = 0.02
+"""At an end of the range of thresholds V_Rand may be better than at 0.5 by this."""
+
+_FULL_SCALES = (1, 100, 255, 1000, 1023, 4095, 10_000, 16_383, 32_767)
+"""The values that programs use for a probability of 1."""
+
+_CELLS_SHOWN, _MEMBRANES_SHOWN = 0.3, 0.1
+"""A map that shows more of them in a large area of one value shows what is not labelled there."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Two arrays that were scored, and the sums that came of it.
+
+    Attributes
+    ----------
+    prediction, labels : sequence of ndarray, shape (Y, X)
+        The sections.
+    known : sequence of ndarray of bool or None
+        Where the labels are known; None = everywhere.
+    above : ndarray of int64, shape (Z, levels, levels)
+        See `sfseg.scoring.thresholds.Counts`.
+    tallies : Tallies
+        Arrays of shape (Z, thresholds).
+    v_rand : sequence of float
+        V_Rand at each threshold.
+    names : tuple of str
+        Names of the two arrays.
+    numbers : sequence of int
+        Numbers of the sections.
+    """
+
+    prediction: Sequence[AnyArray]
+    labels: Sequence[AnyArray]
+    known: Sequence[AnyArray | None]
+    above: Counts
+    tallies: Tallies
+    v_rand: Sequence[float]
+    names: tuple[str, str]
+    numbers: Sequence[int]
+
+    def name(self, indices: Sequence[int]) -> str:
+        """Name sections of the labels."""
+        numbers = format_sections([self.numbers[index] - 1 for index in indices])
+        return f"{self.names[1]}: section{'s' if len(indices) > 1 else ''} {numbers}"
+
+
+def find_doubts(scored: Scored) -> Iterator[str]:
+    """Yield a warning for each thing that looks wrong."""
+    yield from _single_cells(scored)
+    unlabelled = [_unlabelled(scored, index) for index in range(len(scored.labels))]
+    polarity = [*_polarity(scored, unlabelled), *_swapped(scored)]
+    scale = list(_scale(scored))
+    yield from (*polarity, *scale)
+    if not polarity:
+        yield from _incomplete(scored, unlabelled)
+        if not scale:
+            yield from _ends(scored)
+
+
+def rank_share(above: Counts) -> float:
+    """Return how often a pixel inside is higher than one of membrane; ties count half.
+
+    Parameters
+    ----------
+    above : ndarray of int64, shape (levels, levels)
+        See `sfseg.scoring.thresholds.Counts`.
+
+    Returns
+    -------
+    float
+        The area under the ROC curve; 0.5 if a class is missing.
+    """
+    inside, every = above[:, 1], above[:, 0]
+    counts = [-np.diff(column, append=0) for column in (inside, every - inside)]
+    of_inside, of_membrane = (each / max(each.sum(), 1) for each in counts)
+    if not (counts[0].any() and counts[1].any()):
+        return 0.5
+    below = np.cumsum(of_membrane) - of_membrane
+    return float((of_inside * (below + of_membrane / 2)).sum())
+
+
+def _single_cells(scored: Scored) -> Iterator[str]:
+    """Warn of sections whose truth is one cell."""
+    # at threshold 0: one segment of t pixels has t^2 = n^2
+    single = scored.tallies.true_squares[:, 0] == scored.tallies.pixels[:, 0] ** 2
+    if single.any():
+        yield (
+            f"{scored.name(np.flatnonzero(single).tolist())}: the labels are a single cell, so "
+            "V_Info is 0 and V_Rand says little; leave them out with --sections"
+        )
+
+
+def _unlabelled(scored: Scored, index: int) -> NDArray[np.bool_] | None:
+    """Find a large part of a section that is perhaps not labelled."""
+    inside = scored.labels[index] > 0
+    known = scored.known[index]
+    membrane = ~inside
+    return find_unlabelled(inside, membrane if known is None else membrane & known)
+
+
+def _polarity(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:
+    """Warn of a map and labels of opposite polarity, and of membranes in the majority."""
+    total = scored.above.sum(0)
+    share, ranked = _interior_share(scored, unlabelled), rank_share(total)
+    is_thin = share < PLAUSIBLE_INTERIOR[0]
+    if ranked < _INVERTED:
+        high, inside = total[AT_HALF + 1, 0], total[0, 1]
+        both, pixels = total[AT_HALF + 1, 1], total[0, 0]
+        now = float(dice(both, high, inside))
+        if is_thin:
+            turned = float(dice(high - both, high, pixels - inside))
+        else:
+            turned = float(dice(inside - both, pixels - high, inside))
+        option = "--invert-labels" if is_thin else "--invert"
+        yield (
+            f"{scored.names[0]} is low where {scored.names[1]} says inside a cell, and high on its "
+            f"membranes: Dice is {now:.2f}, and {turned:.2f} with {option}"
+        )
+    elif is_thin:
+        yield (
+            f"cells fill only {share:.0%} of {scored.names[1]}, membranes the rest: if both files "
+            "are high on membranes, add --invert --invert-labels"
+        )
+
+
+def _interior_share(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> float:
+    """Return the share of cells in the labels, where they look complete."""
+    inside = pixels = 0
+    for section, known, empty in zip(scored.labels, scored.known, unlabelled, strict=True):
+        used = np.ones(section.shape, bool) if known is None else known
+        used = used if empty is None else used & ~empty
+        pixels += int(used.sum())
+        inside += int((section[used] > 0).sum())
+    return inside / max(pixels, 1)
+
+
+def _swapped(scored: Scored) -> Iterator[str]:
+    """Warn of single sections of the other polarity."""
+    ranks = np.array([rank_share(above) for above in scored.above])
+    swapped = np.flatnonzero(ranks < _INVERTED).tolist()
+    if swapped and np.median(ranks) > _ALIKE:
+        yield (
+            f"{scored.name(swapped)}: the labels look inverted there, the others do not, as after "
+            "an inverting LUT: open them in Fiji, choose Edit > Invert, and save them"
+        )
+
+
+def _scale(scored: Scored) -> Iterator[str]:
+    """Warn of a map whose values end far below 1."""
+    dtype = scored.prediction[0].dtype
+    top = 1 if dtype.kind in "bf" else int(np.iinfo(dtype).max)
+    largest: Number = max(section.max() for section in scored.prediction).item()
+    if not 0 < largest <= top / 2:
+        return
+    full: Number = largest
+    if dtype.kind == "u":
+        full = next((each for each in _FULL_SCALES if each >= largest), largest)
+    yield (
+        f"{scored.names[0]}: the largest value is {largest:g}, and {top} counts as 1: if {full:g} "
+        f"means inside a cell for sure, add --map-max {full:g}"
+    )
+
+
+def _incomplete(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:
+    """Warn of large parts of one value in the labels where the map shows something else."""
+    found = {}
+    for index, areas in enumerate(unlabelled):
+        if areas is not None:
+            cells = float(
+                (scored.prediction[index][areas] > _half(scored.prediction[index])).mean()
+            )
+            is_inside = bool((scored.labels[index][areas] > 0).any())
+            if 1 - cells > _MEMBRANES_SHOWN if is_inside else cells > _CELLS_SHOWN:
+                found[index] = float(areas.mean())
+    if found:
+        yield (
+            f"{scored.name(tuple(found))}: up to {max(found.values()):.0%} of the pixels lie in "
+            "large areas of one value, where the map shows more; where nobody has labelled yet, "
+            "paint another value, for example 128, and add --ignore 128"
+        )
+
+
+def _half(section: AnyArray) -> float:
+    """Return the value of a map that means 0.5."""
+    return 0.5 if section.dtype.kind in "bf" else float(np.iinfo(section.dtype).max) / 2
+
+
+def _ends(scored: Scored) -> Iterator[str]:
+    """Warn of a best threshold at an end of the range."""
+    best = int(np.argmax(scored.v_rand))
+    gain = scored.v_rand[best] - scored.v_rand[AT_HALF]
+    if best in (0, len(THRESHOLDS) - 1) and gain > _FAR_BETTER:
+        yield (
+            f"{scored.names[0]}: V_Rand is best at the threshold {THRESHOLDS[best]:.1f}, an end of "
+            f"the range, and lower by {gain:.2f} at 0.5: if the values have another scale, say "
+            "with --map-max which of them means 1"
+        )
