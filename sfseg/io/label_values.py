@@ -70,8 +70,8 @@ class Census:
         found: dict[Number, int] = {}
         samples = []
         for index, section in enumerate(sections):
-            for value, count in zip(*np.unique(section, return_counts=True), strict=True):
-                found[value.item()] = found.get(value.item(), 0) + int(count)
+            for value, count in zip(*count_values(section), strict=True):
+                found[value] = found.get(value, 0) + count
             if index in wanted:
                 samples.append(section)
         values = sorted(found.keys() - {ignore})
@@ -148,6 +148,17 @@ class Census:
     def thinnest(self, values: Sequence[Number]) -> Number:
         """Return the value whose areas are the thinnest."""
         return min(values, key=lambda value: (self.thickness(value), self.share(value)))
+
+
+def count_values(section: AnyArray) -> tuple[list[Number], list[int]]:
+    """List the values of a section, ascending, and how often each is there."""
+    if section.dtype.kind == "u" and section.dtype.itemsize <= 2:  # faster than sorting
+        every = np.bincount(section.ravel())
+        values: AnyArray = np.flatnonzero(every)
+        counts: AnyArray = every[values]
+    else:
+        values, counts = np.unique(section, return_counts=True)
+    return values.tolist(), counts.tolist()
 
 
 def sample_indices(count: int) -> tuple[int, ...]:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from sfseg.io.label_areas import find_unlabelled
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import dice
-from sfseg.scoring.thresholds import THRESHOLDS, Counts
+from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_probability, count_above, find_levels
 from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, Number, format_sections
 
-AT_HALF = THRESHOLDS.index(0.5)
+_HALF = 0.5
+AT_HALF = THRESHOLDS.index(_HALF)
 _INVERTED, _ALIKE = 0.4, 0.6
 """The share of pairs of an inside and a membrane pixel that a map ranks rightly: an inverted map
 has less, one of the same polarity more."""
@@ -123,8 +124,8 @@ def _unlabelled(scored: Scored, index: int) -> NDArray[np.bool_] | None:
 
 def _polarity(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:
     """Warn of a map and labels of opposite polarity, and of membranes in the majority."""
-    total = scored.above.sum(0)
-    share, ranked = _interior_share(scored, unlabelled), rank_share(total)
+    total = _sum_labelled(scored, unlabelled)
+    share, ranked = float(total[0, 1] / max(total[0, 0], 1)), rank_share(total)
     is_thin = share < PLAUSIBLE_INTERIOR[0]
     if ranked < _INVERTED:
         high, inside = total[AT_HALF + 1, 0], total[0, 1]
@@ -146,15 +147,15 @@ def _polarity(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) ->
         )
 
 
-def _interior_share(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> float:
-    """Return the share of cells in the labels, where they look complete."""
-    inside = pixels = 0
-    for section, known, empty in zip(scored.labels, scored.known, unlabelled, strict=True):
-        used = np.ones(section.shape, bool) if known is None else known
-        used = used if empty is None else used & ~empty
-        pixels += int(used.sum())
-        inside += int((section[used] > 0).sum())
-    return inside / max(pixels, 1)
+def _sum_labelled(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Counts:
+    """Sum the counts of all sections, without large parts that are not labelled."""
+    total: Counts = scored.above.sum(0)
+    for index, areas in enumerate(unlabelled):
+        if areas is not None:
+            prediction = as_probability(scored.prediction[index][areas])
+            levels = map(find_levels, (prediction, scored.labels[index][areas]), scored.names)
+            total = total - count_above(*levels)
+    return total
 
 
 def _swapped(scored: Scored) -> Iterator[str]:
@@ -175,23 +176,24 @@ def _scale(scored: Scored) -> Iterator[str]:
     largest: Number = max(section.max() for section in scored.prediction).item()
     if not 0 < largest <= top / 2:
         return
-    full: Number = largest
-    if dtype.kind == "u":
-        full = next((each for each in _FULL_SCALES if each >= largest), largest)
+    full = full_scale(largest) if dtype.kind == "u" else largest
     yield (
         f"{scored.names[0]}: the largest value is {largest:g}, and {top} counts as 1: if {full:g} "
         f"means inside a cell for sure, add --map-max {full:g}"
     )
 
 
+def full_scale(largest: Number) -> Number:
+    """Return the value that probably means 1 in a map of whole numbers or with values above 1."""
+    return next((each for each in _FULL_SCALES if each >= largest), largest)
+
+
 def _incomplete(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:
     """Warn of large parts of one value in the labels where the map shows something else."""
     found = {}
     for index, areas in enumerate(unlabelled):
-        if areas is not None:
-            cells = float(
-                (scored.prediction[index][areas] > _half(scored.prediction[index])).mean()
-            )
+        if areas is not None and not areas.all():
+            cells = float((as_probability(scored.prediction[index][areas]) > _HALF).mean())
             is_inside = bool((scored.labels[index][areas] > 0).any())
             if 1 - cells > _MEMBRANES_SHOWN if is_inside else cells > _CELLS_SHOWN:
                 found[index] = float(areas.mean())
@@ -201,11 +203,6 @@ def _incomplete(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) 
             "large areas of one value, where the map shows more; where nobody has labelled yet, "
             "paint another value, for example 128, and add --ignore 128"
         )
-
-
-def _half(section: AnyArray) -> float:
-    """Return the value of a map that means 0.5."""
-    return 0.5 if section.dtype.kind in "bf" else float(np.iinfo(section.dtype).max) / 2
 
 
 def _ends(scored: Scored) -> Iterator[str]:

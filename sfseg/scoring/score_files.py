@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sfseg.config import LabelFormat
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io import Stack, as_path, open_stack
-from sfseg.io.label_values import Census, explain_labels, sample_indices
+from sfseg.io.label_values import Census, count_values, explain_labels, sample_indices
 from sfseg.io.labels import interior, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
+from sfseg.scoring.doubts import full_scale
 from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
 from sfseg.types import (
     INTERIOR,
@@ -136,7 +137,7 @@ def score_files(
         true = labels.read([partners[index] for index in indices])
         form = resolve_format(labels, form)
     predicted = _scaled(predicted, map_max, names[0])
-    values = len(np.unique(true))
+    values = len({value for section in true for value in count_values(section)[0]})
     true, known = _understood(true, form, names[1])
     scores = score_known(
         _inverted(predicted) if invert else predicted,
@@ -286,6 +287,7 @@ def _scaled(probability: AnyArray, full: Number | None, name: str) -> AnyArray:
     """Divide a map by the value that means 1; refuse a mask whose scale is not known."""
     if full is None:
         _refuse_mask(probability, name)
+        _refuse_above_1(probability, name)
         return probability
     if not full > 0:
         raise OptionError(
@@ -301,6 +303,17 @@ def _refuse_mask(probability: AnyArray, name: str) -> None:
         raise StackError(
             f"{name}: this is a mask of 0 and 1; the inside of cells must be the type's maximum",
             hint="add --map-max 1, or save the inside of cells as 255 in uint8",
+        )
+
+
+def _refuse_above_1(probability: AnyArray, name: str) -> None:
+    """Refuse a map of floats with values above 1, as from 0 to 255; say which means 1."""
+    largest = float(probability.max())
+    if probability.dtype.kind == "f" and 1 < largest < np.inf and probability.min() >= 0:
+        full = full_scale(largest)
+        raise StackError(
+            f"{name}: the values go from {probability.min():g} to {largest:g}, not from 0 to 1",
+            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure",
         )
 
 

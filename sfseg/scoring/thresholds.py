@@ -102,15 +102,13 @@ def sweep_section(
     NonFiniteError
         If a float is NaN or infinite.
     """
-    if prediction.dtype.kind == "u":
-        prediction = prediction.astype(np.float32) / np.float32(np.iinfo(prediction.dtype).max)
-    levels = _levels(prediction, f"{names[0]}: section {number}")
-    true_levels = _levels(labels, f"{names[1]}: section {number}")
+    levels = find_levels(as_probability(prediction), f"{names[0]}: section {number}")
+    true_levels = find_levels(labels, f"{names[1]}: section {number}")
     if known is None:
-        above = _count_above(levels, true_levels)
+        above = count_above(levels, true_levels)
     else:
         levels, true_levels = levels * known, true_levels * known
-        above = _count_above(levels[known], true_levels[known])
+        above = count_above(levels[known], true_levels[known])
     if above[0, -1] == 0:
         raise StackError(
             f"{names[1]}: section {number}: no label is inside a cell (above every threshold), so "
@@ -136,14 +134,39 @@ def _tally_section(predicted: Thinner, true: Thinner, above: Counts) -> list[Tal
     return rows
 
 
-def _levels(section: AnyArray, name: str) -> Levels:
-    """Count for each pixel the thresholds below its value."""
-    values = section.astype(np.float64)  # the thresholds are float64, too
-    if section.dtype.kind == "f":
-        _check_probability(values, name)
-    levels = np.zeros(section.shape, np.uint8)
+def as_probability(prediction: AnyArray) -> AnyArray:
+    """Divide whole numbers by their type's maximum."""
+    if prediction.dtype.kind != "u":
+        return prediction
+    return prediction.astype(np.float32) / np.float32(np.iinfo(prediction.dtype).max)
+
+
+def find_levels(values: AnyArray, name: str) -> Levels:
+    """Count for each pixel the thresholds below its value.
+
+    Parameters
+    ----------
+    values : ndarray
+        Probabilities or labels.
+    name : str
+        Their name, for messages.
+
+    Returns
+    -------
+    ndarray of uint8, shape as values
+        From 0 to the number of `THRESHOLDS`.
+
+    Raises
+    ------
+    StackError, NonFiniteError
+        If a float is not from 0 to 1.
+    """
+    doubles = values.astype(np.float64)  # the thresholds are float64, too
+    if values.dtype.kind == "f":
+        _check_probability(doubles, name)
+    levels = np.zeros(values.shape, np.uint8)
     for threshold in THRESHOLDS:
-        levels += values > threshold
+        levels += doubles > threshold
     return levels
 
 
@@ -159,8 +182,19 @@ def _check_probability(values: NDArray[np.float64], name: str) -> None:
     )
 
 
-def _count_above(levels: Levels, true_levels: Levels) -> Counts:
-    """Count the pixels with a level of at least i and a true level of at least j."""
+def count_above(levels: Levels, true_levels: Levels) -> Counts:
+    """Count the pixels with a level of at least i and a true level of at least j.
+
+    Parameters
+    ----------
+    levels, true_levels : ndarray of uint8, of one shape
+        See `Levels`.
+
+    Returns
+    -------
+    ndarray of int64, shape (levels, levels)
+        See `Counts`.
+    """
     size = len(THRESHOLDS) + 1
     pairs = levels.astype(np.intp) * size + true_levels  # (Y, X): both levels as one number
     counts = np.bincount(pairs.ravel(), minlength=size * size).reshape(size, size)

@@ -47,3 +47,20 @@ def test_score_refuses_bad_pairs(volume, labels, tmp_path):
     half = np.stack([np.zeros((96, 112)), *np.eye(96, 112)[None].repeat(3, 0)]).astype(np.uint8)
     tifffile.imwrite(tmp_path / "half.tif", half, photometric="minisblack")
     assert "section 1" in fails("score", volume, tmp_path / "half.tif")
+
+
+def test_score_takes_the_options_of_labels_and_tells_warnings_in_json(labels, tmp_path):
+    classes = tmp_path / "classes.tif"
+    marks = np.where(tifffile.imread(labels) > 0, 2, 1).astype(np.uint8)
+    marks[:, :, 90:] = 0
+    tifffile.imwrite(classes, marks, photometric="minisblack")
+    options = ("--membrane-value", 1, "--ignore", 0, "--map-max", 255, "--json")
+    report = json.loads(sfseg("score", labels, classes, *options).stdout)
+    assert (report["v_rand"], report["warnings"]) == (1, [])
+    inverted = sfseg("score", labels, labels, "--labels-are", "membrane", "--json")
+    (warning,) = json.loads(inverted.stdout)["warnings"]
+    assert f"warning: {warning}" in inverted.stderr
+    assert "is not a number" in fails("score", labels, labels, "--ignore", "none", code=2)
+    assert "--threshold-labels" in fails(
+        *("score", labels, labels, "--threshold-labels", "auto", "--membrane-value", 1), code=2
+    )

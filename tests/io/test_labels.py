@@ -12,6 +12,7 @@ from scipy import ndimage
 from sfseg import io
 from sfseg.config import LabelFormat
 from sfseg.errors import OptionError, StackError, UnknownNameError
+from sfseg.io.label_areas import find_unlabelled, large_areas
 from sfseg.io.labels import read_label_stack
 from tests.io.files import read
 
@@ -220,3 +221,28 @@ def test_an_unknown_kind_of_labels_is_refused(tmp_path):
 def test_the_challenge_labels_are_left_as_they_are(isbi):
     path = isbi / "train-labels.tif"
     np.testing.assert_array_equal(io.read_labels(path), read(path))
+
+
+def test_large_areas_are_squares_of_one_value():
+    mask = np.zeros((200, 200), bool)
+    mask[40:120, 50:150] = True
+    mask[10:20] = True  # too thin
+    expected = np.zeros_like(mask)
+    expected[40:120, 50:150] = True
+    np.testing.assert_array_equal(large_areas(mask, 16), expected)
+    assert not large_areas(mask, 96).any()
+    assert not large_areas(np.ones((15, 40), bool), 16).any()
+
+
+def test_what_is_not_labelled_is_found_and_inverted_labels_are_not(inside):
+    section = inside[0].copy()
+    assert find_unlabelled(section, ~section) is None
+    assert find_unlabelled(~section, section) is None
+    section[:, 80:] = False
+    found = find_unlabelled(section, ~section)
+    assert found[:, 90:].all()
+    assert not found[:, :60].any()
+    frame = np.pad(inside[0][64:192, 64:192], 64)
+    assert find_unlabelled(frame, ~frame) is not None
+    as_membrane = np.pad(inside[0][:, :80], ((0, 0), (0, 176)), constant_values=True)
+    assert find_unlabelled(as_membrane, ~as_membrane) is not None

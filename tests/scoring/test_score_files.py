@@ -6,12 +6,42 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.scoring.score import score
 from sfseg.scoring.score_files import score_files
 
 VECTORS = Path(__file__).parent / "vectors"
+
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample" / "labels.tif"
+
+
+@pytest.fixture(scope="module")
+def inside():
+    """The inside of the cells of the sample, bool, shape (3, 256, 256)."""
+    return tifffile.imread(SAMPLE) > 0
+
+
+@pytest.fixture(scope="module")
+def soft(inside):
+    """A map of them, float32, with a gap that merges two cells."""
+    blurred = ndimage.gaussian_filter(inside.astype(np.float32), (0, 1.5, 1.5))
+    blurred[:, 100:104] = np.maximum(blurred[:, 100:104], 0.7)
+    return blurred
+
+
+@pytest.fixture
+def scored(tmp_path, soft):
+    """Give a function that scores the map, or another one, against labels."""
+
+    def run(labels, probability=soft, **options):
+        for name, array in (("map.tif", probability), ("truth.tif", labels)):
+            tifffile.imwrite(tmp_path / name, array, photometric="minisblack")
+        return score_files(tmp_path / "map.tif", tmp_path / "truth.tif", **options)
+
+    return run
 
 
 @pytest.fixture
@@ -192,3 +222,198 @@ def test_a_min_is_white_truth_is_read_as_it_is_seen(files):
     report = score_files(*files[:2])
     assert report.scores == expected
     assert "min-is-white" in report.notes[0]
+
+
+def test_what_is_right_raises_no_warning(scored, inside, soft):
+    assert scored(inside.astype(np.uint8) * 255).warnings == ()
+    binary = (soft > 0.5).astype(np.uint8) * 255
+    report = scored(inside.astype(np.uint16), binary)
+    assert report.scores.v_rand_threshold == 0  # all thresholds are alike
+    assert report.warnings == ()
+    border = [np.pad(array, ((0, 0), (40, 40), (40, 40))) for array in (inside, soft)]
+    assert scored(border[0].astype(np.uint8), border[1]).warnings == ()
+
+
+READINGS = {
+    "ilastik": (lambda c: c + 1, {"membrane_value": 1}),
+    "membrane": (lambda c: ~c * 7, {"labels_are": "membrane"}),
+    "numbers": (
+        lambda c: np.stack([ndimage.label(section)[0] for section in c]).astype(np.int32),
+        {},
+    ),
+    "organelles": (
+        lambda c: (
+            c.astype(np.uint8)
+            + np.stack([ndimage.binary_opening(section, np.ones((21, 21))) for section in c])
+        ),
+        {},
+    ),
+    "percent": (lambda c: c * np.float32(100), {"membrane_value": 0}),
+    "blurred": (
+        lambda c: np.stack([ndimage.uniform_filter(s * np.uint8(255), 3) for s in c]),
+        {"threshold_labels": "auto"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", READINGS)
+def test_labels_of_other_values_score_as_they_are_meant(scored, inside, case):
+    make, options = READINGS[case]
+    labels = np.asarray(make(inside))
+    expected = scored(inside.astype(np.uint8)).scores
+    found = scored(labels.astype(np.uint8) if labels.dtype == np.int64 else labels, **options)
+    if case == "blurred":
+        assert found.scores.v_rand == pytest.approx(expected.v_rand, abs=0.002)
+    else:
+        assert found.scores == expected
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda c: c + 1, "1 and 2, and none is 0.*--membrane-value 1"),
+        (lambda c: ndimage.uniform_filter(c * np.uint8(255), (0, 3, 3)), "--threshold-labels auto"),
+        (lambda c: np.where(np.arange(256) < 80, c, 255), "--ignore 255"),
+        (
+            lambda c: np.stack([ndimage.grey_dilation(ndimage.label(s)[0], 5) for s in c]),
+            "numbers of cells.*--labels-are instances",
+        ),
+    ],
+    ids=["ilastik", "blurred", "ignore", "touching numbers"],
+)
+def test_labels_that_would_be_misread_are_refused_with_the_option_that_reads_them(
+    scored, inside, make, found
+):
+    with pytest.raises(StackError, match=f"(?s){found}"):
+        scored(np.asarray(make(inside)).astype(np.uint8))
+
+
+def test_ignored_pixels_take_no_part_in_any_score(scored, inside, soft):
+    """The scores are those of the strip that is labelled, alone."""
+    painted = np.where(np.arange(256) < 80, inside + 1, 0).astype(np.uint8)
+    strip = scored(inside[..., :80].astype(np.uint8), soft[..., :80]).scores
+    for labels, options in (
+        (painted, {"membrane_value": 1, "ignore": 0}),
+        (np.where(painted == 0, 255, inside).astype(np.uint8), {"ignore": 255}),
+        (np.where(painted == 0, -1, inside).astype(np.int16), {"ignore": -1}),
+    ):
+        report = scored(labels, **options)
+        for name in ("v_rand", "v_info", "v_rand_pooled"):
+            ours, alone = getattr(report.scores, name), getattr(strip, name)
+            assert ours == pytest.approx(alone, abs=1e-3), name
+        for name in ("dice", "jaccard", "membrane_dice", "dice_best", "pixel_f"):
+            assert getattr(report.scores, name) == getattr(strip, name), name
+        assert report.warnings == ()
+
+
+def test_a_cell_that_ignored_pixels_cut_is_two_cells_on_both_sides():
+    labels = np.full((1, 9, 21), 255, np.uint8)
+    labels[:, :, 6] = 0
+    prediction = labels.copy()
+    labels[:, 3:6] = 128
+    assert score(prediction, labels, ignore=128).v_rand == 1
+    prediction[:, :, 6] = 255  # a true error still counts
+    assert score(prediction, labels, ignore=128).v_rand < 1
+
+
+def test_parts_that_are_not_labelled_are_warned_about(scored, inside):
+    labels = inside.astype(np.uint8) * 255
+    labels[:, :, 80:] = 0
+    (warning,) = scored(labels).warnings
+    assert "truth.tif: sections 1-3: up to " in warning
+    assert warning.endswith("add --ignore 128")
+    labels[:, :, 80:] = 128
+    assert scored(labels, ignore=128).warnings == ()
+
+
+@pytest.mark.parametrize("invert", [False, True])
+@pytest.mark.parametrize("border", [0, 40])
+def test_opposite_polarity_is_warned_about_with_the_option_that_turns_it(
+    scored, inside, soft, invert, border
+):
+    wide = [np.pad(inside, ((0, 0), (border,) * 2, (border,) * 2))]
+    wide += [np.pad(soft if invert else 1 - soft, ((0, 0), (border,) * 2, (border,) * 2))]
+    labels = ~inside if invert else wide[0]
+    probability = soft if invert else wide[1]
+    report = scored(labels.astype(np.uint8), probability)
+    option = "--invert-labels" if invert else "--invert"
+    assert len(report.warnings) == 1
+    assert report.warnings[0].endswith(f"with {option}")
+    turned = {"invert_labels": True} if invert else {"invert": True}
+    mended = scored(labels.astype(np.uint8), probability, **turned)
+    assert mended.scores.dice > report.scores.dice + 0.5
+
+
+def test_files_that_are_both_high_on_membranes_are_warned_about(scored, inside, soft):
+    labels, probability = (~inside).astype(np.uint8), 1 - soft
+    (warning,) = scored(labels, probability).warnings
+    assert warning.endswith("add --invert --invert-labels")
+    assert scored(labels, probability, invert=True, invert_labels=True).warnings == ()
+
+
+def test_one_inverted_section_of_several_is_named(scored, inside):
+    labels = inside.astype(np.uint8) * 255
+    labels[1] = 255 - labels[1]
+    (warning,) = scored(labels).warnings
+    assert "section 2: the labels look inverted there" in warning
+    assert "Edit > Invert" in warning
+
+
+@pytest.mark.parametrize(("full", "kind"), [(100, np.uint8), (255, np.uint16), (4095, np.uint16)])
+def test_a_map_on_another_scale_is_warned_about_and_map_max_mends_it(
+    scored, inside, soft, full, kind
+):
+    labels, probability = inside.astype(np.uint8), np.rint(soft * full).astype(kind)
+    assert any(w.endswith(f"add --map-max {full}") for w in scored(labels, probability).warnings)
+    mended = scored(labels, probability, map_max=full)
+    assert mended.warnings == ()
+    assert mended.scores.v_rand == pytest.approx(scored(labels).scores.v_rand, abs=0.01)
+
+
+def test_floats_above_1_and_masks_of_1_are_refused_with_the_value_that_means_1(
+    scored, inside, soft
+):
+    labels = inside.astype(np.uint8)
+    with pytest.raises(StackError, match="add --map-max 255"):
+        scored(labels, soft * 255)
+    assert scored(labels, soft * 255, map_max=255).scores.v_rand == pytest.approx(
+        scored(labels).scores.v_rand, abs=1e-6
+    )
+    mask = (soft > 0.5).astype(np.uint8)
+    with pytest.raises(StackError, match="add --map-max 1"):
+        scored(labels, mask)
+    assert scored(labels, mask, map_max=1).scores.dice == scored(labels, mask * 255).scores.dice
+    with pytest.raises(OptionError, match="--map-max: must be a number above 0"):
+        scored(labels, map_max=0)
+
+
+def test_a_best_threshold_at_an_end_of_the_range_is_warned_about(scored, inside, soft):
+    squeezed = np.where(soft > 0.9, 1, 0.95 + soft / 40)
+    (warning,) = scored(inside.astype(np.uint8), squeezed.astype(np.float32)).warnings
+    assert "V_Rand is best at the threshold 1.0, an end of the range" in warning
+
+
+def test_labels_of_a_single_cell_are_warned_about(scored, inside):
+    labels = inside.astype(np.uint8)
+    labels[2] = 1
+    (warning,) = scored(labels).warnings
+    assert "truth.tif: section 3: the labels are a single cell" in warning
+    assert scored(labels, sections="1-2").warnings == ()
+    everything = score(np.full((4, 4), 255, np.uint8), np.full((4, 4), 255, np.uint8))
+    assert (everything.v_rand, everything.v_info) == (1, 0)
+    assert "a single cell" in everything.warnings[0]
+
+
+def test_labels_of_some_sections_are_scored(scored, inside):
+    labels = inside.astype(np.uint8)
+    with pytest.raises(ShapeMismatchError, match="say with --sections which 1 of the 3"):
+        scored(labels[2:])
+    report = scored(labels[2:], sections="3")
+    assert report.scores == scored(labels, sections="3").scores
+    assert "its sections are those of --sections 3, in order" in report.warnings[0]
+
+
+def test_options_of_labels_that_do_not_fit_each_other_are_refused(scored, inside):
+    with pytest.raises(OptionError, match="--invert-labels: it does not work with"):
+        scored(inside.astype(np.uint8), invert_labels=True, membrane_value=1)
