@@ -31,6 +31,9 @@ _CELLS_SHOWN, _MEMBRANES_SHOWN = 0.3, 0.1
 """A map that shows more of them in a large area of one value shows what is not labelled there."""
 
 
+TURNS = ("with --invert", "with --invert-labels")
+
+
 @dataclass(frozen=True)
 class Scored:
     """Two arrays that were scored, and the sums that came of it.
@@ -51,6 +54,8 @@ class Scored:
         Names of the two arrays.
     numbers : sequence of int
         Numbers of the sections.
+    turns : tuple of str
+        How to score with the prediction, and with the labels, turned round.
     """
 
     prediction: Sequence[AnyArray]
@@ -61,6 +66,7 @@ class Scored:
     v_rand: Sequence[float]
     names: tuple[str, str]
     numbers: Sequence[int]
+    turns: tuple[str, str] = TURNS
 
     def name(self, indices: Sequence[int]) -> str:
         """Name sections of the labels."""
@@ -70,12 +76,12 @@ class Scored:
 
 def find_doubts(scored: Scored) -> Iterator[str]:
     """Yield a warning for each thing that looks wrong."""
-    yield from _single_cells(scored)
     unlabelled = [_unlabelled(scored, index) for index in range(len(scored.labels))]
     polarity = [*_polarity(scored, unlabelled), *_swapped(scored)]
     scale = list(_scale(scored))
     yield from (*polarity, *scale)
-    if not polarity:
+    if not polarity:  # which would be the cause of the others
+        yield from _single_cells(scored)
         yield from _incomplete(scored, unlabelled)
         if not scale:
             yield from _ends(scored)
@@ -135,15 +141,14 @@ def _polarity(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) ->
             turned = float(dice(high - both, high, pixels - inside))
         else:
             turned = float(dice(inside - both, pixels - high, inside))
-        option = "--invert-labels" if is_thin else "--invert"
         yield (
             f"{scored.names[0]} is low where {scored.names[1]} says inside a cell, and high on its "
-            f"membranes: Dice is {now:.2f}, and {turned:.2f} with {option}"
+            f"membranes: Dice is {now:.2f}, and {turned:.2f} {scored.turns[is_thin]}"
         )
     elif is_thin:
         yield (
             f"cells fill only {share:.0%} of {scored.names[1]}, membranes the rest: if both files "
-            "are high on membranes, add --invert --invert-labels"
+            f"are high on membranes, score them {' and '.join(scored.turns)}"
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from sfseg.errors import ShapeMismatchError
 from sfseg.io import as_stack_array
 from sfseg.scoring.contingency import Tallies
-from sfseg.scoring.doubts import AT_HALF, Scored, find_doubts
+from sfseg.scoring.doubts import AT_HALF, TURNS, Scored, find_doubts
 from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
 from sfseg.system.limits import usable_processors
@@ -175,6 +175,7 @@ def score_known(
     labels: AnyArray,
     known: AnyArray | None,
     *,
+    turns: tuple[str, str] = TURNS,
     workers: int | None = None,
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
@@ -186,6 +187,8 @@ def score_known(
     ----------
     known : ndarray of bool, shape as labels, or None
         Where the truth is known; None = everywhere.
+    turns : tuple of str
+        How to score with the prediction, and with the labels, turned round; for warnings.
     prediction, labels, workers, names, numbers, progress
         As for `score`.
     """
@@ -201,7 +204,7 @@ def score_known(
     )
     scores = _summarise(prediction.shape, tallies, above, numbers)
     v_rands = [row.v_rand for row in scores.per_threshold]
-    scored = Scored(*pair, masks, above, tallies, v_rands, names, numbers)
+    scored = Scored(*pair, masks, above, tallies, v_rands, names, numbers, turns)
     return replace(scores, warnings=tuple(find_doubts(scored)))
 
 

@@ -14,7 +14,7 @@ from sfseg.io import Stack, as_path, open_stack
 from sfseg.io.label_values import Census, count_values, explain_labels, sample_indices
 from sfseg.io.labels import interior, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
-from sfseg.scoring.doubts import full_scale
+from sfseg.scoring.doubts import TURNS, full_scale
 from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
 from sfseg.types import (
     INTERIOR,
@@ -143,6 +143,7 @@ def score_files(
         _inverted(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,
         known,
+        turns=_find_turns(form, invert=invert, invert_labels=invert_labels),
         names=names,
         numbers=[index + 1 for index in indices],
         progress=progress,
@@ -165,6 +166,21 @@ def _label_format(
             hint="leave it out, and add --labels-are membrane if the labels mark the membrane",
         )
     return form
+
+
+def _find_turns(form: LabelFormat, *, invert: bool, invert_labels: bool) -> tuple[str, str]:
+    """Say which options turn the map, and the labels, as they are read now."""
+    turn_map, turn_labels = TURNS
+    if form.membrane_value is not None:
+        turn_labels = "with another --membrane-value"
+    elif form.kind == "membrane":
+        turn_labels = "with --labels-are interior"
+    elif form.kind == "instances" or form.threshold is not None:
+        turn_labels = "with --labels-are membrane"
+    return (
+        f"without {turn_map.split()[1]}" if invert else turn_map,
+        f"without {turn_labels.split()[1]}" if invert_labels else turn_labels,
+    )
 
 
 def _understood(

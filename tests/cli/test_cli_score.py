@@ -58,7 +58,8 @@ def test_score_takes_the_options_of_labels_and_tells_warnings_in_json(labels, tm
     report = json.loads(sfseg("score", labels, classes, *options).stdout)
     assert (report["v_rand"], report["warnings"]) == (1, [])
     inverted = sfseg("score", labels, labels, "--labels-are", "membrane", "--json")
-    (warning,) = json.loads(inverted.stdout)["warnings"]
+    warning = json.loads(inverted.stdout)["warnings"][0]
+    assert warning.endswith("1.00 with --labels-are interior")
     assert f"warning: {warning}" in inverted.stderr
     assert "is not a number" in fails("score", labels, labels, "--ignore", "none", code=2)
     assert "--threshold-labels" in fails(

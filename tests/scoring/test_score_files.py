@@ -342,13 +342,15 @@ def test_opposite_polarity_is_warned_about_with_the_option_that_turns_it(
     assert report.warnings[0].endswith(f"with {option}")
     turned = {"invert_labels": True} if invert else {"invert": True}
     mended = scored(labels.astype(np.uint8), probability, **turned)
+    back = scored(inside.astype(np.uint8), soft, **turned)
+    assert back.warnings[0].endswith(f"without {option}")
     assert mended.scores.dice > report.scores.dice + 0.5
 
 
 def test_files_that_are_both_high_on_membranes_are_warned_about(scored, inside, soft):
     labels, probability = (~inside).astype(np.uint8), 1 - soft
     (warning,) = scored(labels, probability).warnings
-    assert warning.endswith("add --invert --invert-labels")
+    assert warning.endswith("score them with --invert and with --invert-labels")
     assert scored(labels, probability, invert=True, invert_labels=True).warnings == ()
 
 
