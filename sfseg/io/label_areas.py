@@ -13,7 +13,7 @@ _INTERIOR_PART, _INTERIOR_SHARE = 4, 0.5
 """Squares of this part of a section's side that are all membrane, or all inside a cell, fill less
 than this share of a section: 0 and 0.18 at most in the known datasets."""
 
-_MIN_MEMBRANE_SIDE, _MIN_INTERIOR_SIDE = 16, 64
+_MIN_MEMBRANE_SIDE, _MIN_INTERIOR_SIDE = 32, 64
 """Squares in pixels that are never smaller, for small sections."""
 
 

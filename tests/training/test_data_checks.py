@@ -116,7 +116,7 @@ def test_one_inverted_mask_of_several_is_named_with_what_to_do_in_fiji(tissue):
     pairs = [
         pair(tissue, name=name, marks=255 - tissue[1] if name == "b" else None) for name in "abc"
     ]
-    first, _ = doubts(*pairs)
+    (first,) = doubts(*pairs)
     assert "of b_gt.tif" in first
     assert "Edit > Invert" in first
 
