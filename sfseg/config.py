@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from sfseg.errors import OptionError, UnknownNameError
 from sfseg.recipes import DEFAULT, RECIPES, STUDENT, Recipe, check_choices, find_recipe
-from sfseg.types import LabelKind, Number
+from sfseg.types import LabelKind, Number, PixelSize, Rescale, as_pixel_size
 
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
@@ -114,6 +114,11 @@ class TrainConfig:
         Order of the axes, for files of the user that do not say it.
     invert_image : bool
         Swap dark and bright in the images, so that bright membranes become dark.
+    pixel_size_nm : float or tuple of float or None
+        Size of the pixels of the images, or (y, x); None = what the files say.
+    rescale : {'auto', 'none'}
+        Whether sections and labels are resampled to one pixel size: that of the weights to start
+        from, else that of the first stack.
     init : str or None
         Weights to start from, of the same architecture: a shipped name, or the path of a weights
         file or of the folder of a training run; None = random ones.
@@ -152,6 +157,8 @@ class TrainConfig:
     validation: str | None = None
     axes: str | None = None
     invert_image: bool = False
+    pixel_size_nm: float | PixelSize | None = None
+    rescale: Rescale = "auto"
     init: str | None = None
     teachers: tuple[str, ...] = ()
     unlabelled: str | None = None
@@ -166,12 +173,17 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the choices; raises OptionError."""
         check_choices(self)
-        _ = self.label_format  # checks that its options fit each other
+        _ = self.label_format, self.pixel_size  # both check their options
 
     @property
     def label_format(self) -> LabelFormat:
         """What the values of the user's labels mean."""
         return LabelFormat(self.labels_are, self.membrane_value, self.threshold_labels, self.ignore)
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """The given size of the pixels, (y, x) in nm; None if none is given."""
+        return as_pixel_size(self.pixel_size_nm)
 
     @property
     def dataset_name(self) -> str | None:
@@ -213,6 +225,11 @@ class PredictConfig:
         Order of the axes, for an input that does not say it.
     invert_image : bool
         Swap dark and bright in the input, so that bright membranes become dark.
+    pixel_size_nm : float or tuple of float or None
+        Size of the pixels, or (y, x); None = what the input says, else that of the weights.
+    rescale : {'auto', 'none'}
+        Whether sections are resampled to the pixel size of the weights, where it differs; see
+        `sfseg.transforms.pixel_size`.
     multiscale : bool
         Write a pyramid; for OME-Zarr only.
     resume : bool
@@ -234,6 +251,8 @@ class PredictConfig:
     memory_gib: float | None = None
     axes: str | None = None
     invert_image: bool = False
+    pixel_size_nm: float | PixelSize | None = None
+    rescale: Rescale = "auto"
     multiscale: bool = False
     resume: bool = False
     overwrite: bool = False
@@ -241,6 +260,7 @@ class PredictConfig:
     def __post_init__(self) -> None:
         """Check the choices and the numbers; raises OptionError."""
         check_choices(self)
+        as_pixel_size(self.pixel_size_nm)
         if not 0 <= self.threshold <= 1:
             raise OptionError(
                 f"threshold: must be a number from 0 to 1, not {self.threshold:g}",
@@ -255,6 +275,11 @@ class PredictConfig:
             raise OptionError(
                 f"tile: must be 1 pixel or more, not {self.tile_px}", hint="--tile 512"
             )
+
+    @property
+    def pixel_size(self) -> PixelSize | None:
+        """The given size of the pixels, (y, x) in nm; None if none is given."""
+        return as_pixel_size(self.pixel_size_nm)
 
     @property
     def needs_sections(self) -> bool:

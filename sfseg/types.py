@@ -27,7 +27,7 @@ Glossary, for code, messages and docs:
 
 import re
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -46,6 +46,9 @@ Shape = tuple[int, int, int]
 VoxelSize = tuple[float, float, float]
 """Nanometres along (z, y, x); z is NaN if a file gives only the size of its pixels."""
 
+PixelSize = tuple[float, float]
+"""Nanometres along (y, x)."""
+
 Say = Callable[[str], None]
 """Called with one line of text at a time: progress in words, and warnings."""
 
@@ -56,6 +59,9 @@ Number = int | float
 
 LabelKind = Literal["interior", "membrane", "instances"]
 """The meaning of labels other than 0: inside of cells, membrane, or numbers of cells."""
+
+Rescale = Literal["auto", "none"]
+"""Whether sections are resampled to another pixel size, where that helps; or never."""
 
 INTERIOR = 255
 """Value of an interior pixel in 8-bit labels and binary output; membrane is 0."""
@@ -162,12 +168,49 @@ def format_sections(indices: Sequence[int]) -> str:
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
-_SAME_SCALE = 1.5
-"""Pixel sizes whose ratio is smaller look alike to a network: augmentation scales them, too."""
+def as_pixel_size(value: object) -> PixelSize | None:
+    """Turn a number, or two of them for (y, x), into a pixel size; None stays None.
+
+    Raises
+    ------
+    OptionError
+        If it is neither, or not above 0.
+    """
+    if value is None:
+        return None
+    given = tuple(value) if isinstance(value, Sequence) else (value, value)
+    numbers = [v for v in given if isinstance(v, int | float) and 0 < v < inf]
+    if len(given) != 2 or len(numbers) != 2 or isinstance(value, str):
+        raise OptionError(
+            f"pixel size: must be one number of nm above 0, or two for Y and X, not {value!r}",
+            hint="write it like 4, or like 4,5",
+        )
+    return float(numbers[0]), float(numbers[1])
 
 
-def same_scale(one: VoxelSize, other: VoxelSize) -> bool:
-    """Tell whether the pixels of two stacks differ by less than half in Y and X."""
-    return all(
-        1 / _SAME_SCALE < a / b < _SAME_SCALE for a, b in zip(one[1:], other[1:], strict=True)
-    )
+def parse_pixel_size(text: str | None) -> PixelSize | None:
+    """Read a pixel size in nm, as in ``"4"``, or ``"4,5"`` for (y, x); None stays None.
+
+    Raises
+    ------
+    OptionError
+        If it is not one.
+
+    Examples
+    --------
+    >>> parse_pixel_size("4,5")
+    (4.0, 5.0)
+    """
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return as_pixel_size(text)
+    return as_pixel_size(numbers[0] if len(numbers) == 1 else numbers)
+
+
+def format_pixel_size(size_nm: PixelSize) -> str:
+    """Write a pixel size: 4 nm, or 4x5 nm."""
+    height, width = (f"{length:.3g}" for length in size_nm)
+    return f"{width} nm" if height == width else f"{height}x{width} nm"

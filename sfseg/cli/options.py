@@ -9,7 +9,7 @@ import typer
 from sfseg.config import Precision
 from sfseg.models import ARCHITECTURES
 from sfseg.recipes import RECIPES
-from sfseg.types import LabelKind, Number
+from sfseg.types import LabelKind, Number, Rescale
 
 INPUT = "Input"
 OUTPUT = "Output"
@@ -161,6 +161,24 @@ IgnoreOption = Annotated[
         metavar="VALUE",
         parser=parse_number,
         help="The value of pixels that are not labelled: they are left out everywhere.",
+        rich_help_panel=INPUT,
+    ),
+]
+PixelSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pixel-size",
+        metavar="NM",
+        help="Size of a pixel in nm, or Y,X, where the file does not say it or is wrong.",
+        rich_help_panel=INPUT,
+    ),
+]
+RescaleOption = Annotated[
+    Rescale,
+    typer.Option(
+        metavar="MODE",
+        help="auto resamples sections whose pixels differ by more than a fifth from those of the "
+        "weights; none never does.",
         rich_help_panel=INPUT,
     ),
 ]

@@ -21,6 +21,8 @@ from sfseg.cli.options import (
     AxesOption,
     DeviceOption,
     InvertOption,
+    PixelSizeOption,
+    RescaleOption,
     complete_models,
 )
 from sfseg.cli.predict_report import (
@@ -41,6 +43,7 @@ from sfseg.config import (
     TestTimeAugmentation,
 )
 from sfseg.errors import OptionError
+from sfseg.types import parse_pixel_size
 
 if TYPE_CHECKING:
     from sfseg.prediction.run import PredictResult
@@ -128,6 +131,8 @@ def predict(
     ] = False,
     axes: AxesOption = DEFAULTS.axes,
     invert_image: InvertOption = DEFAULTS.invert_image,
+    pixel_size: PixelSizeOption = None,
+    rescale: RescaleOption = DEFAULTS.rescale,
     model: Annotated[
         str,
         typer.Option(
@@ -224,6 +229,8 @@ def predict(
         memory_gib=memory,
         axes=axes,
         invert_image=invert_image,
+        pixel_size_nm=parse_pixel_size(pixel_size),
+        rescale=rescale,
         multiscale=multiscale,
         resume=resume,
         overwrite=overwrite,
@@ -244,7 +251,7 @@ def predict(
         say(describe_model(config, loaded))
         for result in predict_files(jobs, loaded, config, report=reporter(bar), say=say):
             results.append(result)
-            say_result(result, loaded.header)
+            say_result(result)
             if not isinstance(result, Failure) and not as_json:
                 print_result(result.job.output)
     if as_json:

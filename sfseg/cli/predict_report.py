@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sfseg.cli.console import format_time, say, say_error
 from sfseg.cli.progress import ProgressDisplay
 from sfseg.config import PredictConfig
-from sfseg.types import same_scale, voxel_as_json
+from sfseg.types import voxel_as_json
 
 if TYPE_CHECKING:
-    from sfseg.models.weights import Header
     from sfseg.prediction.jobs import Job
     from sfseg.prediction.model import Model
     from sfseg.prediction.predict import Failure
@@ -45,6 +44,8 @@ def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":
         if record.seconds_left is None:
             first = record.done + 1
             say(f"{record.source}: {record.description}")
+            if record.plan.pixels.note:
+                say(record.plan.pixels.note)
             say(str(record.plan))
             if record.done:
                 say(f"continuing after {record.done} of {record.total} tiles")
@@ -56,7 +57,7 @@ def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":
     return report
 
 
-def say_result(result: "PredictResult | Failure", header: "Header") -> None:
+def say_result(result: "PredictResult | Failure") -> None:
     """Say on stderr how the prediction of one input ended."""
     from sfseg.prediction.predict import Failure
 
@@ -69,11 +70,6 @@ def say_result(result: "PredictResult | Failure", header: "Header") -> None:
         say(f"{result.job.output}: done in {result.seconds:.1f} s")
     if result.voxel_size_nm is None:
         say("the input has no voxel size, so the output has none")
-    elif header.voxel_size_nm and not same_scale(result.voxel_size_nm, header.voxel_size_nm):
-        say(
-            f"warning: pixels are {result.voxel_size_nm[2]:g} nm, but the network was trained on "
-            f"{header.voxel_size_nm[2]:g} nm: resample the input for a better result"
-        )
     if result.empty_share:
         say(
             f"{result.empty_share:.1%} of the pixels hold no tissue (borders or other areas of one "

@@ -29,6 +29,8 @@ from sfseg.cli.options import (
     LabelsAreOption,
     MembraneValueOption,
     ThresholdLabelsOption,
+    PixelSizeOption,
+    RescaleOption,
     TrainingPrecisionOption,
     complete_architectures,
     complete_datasets,
@@ -42,10 +44,16 @@ from sfseg.cli.train_report import describe_kept, describe_run, reporter
 from sfseg.config import DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
 from sfseg.training.run_folder import refuse_taken
+from sfseg.types import parse_pixel_size
 
 DEFAULTS = TrainConfig(out=Path("runs"))
 
-PARAMETERS = {"teachers": "teacher", "compile": "compile_", "save_every_s": "save_every"}
+PARAMETERS = {
+    "teachers": "teacher",
+    "compile": "compile_",
+    "save_every_s": "save_every",
+    "pixel_size_nm": "pixel_size",
+}
 """The parameters of `train` that have another name than their field of `TrainConfig`."""
 
 EXAMPLES = """
@@ -109,6 +117,8 @@ def train(
     ] = None,
     axes: AxesOption = None,
     invert_image: InvertOption = False,
+    pixel_size: PixelSizeOption = None,
+    rescale: RescaleOption = DEFAULTS.rescale,
     unlabelled: Annotated[
         str | None,
         typer.Option(
@@ -270,6 +280,8 @@ def train(
         "validation": validation,
         "axes": axes,
         "invert_image": invert_image,
+        "pixel_size_nm": parse_pixel_size(pixel_size),
+        "rescale": rescale,
         "init": init,
         "teachers": tuple(teacher or ()),
         "unlabelled": unlabelled,

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from sfseg.errors import NonFiniteError, StackError
-from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
+from sfseg.types import AnyArray, PixelSize, Shape, VoxelSize, describe_shape
 
 
 class Stack:
@@ -60,6 +60,23 @@ class Stack:
         self._read_window = read_window
         self._sha256 = sha256
         self._close = close
+
+    def with_pixel_size(self, pixel_size_nm: PixelSize | None) -> "Stack":
+        """Return this stack with pixels of another size, (y, x); None = the stack as it is."""
+        if pixel_size_nm is None:
+            return self
+        thickness = self.voxel_size_nm[0] if self.voxel_size_nm else math.nan
+        return Stack(
+            self.name,
+            self.shape,
+            self.dtype,
+            (thickness, *pixel_size_nm),
+            read_window=self._read_window,
+            sha256=self._sha256,
+            close=self._close,
+            notes=self.notes,
+            numbers=self.numbers,
+        )
 
     def section(self, index: int) -> AnyArray:
         """Read one whole section; see `window`."""

@@ -22,11 +22,13 @@ from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile, read_tiles
 from sfseg.prediction.tile_writer import ArrayTarget, Facts, make_writer
-from sfseg.prediction.tiles import Tile, halo_px, section_tiles
+from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
 from sfseg.system.memory import base_bytes
-from sfseg.types import AnyArray, Probability, Say
+from sfseg.transforms.pixel_size import PixelChoice, choose_pixels
+from sfseg.transforms.resample import Scaling
+from sfseg.types import AnyArray, PixelSize, Probability, Say
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,17 @@ class PredictSetup:
         The tiles of each section.
     predictor : Predictor
         Predicts the tiles.
+    pixels : PixelChoice
+        Whether sections are resampled for the network.
+    scaling : Scaling or None
+        How they are.
     """
 
     engine: Engine
     tiles: list[Tile]
     predictor: Predictor
+    pixels: PixelChoice
+    scaling: Scaling | None
 
 
 @dataclass(frozen=True)
@@ -125,6 +133,7 @@ class Model:
         tta: TestTimeAugmentation = "none",
         close_gaps: bool = False,
         invert_image: bool = False,
+        pixel_size_nm: float | PixelSize | None = None,
     ) -> Probability:
         """Predict the interior probability of a section or stack in memory.
 
@@ -140,6 +149,10 @@ class Model:
             Close gaps in membranes; see `sfseg.prediction.gaps`.
         invert_image : bool
             Swap dark and bright first, for images with bright membranes.
+        pixel_size_nm : float or tuple of float, optional
+            Size of the pixels, or (y, x). By default it is assumed to be that of the training data.
+            Where it differs by more than a fifth, sections are resampled for the network, and the
+            result is on their own grid.
 
         Returns
         -------
@@ -158,11 +171,17 @@ class Model:
         DeviceError
             If the memory is too small for a whole section and `close_gaps` is True.
         """
-        options = {"tta": tta, "close_gaps": close_gaps, "invert_image": invert_image}
+        options = {
+            "tta": tta,
+            "close_gaps": close_gaps,
+            "invert_image": invert_image,
+            "pixel_size_nm": pixel_size_nm,
+        }
         return predict_array(array, options, lambda _: self)
 
     def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
+        stack = stack.with_pixel_size(config.pixel_size)
         setup = self.set_up(stack, config, self.resolve(stack, config))
         target = ArrayTarget(stack.shape)
         writer = make_writer(target, config)
@@ -173,9 +192,19 @@ class Model:
             facts.extend(fact for _, fact in writer.put(tile, probability))
 
         numbers = range(len(stack) * len(setup.tiles))
-        predict_tiles(read_tiles(stack, setup.tiles, numbers), setup.predictor, write)
+        tiles = read_tiles(stack, setup.tiles, numbers, setup.scaling)
+        predict_tiles(tiles, setup.predictor, write)
         _warn_of_contrast(facts, target.pixels, inverted=config.invert_image)
         return target.pixels
+
+    def choose_pixels(self, stack: io.Stack, config: PredictConfig) -> PixelChoice:
+        """Decide whether the sections of a stack are resampled; see `sfseg.transforms.pixel_size`.
+
+        Weights that resize sections to one size do not know a pixel size.
+        """
+        trained = self.header.voxel_size_nm if self.header.input_px is None else None
+        said = config.pixel_size is not None
+        return choose_pixels(stack.voxel_size_nm, trained, config.rescale, said=said)
 
     def resolve(self, stack: io.Stack, config: PredictConfig) -> dict[str, Any]:
         """Return the choices that depend on this machine: engine, dtype, device, tile size.
@@ -189,7 +218,7 @@ class Model:
             "engine": self.engine.name,
             "dtype": devices.dtype_name(self.engine.dtype),
             "device": str(self.engine.device),
-            "limit_px": plan.limit_px(self.engine, stack, config, self.halo_px),
+            "limit_px": self._limit_px(self.engine, stack, config),
         }
 
     def set_up(
@@ -229,14 +258,18 @@ class Model:
         if engine is not self.engine:
             what = devices.describe(engine.device, engine.dtype, engine.name)
             say(f"continuing on {what}, as the first run did")
-            now_px = plan.limit_px(engine, stack, config, self.halo_px)
+            now_px = self._limit_px(engine, stack, config)
         input_px = self.header.input_px
-        tiles = section_tiles(
-            (stack.shape[1], stack.shape[2]),
-            self.halo_px,
-            input_px=input_px,
-            tile_px=config.tile_px,
-            limit_px=first_choices["limit_px"],
+        shape = (stack.shape[1], stack.shape[2])
+        pixels = self.choose_pixels(stack, config)
+        scaling = pixels.scaling(shape)
+        tile_px, limit_px = config.tile_px, first_choices["limit_px"]
+        tiles = (
+            section_tiles(
+                shape, self.halo_px, input_px=input_px, tile_px=tile_px, limit_px=limit_px
+            )
+            if scaling is None
+            else scaled_tiles(scaling, self.halo_px, tile_px=tile_px, limit_px=limit_px)
         )
         if config.tile_px is not None and input_px is not None:
             say(f"--tile has no effect: these weights resize sections to {input_px}x{input_px}")
@@ -246,11 +279,16 @@ class Model:
             input_px=input_px,
             tta=config.tta,
             tile_px=config.tile_px,
-            limit_px=min(first_choices["limit_px"], now_px),
+            limit_px=min(limit_px, now_px),
             batch=plan.batch_size(engine, tiles, config),
             say=say,
         )
-        return PredictSetup(engine, tiles, predictor)
+        return PredictSetup(engine, tiles, predictor, pixels, scaling)
+
+    def _limit_px(self, engine: Engine, stack: io.Stack, config: PredictConfig) -> int:
+        """Compute how many pixels a tile may have, on the grid of the network."""
+        scaling = self.choose_pixels(stack, config).scaling((stack.shape[1], stack.shape[2]))
+        return plan.limit_px(engine, stack, config, self.halo_px, scaling)
 
     def _engine_of(self, resolved: Mapping[str, Any]) -> Engine:
         """Return the engine of this model, or make the one of an earlier run if it differs."""

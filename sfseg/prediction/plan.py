@@ -13,6 +13,8 @@ from sfseg.prediction.engines import Engine
 from sfseg.prediction.predictor import ORIENTATIONS
 from sfseg.prediction.tiles import Tile, lengths, overhead
 from sfseg.system.memory import available_bytes, base_bytes, used_bytes
+from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
+from sfseg.transforms.resample import Scaling
 from sfseg.types import Shape, count_sections
 
 BUFFERS_BYTES = 448 * 2**20
@@ -31,7 +33,13 @@ MOST_BATCH = 8
 """Tiles in one batch on a GPU; more of them are not faster."""
 
 
-def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) -> int:
+def limit_px(
+    engine: Engine,
+    stack: Stack,
+    config: PredictConfig,
+    halo_px: int,
+    scaling: Scaling | None = None,
+) -> int:
     """Compute how many pixels a tile with its halo may have.
 
     Parameters
@@ -44,6 +52,8 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) 
         Its ``memory_gib``, ``tta``, ``close_gaps`` and ``output`` count.
     halo_px : int
         Margin of a tile.
+    scaling : Scaling, optional
+        How sections are resampled for the network.
 
     Returns
     -------
@@ -56,14 +66,22 @@ def limit_px(engine: Engine, stack: Stack, config: PredictConfig, halo_px: int) 
     DeviceError
         If ``close_gaps`` is set and a whole section does not fit in memory.
     """
-    # Two windows (one is read, one waits) and a float32 result, which is written meanwhile.
-    by_buffers = BUFFERS_BYTES // (2 * stack.dtype.itemsize + 4)
+    by_buffers = BUFFERS_BYTES // _buffer_bytes(stack, scaling)
     _require_section(engine, stack, config)
     memory = _engine_bytes(engine, config)
     if engine.device.type != "cuda":  # a GPU has memory of its own
         memory -= _section_bytes(stack, config)
     by_memory = memory // _bytes_per_px(engine, config)
     return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
+
+
+def _buffer_bytes(stack: Stack, scaling: Scaling | None) -> int:
+    """Memory for each pixel of a tile that waits.
+
+    Two windows (one is read, one waits) and a float32 result, which is written meanwhile. Resampled
+    windows are float32; while one is made, there are four more arrays of its size at most.
+    """
+    return 2 * stack.dtype.itemsize + 4 if scaling is None else 28
 
 
 def _section_bytes(stack: Stack, config: PredictConfig) -> int:
@@ -147,9 +165,11 @@ class Plan:
     tile_px : tuple of int
         Rows and columns of the largest tile with its halo.
     overhead : float
-        Pixels that pass the network, over those of the stack.
+        Pixels that pass the network, over those of the sections on its grid.
     peak_bytes : int
         Estimate of the memory of the whole process.
+    pixels : PixelChoice
+        How sections are resampled for the network.
     """
 
     shape: Shape
@@ -157,6 +177,7 @@ class Plan:
     tile_px: tuple[int, int]
     overhead: float
     peak_bytes: int
+    pixels: PixelChoice = UNKNOWN_PIXELS
 
     @classmethod
     def from_tiles(
@@ -166,9 +187,12 @@ class Plan:
         stack: Stack,
         config: PredictConfig,
         input_px: int | None,
+        pixels: PixelChoice = UNKNOWN_PIXELS,
     ) -> "Plan":
         """Add up pixels and memory of the tiles, or of sections resized to `input_px`."""
         shape = (stack.shape[1], stack.shape[2])
+        scaling = pixels.scaling(shape)
+        shape = shape if scaling is None else scaling.network_shape
         largest = max((lengths(tile.read) for tile in tiles), key=prod)
         window_px = prod(largest)
         on_cpu = engine.device.type != "cuda"
@@ -176,9 +200,9 @@ class Plan:
         computing = (network_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
         # Resizing keeps three float32 of the full size: the window, its copy and the result.
         computing += 12 * window_px if input_px is not None else 0
-        buffers = min((2 * stack.dtype.itemsize + 4) * window_px, BUFFERS_BYTES)
+        buffers = min(_buffer_bytes(stack, scaling) * window_px, BUFFERS_BYTES)
         peak = base_bytes() + computing + buffers + _section_bytes(stack, config)
-        return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak)
+        return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak, pixels)
 
     def __str__(self) -> str:
         """Describe the plan in one line."""
@@ -189,4 +213,6 @@ class Plan:
             f"{self.overhead - 1:.0%} more pixels for the halos"
         )
         sections = count_sections(self.shape[0])
+        if resampled := str(self.pixels):
+            sections += f", {resampled},"
         return f"plan: {sections} {cut}, {self.peak_bytes / 2**30:.1f} GiB at most"

@@ -24,7 +24,7 @@ from sfseg.prediction.resumable import (
 )
 from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
 from sfseg.system.memory import is_out_of_memory
-from sfseg.types import AnyArray, Probability, Say
+from sfseg.types import AnyArray, PixelSize, Probability, Say
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def predict(
     tta: TestTimeAugmentation = "none",
     close_gaps: bool = False,
     invert_image: bool = False,
+    pixel_size_nm: float | PixelSize | None = None,
 ) -> Probability:
     """Predict the interior probability of a section or stack in memory.
 
@@ -65,6 +66,9 @@ def predict(
         Close gaps in membranes; see `Model.predict`.
     invert_image : bool
         Swap dark and bright first, for images with bright membranes.
+    pixel_size_nm : float or tuple of float, optional
+        Size of the pixels, or (y, x). By default it is assumed to be that of the training data of
+        the weights, 4 nm for the shipped ones; see `Model.predict`.
 
     Returns
     -------
@@ -94,6 +98,7 @@ def predict(
         "tta": tta,
         "close_gaps": close_gaps,
         "invert_image": invert_image,
+        "pixel_size_nm": pixel_size_nm,
     }
     return predict_array(array, options, Model.load)
 
@@ -224,13 +229,19 @@ def predict_job(
     started = time.monotonic()
     record = find_record(job.output, overwrite=config.overwrite)
     with _add_file_name(job.source):
-        opened = io.open_stack(job.source, axes=config.axes)
+        opened = io.open_stack(job.source, axes=config.axes).with_pixel_size(config.pixel_size)
     with opened.inverted() if config.invert_image else opened as stack:
         for note in stack.notes:
             say(f"warning: {job.source}: {note}")
         resolved = model.resolve(stack, config)
         with _add_file_name(job.source):
-            identity = make_identity(stack, config, resolved, weights_sha256=model.weights_sha256)
+            identity = make_identity(
+                stack,
+                config,
+                resolved,
+                weights_sha256=model.weights_sha256,
+                pixels=model.choose_pixels(stack, config),
+            )
         if (
             config.resume
             and record is not None

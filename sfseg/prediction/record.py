@@ -16,6 +16,7 @@ from sfseg.errors import ResumeError
 from sfseg.identity import differences
 from sfseg.io import Stack, hash_input
 from sfseg.system import files
+from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.types import voxel_as_json
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def make_identity(
     resolved: Mapping[str, Any],
     *,
     weights_sha256: str,
+    pixels: PixelChoice = UNKNOWN_PIXELS,
 ) -> dict[str, Any]:
     """Gather everything that the pixels of an output depend on.
 
@@ -95,6 +97,8 @@ def make_identity(
         run uses those of the first run.
     weights_sha256 : str
         SHA-256 of the weights file.
+    pixels : PixelChoice
+        Whether sections are resampled for the network.
 
     Returns
     -------
@@ -118,6 +122,10 @@ def make_identity(
         options["close_gaps"] = True
     if config.invert_image:
         options["invert_image"] = True
+    if config.pixel_size is not None:  # the output has it, too
+        options["pixel_size_nm"] = config.pixel_size
+    if pixels.network_nm is not None:
+        options["resampled"] = {"from_nm": pixels.own_nm, "to_nm": pixels.network_nm}
     if config.output != "probability":
         options["threshold"] = config.threshold
     return {

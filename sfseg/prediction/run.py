@@ -132,7 +132,7 @@ class PredictionRun:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report = setup, report
         self.plan = Plan.from_tiles(
-            setup.tiles, setup.engine, stack, config, setup.predictor.input_px
+            setup.tiles, setup.engine, stack, config, setup.predictor.input_px, setup.pixels
         )
         self.total = len(stack) * len(setup.tiles)
         if config.needs_sections:
@@ -193,7 +193,7 @@ class PredictionRun:
     def _predict(self) -> dict[str, float]:
         """Read, compute and write the missing tiles; return the seconds of each stage."""
         missing = [n for n in range(self.total) if n not in self.work.finished]
-        tiles = read_tiles(self.stack, self.setup.tiles, missing)
+        tiles = read_tiles(self.stack, self.setup.tiles, missing, self.setup.scaling)
         with self._canvas() as canvas:
             writer = make_writer(canvas, self.config, self.work.finished)
 

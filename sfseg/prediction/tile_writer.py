@@ -99,7 +99,7 @@ class Writer:
         tile : StackTile
             The tile.
         probability : ndarray of float32, shape (Y, X)
-            Interior probability of its core.
+            The result of the network, shape of ``tile.keep``.
 
         Yields
         ------
@@ -113,7 +113,7 @@ class Writer:
         NonFiniteError
             If the network gave NaN.
         """
-        facts = _facts(tile, probability)
+        probability, facts = _finish(tile, probability)
         rows, columns = tile.tile.write
         # Band by band, because `convert` makes float64 copies: a tile may be very large.
         for band in bands(lengths(tile.tile.write)):
@@ -174,7 +174,7 @@ class SectionWriter:
 
     def put(self, tile: StackTile, probability: Probability) -> Iterator[tuple[int, Facts]]:
         """Take a tile; see `Writer.put`. The tiles of a section come one after the other."""
-        self._tiles[tile.number] = _facts(tile, probability)
+        probability, self._tiles[tile.number] = _finish(tile, probability)
         kept = probability if self._config.close_gaps else convert(probability, self._config)
         self._section[tile.tile.write] = kept
         self._covered_px += probability.size
@@ -204,18 +204,19 @@ class SectionWriter:
         return segments
 
 
-def _facts(tile: StackTile, probability: Probability) -> Facts:
-    """Gather the facts about a tile; refuse NaN."""
+def _finish(tile: StackTile, probability: Probability) -> tuple[Probability, Facts]:
+    """Bring the result of a tile to the grid of its section, and gather its facts; refuse NaN."""
+    lines = measure_lines(tile.window, tile.tile.keep, probability)
+    probability = tile.bring_back(probability)
     interior = float(probability.sum(dtype=np.float64))
     if not math.isfinite(interior):
         raise NonFiniteError(
             f"section {tile.section + 1}: the network gave NaN instead of probabilities",
             hint="try --precision float32, or other weights",
         )
-    empty = tile.window.empty
-    return {
+    facts = {
         "interior": interior,
-        "empty": 0 if empty is None else int(np.count_nonzero(empty[tile.tile.keep])),
+        "empty": 0 if tile.empty is None else int(np.count_nonzero(tile.empty)),
         "blank": float(tile.window.normalisation.levels.blank),
-        **measure_lines(tile.window, tile.tile.keep, probability),
     }
+    return probability, facts | lines

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from sfseg.models import STRIDE
+from sfseg.transforms.resample import Scaling
 
 Rectangle = tuple[slice, slice]
 """Rows and columns."""
@@ -37,7 +38,9 @@ class Tile:
     keep : tuple of slice
         Rows and columns of the core, counted from the start of the tile.
     write : tuple of slice
-        Rows and columns of the core, counted from the start of the section.
+        Rows and columns of the core, counted from the start of the section. If the section is
+        resampled for the network, this counts the section's own pixels, the others those of the
+        network; see `scaled_tiles`.
     """
 
     read: Rectangle
@@ -259,6 +262,38 @@ def section_tiles(
     if tile_px is not None:
         return cutter.by_core(padded, ceil(tile_px / STRIDE) * STRIDE, whole)
     return cutter.within(padded, limit_px or prod(padded), whole)
+
+
+def scaled_tiles(
+    scaling: Scaling, halo: int, *, tile_px: int | None = None, limit_px: int | None = None
+) -> list[Tile]:
+    """Cut a section that is resampled for the network into tiles.
+
+    Parameters
+    ----------
+    scaling : Scaling
+        The way of the section to the grid of the network, and back.
+    halo, tile_px, limit_px
+        As for `section_tiles`, in pixels of the network.
+
+    Returns
+    -------
+    list of Tile
+        ``read`` and ``keep`` are on the grid of the network. ``keep`` has a margin, from which the
+        outer pixels of ``write`` are interpolated.
+    """
+    margin = ceil(scaling.margin_px / STRIDE) * STRIDE
+    tiles = section_tiles(scaling.network_shape, halo + margin, tile_px=tile_px, limit_px=limit_px)
+    scaled = []
+    for tile in tiles:
+        keep = tuple(
+            slice(max(core.start - margin, 0), min(core.stop + margin, length - window.start))
+            for core, window, length in zip(
+                tile.keep, tile.read, scaling.network_shape, strict=True
+            )
+        )
+        scaled.append(Tile(tile.read, (keep[0], keep[1]), scaling.own(tile.write)))
+    return [tile for tile in scaled if prod(lengths(tile.write))]
 
 
 def padded_shape(shape: Shape2D) -> Shape2D:

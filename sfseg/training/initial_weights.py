@@ -8,7 +8,6 @@ from sfseg import io, models
 from sfseg.models.weights import WEIGHTS_NAME, WeightsFile
 from sfseg.training.data import TrainingData
 from sfseg.training.run_setup import TrainSetup
-from sfseg.types import same_scale
 
 
 def start_network(setup: TrainSetup) -> nn.Module:
@@ -52,12 +51,6 @@ def origin_warnings(setup: TrainSetup, data: TrainingData) -> Iterator[str]:
     if setup.init is None:
         return
     config, header = setup.config, setup.init.header
-    ours, theirs = data.voxel_size_nm, header.voxel_size_nm
-    if ours and theirs and not same_scale(ours, theirs):
-        yield (
-            f"pixels of {ours[2]:g} nm, but {config.init} was trained on {theirs[2]:g} nm:"
-            " resample the images, or expect to train for longer"
-        )
     if header.input_px != config.recipe.input_px:
         yield (
             f"{config.init} was trained on {_input(header.input_px)}, "

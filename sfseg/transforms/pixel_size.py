@@ -1,0 +1,134 @@
+"""Decide whether sections are resampled for a network, and to which pixel size.
+
+A network knows membranes at the size that they have in its training data. Sections whose pixels
+differ by more than a fifth are resampled to the pixel size of the weights.
+
+Weights of thick sections and isotropic voxels, as of FIB-SEM, do not fit so simply: a thick section
+shows membranes wider than they are, a thin one shows them sharp. There the way is gone by half: to
+the geometric mean of the two pixel sizes. ``docs/journal.md`` has the measurements.
+"""
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+
+from sfseg.errors import OptionError
+from sfseg.transforms.resample import Scaling
+from sfseg.types import PixelSize, Rescale, VoxelSize, format_pixel_size
+
+_CLOSE = 1.2  # pixel sizes whose ratio is smaller are taken as equal
+_FAR = 10.0  # with a larger ratio no membrane is seen, or the file is wrong
+_THIN = 2.0  # sections thinner than this many pixels show membranes sharp
+
+
+@dataclass(frozen=True)
+class PixelChoice:
+    """What is done about the pixel size of a stack.
+
+    Attributes
+    ----------
+    own_nm : tuple of float or None
+        (y, x) of the stack; None = unknown.
+    network_nm : tuple of float or None
+        (y, x) to which its sections are resampled; None = they are not.
+    note : str
+        What a person should know about it beside the plan, as a sentence; may be empty.
+    """
+
+    own_nm: PixelSize | None
+    network_nm: PixelSize | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        """Describe the resampling, for example ``resampled from 8 nm to 4 nm for the network``."""
+        if self.own_nm is None or self.network_nm is None:
+            return ""
+        own, network = (format_pixel_size(size) for size in (self.own_nm, self.network_nm))
+        return f"resampled from {own} to {network} for the network"
+
+    def scaling(self, shape: tuple[int, int]) -> Scaling | None:
+        """Return the way of sections of a shape to the network's grid and back."""
+        if self.own_nm is None or self.network_nm is None:
+            return None
+        height, width = (
+            max(round(length * own / network), 1)
+            for length, own, network in zip(shape, self.own_nm, self.network_nm, strict=True)
+        )
+        return Scaling.between(shape, (height, width))
+
+
+UNKNOWN_PIXELS = PixelChoice(None)
+"""Nothing is known, nothing is resampled."""
+
+
+def choose_pixels(
+    own: VoxelSize | None, trained: VoxelSize | None, rescale: Rescale, *, said: bool = False
+) -> PixelChoice:
+    """Decide whether sections are resampled.
+
+    Parameters
+    ----------
+    own : tuple of float or None
+        Voxel size of the stack; None = unknown.
+    trained : tuple of float or None
+        Voxel size of the training data of the weights; None = unknown.
+    rescale : {'auto', 'none'}
+        Whether they may be resampled.
+    said : bool
+        Whether the user gave the pixel size, not the file.
+
+    Returns
+    -------
+    PixelChoice
+        The pixel sizes, and what to say.
+
+    Raises
+    ------
+    OptionError
+        If the user gave a pixel size that is far from that of the weights.
+    """
+    pixels, goal = _pixels(own), _pixels(trained)
+    if goal is None:
+        note = "the weights do not say their pixel size, so nothing is resampled" if said else ""
+        return PixelChoice(pixels, note=note)
+    if pixels is None or own is None:
+        return PixelChoice(
+            None,
+            note=f"no pixel size is known: {format_pixel_size(goal)} are assumed, as the weights "
+            "have; --pixel-size says another one",
+        )
+    ratios = [a / b for a, b in zip(pixels, goal, strict=True)]
+    if all(1 / _CLOSE <= ratio <= _CLOSE for ratio in ratios):
+        return PixelChoice(pixels)
+    described = f"pixels of {format_pixel_size(pixels)}, the weights have {format_pixel_size(goal)}"
+    if rescale == "none":
+        return PixelChoice(pixels, note=f"{described}: not resampled (--rescale none)")
+    if not all(1 / _FAR <= ratio <= _FAR for ratio in ratios):
+        if said:
+            raise OptionError(
+                f"--pixel-size: {described}, which is too far apart to resample",
+                hint="give the size in nm, or add --rescale none",
+            )
+        return PixelChoice(
+            pixels,
+            note=f"warning: {described}: that cannot be true of membranes, so nothing is "
+            "resampled; --pixel-size says the true size",
+        )
+    if trained is not None and _is_thin(own) and not _is_thin(trained):
+        goal = _halfway(pixels, goal)
+    return PixelChoice(pixels, goal)
+
+
+def _pixels(voxel: VoxelSize | None) -> PixelSize | None:
+    if voxel is None or not all(isfinite(length) for length in voxel[1:]):
+        return None
+    return voxel[1], voxel[2]
+
+
+def _is_thin(voxel: VoxelSize) -> bool:
+    """Tell whether sections are about as thin as their pixels; not if it is unknown, NaN."""
+    return voxel[0] < _THIN * max(voxel[1:])
+
+
+def _halfway(pixels: PixelSize, goal: PixelSize) -> PixelSize:
+    height, width = (sqrt(a * b) if a > b else b for a, b in zip(pixels, goal, strict=True))
+    return height, width
