@@ -247,6 +247,7 @@ class Comparison:
         config, out, test_set = self.config, self.config.out / run.name, self.test_sets[run.split]
         options = PredictConfig(
             model=str(trained.weights),
+            rescale="none",  # the test sections have the pixels of the dataset
             device=config.device,
             precision=config.precision,
             close_gaps=config.close_gaps,

@@ -18,7 +18,15 @@ from sfseg.training.pairs import pair_files
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
 from sfseg.training.splits import number_through, pick, split_sections
-from sfseg.types import LabelKind, Say, VoxelSize, format_sections
+from sfseg.transforms.pixel_size import PixelChoice, choose_pixels
+from sfseg.types import (
+    LabelKind,
+    PixelSize,
+    Rescale,
+    Say,
+    VoxelSize,
+    format_sections,
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,59 @@ class TrainingData:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """The pixel size that all sections get.
+
+    Attributes
+    ----------
+    goal : tuple of float or None
+        Voxel size of the weights to start from, or of the first stack; None = not known yet.
+    goal_of : str
+        Whose it is.
+    known : tuple of float or None
+        Voxel size of the dataset, for files that do not say it.
+    said : tuple of float or None
+        Size of the pixels that the user gave.
+    rescale : {'auto', 'none'}
+        Whether sections may be resampled.
+    is_free : bool
+        Whether a pixel size matters at all: not where sections are resized to one shape.
+    """
+
+    goal: VoxelSize | None
+    goal_of: str
+    known: VoxelSize | None
+    said: PixelSize | None
+    rescale: Rescale
+    is_free: bool
+
+    @classmethod
+    def from_setup(cls, setup: TrainSetup, known: VoxelSize | None) -> "_Grid":
+        """Take the pixel size of the weights to start from."""
+        config = setup.config
+        header = setup.init.header if setup.init else None
+        is_free = config.recipe.input_px is None
+        goal = header.voxel_size_nm if header and header.input_px is None and is_free else None
+        said = config.pixel_size
+        return cls(goal, str(config.init), known, said, config.rescale, is_free)
+
+    def choose(self, own: VoxelSize | None) -> tuple[PixelChoice, VoxelSize | None]:
+        """Decide whether a stack is resampled; return its voxel size after that, too."""
+        own = own if self.said else self.known or own
+        said = self.said is not None and self.goal is not None
+        pixels = choose_pixels(own, self.goal, self.rescale, said=said, goal_of=self.goal_of)
+        if own is None or pixels.network_nm is None:
+            return pixels, own or self.goal
+        return pixels, (own[0], *pixels.network_nm)
+
+    def after(self, pair: PairFacts) -> "_Grid":
+        """Return the grid for the next stacks: without weights to start from, that of the first."""
+        if self.goal or not self.is_free or pair.grey is None or pair.voxel_size_nm is None:
+            return self
+        return replace(self, goal=pair.voxel_size_nm, goal_of=Path(pair.images).name)
+
+
 def load_training_data(
     setup: TrainSetup, folder: Path | None, *, say: Say = lambda _: None
 ) -> TrainingData:
@@ -115,10 +176,14 @@ def load_training_data(
     used = {*training, *held}
     sections: dict[int, Section] = {}
     pairs: list[PairFacts] = []
+    grid = _Grid.from_setup(setup, voxel_size)
     for part, whole in zip(parts, number_through(counts), strict=True):
         wanted = [index for index in whole if index in used]
         numbers = f", numbered {format_sections(whole)}" if len(parts) > 1 else ""
-        found, facts = _read_part(part, form, config, wanted, whole, numbers, say)
+        found, facts = _read_part(part, form, config, wanted, whole, numbers, grid, say)
+        if facts.pixels.note:
+            say(f"{part.images}: {facts.pixels.note}")
+        grid = grid.after(facts)
         say(str(facts))
         sections |= found
         pairs.append(facts)
@@ -140,7 +205,7 @@ def load_training_data(
     return TrainingData(
         tuple(sections[index] for index in training),
         tuple(sections[index] for index in held),
-        voxel_size or next((p.voxel_size_nm for p in pairs if p.voxel_size_nm), None),
+        next((p.voxel_size_nm for p in pairs if p.voxel_size_nm), voxel_size),
         f"{_name(config, parts)} {described}",
         tuple(pairs),
     )
@@ -216,23 +281,30 @@ def _read_part(
     wanted: Sequence[int],
     whole: range,
     numbers: str,
+    grid: _Grid,
     say: Say,
 ) -> tuple[dict[int, Section], PairFacts]:
     """Read the wanted sections of one stack, and measure them; indices run through all stacks."""
-    opened = io.open_stack(part.images, axes=config.axes)
+    opened = io.open_stack(part.images, axes=config.axes).with_pixel_size(grid.said)
     with opened.inverted() if config.invert_image else opened as images:
+        pixels, voxel_size = grid.choose(images.voxel_size_nm)
         sections: dict[int, Section] = {}
         if wanted:
             labels = read_label_stack(part.labels, form, axes=config.axes)
             for warning in labels.warnings:
                 say(f"warning: {warning}")
             sections = {i: _read_section(images, labels, i - whole.start) for i in wanted}
+        if scaling := pixels.scaling((images.shape[1], images.shape[2])):
+            shape = scaling.network_shape
+            sections = {i: section.resampled(shape) for i, section in sections.items()}
+            numbers += f", {pixels}"
         facts = count_pair(
             part.images,
             part.labels,
             images.describe() + numbers,
-            images.voxel_size_nm,
+            voxel_size,
             sections,
+            pixels,
         )
     return sections, facts
 

@@ -10,6 +10,7 @@ from sfseg.config import LabelFormat
 from sfseg.io.label_areas import find_unlabelled
 from sfseg.training.section import Section
 from sfseg.transforms.normalise import GreyLevels, bands
+from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, LabelKind, VoxelSize, format_sections
 
 _MEANINGS: dict[LabelKind, str] = {
@@ -30,7 +31,7 @@ class PairFacts:
     description : str
         Size, type and voxel size of the stack.
     voxel_size_nm : tuple of float or None
-        (z, y, x); None = the file does not say it.
+        (z, y, x) of the sections as they are used; None = the file does not say it.
     sections : int
         Number of sections that are used.
     grey : GreyLevels or None
@@ -45,6 +46,8 @@ class PairFacts:
         The indices of sections without any known pixel; they are left out.
     unlabelled : dict of int to float
         Sections with a large part that is perhaps not labelled, by index, and its share of them.
+    pixels : PixelChoice
+        Whether its sections are resampled.
     """
 
     images: str
@@ -58,6 +61,7 @@ class PairFacts:
     contrast: float = 0.0
     blank: tuple[int, ...] = ()
     unlabelled: Mapping[int, float] = field(default_factory=dict)
+    pixels: PixelChoice = UNKNOWN_PIXELS
 
     def __str__(self) -> str:
         line = f"pair: {Path(self.images).name} - {Path(self.labels).name}, {self.description}"
@@ -77,12 +81,13 @@ def count_pair(
     description: str,
     voxel_size_nm: VoxelSize | None,
     sections: Mapping[int, Section],
+    pixels: PixelChoice = UNKNOWN_PIXELS,
 ) -> PairFacts:
     """Measure the sections of a stack that are used.
 
     Parameters
     ----------
-    images, labels, description, voxel_size_nm
+    images, labels, description, voxel_size_nm, pixels
         As in `PairFacts`.
     sections : mapping of int to Section
         The sections, by their index in all training data, from 0.
@@ -95,7 +100,7 @@ def count_pair(
     blank = tuple(index for index, section in sections.items() if section.known_px == 0)
     sections = {index: section for index, section in sections.items() if index not in blank}
     if not sections:
-        return PairFacts(images, labels, description, voxel_size_nm, blank=blank)
+        return PairFacts(images, labels, description, voxel_size_nm, blank=blank, pixels=pixels)
     inside = sum(int(np.count_nonzero(section.inside)) for section in sections.values())
     known = sum(section.known_px for section in sections.values())
     return PairFacts(
@@ -114,6 +119,7 @@ def count_pair(
         contrast=float(np.mean([_contrast(section) for section in sections.values()])),
         blank=blank,
         unlabelled=_measure_unlabelled(sections),
+        pixels=pixels,
     )
 
 
@@ -181,7 +187,6 @@ def data_warnings(
             continue
         yield from _share_warnings(pair, kind, alone=usual < PLAUSIBLE_INTERIOR[0])
     yield from _contrast_warnings(pairs, inverted=inverted)
-    yield from _scale_warnings(pairs)
 
 
 def _contrast_warnings(pairs: Sequence[PairFacts], *, inverted: bool) -> Iterator[str]:
@@ -218,16 +223,3 @@ def _share_warnings(pair: PairFacts, kind: LabelKind, *, alone: bool) -> Iterato
                 "as after an inverting LUT, open it in Fiji, choose Edit > Invert, and save it"
             )
         )
-
-
-def _scale_warnings(pairs: Sequence[PairFacts]) -> Iterator[str]:
-    """Warn of the first stack whose pixels differ from those of the first by over a hundredth."""
-    known = [(p, p.voxel_size_nm) for p in pairs if p.grey is not None and p.voxel_size_nm]
-    for pair, size in known[1:]:
-        first, expected = known[0]
-        if not np.allclose(size[1:], expected[1:], rtol=0.01):
-            yield (
-                f"{pair.images} has pixels of {size[2]:g} nm, {first.images} of {expected[2]:g} nm:"
-                " resample one of them, or train on one scale at a time"
-            )
-            return

@@ -14,8 +14,9 @@ from sfseg.models.weights import WeightsFile
 from sfseg.prediction.predictor import Predictor
 from sfseg.training.data import TrainingData
 from sfseg.training.run_setup import TrainSetup
-from sfseg.training.section import Section
-from sfseg.types import AnyArray, Probability, Say
+from sfseg.training.section import Section, resample_image
+from sfseg.transforms.pixel_size import choose_pixels
+from sfseg.types import AnyArray, Probability, Say, VoxelSize
 
 Predict = Callable[[AnyArray], Probability]
 
@@ -60,12 +61,20 @@ def add_pseudo_labels(
     if source is None:
         return data
     say(f"marking {Path(source).name} with {', '.join(config.teachers)}")
-    opened = io.open_stack(source, axes=config.axes)
+    opened = io.open_stack(source, axes=config.axes).with_pixel_size(config.pixel_size)
     with opened.inverted() if config.invert_image else opened as stack:
         images = [stack.section(index) for index in range(len(stack))]
         for number, image in enumerate(images, start=1):
             io.require_finite(image, stack.name, number)
-    teachers = [make_teacher(weights, setup) for weights in setup.teachers]
+        own = stack.voxel_size_nm or (setup.dataset.voxel_size_nm if setup.dataset else None)
+    goal = data.voxel_size_nm if config.recipe.input_px is None else None
+    pixels = choose_pixels(own, goal, config.rescale, goal_of="the training data")
+    if pixels.note:
+        say(f"{source}: {pixels.note}")
+    if scaling := pixels.scaling((images[0].shape[0], images[0].shape[1])):
+        say(f"{source}: {pixels}")
+        images = [resample_image(image, scaling.network_shape) for image in images]
+    teachers = [make_teacher(weights, setup, goal) for weights in setup.teachers]
     taught = tuple(Section.from_pixels(image, mark(image, teachers)) for image in images)
     description = f"{data.description}; {Path(source).name}, marked by teachers"
     return dataclasses.replace(data, taught=taught, description=description)
@@ -105,8 +114,12 @@ def mark(image: AnyArray, teachers: Sequence[Predict]) -> AnyArray:
     return marks
 
 
-def make_teacher(weights: WeightsFile, setup: TrainSetup) -> Predict:
+def make_teacher(
+    weights: WeightsFile, setup: TrainSetup, voxel_size_nm: VoxelSize | None = None
+) -> Predict:
     """Load a network that predicts sections with calibrated probabilities.
+
+    Sections of `voxel_size_nm` are resampled to the pixel size of the teacher, as in prediction.
 
     Raises
     ------
@@ -117,7 +130,17 @@ def make_teacher(weights: WeightsFile, setup: TrainSetup) -> Predict:
         weights.load(), setup.device, setup.dtype, input_px=weights.header.input_px, tta="d4"
     )
     recipe = weights.header.training.get("recipe", {})
-    return lambda image: posterior(predict(image), recipe)
+    trained = weights.header.voxel_size_nm if weights.header.input_px is None else None
+    pixels = choose_pixels(voxel_size_nm, trained, setup.config.rescale)
+
+    def teach(image: AnyArray) -> Probability:
+        scaling = pixels.scaling((image.shape[0], image.shape[1]))
+        if scaling is None:
+            return posterior(predict(image), recipe)
+        output = predict(resample_image(image, scaling.network_shape))
+        return posterior(scaling.back.whole(output).clip(0, 1), recipe)
+
+    return teach
 
 
 def posterior(output: Probability, recipe: Mapping[str, Any]) -> Probability:

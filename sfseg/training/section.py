@@ -5,7 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from sfseg.transforms.normalise import measure_section
-from sfseg.types import AnyArray
+from sfseg.transforms.resample import FULL, Resampler
+from sfseg.types import INTERIOR, AnyArray
+
+_HALF = 0.5 + 1e-5  # beyond rounding: of a pixel that is half membrane, the membrane wins
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,21 @@ class Section:
             labelled = ~empty if labelled is None else labelled & ~empty
         return cls(image, labels, labelled)
 
+    def resampled(self, shape: tuple[int, int]) -> "Section":
+        """Resample image and labels to another (Y, X); a pixel is inside a cell if most of it is.
+
+        It is known only where all of it is.
+        """
+        own = (self.image.shape[0], self.image.shape[1])
+        image = resample_image(self.image, shape)
+        inside = self.labels.astype(np.float32) / np.float32(INTERIOR)
+        is_inside = Resampler.linear(own, shape).whole(inside) > _HALF
+        labels = np.where(is_inside, np.uint8(INTERIOR), np.uint8(0))
+        if self.known is None:
+            return Section.from_pixels(image, labels)
+        known = Resampler.cover(own, shape).whole(self.known.astype(np.float32))
+        return Section.from_pixels(image, labels, known > FULL)
+
     @property
     def known_px(self) -> int:
         """Number of known pixels."""
@@ -61,3 +79,13 @@ class Section:
         """Known pixels of membrane: bool, shape (Y, X)."""
         membrane: AnyArray = self.labels == 0
         return membrane if self.known is None else membrane & self.known
+
+
+def resample_image(image: AnyArray, shape: tuple[int, int]) -> AnyArray:
+    """Resample grey values to another (Y, X); they keep their type."""
+    own = (image.shape[0], image.shape[1])
+    resampled: AnyArray = Resampler.cubic(own, shape).whole(image.astype(np.float32))
+    if image.dtype.kind in "ui":
+        limits = np.iinfo(image.dtype)
+        resampled = np.rint(resampled).clip(limits.min, limits.max)
+    return resampled.astype(image.dtype)

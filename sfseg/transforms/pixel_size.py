@@ -61,7 +61,12 @@ UNKNOWN_PIXELS = PixelChoice(None)
 
 
 def choose_pixels(
-    own: VoxelSize | None, trained: VoxelSize | None, rescale: Rescale, *, said: bool = False
+    own: VoxelSize | None,
+    goal: VoxelSize | None,
+    rescale: Rescale,
+    *,
+    said: bool = False,
+    goal_of: str = "the weights",
 ) -> PixelChoice:
     """Decide whether sections are resampled.
 
@@ -69,12 +74,14 @@ def choose_pixels(
     ----------
     own : tuple of float or None
         Voxel size of the stack; None = unknown.
-    trained : tuple of float or None
-        Voxel size of the training data of the weights; None = unknown.
+    goal : tuple of float or None
+        Voxel size to resample to: of the training data of the weights; None = unknown.
     rescale : {'auto', 'none'}
         Whether they may be resampled.
     said : bool
         Whether the user gave the pixel size, not the file.
+    goal_of : str
+        Whose `goal` is, for the note.
 
     Returns
     -------
@@ -84,38 +91,39 @@ def choose_pixels(
     Raises
     ------
     OptionError
-        If the user gave a pixel size that is far from that of the weights.
+        If the user gave a pixel size that is far from `goal`.
     """
-    pixels, goal = _pixels(own), _pixels(trained)
-    if goal is None:
-        note = "the weights do not say their pixel size, so nothing is resampled" if said else ""
+    pixels, wanted = _pixels(own), _pixels(goal)
+    if goal is None or wanted is None:
+        note = f"{goal_of} do not say their pixel size: nothing is resampled" if said else ""
         return PixelChoice(pixels, note=note)
-    if pixels is None or own is None:
+    if own is None or pixels is None:
         return PixelChoice(
             None,
-            note=f"no pixel size is known: {format_pixel_size(goal)} are assumed, as the weights "
-            "have; --pixel-size says another one",
+            note=f"the pixel size is not known: {format_pixel_size(wanted)} is assumed, that of "
+            f"{goal_of}; --pixel-size gives another one",
         )
-    ratios = [a / b for a, b in zip(pixels, goal, strict=True)]
+    ratios = [a / b for a, b in zip(pixels, wanted, strict=True)]
     if all(1 / _CLOSE <= ratio <= _CLOSE for ratio in ratios):
         return PixelChoice(pixels)
-    described = f"pixels of {format_pixel_size(pixels)}, the weights have {format_pixel_size(goal)}"
+    described = (
+        f"pixels are {format_pixel_size(pixels)}, those of {goal_of} {format_pixel_size(wanted)}"
+    )
     if rescale == "none":
-        return PixelChoice(pixels, note=f"{described}: not resampled (--rescale none)")
-    if not all(1 / _FAR <= ratio <= _FAR for ratio in ratios):
+        return PixelChoice(pixels, note=f"warning: {described}: not resampled (--rescale none)")
+    if any(ratio > _FAR or ratio < 1 / _FAR for ratio in ratios):
         if said:
             raise OptionError(
-                f"--pixel-size: {described}, which is too far apart to resample",
+                f"--pixel-size: {described}: too far apart to resample",
                 hint="give the size in nm, or add --rescale none",
             )
         return PixelChoice(
             pixels,
-            note=f"warning: {described}: that cannot be true of membranes, so nothing is "
-            "resampled; --pixel-size says the true size",
+            note=f"warning: {described}: too far apart to be true, so nothing is resampled; "
+            "--pixel-size gives the true size",
         )
-    if trained is not None and _is_thin(own) and not _is_thin(trained):
-        goal = _halfway(pixels, goal)
-    return PixelChoice(pixels, goal)
+    is_halfway = _is_thin(own) and not _is_thin(goal)
+    return PixelChoice(pixels, _halfway(pixels, wanted) if is_halfway else wanted)
 
 
 def _pixels(voxel: VoxelSize | None) -> PixelSize | None:
