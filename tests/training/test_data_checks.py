@@ -6,7 +6,6 @@ import pytest
 from sfseg.config import LabelFormat
 from sfseg.training.data_checks import count_pair, data_warnings, describe_labels
 from sfseg.training.section import Section
-from sfseg.types import same_scale
 
 
 def pair(tissue, *, name="a", voxel=(50, 4, 4), image=None, marks=None):
@@ -80,12 +79,6 @@ def test_blank_sections_are_named(tissue):
     assert line.startswith("a.tif: sections 2-3 are left out: they hold no tissue")
 
 
-def test_pixels_of_unequal_size_are_warned_about_once(tissue):
-    others = [pair(tissue, name=name, voxel=(50, 5, 5)) for name in "bc"]
-    (line,) = doubts(pair(tissue, name="x", voxel=None), pair(tissue), *others)
-    assert line.startswith("b.tif has pixels of 5 nm, a.tif of 4 nm")
-
-
 def test_a_pair_of_which_nothing_is_used_raises_no_warning():
     facts = count_pair("a.tif", "a_gt.tif", "described", None, {})
     assert doubts(facts) == []
@@ -119,9 +112,3 @@ def test_one_inverted_mask_of_several_is_named_with_what_to_do_in_fiji(tissue):
     (first,) = doubts(*pairs)
     assert "of b_gt.tif" in first
     assert "Edit > Invert" in first
-
-
-def test_pixels_half_as_large_again_are_another_scale():
-    assert same_scale((50, 4, 4), (30, 5, 5))
-    assert not same_scale((50, 4, 4), (50, 6, 6))
-    assert not same_scale((50, 6.1, 4), (50, 4, 4))
