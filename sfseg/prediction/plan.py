@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 
 import torch
 
@@ -78,10 +78,13 @@ def limit_px(
 def _buffer_bytes(stack: Stack, scaling: Scaling | None) -> int:
     """Memory for each pixel of a tile that waits.
 
-    Two windows (one is read, one waits) and a float32 result, which is written meanwhile. Resampled
-    windows are float32; while one is made, there are four more arrays of its size at most.
+    Two windows (one is read, one waits) and a float32 result, which is written meanwhile. If the
+    section is resampled, the windows are float32. Then there are up to four more arrays of this
+    size while one is made, and six on the grid of the section.
     """
-    return 2 * stack.dtype.itemsize + 4 if scaling is None else 28
+    if scaling is None:
+        return 2 * stack.dtype.itemsize + 4
+    return 28 + 24 * ceil(prod(scaling.shape) / prod(scaling.network_shape))
 
 
 def _section_bytes(stack: Stack, config: PredictConfig) -> int:
