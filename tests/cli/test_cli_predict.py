@@ -116,7 +116,7 @@ def test_predict_warns_of_blank_sections(tmp_path):
     assert "warning: 1 section is blank: it has one" in result.stderr
 
 
-def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
+def test_predict_tells_pixels_of_another_size_before_the_work(tmp_path, tissue):
     tifffile.imwrite(
         tmp_path / "coarse.tif",
         tissue[0],
@@ -125,7 +125,7 @@ def test_predict_warns_of_pixels_of_another_size(tmp_path, tissue):
         metadata={"axes": "ZYX", "spacing": 50, "unit": "nm"},
     )
     result = sfseg("predict", tmp_path / "coarse.tif", "-o", tmp_path / "out.tif", *FAST)
-    assert "warning: pixels are 9 nm, but the network was trained on 4 nm" in result.stderr
+    assert "plan: 4 sections, resampled from 9 nm to 4 nm for the network, " in result.stderr
 
 
 def test_json_has_no_nan(tmp_path, tissue):
