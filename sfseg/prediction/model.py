@@ -260,17 +260,10 @@ class Model:
             say(f"continuing on {what}, as the first run did")
             now_px = self._limit_px(engine, stack, config)
         input_px = self.header.input_px
-        shape = (stack.shape[1], stack.shape[2])
         pixels = self.choose_pixels(stack, config)
-        scaling = pixels.scaling(shape)
-        tile_px, limit_px = config.tile_px, first_choices["limit_px"]
-        tiles = (
-            section_tiles(
-                shape, self.halo_px, input_px=input_px, tile_px=tile_px, limit_px=limit_px
-            )
-            if scaling is None
-            else scaled_tiles(scaling, self.halo_px, tile_px=tile_px, limit_px=limit_px)
-        )
+        scaling = pixels.scaling((stack.shape[1], stack.shape[2]))
+        limit_px = first_choices["limit_px"]
+        tiles = self._cut(stack, scaling, config.tile_px, limit_px)
         if config.tile_px is not None and input_px is not None:
             say(f"--tile has no effect: these weights resize sections to {input_px}x{input_px}")
         predictor = Predictor(
@@ -284,6 +277,20 @@ class Model:
             say=say,
         )
         return PredictSetup(engine, tiles, predictor, pixels, scaling)
+
+    def _cut(
+        self, stack: io.Stack, scaling: Scaling | None, tile_px: int | None, limit_px: int
+    ) -> list[Tile]:
+        """Cut the sections of a stack into tiles."""
+        if scaling is not None:
+            return scaled_tiles(scaling, self.halo_px, tile_px=tile_px, limit_px=limit_px)
+        return section_tiles(
+            (stack.shape[1], stack.shape[2]),
+            self.halo_px,
+            input_px=self.header.input_px,
+            tile_px=tile_px,
+            limit_px=limit_px,
+        )
 
     def _limit_px(self, engine: Engine, stack: io.Stack, config: PredictConfig) -> int:
         """Compute how many pixels a tile may have, on the grid of the network."""
