@@ -135,7 +135,7 @@ def test_without_a_known_size_one_sentence_says_what_is_assumed(sample, tmp_path
     assert "resampled" not in said
 
 
-@pytest.mark.parametrize("text", ["0", "-4", "four", "4,4,4", "inf", "nan", ""])
+@pytest.mark.parametrize("text", ["0", "-4", "four", "4,4,4", "inf", "nan"])
 def test_what_is_no_pixel_size_is_refused(text, tmp_path):
     error = fails("predict", "in.tif", "-o", tmp_path / "o.tif", f"--pixel-size={text}", code=2)
     assert "pixel size: must be one number of nm above 0" in error
