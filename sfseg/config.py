@@ -112,6 +112,8 @@ class TrainConfig:
         of each stack.
     axes : str or None
         Order of the axes, for files of the user that do not say it.
+    label_axes : str or None
+        Order of the axes of the user's labels; None = `axes`.
     invert_image : bool
         Swap dark and bright in the images, so that bright membranes become dark.
     pixel_size_nm : float or tuple of float or None
@@ -156,6 +158,7 @@ class TrainConfig:
     sections: str | None = None
     validation: str | None = None
     axes: str | None = None
+    label_axes: str | None = None
     invert_image: bool = False
     pixel_size_nm: float | PixelSize | None = None
     rescale: Rescale = "auto"

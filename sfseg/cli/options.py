@@ -100,6 +100,14 @@ AxesOption = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+LabelAxesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AXES",
+        help="Order of the axes of the labels. [default: that of --axes]",
+        rich_help_panel=INPUT,
+    ),
+]
 InvertOption = Annotated[
     bool,
     typer.Option(

@@ -12,6 +12,7 @@ from sfseg.cli.options import (
     AxesOption,
     IgnoreOption,
     JsonOption,
+    LabelAxesOption,
     LabelsAreOption,
     MembraneValueOption,
     ThresholdLabelsOption,
@@ -82,6 +83,7 @@ def score(
     threshold_labels: ThresholdLabelsOption = None,
     ignore: IgnoreOption = None,
     axes: AxesOption = None,
+    label_axes: LabelAxesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a prediction against labels, exactly as the ISBI 2012 challenge does.
@@ -106,6 +108,7 @@ def score(
             threshold_labels=threshold_labels,
             ignore=ignore,
             axes=axes,
+            label_axes=label_axes,
             progress=lambda done, total: bar.update(
                 done, total, f"scoring {prediction}, {done} of {total} sections done"
             ),

@@ -5,6 +5,7 @@ sections; S (samples, as in RGB) and C (channels), which become grey only when t
 them. Any other letter comes from a file's metadata and is refused until the person renames it.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,23 @@ from sfseg.types import AnyArray, describe_shape, format_shape
 
 SECTIONS = "ZTIQP"
 _GREY = "SC"
+_UNKNOWN = "?"
+_UNSAID = frozenset("QI")
+"""Letters of tifffile for the pages of a TIFF that does not say what they are."""
+
 _MAX_SAMPLES = 4
+"""A last dimension this short may be red, green, blue and opacity."""
+
+_SPARE = "QPIT"
+_NAMES = {
+    "Z": ("z", "depth", "plane", "section", "slice"),
+    "Y": ("y", "row", "height"),
+    "X": ("x", "col", "column", "width"),
+    "C": ("c", "channel"),
+    "T": ("t", "time"),
+    "S": ("s", "sample"),
+}
+_LETTERS = {name: letter for letter, names in _NAMES.items() for name in names}
 
 
 @dataclass(frozen=True)
@@ -96,8 +113,55 @@ class Layout:
         return np.asarray(np.rint(grey) if pixels.dtype.kind in "iu" else grey, pixels.dtype)
 
 
+def letters_of_names(names: Sequence[object]) -> str:
+    """Turn the names that a file gives its dimensions into letters.
+
+    Parameters
+    ----------
+    names : sequence
+        A name for each dimension, such as ``z``, ``rows`` or ``channel``; anything but a text is
+        no name.
+
+    Returns
+    -------
+    str
+        A letter for each, ``?`` where the name is unknown; empty unless rows and columns are there.
+
+    Examples
+    --------
+    >>> letters_of_names(["x", "y", "z"]), letters_of_names(["dim_0", "dim_1"])
+    ('XYZ', '')
+    """
+    words = [name.casefold().strip() if isinstance(name, str) else "" for name in names]
+    letters = [_LETTERS.get(word) or _LETTERS.get(word.rstrip("s"), _UNKNOWN) for word in words]
+    known = [letter for letter in letters if letter != _UNKNOWN]
+    is_plain = {"Y", "X"} <= set(known) and len(set(known)) == len(known)
+    return "".join(letters) if is_plain else ""
+
+
+def _conventional(shape: tuple[int, ...]) -> str:
+    """Return the letters of an array whose file says nothing; empty where they are not certain.
+
+    Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field, unless the last
+    may be samples. Dimensions of length 1 are left out first where there are more.
+    """
+    long = list(range(len(shape)))
+    if len(shape) > 3 or shape[-1:] == (1,):
+        long = [i for i in long if shape[i] > 1]
+    if len(long) not in (2, 3) or shape[long[-1]] <= _MAX_SAMPLES:
+        return ""
+    names = dict(zip(reversed(long), "XYZ", strict=False))
+    return "".join(names.get(i, "Q") for i in range(len(shape)))
+
+
 def resolve_axes(
-    name: str, shape: tuple[int, ...], found: str, given: str | None, *, alike: str = ""
+    name: str,
+    shape: tuple[int, ...],
+    found: str,
+    given: str | None,
+    *,
+    alike: str = "",
+    option: str = "--axes",
 ) -> Layout:
     """Find out which dimension of an array is which.
 
@@ -114,6 +178,8 @@ def resolve_axes(
         left out.
     alike : str
         The letter of samples or channels that have all the same values; the first is read.
+    option : str
+        What the person gives letters with, for messages.
 
     Returns
     -------
@@ -132,7 +198,10 @@ def resolve_axes(
             f"{name}: an array of {format_shape(shape)} has no pixels",
             hint="check the program that wrote the file",
         )
-    letters = found if given is None else _fit(name, shape, given.upper())
+    if given is None:
+        letters = found or _conventional(shape)
+    else:
+        letters = _fit(name, shape, given.upper(), option)
     long = [letter for letter, n in zip(letters, shape, strict=False) if n > 1]
     pages = [letter for letter in long if letter in SECTIONS]
     others = [letter for letter in long if letter not in SECTIONS + "YX" + alike]
@@ -145,54 +214,96 @@ def resolve_axes(
         raise StackError(
             f"{name}: an array of {format_shape(shape[first:])} "
             f"({letters[first:] or 'no axes in the file'}) is not one stack of grey sections",
-            hint=_advice(shape[first:], letters[first:] if known else "", pages, paged=first > 0),
+            hint=_advice(
+                shape[first:], letters[first:] if known else "", pages, option, paged=first > 0
+            ),
         )
     return Layout(letters, shape, alike)
 
 
-def _fit(name: str, shape: tuple[int, ...], given: str) -> str:
+def describe_conflict(found: str, layout: Layout, option: str = "--axes") -> str:
+    """Say that the person's letters contradict the file's; empty where they do not.
+
+    Parameters
+    ----------
+    found : str
+        Letters from the file's metadata; empty without.
+    layout : Layout
+        How the array is read.
+    option : str
+        What the person gave the letters with.
+
+    Returns
+    -------
+    str
+        A sentence, or an empty text.
+    """
+    if len(found) != len(layout.letters) or _UNSAID.intersection(found):
+        return ""
+    pairs = zip(found, layout.letters, layout.shape, strict=True)
+    if all(n == 1 or said == _UNKNOWN or _role(said) == _role(read) for said, read, n in pairs):
+        return ""
+    return f"the file says that its axes are {found}, {option} reads them as {layout.letters}"
+
+
+def _role(letter: str) -> str:
+    """Return what a dimension is for: sections, grey, Y or X."""
+    return next((letters for letters in (SECTIONS, _GREY) if letter in letters), letter)
+
+
+def _fit(name: str, shape: tuple[int, ...], given: str, option: str) -> str:
     """Check the person's letters against the array and fill in the dimensions left out."""
-    hint = "give --axes one letter for each dimension, for example ZYX or YXS"
     if len(set(given)) < len(given) or not {"Y", "X"} <= set(given) <= set(SECTIONS + _GREY + "YX"):
         raise OptionError(
             f"{name}: the axes {given!r} are not Y, X and any of Z, T, I, Q, P, C, S, each once",
-            hint=hint,
+            hint=f"give {option} one letter for each dimension, for example ZYX or YXS",
         )
     left_out = len(shape) - len(given)
     if left_out < 0 or any(n > 1 for n in shape[:left_out]):
         raise OptionError(
             f"{name}: the axes {given!r} do not fit an array of {format_shape(shape)}",
-            hint=hint,
+            hint=f"give {option} {len(shape)} letters, one for each dimension",
         )
     return "Q" * left_out + given
 
 
-def _advice(shape: tuple[int, ...], letters: str, pages: list[str], *, paged: bool) -> str:
+def _advice(
+    shape: tuple[int, ...], letters: str, pages: list[str], option: str, *, paged: bool
+) -> str:
     """Name the option that makes an ambiguous array clear; `paged` if the file can hold pages."""
     if len(pages) > 1:
         return (
             f"save one of {' and '.join(pages)} to a file of its own, "
-            "or name one of them C in --axes to average it"
+            f"or name one of them C in {option} to average it"
         )
-    if not letters:
-        example = "TZCYX"[-len(shape) :] if len(shape) <= 5 else "ZYX"
-        return f"say what the dimensions are, one letter each, for example --axes {example}"
     # a letter that no option takes is a channel
     averaged = "".join(each if each in SECTIONS + _GREY + "YX" else "C" for each in letters)
-    average = f"--axes {averaged} to average its samples or channels to grey"
+    if not letters or len(set(averaged)) < len(averaged):
+        readings = ", ".join(list(_readings(shape, option))[:2])
+        return readings or "save one stack of sections (Z, Y, X) to a file of its own"
+    average = f"{option} {averaged} to average its samples or channels to grey"
     if not pages and letters[0] not in "YX":
-        return f"--axes Z{letters[1:]} if {letters[0]} counts sections, {average}"
+        return f"{option} Z{averaged[1:]} if {letters[0]} counts sections, {average}"
     if paged and letters == "YXS":  # tifffile takes sections 3 or 4 pixels wide for colours
         count, rows, columns = shape
-        return f"{average}, --axes ZYX if it is {describe_shape((count, rows, columns))}"
+        return f"{average}, {option} ZYX if it is {describe_shape((count, rows, columns))}"
     return average
 
 
-def usual_letters(shape: tuple[int, ...]) -> str:
-    """Return the letters of an array without metadata, as in HDF5 and Zarr, or an empty text.
-
-    Two dimensions are (Y, X) and three are (Z, Y, X), as everywhere in this field. An array whose
-    last dimension is so short that it may be samples has no letters.
-    """
-    is_plain = len(shape) in (2, 3) and shape[-1] > _MAX_SAMPLES
-    return "ZYX"[-len(shape) :] if is_plain else ""
+def _readings(shape: tuple[int, ...], option: str) -> Iterator[str]:
+    """List what an array without axes may be, the fewest channels first, each with its letters."""
+    long = [i for i, n in enumerate(shape) if n > 1]
+    if len(long) not in (2, 3, 4) or len(shape) - len(long) > len(_SPARE):
+        return
+    # no channels are the last choice of three dimensions, and the only one of two
+    by_length = sorted(long, key=lambda i: shape[i])
+    channels: dict[int, list[int | None]] = {2: [None], 3: [by_length[0], None], 4: [*by_length]}
+    for channel in channels[len(long)]:
+        of_stack = [i for i in long if i != channel]
+        roles: dict[int | None, str] = {channel: "C"}
+        roles |= zip(reversed(of_stack), "XYZ", strict=False)
+        spare = iter(_SPARE)
+        letters = "".join(roles[i] if i in roles else next(spare) for i in range(len(shape)))
+        count, rows, columns = [1, 1, *(shape[i] for i in of_stack)][-3:]
+        samples = "" if channel is None else f" with {shape[channel]} channels, to average"
+        yield f"{option} {letters} if it is {describe_shape((count, rows, columns))}{samples}"

@@ -1,5 +1,6 @@
 """Read a dataset of an HDF5 file."""
 
+import json
 import math
 from collections.abc import Iterator
 from itertools import product
@@ -11,7 +12,7 @@ import numpy as np
 
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
-from sfseg.io.axes import usual_letters
+from sfseg.io.axes import letters_of_names
 from sfseg.io.chunks import deflate_bytes
 from sfseg.io.guards import refuse_bomb, refuse_untrusted, translate_errors
 from sfseg.system.locks import NO_LOCKS
@@ -38,10 +39,10 @@ def _open_file(h5py: Any, path: Path) -> Any:
 class Hdf5Source:
     """A dataset of an HDF5 file; see `sfseg.io.sources.ArraySource`.
 
-    Its axes are those of `sfseg.io.axes.usual_letters`. The voxel size is the attribute
-    ``resolution`` (z, y, x in nm, as in CREMI) or ``element_size_um`` (z, y, x, as in ilastik).
-    HDF5 fills chunks that were never written with the dataset's fill value, but at least one chunk
-    must exist.
+    The axes are those of the attribute ``axistags`` of ilastik, or of HDF5's labels of dimensions.
+    The voxel size is the attribute ``resolution`` (z, y, x in nm, as in CREMI) or
+    ``element_size_um`` (z, y, x, as in ilastik). HDF5 fills chunks that were never written with
+    the dataset's fill value, but at least one chunk must exist.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ class Hdf5Source:
             raise self._elsewhere()
         self._check_size(found)
         self._dataset, self.shape, self.dtype = found, tuple(found.shape), found.dtype
-        self.letters = usual_letters(self.shape)
+        self.letters = _letters(found)
         self.voxel_size_nm = _voxel_size(found.attrs)
         self._filters = _filters(found, self._name)
         self._counted: set[tuple[int, ...]] = set()
@@ -224,6 +225,19 @@ def _corners(box: tuple[slice, ...], chunks: tuple[int, ...]) -> Iterator[tuple[
             for each, size in zip(box, chunks, strict=True)
         )
     )
+
+
+def _letters(dataset: Any) -> str:
+    """Read the axes from ilastik's tags, else from the labels of the dimensions."""
+    try:
+        tags = json.loads(dataset.attrs.get("axistags", "{}"))
+        names = [tag["key"] for tag in tags["axes"]]
+    # metadata that make no sense say nothing
+    except (LookupError, OSError, RecursionError, TypeError, ValueError):
+        names = []
+    if len(names) != dataset.ndim:
+        names = [dimension.label for dimension in dataset.dims]
+    return letters_of_names(names)
 
 
 def _voxel_size(attributes: Any) -> VoxelSize | None:

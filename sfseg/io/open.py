@@ -14,7 +14,7 @@ import numpy as np
 
 from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io.arguments import as_path, as_stack_array
-from sfseg.io.axes import resolve_axes
+from sfseg.io.axes import describe_conflict, resolve_axes
 from sfseg.io.colours import ColourNumbers, find_colours, find_grey_letter
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.hashing import hash_input
@@ -95,13 +95,14 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
 
 def _open_one(source: ArraySource, name: str, axes: str | None, *, labels: bool) -> Stack:
     """Make a stack of one file."""
+    option = "--label-axes" if labels else "--axes"
     try:
         dtype = _readable(source.dtype, name)
         alike = find_grey_letter(source) if axes is None else ""
         colours = find_colours(source) if labels and axes is None and not alike else ""
         if colours:
             source, dtype = (numbers := ColourNumbers(source, colours)), numbers.dtype
-        layout = resolve_axes(name, source.shape, source.letters, axes, alike=alike)
+        layout = resolve_axes(name, source.shape, source.letters, axes, alike=alike, option=option)
     except BaseException:
         source.close()
         raise
@@ -113,7 +114,7 @@ def _open_one(source: ArraySource, name: str, axes: str | None, *, labels: bool)
         sha256=lambda: hash_input(name),
         read_window=lambda *window: layout.grey(source.read(layout.box(*window))),
         close=source.close,
-        notes=source.notes,
+        notes=[*source.notes, *filter(None, [describe_conflict(source.letters, layout, option)])],
     )
 
 

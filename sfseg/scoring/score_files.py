@@ -75,6 +75,7 @@ def score_files(
     threshold_labels: Number | Literal["auto"] | None = None,
     ignore: Number | None = None,
     axes: str | None = None,
+    label_axes: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> ScoreReport:
     """Score a membrane map against the truth with the official numbers of ISBI 2012.
@@ -99,6 +100,8 @@ def score_files(
         `sfseg.config.LabelFormat`. Ignored pixels take no part in any score.
     axes : str, optional
         Order of the axes, for files that do not say it; see `sfseg.io.open.open_stack`.
+    label_axes : str, optional
+        Order of the axes of the labels; default is `axes`.
     progress : callable
         Called with the number of sections scored and that of all, at the start and after each.
 
@@ -129,7 +132,7 @@ def score_files(
     form = _label_format(labels_are, membrane_value, threshold_labels, ignore, invert_labels)
     with (
         open_stack(prediction, axes=axes) as maps,
-        open_stack(truth, axes=axes, labels=True) as labels,
+        open_stack(truth, axes=label_axes or axes, labels=True) as labels,
     ):
         partners, notes = _pair_sections(maps, labels, sections)
         indices = tuple(partners)

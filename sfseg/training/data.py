@@ -169,7 +169,7 @@ def load_training_data(
     """
     config = setup.config
     parts, kind, voxel_size = _find_parts(setup, folder, say)
-    counts = [_count_sections(part, config.axes, say) for part in parts]
+    counts = [_count_sections(part, config, say) for part in parts]
     training, held = split_sections(config, counts, [part.sections for part in parts])
     form = replace(config.label_format, kind=kind)
     say(describe_labels(form))
@@ -256,11 +256,12 @@ def _name(config: TrainConfig, parts: Sequence[LabelledStack]) -> str:
     return f"{folder}: {stacks}" if len(parts) > 1 else stacks
 
 
-def _count_sections(part: LabelledStack, axes: str | None, say: Say) -> int:
+def _count_sections(part: LabelledStack, config: TrainConfig, say: Say) -> int:
     """Count the sections of a stack, and check that its labels have its shape."""
+    label_axes = config.label_axes or config.axes
     with (
-        io.open_stack(part.images, axes=axes) as images,
-        io.open_stack(part.labels, axes=axes, labels=True) as labels,
+        io.open_stack(part.images, axes=config.axes) as images,
+        io.open_stack(part.labels, axes=label_axes, labels=True) as labels,
     ):
         for stack in (images, labels):
             for note in stack.notes:
@@ -290,7 +291,7 @@ def _read_part(
         pixels, voxel_size = grid.choose(images.voxel_size_nm)
         sections: dict[int, Section] = {}
         if wanted:
-            labels = read_label_stack(part.labels, form, axes=config.axes)
+            labels = read_label_stack(part.labels, form, axes=config.label_axes or config.axes)
             for warning in labels.warnings:
                 say(f"warning: {warning}")
             sections = {i: _read_section(images, labels, i - whole.start) for i in wanted}

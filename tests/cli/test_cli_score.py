@@ -24,7 +24,17 @@ def test_score_takes_sections_and_the_other_polarity(labels, tmp_path):
     inverted = tmp_path / "inverted.tif"
     tifffile.imwrite(inverted, 255 - tifffile.imread(labels), photometric="minisblack")
     plain = json.loads(sfseg("score", labels, labels, "--sections", "2-3", "--json").stdout)
-    options = ("--sections", "2-3", "--json", "--axes", "ZYX", "--invert", "--invert-labels")
+    options = (
+        "--sections",
+        "2-3",
+        "--json",
+        "--axes",
+        "ZYX",
+        "--label-axes",
+        "ZYX",
+        "--invert",
+        "--invert-labels",
+    )
     turned = json.loads(sfseg("score", inverted, inverted, *options).stdout)
     assert [row["section"] for row in turned["per_section"]] == [2, 3]
     assert {k: v for k, v in plain.items() if k not in {"prediction", "truth"}} == {

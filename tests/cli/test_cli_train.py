@@ -15,6 +15,7 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
     result = sfseg(
         *("train", "--images", volume, "--labels", labels, "--sections", "1-3", "--out", out),
         *("--validation", "3", "--seed", 1, "--device", "cpu", "--half", "--axes", "ZYX"),
+        *("--label-axes", "ZYX"),
         *("--labels-are", "interior", "--recipe", "default", "--learning-rate", 0.001, *TINY),
         *("--arch", "sfnet", "--augmentation", "eightfold"),
     )

@@ -168,6 +168,13 @@ def test_axes_are_used_for_both_files(files, tmp_path):
     assert score_files(*paths, axes="YXZ").scores == score_files(*files[:2]).scores
 
 
+def test_the_labels_may_have_axes_of_their_own(files, tmp_path):
+    path = tmp_path / "map_yxz.tif"
+    tifffile.imwrite(path, np.moveaxis(files[2], 0, -1), photometric="minisblack")
+    found = score_files(path, files[1], axes="YXZ", label_axes="ZYX").scores
+    assert found == score_files(*files[:2]).scores
+
+
 def test_stacks_of_unequal_shape_are_refused_by_name(files, tmp_path):
     short = tmp_path / "short.tif"
     tifffile.imwrite(short, files[2][:2], photometric="minisblack")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from sfseg import models
 from sfseg.config import TrainConfig
@@ -18,6 +19,9 @@ from sfseg.training.section import Section
 from sfseg.training.splits import split_sections
 from sfseg.training.train import train
 from sfseg.training.validation import validate
+
+
+NAMES = "im/a.tif", "lab/a_labels.tif"
 
 
 def config(**options):
@@ -57,6 +61,24 @@ def several(tmp_path, tissue):
 def load(config):
     said = []
     return load_training_data(TrainSetup.from_config(config), None, say=said.append), said
+
+
+# --- axes
+
+
+def test_images_and_labels_may_have_axes_of_their_own(several):
+    images, labels = (tifffile.imread(several / name) for name in NAMES)
+    images = images // 2
+    colours = np.stack([images, images, images + 3], axis=-1)
+    tifffile.imwrite(several / "c.tif", colours[0], photometric="rgb")
+    tifffile.imwrite(several / "c_labels.tif", labels[0], photometric="minisblack")
+    chosen = {"axes": "YXS", "label_axes": "YX", "validation": "none"}
+    data, _ = load(own(several, "c.tif", "c_labels.tif", **chosen))
+    np.testing.assert_array_equal(data.training[0].image, images[0] + 1)
+    np.testing.assert_array_equal(data.training[0].labels, labels[0])
+    with pytest.raises(OptionError, match="c_labels.tif: the axes 'YXS' do not fit") as caught:
+        load(own(several, "c.tif", "c_labels.tif", axes="YXS"))
+    assert caught.value.hint == "give --label-axes 2 letters, one for each dimension"
 
 
 # --- what is held out

@@ -3,7 +3,7 @@
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +11,29 @@ import numpy as np
 
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
-from sfseg.io.axes import usual_letters
+from sfseg.io.axes import letters_of_names
 from sfseg.io.guards import MAX_RATIO, refuse_bomb, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
 _LISTED = 10
+_LAYOUT = "bioformats2raw.layout"
 _LETTERS = {"time": "T", "channel": "C"}
 """Types of axes that decide on the letter, whatever the name is."""
+
+_OLD_AXES = "TCZYX"
+"""The axes of OME-Zarr 0.1 and 0.2, by definition."""
+
+_WITHOUT_AXES = (None, "0.1", "0.2", "0.3")
+"""Versions of OME-Zarr whose images may have no ``axes``; in 0.3 some programs leave them out."""
 
 
 class ZarrSource:
     """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.ArraySource`.
 
-    Of an OME-Zarr image, 0.4 or 0.5, the first multiscale is read in full resolution, with its
-    axes and its voxel size. Other arrays have the axes of `sfseg.io.axes.usual_letters`. Zarr fills
-    missing chunks with the fill value, but at least one chunk must exist, and more for a large
-    array.
+    Of an OME-Zarr image, 0.1 to 0.5, the first multiscale is read in full resolution, with its
+    axes and its voxel size; of a folder by bioformats2raw, the only image. The axes of other
+    arrays are their ``dimension_names``, or what xarray writes. Zarr fills missing chunks with the
+    fill value, but at least one chunk must exist, and more for a large array.
 
     Parameters
     ----------
@@ -69,14 +76,17 @@ class ZarrSource:
         """Find the array, and check it."""
         self.letters, self.voxel_size_nm = "", None
         node = self._node(zarr, inside)
+        image: Mapping[str, Any] | None = None
         if isinstance(node, zarr.Group):
-            image = self._image(zarr, node)
-            self.letters, self.voxel_size_nm = _axes(image, self._name)
+            inside, image = self._image(zarr, node, inside)
             inside = f"{inside}/{image['datasets'][0]['path']}"
             node = self._node(zarr, inside)
         self._check(node, self._folder(inside))
         self._array, self.shape, self.dtype = node, tuple(node.shape), np.dtype(node.dtype)
-        self.letters = self.letters or usual_letters(self.shape)
+        if image is None:
+            self.letters = _named_axes(node)
+        else:
+            self.letters, self.voxel_size_nm = _axes(image, len(self.shape), self._name)
         if self.letters and len(self.letters) != len(self.shape):
             raise StackError(
                 f"{self._name}: the OME metadata give {len(self.letters)} axes, "
@@ -84,16 +94,32 @@ class ZarrSource:
                 hint="check the program that wrote the store",
             )
 
-    def _image(self, zarr: Any, group: Any) -> Mapping[str, Any]:
-        """Return the metadata of the image in a group."""
+    def _image(self, zarr: Any, group: Any, inside: str) -> tuple[str, Mapping[str, Any]]:
+        """Return the path and the metadata of the image in a group."""
         image = _first_image(group)
+        if image is None and _LAYOUT in _ome_attributes(group):
+            inside = f"{inside}/{self._only_series(group)}"
+            group = self._node(zarr, inside)
+            image = _first_image(group) if isinstance(group, zarr.Group) else None
         if image is None:
             raise StackError(
                 f"{self._name}: this is a group, not an array or an OME-Zarr image",
                 hint=f"it holds {_contents(group, zarr) or 'no array'}; "
                 f"name one like {self._store}:/path",
             )
-        return image
+        return inside, image
+
+    def _only_series(self, group: Any) -> str:
+        """Return the only image in a folder by bioformats2raw: their names are 0, 1 and so on."""
+        series = sorted((each for each in group.group_keys() if each.isdecimal()), key=int)
+        if len(series) != 1:
+            hint = f"name one: {' or '.join(f'{self._store}:/{each}' for each in series[:_LISTED])}"
+            raise StackError(
+                f"{self._name}: it holds {len(series)} images"
+                f"{': ' if series else ''}{', '.join(_image_names(group, series))}",
+                hint=hint if series else "convert the file with bioformats2raw again",
+            )
+        return str(series[0])
 
     def _folder(self, inside: str) -> Path:
         """Return the folder of a group or an array; it must be in the store."""
@@ -162,6 +188,15 @@ def _stored_bytes(folder: Path, enough: int) -> int:
     return total
 
 
+def _image_names(group: Any, series: Sequence[str]) -> Iterator[str]:
+    """Write the names of the images in a folder by bioformats2raw, each with its path."""
+    for path in series[:_LISTED]:
+        name = (_first_image(group[path]) or {}).get("name")
+        yield f"{path} ({name})" if isinstance(name, str) and name not in ("", path) else path
+    if len(series) > _LISTED:
+        yield "..."
+
+
 def _contents(group: Any, zarr: Any) -> str:
     """List some of the images and arrays in a group."""
     nodes = dict(sorted(group.members(max_depth=3)))
@@ -181,20 +216,43 @@ def _is_image(node: Any, zarr: Any) -> bool:
 
 def _first_image(group: Any) -> Mapping[str, Any] | None:
     """Return the first multiscale of a group; None where it is no image."""
-    attributes = group.attrs.asdict()
-    images = attributes.get("ome", attributes).get("multiscales")
+    images = _ome_attributes(group).get("multiscales")
     return images[0] if images else None
 
 
-def _axes(image: Mapping[str, Any], name: str) -> tuple[str, VoxelSize | None]:
-    """Read the letters of an image's axes, and the voxel size of its full resolution."""
-    axes = image.get("axes")
-    if not axes or not all(isinstance(axis, Mapping) for axis in axes):
+def _ome_attributes(group: Any) -> Mapping[str, Any]:
+    """Return the attributes of OME-Zarr: since 0.5 they have a place of their own."""
+    attributes: Mapping[str, Any] = group.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, Mapping) else attributes
+
+
+def _named_axes(array: Any) -> str:
+    """Read the axes of an array that is no OME image: of format 3, or those of xarray."""
+    names = getattr(array.metadata, "dimension_names", None)
+    names = names or array.attrs.asdict().get("_ARRAY_DIMENSIONS")
+    is_list = isinstance(names, list | tuple) and len(names) == array.ndim
+    return letters_of_names(names) if is_list else ""
+
+
+def _axes(image: Mapping[str, Any], count: int, name: str) -> tuple[str, VoxelSize | None]:
+    """Read the letters of an image's axes, and the voxel size of its full resolution.
+
+    Until 0.2 the axes have no names, in 0.3 they are texts, since 0.4 mappings.
+    """
+    version, axes = image.get("version"), image.get("axes")
+    if not axes and version in _WITHOUT_AXES:
+        if count != len(_OLD_AXES):
+            return "", None
+        axes = list(_OLD_AXES)
+    is_list = isinstance(axes, list) and all(isinstance(axis, Mapping | str) for axis in axes)
+    if not axes or not is_list:
         raise StackError(
-            f"{name}: the axes have no types, as OME-Zarr 0.4 and 0.5 have them "
-            f"(version: {image.get('version', 'none')})",
+            f"{name}: the OME metadata do not say what the axes are "
+            f"(version: {'none' if version is None else version})",
             hint="convert it, or name the array in it and give its --axes",
         )
+    axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = "".join(_letter(axis) for axis in axes)
     scales = [1.0] * len(axes)
     for level in (image["datasets"][0], image):
