@@ -20,7 +20,6 @@ from sfseg.training.splits import split_sections
 from sfseg.training.train import train
 from sfseg.training.validation import validate
 
-
 NAMES = "im/a.tif", "lab/a_labels.tif"
 
 
@@ -76,7 +75,7 @@ def test_images_and_labels_may_have_axes_of_their_own(several):
     data, _ = load(own(several, "c.tif", "c_labels.tif", **chosen))
     np.testing.assert_array_equal(data.training[0].image, images[0] + 1)
     np.testing.assert_array_equal(data.training[0].labels, labels[0])
-    with pytest.raises(OptionError, match="c_labels.tif: the axes 'YXS' do not fit") as caught:
+    with pytest.raises(OptionError, match=r"c_labels.tif: the axes 'YXS' do not fit") as caught:
         load(own(several, "c.tif", "c_labels.tif", axes="YXS"))
     assert caught.value.hint == "give --label-axes 2 letters, one for each dimension"
 
