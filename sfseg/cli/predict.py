@@ -69,8 +69,8 @@ def predict(
             "--out",
             "-o",
             metavar="PATH",
-            help="NAME.tif or NAME.zarr: all sections become one stack. A folder: one output for "
-            "each input file, under the same name.",
+            help="NAME.tif, NAME.mrc or NAME.zarr: all sections become one stack. A folder: one "
+            "output for each input file, under the same name.",
             rich_help_panel=OUTPUT,
         ),
     ],

@@ -12,9 +12,17 @@ from sfseg.io.labels import read_labels
 from sfseg.io.open import open_array, open_stack
 from sfseg.io.pictures import write_picture
 from sfseg.io.stack import Stack, require_finite
-from sfseg.io.write import create_canvas, reopen_canvas, write_sections, write_stack
+from sfseg.io.write import (
+    STACK_SUFFIXES,
+    create_canvas,
+    reopen_canvas,
+    require_writable,
+    write_sections,
+    write_stack,
+)
 
 __all__ = [
+    "STACK_SUFFIXES",
     "Canvas",
     "Stack",
     "as_path",
@@ -28,6 +36,7 @@ __all__ = [
     "read_labels",
     "reopen_canvas",
     "require_finite",
+    "require_writable",
     "write_picture",
     "write_sections",
     "write_stack",

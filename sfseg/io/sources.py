@@ -7,12 +7,16 @@ import numpy as np
 
 from sfseg.errors import StackError
 from sfseg.io import pictures
+from sfseg.io.flat import GZIP, read_head
+from sfseg.io.foreign import refuse_foreign
+from sfseg.io.mrc.reader import is_mrc, open_mrc
 from sfseg.io.orientation import UPRIGHT, TurnedSource
 from sfseg.io.tiff.reader import TiffSource
 from sfseg.types import AnyArray, VoxelSize
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE = (pictures.PNG, pictures.JPEG)
+_READ = "TIFF, PNG, JPEG, MRC, HDF5 or Zarr"
 _HDF5 = b"\x89HDF"
 
 
@@ -81,8 +85,7 @@ def open_file(
         If there is no such file, or it is not an image, damaged, cut short or hostile.
     """
     require_file(path, name)
-    with path.open("rb") as file:
-        magic = file.read(8)
+    magic = read_head(path, name)
     if magic.startswith(_TIFF):
         tiff = TiffSource(path, name, labels=labels, is_member=is_member)
         return upright(tiff, tiff.orientation)
@@ -96,9 +99,17 @@ def open_file(
         )
     if not magic:
         raise StackError(f"{name}: the file is empty", hint="copy or download the file again")
+    packed_at = 0 if magic.startswith(GZIP) else None
+    head = magic if packed_at is None else read_head(path, name, packed_at=packed_at)
+    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    if is_mrc(head, suffix):
+        return open_mrc(path, name, head, packed_at=packed_at)
+    refuse_foreign(path, name, head)
+    if packed_at is not None:
+        raise StackError(f"{name}: this file is packed with gzip", hint="unpack it: gunzip -k FILE")
     raise StackError(
         f"{name}: this is not an image",
-        hint="give a TIFF, PNG, JPEG or HDF5 file, or save it as TIFF first",
+        hint=f"give a file of {_READ}, or save it as TIFF first",
     )
 
 

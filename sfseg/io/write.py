@@ -1,13 +1,14 @@
-"""Write stacks as TIFF or OME-Zarr: an array, section by section, or rectangles in any order.
+"""Write stacks as TIFF, MRC or OME-Zarr: an array, sections, or rectangles in any order.
 
-The name decides on the format: .zarr is OME-Zarr, .tif and .tiff are TIFF.
+The name decides on the format: .zarr is OME-Zarr, .mrc, .rec and .map are MRC, .tif and .tiff are
+TIFF.
 """
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,13 +17,18 @@ from sfseg.errors import START_AGAIN, MissingExtraError, OptionError, StackError
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.guards import translate_errors
+from sfseg.io.mrc import writer as mrc_writer
+from sfseg.io.mrc.writer import MrcCanvas
 from sfseg.io.tiff import writer as tiff_writer
 from sfseg.io.tiff.writer import TiffCanvas
 from sfseg.system import files
 from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
 
 _TYPES = ("uint8", "uint16", "float32", "int32")
-_TIFF_SUFFIXES = (".tif", ".tiff")
+_TIFF_SUFFIXES, _MRC_SUFFIXES, _ZARR = (".tif", ".tiff"), (".mrc", ".rec", ".map"), ".zarr"
+STACK_SUFFIXES = (*_TIFF_SUFFIXES, *_MRC_SUFFIXES, _ZARR)
+"""Endings of the names of stacks that can be written."""
+
 _AGREE = "give the shape and the type that the sections have"
 
 
@@ -38,7 +44,7 @@ def write_stack(
     Parameters
     ----------
     path : str or Path
-        The file to write: a TIFF, or OME-Zarr if the name ends in .zarr.
+        The file to write: OME-Zarr if the name ends in .zarr, MRC if it ends in .mrc, else TIFF.
     array : ndarray of uint8, uint16, float32 or int32, shape (Z, Y, X) or (Y, X)
         The pixels. NaN is written unchanged.
     voxel_size_nm : tuple of float, optional
@@ -104,8 +110,8 @@ def write_sections(
     target = as_path(path, "write_sections")
     name, (depth, height, width) = str(target), shape
     _require_voxel_size(name, voxel_size_nm)
-    dtype = _writable(name, shape, dtype)
-    _zarr_writer(name)  # refuse other endings before the folder is made
+    dtype = require_writable(name, dtype)  # before the folder is made
+    _require_pixels(name, shape)
     with files.atomic_path(target, overwrite=overwrite) as part:
         canvas = create_canvas(part, name, shape, dtype, voxel_size_nm=voxel_size_nm)
         with canvas:
@@ -148,7 +154,7 @@ def create_canvas(
     part : Path
         Where to make it: a file, or a folder for OME-Zarr. An existing one is removed.
     name : str
-        Its final name; ends in .tif, .tiff or .zarr.
+        Its final name, with one of `STACK_SUFFIXES`.
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
@@ -169,27 +175,26 @@ def create_canvas(
     StackError
         If the type or the ending of the name is not supported.
     OptionError
-        If `multiscale` is set for a TIFF.
+        If `multiscale` is set for another format than OME-Zarr.
     MissingExtraError
         If zarr is needed and not installed.
     OSError
-        If the disk has no room for a TIFF. An OME-Zarr takes room as its pixels are put.
+        If the disk has no room for a file. An OME-Zarr takes room as its pixels are put.
 
     Notes
     -----
     After a kill during this call the result is incomplete: make it again.
     """
-    dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
-    if multiscale and zarr_writer is None:
+    dtype, kind = require_writable(name, dtype), _find_format(name)
+    _require_pixels(name, shape)
+    if multiscale and not kind.has_levels:
         raise OptionError(
             f"{name}: only a stack whose name ends in .zarr can have levels",
             hint="name it .zarr, or write it without levels",
         )
+    make = functools.partial(kind.make, multiscale=multiscale) if kind.has_levels else kind.make
     files.remove(part)
-    if zarr_writer is None:
-        tiff_writer.make(part, name, shape, dtype, voxel_size_nm)
-    else:
-        zarr_writer.make(part, name, shape, dtype, voxel_size_nm, multiscale=multiscale)
+    make(part, name, shape, dtype, voxel_size_nm)
     return reopen_canvas(part, name, shape, dtype)
 
 
@@ -213,45 +218,89 @@ def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canv
     MissingExtraError
         If zarr is needed and not installed.
     """
-    dtype, zarr_writer = _writable(name, shape, dtype), _zarr_writer(name)
+    dtype, kind = require_writable(name, dtype), _find_format(name)
     if not part.exists():  # zarr would make it
         raise StackError(f"{part}: the interrupted run left nothing to resume", hint=START_AGAIN)
-    kind = TiffCanvas if zarr_writer is None else zarr_writer.ZarrCanvas
     try:
         with translate_errors(str(part)):
-            canvas: Canvas = kind(part, name, shape, dtype)
+            canvas = kind.canvas(part, name, shape, dtype)
     except StackError as error:
         raise StackError(error.message, hint=START_AGAIN) from error
     return canvas
 
 
-def _writable(name: str, shape: Shape, dtype: DTypeLike) -> np.dtype[Any]:
-    """Refuse pixels that neither format can hold."""
-    dtype = np.dtype(dtype)
+def require_writable(name: str, dtype: DTypeLike) -> np.dtype[Any]:
+    """Refuse pixels that the format of a name cannot hold.
+
+    Parameters
+    ----------
+    name : str
+        The file to write.
+    dtype : dtype
+        Type of the pixels.
+
+    Returns
+    -------
+    dtype
+        The type.
+
+    Raises
+    ------
+    StackError
+        If the format has no such type, or the ending of the name is not supported.
+    MissingExtraError
+        If zarr is needed and not installed.
+    """
+    dtype, kind = np.dtype(dtype), _find_format(name)
     if dtype not in _TYPES:
         raise StackError(
             f"{name}: {dtype} pixels cannot be written",
             hint="convert them to uint8, uint16, float32 or int32 first",
         )
-    if 0 in shape:
+    if dtype not in kind.dtypes:
+        types = " or ".join(kind.dtypes)
         raise StackError(
-            f"{name}: a stack of {describe_shape(shape)} has no pixels", hint="write at least one"
+            f"{name}: this format has no type for pixels of {dtype}, only {types}",
+            hint=f"write {types}, or name it {Path(name).with_suffix('.tif')}",
         )
     return dtype
 
 
-def _zarr_writer(name: str) -> ModuleType | None:
-    """Return the module that writes OME-Zarr for a name in .zarr, None for a TIFF."""
+def _require_pixels(name: str, shape: Shape) -> None:
+    """Refuse an empty stack."""
+    if 0 in shape:
+        raise StackError(
+            f"{name}: a stack of {describe_shape(shape)} has no pixels", hint="write at least one"
+        )
+
+
+class _Format(NamedTuple):
+    """What makes the files of a format and what fills them, and the types that it has."""
+
+    make: Callable[..., None]
+    canvas: Callable[[Path, str, Shape, np.dtype[Any]], Canvas]
+    dtypes: tuple[str, ...] = _TYPES
+    has_levels: bool = False
+
+
+_TIFF = _Format(tiff_writer.make, TiffCanvas)
+_MRC = _Format(mrc_writer.make, MrcCanvas, mrc_writer.TYPES)
+
+
+def _find_format(name: str) -> _Format:
+    """Return the format that the ending of a name stands for."""
     suffix = Path(name).suffix.lower()
     if suffix in _TIFF_SUFFIXES:
-        return None
-    if suffix != ".zarr":
+        return _TIFF
+    if suffix in _MRC_SUFFIXES:
+        return _MRC
+    if suffix != _ZARR:
         raise StackError(
-            f"{name}: the name of a stack ends in .tif or .zarr",
+            f"{name}: the name of a stack ends in .tif, .mrc or .zarr",
             hint=f"name it {Path(name).with_suffix('.tif')}",
         )
     try:
         from sfseg.io.zarr import writer as zarr_writer
     except ImportError as error:
         raise MissingExtraError.from_extra("zarr", name) from error
-    return zarr_writer
+    return _Format(zarr_writer.make, zarr_writer.ZarrCanvas, has_levels=True)

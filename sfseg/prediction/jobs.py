@@ -11,8 +11,10 @@ from sfseg.prediction.record import find_record
 from sfseg.prediction.resumable import touched_paths
 from sfseg.system.files import check_output_path, explain_errors, is_dangling, suggest_quotes
 
-STACK_SUFFIXES = (".tif", ".tiff", ".zarr")
-OTHER_SUFFIXES = (".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz")
+OTHER_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz"),
+    *(".st", ".mrcs", ".nrrd", ".nii", ".n5", ".dm3", ".dm4"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def make_jobs(
     sources : sequence of str
         Files, folders or globs.
     out : Path
-        A name ending in .tif or .zarr: all sections of the one input become one stack. Else a
+        A name ending in .tif, .mrc or .zarr: all sections of the one input become one stack. Else a
         folder: each input file, also each file of an input folder or glob, becomes one stack there
         and keeps its name.
     overwrite : bool
@@ -58,7 +60,7 @@ def make_jobs(
     StackError
         If a source matches no file.
     """
-    is_stack = out.suffix.lower() in STACK_SUFFIXES
+    is_stack = out.suffix.lower() in io.STACK_SUFFIXES
     if is_stack:
         jobs = [Job(source, out) for source in sources]
     else:
@@ -115,11 +117,12 @@ def _refuse_folder(out: Path) -> None:
         is_taken = out.is_file() or is_dangling(out)
     if is_taken:
         raise OutputExistsError(
-            f"{out}: this is a file or a broken link, and its name does not end in .tif or .zarr",
-            hint="give -o a folder, or a name that ends in .tif or .zarr",
+            f"{out}: this is a file or a broken link, and its name does not end in .tif, .mrc or "
+            ".zarr",
+            hint="give -o a folder, or a name that ends in .tif, .mrc or .zarr",
         )
     if out.suffix.lower() in OTHER_SUFFIXES:
         raise OptionError(
-            f"{out}: a map cannot be written as {out.suffix}, only as .tif or .zarr",
+            f"{out}: a map cannot be written as {out.suffix}, only as .tif, .mrc or .zarr",
             hint=f"use -o {out.with_suffix('.tif')}",
         )

@@ -12,7 +12,7 @@ from sfseg import io
 from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
 from sfseg.errors import START_AGAIN, DeviceError, OptionError, ResumeError, SfsegError
 from sfseg.prediction.engines import ENGINES
-from sfseg.prediction.jobs import STACK_SUFFIXES, Job, make_jobs
+from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.model import Model, predict_array
 from sfseg.prediction.plan import memory_warning
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
@@ -23,6 +23,7 @@ from sfseg.prediction.resumable import (
     open_resumable,
 )
 from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
+from sfseg.prediction.tile_writer import output_dtype
 from sfseg.system.memory import is_out_of_memory
 from sfseg.types import AnyArray, PixelSize, Probability, Say
 
@@ -121,7 +122,7 @@ def predict_file(
     source : str or Path
         A file, or a folder or glob of sections.
     out : str or Path
-        The file to write; ends in .tif or .zarr.
+        The file to write; ends in .tif, .mrc or .zarr.
     config : PredictConfig, optional
         How to predict and what to write.
     report : callable
@@ -148,9 +149,9 @@ def predict_file(
     arrays = "sfseg.predict takes arrays"
     source, target = (io.as_path(path, "predict_file", hint=arrays) for path in (source, out))
     config = configure(PredictConfig, config, options)
-    if target.suffix.lower() not in STACK_SUFFIXES:
+    if target.suffix.lower() not in io.STACK_SUFFIXES:
         raise OptionError(
-            f"{target}: the name of the output must end in {' or '.join(STACK_SUFFIXES)}",
+            f"{target}: the name of the output must end in {' or '.join(io.STACK_SUFFIXES)}",
             hint=f"name it {target.with_suffix('.tif')}",
         )
     (job,) = make_jobs([str(source)], target, overwrite=config.overwrite, resume=config.resume)
@@ -227,6 +228,7 @@ def predict_job(
         If a file cannot be read or written. Finished tiles are kept for ``config.resume``.
     """
     started = time.monotonic()
+    io.require_writable(str(job.output), output_dtype(config))
     record = find_record(job.output, overwrite=config.overwrite)
     with _add_file_name(job.source):
         opened = io.open_stack(job.source, axes=config.axes).with_pixel_size(config.pixel_size)

@@ -231,7 +231,9 @@ def test_pixels_that_do_not_fit_are_refused_and_nothing_is_written(
 
 def test_names_types_and_options_that_do_not_fit_are_refused(tmp_path):
     part = tmp_path / "part"
-    with pytest.raises(StackError, match=r"^a\.png: the name of a stack ends in \.tif or \.zarr"):
+    with pytest.raises(
+        StackError, match=r"^a\.png: the name of a stack ends in \.tif, \.mrc or \.zarr"
+    ):
         create_canvas(part, "a.png", SHAPE, "uint8")
     with pytest.raises(StackError, match="float64 pixels cannot be written"):
         create_canvas(part, "a.tif", SHAPE, "float64")

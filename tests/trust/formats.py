@@ -145,7 +145,7 @@ def try_ours(path: Path, dtype: str) -> str:
     shape = LARGE[dtype]
     marks = pixels(dtype, (len(squares(shape)), SIDE_PX, SIDE_PX))
     with (
-        mock.patch.object(tiff_out, "_reserve"),  # else it would take its room on the disk
+        mock.patch.object(tiff_out, "reserve"),  # else it would take its room on the disk
         create_canvas(path, path.name, shape, dtype) as canvas,
     ):
         for mark, square in zip(marks, squares(shape), strict=True):

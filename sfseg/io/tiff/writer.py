@@ -5,10 +5,7 @@ OME-TIFF, and so are int32 segments, for which ImageJ has no type. The pixels ar
 uncompressed, so that the place of each is known in advance.
 """
 
-import errno
 import math
-import os
-import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -18,20 +15,17 @@ import tifffile
 from numpy.typing import DTypeLike
 
 from sfseg.errors import StackError
-from sfseg.io.canvas import Canvas
+from sfseg.io.flat import FlatCanvas, reserve
 from sfseg.system import files
-from sfseg.types import AnyArray, Shape, VoxelSize
+from sfseg.types import Shape, VoxelSize
 
 _IMAGEJ_TYPES = ("uint8", "uint16", "float32")
 _CLASSIC_BYTES = 2**32
 _PAGE_BYTES = 512
 """More bytes than a page adds to its pixels."""
 
-_CANNOT_RESERVE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-"""Errors of file systems that cannot reserve space; there the disk may be full later."""
 
-
-class TiffCanvas(Canvas):
+class TiffCanvas(FlatCanvas):
     """A TIFF file made by `make`; see `sfseg.io.canvas.Canvas`.
 
     Raises
@@ -51,33 +45,7 @@ class TiffCanvas(Canvas):
         start = series.dataoffset
         if not whole or start is None or start + math.prod(shape) * dtype.itemsize > size:
             raise StackError(f"{part}: some of its {shape[0]} pages are missing")
-        self._start, self._stored = start, dtype.newbyteorder(order)
-        # unbuffered: pixels go to the system at once; and no memmap, whose pages count as memory
-        self._file = part.open("r+b", buffering=0)
-
-    def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
-        """Write whole rows at once, parts of rows one by one."""
-        _, height, width = self.shape
-        pixels = np.ascontiguousarray(pixels, self._stored)
-        first = (section * height + rows.start) * width + columns.start
-        runs = pixels.reshape(1, -1) if pixels.shape[1] == width else pixels
-        for number, run in enumerate(runs):
-            place = self._start + (first + number * width) * self._stored.itemsize
-            self._write_at(place, memoryview(run.view(np.uint8)))
-
-    def _write_at(self, place: int, data: memoryview) -> None:
-        """Write all bytes; the system takes at most 2 GiB at a time."""
-        self._file.seek(place)
-        while data:
-            data = data[self._file.write(data) :]
-
-    def flush(self) -> None:
-        """Make what was put survive a power cut."""
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        self._open_pixels(start, dtype.newbyteorder(order))
 
 
 def make(
@@ -118,7 +86,7 @@ def make(
         # give all six axes TZCYXS: with three, a width of 1 would be taken for samples
         full = (1, shape[0], 1, *shape[1:], 1) if imagej else shape
         writer.write(None, shape=full, dtype=dtype, photometric="minisblack", **tags)
-    _reserve(part, name)
+    reserve(part, name)
     files.sync(part)
     files.sync(part.parent)
 
@@ -134,35 +102,6 @@ def fits_imagej(shape: Shape, dtype: DTypeLike) -> bool:
     """Tell whether a stack fits in ImageJ's format, a TIFF with 32-bit offsets."""
     pixels = math.prod(shape) * np.dtype(dtype).itemsize
     return pixels + (shape[0] + 1) * _PAGE_BYTES < _CLASSIC_BYTES
-
-
-def _reserve(part: Path, name: str) -> None:
-    """Reserve the disk space of a file, so that a full disk is an error now and not hours later."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    size = part.stat().st_size
-    try:
-        with part.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
-    except OSError as error:
-        if error.errno in _CANNOT_RESERVE:
-            return
-        part.unlink()  # it may have taken all that was free
-        free = shutil.disk_usage(part.parent).free
-        words = f"disk full: needs {_in_words(size)}, {_in_words(free)} are free"
-        if error.errno != errno.ENOSPC:
-            words = os.strerror(error.errno or 0)
-        raise OSError(error.errno, words, name) from error
-
-
-def _in_words(count: float) -> str:
-    """Write a number of bytes in words: 31.5 MB."""
-    size, unit = count, "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
 def _imagej_tags(voxel: VoxelSize | None) -> dict[str, Any]:

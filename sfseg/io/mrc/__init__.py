@@ -1,0 +1,1 @@
+"""MRC files, in and out."""
