@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Layout:
     start : int
         Where the first pixel begins; in the unpacked data where they are packed.
     shape : tuple of int
-        The array, the last dimension the fastest.
+        The array.
     dtype : dtype
         Type in the file, with its byte order.
     letters : str
@@ -51,6 +51,8 @@ class Layout:
         What a person should know about how the file is read.
     packed_at : int or None
         Where data of gzip begin that hold the pixels; None where they are plain.
+    order : {"C", "F"}
+        Whether the last or the first dimension is the fastest.
     """
 
     start: int
@@ -60,6 +62,7 @@ class Layout:
     voxel_size_nm: VoxelSize | None = None
     notes: tuple[str, ...] = ()
     packed_at: int | None = None
+    order: Literal["C", "F"] = "C"
 
     @property
     def size_bytes(self) -> int:
@@ -134,9 +137,11 @@ class FlatSource:
     def read(self, box: tuple[slice, ...]) -> AnyArray:
         """Read a box of the array; see `sfseg.io.sources.ArraySource`."""
         with translate_errors(self._name), self._file() as file:
-            start, shape, stored = self._layout.start, self._layout.shape, self._layout.dtype
+            at = self._layout
             # np.memmap refuses a file that has become shorter
-            pixels = np.array(np.memmap(file, stored, "r", start, shape)[box], self._native)
+            whole = np.memmap(file, at.dtype, "r", at.start, at.shape, at.order)
+            pixels = np.array(whole[box], self._native, order="C")
+            del whole
         return pixels if self._show is None else self._show(pixels)
 
     def _file(self) -> contextlib.AbstractContextManager[IO[bytes]]:
@@ -185,12 +190,11 @@ class FlatSource:
             self._unpacked = None
 
 
-def read_head(path: Path, name: str, *, packed_at: int | None = None) -> bytes:
+def read_head(path: Path, name: str, *, is_packed: bool) -> bytes:
     """Read the first 64 KiB of a file, or of what it unpacks to."""
     with translate_errors(name), path.open("rb") as file:
-        if packed_at is None:
+        if not is_packed:
             return file.read(_HEAD_BYTES)
-        file.seek(packed_at)
         with gzip.open(file) as stream:
             return stream.read(_HEAD_BYTES)
 

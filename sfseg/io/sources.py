@@ -6,17 +6,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from sfseg.errors import StackError
-from sfseg.io import pictures
+from sfseg.io import npy, nrrd, pictures
+from sfseg.io.dm import is_dm, open_dm
 from sfseg.io.flat import GZIP, read_head
 from sfseg.io.foreign import refuse_foreign
 from sfseg.io.mrc.reader import is_mrc, open_mrc
+from sfseg.io.nifti import is_nifti, open_nifti
 from sfseg.io.orientation import UPRIGHT, TurnedSource
 from sfseg.io.tiff.reader import TiffSource
 from sfseg.types import AnyArray, VoxelSize
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURE = (pictures.PNG, pictures.JPEG)
-_READ = "TIFF, PNG, JPEG, MRC, HDF5 or Zarr"
+_READ = "TIFF, PNG, JPEG, MRC, HDF5, Zarr, N5, NRRD, NIfTI, NumPy or DM"
 _HDF5 = b"\x89HDF"
 
 
@@ -85,7 +87,8 @@ def open_file(
         If there is no such file, or it is not an image, damaged, cut short or hostile.
     """
     require_file(path, name)
-    magic = read_head(path, name)
+    with path.open("rb") as file:
+        magic = file.read(8)
     if magic.startswith(_TIFF):
         tiff = TiffSource(path, name, labels=labels, is_member=is_member)
         return upright(tiff, tiff.orientation)
@@ -99,14 +102,27 @@ def open_file(
         )
     if not magic:
         raise StackError(f"{name}: the file is empty", hint="copy or download the file again")
-    packed_at = 0 if magic.startswith(GZIP) else None
-    head = magic if packed_at is None else read_head(path, name, packed_at=packed_at)
-    suffix = Path(path.stem).suffix if path.suffix.lower() == ".gz" else path.suffix
+    if magic.startswith(GZIP):
+        return _open_flat(path, name, Path(path.stem).suffix, packed_at=0)
+    return _open_flat(path, name, path.suffix, packed_at=None)
+
+
+def _open_flat(path: Path, name: str, suffix: str, *, packed_at: int | None) -> ArraySource:
+    """Open a file whose pixels lie in one piece; refuse what is no image."""
+    head = read_head(path, name, is_packed=packed_at is not None)
+    if is_nifti(head):
+        return open_nifti(path, name, head, packed_at=packed_at)
     if is_mrc(head, suffix):
         return open_mrc(path, name, head, packed_at=packed_at)
-    refuse_foreign(path, name, head)
     if packed_at is not None:
         raise StackError(f"{name}: this file is packed with gzip", hint="unpack it: gunzip -k FILE")
+    if head.startswith(npy.MAGIC):
+        return npy.open_npy(path, name, head)
+    if head.startswith(nrrd.MAGIC):
+        return nrrd.open_nrrd(path, name, head)
+    if is_dm(head):
+        return open_dm(path, name)
+    refuse_foreign(path, name, head)
     raise StackError(
         f"{name}: this is not an image",
         hint=f"give a file of {_READ}, or save it as TIFF first",
