@@ -6,12 +6,16 @@ from pathlib import Path
 
 from sfseg.errors import StackError
 from sfseg.io.numbering import in_order
+from sfseg.system.files import ZARR_MARKS
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
-_INSIDE = re.compile(r"(?P<file>.+\.(?:h5|hdf5?|zarr)):(?P<array>/?[^:]+)", re.IGNORECASE)
+_MORE_SUFFIXES = (".mrc", ".rec", ".map", ".npy", ".nrrd", ".dm3", ".dm4")
+"""Images of a folder that holds none of `_SUFFIXES`."""
+
+_INSIDE = re.compile(r"(?P<file>.+\.(?:h5|hdf5?|zarr|n5)):(?P<array>/?[^:]+)", re.IGNORECASE)
 _INSIDE_HDF5 = re.compile(r"(?P<file>.+?\.(?:h5|hdf5?))/(?P<array>.+)", re.IGNORECASE)
-_STORE_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_METADATA_BYTES = 2**16
 
 
 def list_files(source: str | Path) -> list[Path]:
@@ -55,10 +59,36 @@ def is_many(path: Path) -> bool:
 
 
 def is_store(path: Path) -> bool:
-    """Tell whether a folder is a Zarr store, or a group or an array in one."""
-    return path.is_dir() and (
-        path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in _STORE_MARKS)
+    """Tell whether a folder is a store of chunks, or a group or an array in one."""
+    return bool(store_kind(path))
+
+
+def store_kind(path: Path) -> str:
+    """Return what kind of store a folder is: zarr, n5, precomputed; empty where it is none.
+
+    The files of metadata of the last two have common names, so what they hold counts.
+    """
+    if not path.is_dir():
+        return ""
+    for kind in ("zarr", "n5"):
+        if path.suffix.lower() == f".{kind}":
+            return kind
+    if any((path / mark).is_file() for mark in ZARR_MARKS):
+        return "zarr"
+    marks = (
+        ("n5", "attributes.json", b'"dimensions"'),
+        ("n5", "attributes.json", b'"n5"'),
+        ("precomputed", "info", b'"scales"'),
     )
+    return next((kind for kind, name, key in marks if key in first_bytes(path / name)), "")
+
+
+def first_bytes(path: Path) -> bytes:
+    """Read the first bytes of a file of metadata; none where it cannot be read."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(_METADATA_BYTES)
 
 
 def is_junk(name: str) -> bool:
@@ -85,11 +115,9 @@ def address(source: str | Path) -> tuple[Path, str]:
 
 def _in_folder(folder: Path) -> list[Path]:
     """List the images of a folder."""
-    return [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and not is_junk(path.name)
-    ]
+    files = [path for path in folder.iterdir() if not is_junk(path.name)]
+    usual = [path for path in files if path.suffix.lower() in _SUFFIXES]
+    return usual or [path for path in files if path.suffix.lower() in _MORE_SUFFIXES]
 
 
 def _matching(path: Path, name: str) -> list[Path]:

@@ -6,7 +6,7 @@ pattern of numbered images, an OME-Zarr, or an array ``file.h5:/path/in/file`` o
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +16,12 @@ from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.axes import describe_conflict, resolve_axes
 from sfseg.io.colours import ColourNumbers, find_colours, find_grey_letter
-from sfseg.io.folders import address, is_many, is_store, list_files
+from sfseg.io.folders import address, is_many, list_files, store_kind
 from sfseg.io.hashing import hash_input
 from sfseg.io.hdf5 import Hdf5Source
+from sfseg.io.n5 import N5Source
 from sfseg.io.numbering import list_numbers, missing_numbers, section_numbers
+from sfseg.io.precomputed import PrecomputedSource
 from sfseg.io.sources import ArraySource, open_file
 from sfseg.io.stack import Stack
 from sfseg.io.zarr.reader import ZarrSource
@@ -29,6 +31,13 @@ _KINDS = {".tiff": ".tif", ".jpeg": ".jpg"}
 """Endings that mean the same format."""
 
 _MOST_NAMED = 3
+
+_STORES: dict[str, Callable[[Path, str, str], ArraySource]] = {
+    "zarr": ZarrSource,
+    "n5": N5Source,
+    "precomputed": lambda store, _, name: PrecomputedSource(store, name),
+}
+"""What opens each kind of store: called with the folder, the path in it, and both for messages."""
 
 _READ_AS = {
     "bool": "uint8",
@@ -86,8 +95,9 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
     if is_many(path):
         return _open_members(name, list_files(source), axes, labels=labels)
     file, inside = address(source)
-    if is_store(file) or (inside and file.suffix.lower() == ".zarr"):
-        return _open_one(ZarrSource(file, inside, name), name, axes, labels=labels)
+    kind = store_kind(file) or (file.suffix.lower().removeprefix(".") if inside else "")
+    if kind in _STORES:
+        return _open_one(_STORES[kind](file, inside, name), name, axes, labels=labels)
     if inside:
         return _open_one(Hdf5Source(file, inside, name), name, axes, labels=labels)
     return _open_one(open_file(file, name, labels=labels), name, axes, labels=labels)

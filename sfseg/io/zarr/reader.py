@@ -1,7 +1,6 @@
 """Read an array of a Zarr store; the image of an OME-Zarr in full resolution."""
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
 from sfseg.io.axes import letters_of_names
-from sfseg.io.guards import MAX_RATIO, refuse_bomb, translate_errors
+from sfseg.io.grid import count_stored_bytes, find_folder
+from sfseg.io.guards import refuse_bomb, translate_errors
 from sfseg.types import AnyArray, VoxelSize
 
 _LISTED = 10
@@ -81,7 +81,7 @@ class ZarrSource:
             inside, image = self._image(zarr, node, inside)
             inside = f"{inside}/{image['datasets'][0]['path']}"
             node = self._node(zarr, inside)
-        self._check(node, self._folder(inside))
+        self._check(node, find_folder(self._store, inside, self._name))
         self._array, self.shape, self.dtype = node, tuple(node.shape), np.dtype(node.dtype)
         if image is None:
             self.letters = _named_axes(node)
@@ -121,21 +121,11 @@ class ZarrSource:
             )
         return str(series[0])
 
-    def _folder(self, inside: str) -> Path:
-        """Return the folder of a group or an array; it must be in the store."""
-        folder = self._store / inside.replace("\\", "/").strip("/")
-        if not folder.resolve().is_relative_to(self._store.resolve()):
-            raise StackError(
-                f"{self._name}: the path {inside} leaves this store",
-                hint="copy the array into one store",
-            )
-        return folder
-
     def _node(self, zarr: Any, inside: str) -> Any:
         """Open a group or an array."""
         from sfseg.io.zarr.store import METADATA, GuardedStore
 
-        folder = self._folder(inside)
+        folder = find_folder(self._store, inside, self._name)
         if not any((folder / mark).is_file() for mark in METADATA):
             raise StackError(
                 f"{self._name}: there is no Zarr array or group in {folder}",
@@ -145,6 +135,8 @@ class ZarrSource:
 
     def _check(self, array: Any, folder: Path) -> None:
         """Refuse a missing array, codecs that run code, and chunks that fill the memory."""
+        from sfseg.io.zarr.store import METADATA
+
         if not hasattr(array, "chunks"):
             raise StackError(
                 f"{self._name}: {folder} is a group, not an array",
@@ -153,7 +145,7 @@ class ZarrSource:
         array.store.require_safe(array)
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
         pixels_bytes = math.prod(array.shape) * array.dtype.itemsize
-        stored_bytes = _stored_bytes(folder, pixels_bytes)
+        stored_bytes = count_stored_bytes(folder, pixels_bytes, METADATA)
         if not stored_bytes:
             raise StackError(
                 f"{self._name}: the store has no chunk of the array",
@@ -173,19 +165,6 @@ class ZarrSource:
 
     def close(self) -> None:
         """Do nothing: chunks are open only while they are read."""
-
-
-def _stored_bytes(folder: Path, enough: int) -> int:
-    """Add up the sizes of the chunks, until they are enough for so many bytes of pixels."""
-    from sfseg.io.zarr.store import METADATA
-
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in set(names) - set(METADATA):
-            total += os.lstat(Path(parent) / name).st_size
-            if total * MAX_RATIO >= enough:
-                return total
-    return total
 
 
 def _image_names(group: Any, series: Sequence[str]) -> Iterator[str]:
