@@ -1,7 +1,7 @@
 """Read and write image files: stacks, labels and pictures.
 
-`open_stack` reads sections or windows of a TIFF, a folder or pattern of images, a PNG or JPEG, an
-OME-Zarr, or an array ``file.h5:/path/in/file``. `write_stack` writes TIFF or OME-Zarr.
+`open_stack` reads sections or windows of a TIFF, an MRC, a folder or pattern of images, an
+OME-Zarr, an array ``file.h5:/path/in/file``, or other formats. `write_stack` writes TIFF, MRC or OME-Zarr.
 """
 
 from sfseg.io.arguments import as_path, as_stack_array
@@ -9,6 +9,7 @@ from sfseg.io.canvas import Canvas
 from sfseg.io.folders import container, list_files
 from sfseg.io.hashing import hash_input
 from sfseg.io.labels import read_labels
+from sfseg.io.mrc.reader import has_rows_from_below
 from sfseg.io.open import open_array, open_stack
 from sfseg.io.pictures import write_picture
 from sfseg.io.stack import Stack, require_finite
@@ -29,6 +30,7 @@ __all__ = [
     "as_stack_array",
     "container",
     "create_canvas",
+    "has_rows_from_below",
     "hash_input",
     "list_files",
     "open_array",

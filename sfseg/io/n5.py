@@ -108,7 +108,7 @@ class N5Source(ChunkSource):
         kind = compression["type"] if isinstance(compression, Mapping) else compression
         if kind not in _READ or attributes["dataType"] not in _TYPES:
             raise StackError(
-                f"{self._name}: {attributes['dataType']} stored as {kind} is not read",
+                f"{self._name}: {attributes['dataType']!r} stored as {kind!r} is not read",
                 hint=_CONVERT,
             )
         self._kind = str(kind)

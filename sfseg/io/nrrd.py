@@ -74,7 +74,7 @@ def open_nrrd(path: Path, name: str, head: bytes) -> FlatSource:
         shape = tuple(int(size) for size in fields["sizes"].split())
         if len(shape) != int(fields["dimension"]):
             raise StackError(
-                f"{name}: the header gives {len(shape)} sizes of {fields['dimension']} dimensions",
+                f"{name}: {len(shape)} sizes for {fields['dimension']!r} dimensions make no sense",
                 hint=_SAVE,
             )
         stored = _stored_type(fields, name)
@@ -106,7 +106,7 @@ def _place(
     encoding = fields["encoding"].casefold()
     skip = int(fields.get("byte skip", fields.get("byteskip", "0")))
     if encoding not in ("raw", "gzip", "gz") or int(fields.get("line skip", "0")):
-        raise StackError(f"{name}: pixels stored as {encoding} text or blocks", hint=_SAVE)
+        raise StackError(f"{name}: pixels stored as {encoding!r} are not read", hint=_SAVE)
     if encoding == "raw":
         # -1 says that the pixels are the last bytes of the file
         return (path.stat().st_size - wanted if skip == -1 else start + skip), None

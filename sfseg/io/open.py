@@ -1,8 +1,9 @@
 """Open image files as stacks.
 
-`open_stack` reads sections, or windows of them. The input is a TIFF, PNG or JPEG, a folder or
-pattern of numbered images, an OME-Zarr, or an array ``file.h5:/path/in/file`` or
-``store.zarr:/path/in/store``. `open_array` makes a stack of an array in memory.
+`open_stack` reads sections, or windows of them. The input is a file of an image or a stack, a
+folder or pattern of numbered images, a store of chunks (OME-Zarr, N5, precomputed), or an array
+``file.h5:/path/in/file`` or ``store.zarr:/path/in/store``. `open_array` makes a stack of
+an array in memory.
 """
 
 import hashlib
@@ -58,7 +59,7 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
     ----------
     source : str or Path
         An image file; a folder of images or a pattern such as ``raw/*.png``, one section a file,
-        2 before 10; the folder of an OME-Zarr; ``file.h5:/path/in/file`` or
+        2 before 10; the folder of an OME-Zarr, of N5 or precomputed; ``file.h5:/path/in/file`` or
         ``store.zarr:/path/in/store``.
     axes : str, optional
         The dimensions of the file's array, one letter each, as in ``ZYX`` or ``YXS``: see

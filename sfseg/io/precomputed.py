@@ -67,9 +67,9 @@ class PrecomputedSource(ChunkSource):
         encoding, dtype = scale["encoding"], info["data_type"]
         wrong = "in shards" if scale.get("sharding") else ""
         if encoding not in _READ or dtype not in _TYPES:
-            wrong = f"of {dtype}, stored as {encoding},"
+            wrong = f"of {dtype!r}, stored as {encoding!r},"
         if encoding == "jpeg" and (dtype, info["num_channels"]) != ("uint8", 1):
-            wrong = f"of {info['num_channels']} channels of {dtype}, stored as jpeg,"
+            wrong = f"of {info['num_channels']!r} channels of {dtype!r}, stored as 'jpeg',"
         if wrong:
             raise StackError(f"{self._name}: chunks {wrong} are not read", hint=_CONVERT)
 

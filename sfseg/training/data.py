@@ -259,6 +259,11 @@ def _name(config: TrainConfig, parts: Sequence[LabelledStack]) -> str:
 def _count_sections(part: LabelledStack, config: TrainConfig, say: Say) -> int:
     """Count the sections of a stack, and check that its labels have its shape."""
     label_axes = config.label_axes or config.axes
+    if len({io.has_rows_from_below(source) for source in (part.images, part.labels)}) > 1:
+        say(
+            f"warning: of {part.images} and {part.labels} only one is MRC, whose first row 3dmod "
+            "shows at the bottom: if IMOD or Fiji made one of the other, one is upside down"
+        )
     with (
         io.open_stack(part.images, axes=config.axes) as images,
         io.open_stack(part.labels, axes=label_axes, labels=True) as labels,

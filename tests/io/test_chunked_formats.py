@@ -1,12 +1,8 @@
 """N5 and precomputed volumes: what the specifications say is read right, the rest refused."""
 
 import gzip
-import itertools
 import json
-import struct
-import zlib
 
-import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,57 +10,7 @@ from hypothesis import strategies as st
 
 from sfseg import io
 from tests.io.files import SHAPE, assert_windows_of, noise, read, refused, windows
-
-CHUNK = (2, 16, 32)
-
-
-def pieces(shape, chunk):
-    """The chunks of an array: their numbers, and where they lie."""
-    for index in itertools.product(*(range(-(-n // c)) for n, c in zip(shape, chunk, strict=True))):
-        corners = zip(index, chunk, shape, strict=True)
-        yield index, tuple(slice(i * c, min(i * c + c, n)) for i, c, n in corners)
-
-
-def lz4(data):
-    """Two blocks as Java's LZ4BlockOutputStream writes them, one of them plain, and the end."""
-    half = len(data) // 2
-    packed = bytes(imagecodecs.lz4_encode(data[half:]))
-    head = struct.Struct("<8sBIII").pack
-    first = head(b"LZ4Block", 0x10, half, half, 0) + data[:half]
-    second = head(b"LZ4Block", 0x20, len(packed), len(data) - half, 0) + packed
-    return first + second + head(b"LZ4Block", 0x10, 0, 0, 0)
-
-
-PACK = {
-    "raw": bytes,
-    "gzip": gzip.compress,
-    "zlib": zlib.compress,
-    "lz4": lz4,
-    "zstd": lambda data: bytes(imagecodecs.zstd_encode(data)),
-    "blosc": lambda data: bytes(imagecodecs.blosc_encode(data)),
-}
-
-
-def n5(store, pixels, kind="gzip", *, path="volumes/raw", full=False, **attributes):
-    """Write an array as N5; `full` writes whole chunks at the ends."""
-    folder = store / path
-    folder.mkdir(parents=True)
-    (store / "attributes.json").write_text('{"n5": "2.5.1"}')
-    chunk = CHUNK[-pixels.ndim :]
-    compression = {"type": "gzip", "useZlib": True} if kind == "zlib" else {"type": kind}
-    found = {"dimensions": pixels.shape[::-1], "blockSize": chunk[::-1]}
-    found |= {"dataType": pixels.dtype.name, "compression": compression} | attributes
-    (folder / "attributes.json").write_text(json.dumps(found))
-    for index, place in pieces(pixels.shape, chunk):
-        part = pixels[place]
-        if full:
-            part = np.pad(part, [(0, c - n) for c, n in zip(chunk, part.shape, strict=True)])
-        data = part.astype(part.dtype.newbyteorder(">")).tobytes()
-        file = folder.joinpath(*map(str, index[::-1]))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        header = struct.pack(f">HH{part.ndim}I", 0, part.ndim, *part.shape[::-1])
-        file.write_bytes(header + PACK[kind](data))
-    return f"{store}:/{path}"
+from tests.io.writers import PACK, n5, precomputed
 
 
 @pytest.mark.parametrize("kind", PACK)
@@ -167,36 +113,6 @@ def test_damaged_and_very_large_chunks_of_n5_are_refused(tmp_path, kind):
 # --- precomputed
 
 
-def precomputed(
-    store,
-    pixels,
-    *,
-    encoding="raw",
-    packed=False,
-    suffix="",
-    offset=(0, 0, 0),
-    key="4_4_50",
-    **info,
-):
-    """Write (C, Z, Y, X) or (Z, Y, X) as a precomputed volume; `packed` with gzip."""
-    volume = pixels if pixels.ndim == 4 else pixels[None]
-    scale = {"key": key, "size": volume.shape[:0:-1], "resolution": [4, 4.6, 50]}
-    scale |= {"chunk_sizes": [CHUNK[::-1]], "encoding": encoding, "voxel_offset": offset}
-    found = {"@type": "neuroglancer_multiscale_volume", "type": "image", "scales": [scale | info]}
-    found |= {"data_type": pixels.dtype.name, "num_channels": len(volume)}
-    (store / key).mkdir(parents=True)
-    (store / "info").write_text(json.dumps(found))
-    for _, place in pieces(volume.shape[1:], CHUNK):
-        part = volume[(slice(None), *place)]
-        spans = [f"{p.start + o}-{p.stop + o}" for p, o in zip(place[::-1], offset, strict=True)]
-        data = part.tobytes()
-        if encoding == "jpeg":
-            data = bytes(imagecodecs.jpeg8_encode(part.reshape(-1, part.shape[-1]), level=100))
-        path = store / key / f"{'_'.join(spans)}{suffix}"
-        path.write_bytes(gzip.compress(data) if packed else data)
-    return store
-
-
 @pytest.mark.parametrize("options", [{}, {"packed": True, "suffix": ".gz"}, {"packed": True}])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "uint64"])
 @pytest.mark.parametrize("offset", [(0, 0, 0), (100, 7, 30)])
@@ -235,7 +151,7 @@ def test_windows_of_precomputed_are_those_of_the_sections(tmp_path_factory, want
     ("options", "words"),
     [
         ({"sharding": {"@type": "neuroglancer_uint64_sharded_v1"}}, "in shards"),
-        ({"encoding": "compressed_segmentation"}, "stored as compressed_segmentation"),
+        ({"encoding": "compressed_segmentation"}, "stored as 'compressed_segmentation'"),
         ({"size": [-70, 50, 3]}, "make no sense"),
         ({"size": [10**7, 10**7, 10**7]}, "over 10000 times"),
         ({"size": [70, 50]}, "cannot be read"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sfseg import io
 from tests.io.files import SHAPE, assert_windows_of, noise, read, refused, windows
+from tests.io.writers import dm
 
 nibabel = pytest.importorskip("nibabel")
 nrrd = pytest.importorskip("nrrd")
@@ -138,7 +139,7 @@ def test_nrrd_that_cannot_be_read_is_refused(tmp_path):
     pixels = noise(SHAPE)
     for fields in ("data file: ../secret.raw", "datafile: b.raw", "data file: LIST"):
         assert "lie in another file" in refused(by_hand(tmp_path, pixels, fields))
-    assert "stored as bzip2" in refused(by_hand(tmp_path, pixels, encoding="bzip2"))
+    assert "stored as 'bzip2'" in refused(by_hand(tmp_path, pixels, encoding="bzip2"))
     assert "'block' are no grey values" in refused(by_hand(tmp_path, pixels, kind="block"))
     for sizes in ("-70 50 3", "70 50", "9999999 9999999 9", "70 50 x", "0 50 3"):
         refused(by_hand(tmp_path, pixels, sizes=sizes))
@@ -210,59 +211,6 @@ def test_nifti_that_cannot_be_read_is_refused(tmp_path):
 
 
 # --- Digital Micrograph
-
-
-def dm(pixels, *, version=3, order="<", scale=4.0, unit="nm", code=None, sizes=None, preview=True):
-    """A DM3 or DM4 file with a preview and an image."""
-    word = {3: "i", 4: "q"}[version]
-    codes = {"u1": 6, "i2": 1, "f4": 2, "u2": 10, "i4": 7, "f8": 12}
-    numbers = {"u1": 10, "i2": 2, "f4": 6, "u2": 4, "i4": 3, "f8": 7}
-
-    def w(*values):
-        return struct.pack(f">{len(values)}{word}", *values)
-
-    def tag(name, kind, body):
-        size = w(len(body)) if version == 4 else b""
-        return struct.pack(">BH", kind, len(name)) + name.encode() + size + body
-
-    def group(name, *members):
-        return tag(name, 20, content(*members))
-
-    def content(*members):
-        return b"\1\0" + w(len(members)) + b"".join(members)
-
-    def value(name, kind, number):
-        sign = {"i": 3, "I": 5, "f": 6}[kind]
-        return tag(name, 21, b"%%%%" + w(1, sign) + struct.pack(order + kind, number))
-
-    def text(name, words):
-        data = words.encode("utf-16-le" if order == "<" else "utf-16-be")
-        return tag(name, 21, b"%%%%" + w(3, 20, 4, len(words)) + data)
-
-    def image(array, found):
-        key = array.dtype.str[1:]
-        data = np.ascontiguousarray(array, array.dtype.newbyteorder(order)).tobytes()
-        axes = [group("", value("Scale", "f", scale), text("Units", unit)) for _ in array.shape]
-        lengths = sizes or array.shape[::-1]
-        return group(
-            "",
-            group(
-                "ImageData",
-                group("Calibrations", group("Dimension", *axes)),
-                tag("Data", 21, b"%%%%" + w(3, 20, numbers[key], array.size) + data),
-                value("DataType", "I", found or codes[key]),
-                group("Dimensions", *(value("", "I", n) for n in lengths)),
-            ),
-        )
-
-    images = [image(np.zeros((4, 4), "i4"), 23)] * preview + [image(pixels, code)]
-    body = content(
-        text("Name", "a cell"),
-        tag("Box", 21, b"%%%%" + w(7, 15, 0, 2, 0, 3, 0, 3) + struct.pack(f"{order}2i", 1, 2)),
-        group("ImageList", *images),
-        group("ImageSourceList", group("", value("ImageRef", "I", len(images) - 1))),
-    )
-    return struct.pack(">i", version) + w(len(body)) + struct.pack(">i", order == "<") + body
 
 
 @pytest.mark.parametrize("version", [3, 4])

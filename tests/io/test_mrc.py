@@ -182,6 +182,16 @@ def test_a_packed_file_that_is_damaged_is_refused(tmp_path):
         assert "the pixels cannot be read" in refused(path)
 
 
+def test_a_folder_of_sections_in_mrc_is_a_stack_and_beside_tiffs_they_are_left_out(tmp_path):
+    pixels = noise(SHAPE, "int16")
+    for number, section in enumerate(pixels):
+        write(tmp_path / f"s{number}.mrc", section)
+    np.testing.assert_array_equal(read(tmp_path), pixels)
+    np.testing.assert_array_equal(read(tmp_path / "s*.mrc"), pixels)
+    io.write_stack(tmp_path / "a.tif", pixels[0].astype("uint16"))
+    assert read(tmp_path).shape == (1, *SHAPE[1:])
+
+
 # --- out
 
 

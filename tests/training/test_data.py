@@ -80,6 +80,14 @@ def test_images_and_labels_may_have_axes_of_their_own(several):
     assert caught.value.hint == "give --label-axes 2 letters, one for each dimension"
 
 
+def test_images_of_mrc_beside_labels_of_tiff_are_warned_about(several):
+    write_stack(several / "a.mrc", tifffile.imread(several / NAMES[0]).astype(np.float32))
+    _, said = load(own(several, "a.mrc", NAMES[1]))
+    assert any("only one is MRC" in line for line in said)
+    _, said = load(own(several, *NAMES))
+    assert not any("MRC" in line for line in said)
+
+
 # --- what is held out
 
 

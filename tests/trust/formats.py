@@ -1,4 +1,4 @@
-"""TIFFs of each type, byte order, compression and layout: read right, or refused clearly.
+"""TIFFs of each type, byte order, compression and layout, and MRC: read right, or refused clearly.
 
 Small ones, classic and BigTIFF; BigTIFFs of which all but the header lies behind 5 GiB; and stacks
 of more than 4 GiB, by another writer and by ours, of which windows are read. What is large is full
@@ -6,6 +6,7 @@ of holes, and takes little of the disk.
 """
 
 import functools
+import gzip
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,13 @@ from random import Random
 from typing import Any
 from unittest import mock
 
+import mrcfile
 import numpy as np
 import tifffile
 
 from sfseg.errors import StackError
 from sfseg.io import create_canvas, open_stack
+from sfseg.io.mrc import writer as mrc_out
 from sfseg.io.tiff import writer as tiff_out
 from tests.trust import cases
 from tests.trust.rows import Row
@@ -162,6 +165,41 @@ def try_ours(path: Path, dtype: str) -> str:
     return "read"
 
 
+def try_mrc(path: Path, kind: str, order: str, packing: str) -> str:
+    """Let mrcfile write a small MRC of a mode, and read it."""
+    path = path.with_suffix(".mrc")
+    with np.errstate(over="ignore"):
+        expected = (pixels("u1", SHAPE) / 2).astype(kind)
+    with mrcfile.new(path) as file:
+        file.set_data(expected.astype(f"{order}{kind}"))
+        file.set_extended_header(np.zeros(100, "V8"))
+    if packing == "gzip":
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    with open_stack(path) as stack:
+        found = stack.read()
+        require_windows(stack, found, Random(f"{kind} {order}"))
+    np.testing.assert_array_equal(found, expected)
+    return "read"
+
+
+def try_our_mrc(path: Path, dtype: str) -> str:
+    """Write an MRC of more than 4 GiB; read windows of it, also with mrcfile."""
+    path, shape = path.with_suffix(".mrc"), LARGE[dtype]
+    marks = pixels(dtype, (len(squares(shape)), SIDE_PX, SIDE_PX))
+    with (
+        mock.patch.object(mrc_out, "reserve"),
+        create_canvas(path, path.name, shape, dtype) as canvas,
+    ):
+        for mark, square in zip(marks, squares(shape), strict=True):
+            canvas.put(*square, mark)
+        canvas.finish()
+    require_marks(path, marks)
+    with mrcfile.mmap(path) as file:
+        for mark, square in zip(marks, squares(shape), strict=True):
+            np.testing.assert_array_equal(file.data[square], mark)
+    return "read"
+
+
 def require_marks(path: Path, marks: np.ndarray) -> None:
     """Refuse a large stack whose squares are not the marks, or that is not 0 around them."""
     assert path.stat().st_size > 2**32
@@ -186,9 +224,12 @@ def every() -> list[Case]:
     small = itertools.product(TYPES, ORDERS, COMPRESSIONS, LAYOUTS, KINDS)
     jpeg = [("u1", "<"), ("u1", ">"), ("u2", "<")]
     found = [(try_small, each) for each in small if each[2] != "JPEG" or each[:2] in jpeg]
+    mrc = itertools.product(("i1", "i2", "u2", "f2", "f4"), ORDERS, ("plain", "gzip"))
+    found += [(try_mrc, each) for each in mrc]
     large = itertools.product(TYPES, ORDERS, LARGE_LAYOUTS)
     found += [(try_large, each) for each in large]
-    return found + [(try_ours, (dtype,)) for dtype in TYPES]
+    found += [(try_ours, (dtype,)) for dtype in TYPES]
+    return found + [(try_our_mrc, (dtype,)) for dtype in ("f4",)]
 
 
 def check(index: int, folder: Path, tried: list[Case]) -> str:
@@ -207,4 +248,4 @@ def run(count: int, seed: int) -> Row:
         order = np.random.default_rng(seed).permutation(len(tried))[:count]
         tried = [tried[int(index)] for index in order]
     trial = functools.partial(check, tried=tried)
-    return cases.row("TIFFs of every kind, also over 4 GiB", trial, len(tried), seed)
+    return cases.row("TIFFs and MRC of every kind, also over 4 GiB", trial, len(tried), seed)

@@ -38,6 +38,12 @@ _SIGNED, _TWO_IN_A_BYTE = 1, 16
 _CONVERT = "convert it in IMOD, for example: newstack -mode 1 IN.mrc OUT.mrc"
 
 
+def has_rows_from_below(source: str | Path) -> bool:
+    """Tell whether a source is MRC by its name: IMOD and Fiji show its first row at the bottom."""
+    path = Path(source)
+    return (Path(path.stem) if path.suffix.lower() == ".gz" else path).suffix.lower() in SUFFIXES
+
+
 def is_mrc(head: bytes, suffix: str) -> bool:
     """Tell whether a file is an MRC: by its mark, or, for old files without, by name and header."""
     if len(head) < HEADER_BYTES:
