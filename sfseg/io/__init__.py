@@ -1,7 +1,8 @@
 """Read and write image files: stacks, labels and pictures.
 
 `open_stack` reads sections or windows of a TIFF, an MRC, a folder or pattern of images, an
-OME-Zarr, an array ``file.h5:/path/in/file``, or other formats. `write_stack` writes TIFF, MRC or OME-Zarr.
+OME-Zarr, an array ``file.h5:/path/in/file``, or other formats. `write_stack` writes TIFF, MRC or
+OME-Zarr.
 """
 
 from sfseg.io.arguments import as_path, as_stack_array

@@ -16,8 +16,8 @@ from sfseg.types import AnyArray, describe_shape, format_shape
 SECTIONS = "ZTIQP"
 _GREY = "SC"
 _UNKNOWN = "?"
-_UNSAID = frozenset("QI")
-"""Letters of tifffile for the pages of a TIFF that does not say what they are."""
+_UNSAID = f"QI{_UNKNOWN}"
+"""Letters of dimensions that a file does not explain; tifffile calls pages Q and I."""
 
 _MAX_SAMPLES = 4
 """A last dimension this short may be red, green, blue and opacity."""
@@ -202,6 +202,7 @@ def resolve_axes(
         letters = found or _conventional(shape)
     else:
         letters = _fit(name, shape, given.upper(), option)
+        _refuse_samples(name, shape, found, letters, option)
     long = [letter for letter, n in zip(letters, shape, strict=False) if n > 1]
     pages = [letter for letter in long if letter in SECTIONS]
     others = [letter for letter in long if letter not in SECTIONS + "YX" + alike]
@@ -238,10 +239,10 @@ def describe_conflict(found: str, layout: Layout, option: str = "--axes") -> str
     str
         A sentence, or an empty text.
     """
-    if len(found) != len(layout.letters) or _UNSAID.intersection(found):
+    if len(found) != len(layout.letters):
         return ""
     pairs = zip(found, layout.letters, layout.shape, strict=True)
-    if all(n == 1 or said == _UNKNOWN or _role(said) == _role(read) for said, read, n in pairs):
+    if all(n == 1 or said in _UNSAID or _role(said) == _role(read) for said, read, n in pairs):
         return ""
     return f"the file says that its axes are {found}, {option} reads them as {layout.letters}"
 
@@ -265,6 +266,21 @@ def _fit(name: str, shape: tuple[int, ...], given: str, option: str) -> str:
             hint=f"give {option} {len(shape)} letters, one for each dimension",
         )
     return "Q" * left_out + given
+
+
+def _refuse_samples(
+    name: str, shape: tuple[int, ...], found: str, letters: str, option: str
+) -> None:
+    """Refuse colours where the file says rows or columns: a grey file beside one of colours."""
+    said = [was for was, read in zip(found, letters, strict=False) if read == "S"]
+    if said and said[0] in "YX":
+        first = next(i for i, n in enumerate(shape) if n > 1 or found[i] in "YX")
+        own = "".join("Z" if letter in _UNSAID else letter for letter in found[first:])
+        raise OptionError(
+            f"{name}: the axes {letters!r} do not fit an array of {format_shape(shape[first:])}, "
+            f"whose axes are {own}",
+            hint=f"{option} {own}",
+        )
 
 
 def _advice(

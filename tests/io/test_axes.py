@@ -107,6 +107,23 @@ def test_given_axes_may_put_the_sections_last(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.tif", axes="YXZ"), moved)
 
 
+def test_pages_read_in_another_order_than_the_file_says_are_told(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise((4, 5, 6)), photometric="minisblack")
+    with io.open_stack(tmp_path / "a.tif", axes="YXZ") as stack:
+        assert stack.notes == ("the file says that its axes are QYX, --axes reads them as YXZ",)
+    for axes in ("ZYX", "CYX"):  # the file does not say what its pages are
+        with io.open_stack(tmp_path / "a.tif", axes=axes) as stack:
+            assert stack.notes == ()
+
+
+@pytest.mark.parametrize(("shape", "own"), [((5, 6), "YX"), ((4, 5, 6), "ZYX")])
+def test_colours_of_a_grey_tiff_are_refused(tmp_path, shape, own):
+    tifffile.imwrite(tmp_path / "a.tif", noise(shape), photometric="minisblack")
+    with pytest.raises(OptionError, match=f"whose axes are {own}") as caught:
+        io.open_stack(tmp_path / "a.tif", axes="YXS")
+    assert caught.value.hint == f"--axes {own}"
+
+
 @pytest.mark.parametrize("axes", ["YX", "TZYX", "ZXX", "ABC", "", "ZY"])
 def test_axes_that_do_not_fit_are_refused(tmp_path, axes):
     tifffile.imwrite(tmp_path / "a.tif", noise((4, 5, 6)), photometric="minisblack")

@@ -75,9 +75,11 @@ def test_images_and_labels_may_have_axes_of_their_own(several):
     data, _ = load(own(several, "c.tif", "c_labels.tif", **chosen))
     np.testing.assert_array_equal(data.training[0].image, images[0] + 1)
     np.testing.assert_array_equal(data.training[0].labels, labels[0])
-    with pytest.raises(OptionError, match=r"c_labels.tif: the axes 'YXS' do not fit") as caught:
+    with pytest.raises(
+        OptionError, match=r"do not fit an array of 96x112, whose axes are"
+    ) as caught:
         load(own(several, "c.tif", "c_labels.tif", axes="YXS"))
-    assert caught.value.hint == "give --label-axes 2 letters, one for each dimension"
+    assert caught.value.hint == "--label-axes YX"
 
 
 def test_images_of_mrc_beside_labels_of_tiff_are_warned_about(several):
