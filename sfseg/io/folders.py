@@ -122,21 +122,27 @@ def _in_folder(folder: Path) -> list[Path]:
 
 def _matching(path: Path, name: str) -> list[Path]:
     """List the files that match a pattern, without hidden ones that it does not name."""
-    top, parts = _split(path)
-    wanted = Path(*parts)
     try:
-        if _is_pattern(wanted.name):
-            found = list(top.glob(str(wanted)))
-        else:
-            # glob leaves out a broken link if the last name has no wildcard
-            named = [folder / wanted.name for folder in top.glob(str(wanted.parent))]
-            found = [path for path in named if path.exists() or path.is_symlink()]
-        return [path for path in found if not _is_hidden(path.relative_to(top), parts)]
+        return _glob(*_split(path))
     except ValueError as error:
         raise StackError(
             f"{name}: this is not a pattern of file names: {error}",
             hint="write it like raw/*.png",
         ) from error
+
+
+def _glob(top: Path, parts: Sequence[str]) -> list[Path]:
+    """List the files below a folder that match the parts of a pattern, or raise ValueError."""
+    if any("**" in part and part != "**" for part in parts):
+        raise ValueError("** stands alone, for folders")  # from Python 3.13 on, glob takes it for *
+    wanted = Path(*parts)
+    if _is_pattern(wanted.name):
+        found = list(top.glob(str(wanted)))
+    else:
+        # glob leaves out a broken link if the last name has no wildcard
+        named = [folder / wanted.name for folder in top.glob(str(wanted.parent))]
+        found = [path for path in named if path.exists() or path.is_symlink()]
+    return [path for path in found if not _is_hidden(path.relative_to(top), parts)]
 
 
 def _is_hidden(path: Path, wanted: Sequence[str]) -> bool:
