@@ -1,5 +1,6 @@
 """`sfseg bench`: its figures fit together; how large they are is the machine's business."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -9,7 +10,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+from sfseg import models
 from sfseg.benchmark import bench as verb
+from sfseg.benchmark import training
 from sfseg.benchmark.bench import TrainingRow, bench
 from sfseg.cli import app
 from sfseg.cli.bench import format_training
@@ -21,6 +24,7 @@ from sfseg.prediction.engines import openvino
 from sfseg.recipes import DEFAULT
 from sfseg.system import compiler, machine
 from sfseg.system.devices import has_bf16
+from tests.networks import Small
 
 CPU = torch.device("cpu")
 KEYS = ["config", "machine", "rates", "rows", "end_to_end", "training"]
@@ -37,6 +41,22 @@ def _small_matrices():
         patch.setattr(machine, "MATMUL_SIDES_ELSEWHERE", (64, 128))
         patch.setattr(machine, "COPY_BYTES", 2**20)
         patch.setattr(verb, "SECTIONS", 2)
+        patch.setattr(training, "SECTIONS", 1)
+        yield
+
+
+@contextlib.contextmanager
+def small(*archs):
+    """Let these be the small network: what is measured of a network is the same of all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "ARCHITECTURES", ARCHITECTURES | dict.fromkeys(archs, Small))
+        yield patch
+
+
+@pytest.fixture
+def small_networks():
+    """Let the networks without shipped weights be small."""
+    with small("unet", "fusionnet"):
         yield
 
 
@@ -44,7 +64,7 @@ def _small_matrices():
 def found():
     """What the command says of two networks in two precisions, as JSON and on stderr."""
     archs = ("--arch", "unet", "--arch", "sfnet")
-    with pytest.MonkeyPatch.context() as patch:
+    with small("unet") as patch:
         # bf16 is measured where it is there at all, be it slow
         patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_bf16(torch.device("cpu")))
         result = run(*TINY, *archs, "--engine", "torch", "--json")
@@ -127,18 +147,17 @@ def test_progress_goes_to_stderr(found):
     [(("sfnet",), False), (("unet",), False), (("sfnet",), True)],
 )
 def test_each_measurement_has_a_number_and_the_last_one_ends_the_work(archs, train):
-    recipe = DEFAULT.changed(patch_px=32)
+    recipe = DEFAULT.changed(patch_px=32, batch_size=1)
     reports = []
-    bench(
-        BenchConfig(archs, side_px=32, repeats=1, device="cpu", train=train, recipe=recipe),
-        report=lambda *report: reports.append(report),
-    )
+    config = BenchConfig(archs, side_px=32, repeats=1, device="cpu", train=train, recipe=recipe)
+    with small("unet"):
+        bench(config, report=lambda *report: reports.append(report))
+        flop = {arch: count_flop(build(arch).eval(), 32 * 32) for arch in archs}
     lines, done, totals = zip(*reports, strict=True)
     numbers = [line.partition(":")[0] for line in lines]
     assert numbers == [f"{number} of {len(lines)}" for number in range(1, len(lines) + 1)]
     assert done[:2] == (0, 0)  # the machine is measured first
     assert list(done) == sorted(done)
-    flop = {arch: count_flop(build(arch).eval(), 32 * 32) for arch in archs}
     last = flop[archs[-1]] * (1 if train or "sfnet" not in archs else verb.SECTIONS)
     assert set(totals) == {done[-1] + last}
 
@@ -202,6 +221,7 @@ def test_a_slow_pass_is_the_only_one(monkeypatch):
     assert (timing.value, timing.passes) == ("slow", 1)
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_nothing_is_predicted_where_the_network_has_no_weights():
     config = BenchConfig(archs=("unet",), engines=("torch",), side_px=32, repeats=1, device="cpu")
     result = bench(config)
@@ -212,7 +232,8 @@ def test_nothing_is_predicted_where_the_network_has_no_weights():
 @pytest.fixture(scope="module")
 def trained():
     """What the command says of the training steps of a network, and the table it makes of them."""
-    result = run(*TINY, "--train", "--patch", "32", "--arch", "sfnet", "--json")
+    with small("unet"):
+        result = run(*TINY, "--train", "--patch", "32", "--arch", "unet", "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout), result.stderr
 
@@ -228,6 +249,7 @@ def test_training_is_measured_plain_first_and_then_as_train_does_it(trained):
     assert said.index("plain training steps") < said.index("steps of sfseg train, by torch")
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_the_figures_of_training_are_those_of_its_seconds(trained):
     figures, _ = trained
     best = max(figures["rates"]["matmul_tflops"].values())
@@ -236,7 +258,7 @@ def test_the_figures_of_training_are_those_of_its_seconds(trained):
     assert plain["times_plain"] == 1
     assert plain["percent_waiting"] == 0
     for row in figures["training"]:
-        assert row["flop"] == 3 * count_flop(build("sfnet").eval(), pixels)
+        assert row["flop"] == 3 * count_flop(build("unet").eval(), pixels)
         assert row["steps_s"] == pytest.approx(1 / row["seconds"])
         assert row["megapixels_s"] == pytest.approx(pixels / 1e6 / row["seconds"])
         assert row["percent_of_matmul"] == pytest.approx(100 * row["tflops"] / best)
@@ -245,9 +267,10 @@ def test_the_figures_of_training_are_those_of_its_seconds(trained):
         assert row["schedule_seconds"] == pytest.approx(3456 * row["seconds"])
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_the_steps_of_another_recipe_are_measured_as_it_describes_them():
     result = run(
-        *TINY, "--train", "--recipe", "thesis", "--patch", "32", "--arch", "sfnet", "--json"
+        *TINY, "--train", "--recipe", "thesis", "--patch", "32", "--arch", "unet", "--json"
     )
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)["training"]
