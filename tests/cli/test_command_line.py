@@ -1,8 +1,10 @@
 """What all commands share: help, completion, errors before torch, lines for a log, data folders."""
 
 import contextlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -22,11 +24,6 @@ TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "
 
 def run(*arguments, **settings):
     return CliRunner().invoke(app, [str(argument) for argument in arguments], **settings)
-
-
-def in_a_process(*arguments, code="from sfseg.cli import main; main()", **settings):
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
 
 
 @pytest.fixture
@@ -79,65 +76,87 @@ def test_the_shell_completes_commands_and_choices(line, expected):
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - (not line.endswith(" "))),
     }
-    shown = in_a_process(
-        code="import sys; sys.argv[0] = 'sfseg'; from sfseg.cli import app; app(prog_name='sfseg')",
-        env=os.environ | asked,
-    ).stdout.split()
+    shown = CliRunner().invoke(app, env=asked, prog_name="sfseg").stdout.split()
     assert set(shown) == set(expected)
 
 
-WITHOUT_TORCH = """
-import atexit, sys
-atexit.register(lambda: print("torch" in sys.modules))
-from sfseg.cli import main
-main()
+REFUSED = [
+    ("predict missing.tif -o x.tif", 1),
+    ("predict volume.tif -o x.tif --model nosuch", 2),
+    ("predict volume.tif -o x.tif --device cuda:x", 2),
+    ("predict volume.tif -o x.tif --nosuch", 2),
+    ("predict volume.tif -o labels.tif", 1),
+    ("predict volume.tif", 2),
+    ("score missing.tif labels.tif", 1),
+    ("train --arch resnet", 2),
+    ("train --images missing.tif --labels labels.tif", 1),
+    ("train --dataset nosuch", 2),
+    ("train --recipe nosuch", 2),
+    ("train --data-dir nosuch", 2),
+    ("train --data-dir volume.tif", 1),
+    ("train --init nosuch", 2),
+    ("train --resume --out nosuch", 1),
+    ("train --images volume.tif --labels labels.tif -o trained", 1),
+    ("train --images volume.tif --labels labels.tif -o labels.tif", 1),
+    ("train --init sfnet-isbi2012 -o trained", 1),
+    ("train --init sfnet-isbi2012 --dataset nosuch", 2),
+    ("predict volume.tif -o maps", 1),
+    ("predict volume.tif -o volume.tif --overwrite", 1),
+    ("predict volume.tif -o x.png", 2),
+    ("compare --archs a,b", 2),
+    ("compare --resume --out nosuch", 1),
+    ("bench --arch a", 2),
+    ("fetch nosuch", 2),
+    ("fetch tissue --data-dir no/such", 2),
+    ("nosuch", 2),
+]
+"""Lines that a command refuses, and the exit codes."""
+
+REFUSE = """
+import json, sys
+from typer.testing import CliRunner
+from sfseg.cli import app
+found = {}
+for line in json.load(sys.stdin):
+    before = "torch" in sys.modules
+    result = CliRunner().invoke(app, line.split())
+    imported = "torch" in sys.modules and not before
+    found[line] = (result.exit_code, result.stdout, result.stderr, imported)
+print(json.dumps(found))
 """
+"""Runs lines in one process, and tells what each printed and whether it imported torch."""
 
 
-@pytest.mark.parametrize(
-    ("line", "code"),
-    [
-        ("predict missing.tif -o x.tif", 1),
-        ("predict volume.tif -o x.tif --model nosuch", 2),
-        ("predict volume.tif -o x.tif --device cuda:x", 2),
-        ("predict volume.tif -o x.tif --nosuch", 2),
-        ("predict volume.tif -o labels.tif", 1),
-        ("predict volume.tif", 2),
-        ("score missing.tif labels.tif", 1),
-        ("train --arch resnet", 2),
-        ("train --images missing.tif --labels labels.tif", 1),
-        ("train --dataset nosuch", 2),
-        ("train --recipe nosuch", 2),
-        ("train --data-dir nosuch", 2),
-        ("train --data-dir volume.tif", 1),
-        ("train --init nosuch", 2),
-        ("train --resume --out nosuch", 1),
-        ("train --images volume.tif --labels labels.tif -o trained", 1),
-        ("train --images volume.tif --labels labels.tif -o labels.tif", 1),
-        ("train --init sfnet-isbi2012 -o trained", 1),
-        ("train --init sfnet-isbi2012 --dataset nosuch", 2),
-        ("predict volume.tif -o maps", 1),
-        ("predict volume.tif -o volume.tif --overwrite", 1),
-        ("predict volume.tif -o x.png", 2),
-        ("compare --archs a,b", 2),
-        ("compare --resume --out nosuch", 1),
-        ("bench --arch a", 2),
-        ("fetch nosuch", 2),
-        ("fetch tissue --data-dir no/such", 2),
-        ("nosuch", 2),
-    ],
-)
-def test_a_wrong_path_name_or_option_is_an_error_line_before_torch_is_imported(
-    line, code, tissue_files
-):
+@pytest.fixture(scope="module")
+def refusals(tissue_folder, tmp_path_factory):
+    """What each of the lines came to, in a folder with a volume, labels and two outputs."""
+    folder = shutil.copytree(tissue_folder, tmp_path_factory.mktemp("refused") / "tissue")
     for taken in ("trained/state.safetensors", "maps/volume.tif"):
-        (tissue_files / taken).parent.mkdir()
-        (tissue_files / taken).touch()
-    found = in_a_process(*line.split(), code=WITHOUT_TORCH, cwd=tissue_files)
-    assert found.returncode == code, found.stderr
-    assert found.stdout == "False\n"
-    assert found.stderr.startswith("error: ")
-    assert "\nhint: " in found.stderr
+        (folder / taken).parent.mkdir()
+        (folder / taken).touch()
+    lines = json.dumps([line for line, _ in REFUSED])
+    environment = os.environ | {"SFSEG_CACHE": str(folder.parent / "cache")}
+    ran = subprocess.run(
+        [sys.executable, "-c", REFUSE],
+        input=lines,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize(("line", "code"), REFUSED)
+def test_a_wrong_path_name_or_option_is_an_error_line_before_torch_is_imported(
+    line, code, refusals
+):
+    found, stdout, stderr, imported_torch = refusals[line]
+    assert found == code, stderr
+    assert (stdout, imported_torch) == ("", False)
+    assert stderr.startswith("error: ")
+    assert "\nhint: " in stderr
 
 
 def test_a_log_has_a_line_each_minute_with_what_how_far_and_the_time_left(capsys):
@@ -233,6 +252,7 @@ def test_off_a_terminal_long_work_says_what_it_does_and_then_how_far_it_is(
     monkeypatch.setattr("sfseg.cli.progress.LINE_EVERY_S", 0.001)
     monkeypatch.setattr("sfseg.system.machine.MATMUL_SIDES_ELSEWHERE", (64, 128))
     monkeypatch.setattr("sfseg.system.machine.COPY_BYTES", 2**20)
+    monkeypatch.setattr("sfseg.benchmark.bench.SECTIONS", 1)
     result = run(*LONG_WORK[command])
     assert result.exit_code == 0, result.output
     how_far = re.compile(r": (\d+%, .+ left|at work for .+)$")  # by another thread, at any time
@@ -280,6 +300,7 @@ def test_a_reader_of_stdout_that_has_left_and_a_full_disk_are_no_tracebacks(tiss
         assert "Exception ignored" not in found.stderr
 
 
+@pytest.mark.usefixtures("small_architectures")
 def test_train_finds_what_fetch_fetched_and_resumes_with_its_folder_alone(tmp_path):
     data, out = tmp_path / "data", tmp_path / "run"
     assert run("fetch", "tissue", "--to", data).exit_code == 0
