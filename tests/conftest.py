@@ -103,29 +103,39 @@ def small_architectures(monkeypatch):
     monkeypatch.setattr(models, "ARCHITECTURES", small)
 
 
+@pytest.fixture(scope="session")
+def small_weights(small_network, tmp_path_factory):
+    """A file with the small network under the header of the shipped weights."""
+    from sfseg.config import SHIPPED_MODEL
+    from sfseg.models.weights import load_header, save_weights
+
+    path = tmp_path_factory.mktemp("weights") / f"{SHIPPED_MODEL}.safetensors"
+    save_weights(path, small_network, load_header(SHIPPED_MODEL))
+    return path
+
+
+@pytest.fixture(scope="module")
+def small_shipped(small_weights):
+    """Let a file of tests find the small network as each architecture and as the shipped weights.
+
+    For what does not depend on how a network is built or what it has learnt.
+    """
+    from sfseg import models
+    from sfseg.models import weights_files
+    from tests.networks import Small
+
+    shipped = {small_weights.stem: small_weights}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "ARCHITECTURES", dict.fromkeys(models.ARCHITECTURES, Small))
+        patch.setattr(weights_files, "shipped_weights", lambda: shipped)
+        yield
+
+
 @pytest.fixture
 def rng():
     import numpy as np
 
     return np.random.default_rng(0)
-
-
-@pytest.fixture(scope="session")
-def tried(tmp_path_factory):
-    """The choice of an engine for the shipped network, which takes seconds to find."""
-    from sfseg.config import PredictConfig
-    from sfseg.prediction.model import Model
-
-    memory = tmp_path_factory.mktemp("tried") / "engines.json"
-    Model.load(PredictConfig(), cache_file=memory)
-    return memory.read_text() if memory.exists() else "{}"  # without bf16 there is no choice
-
-
-@pytest.fixture
-def remembered(tried, tmp_path):
-    """A cache in which that choice is known already."""
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "engines.json").write_text(tried)
 
 
 @pytest.fixture

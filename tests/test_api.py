@@ -17,6 +17,8 @@ from sfseg.errors import NonFiniteError, OptionError, SfsegError, StackError, Un
 from sfseg.prediction.jobs import Job
 from sfseg.training.progress import EpochRecord
 
+pytestmark = pytest.mark.usefixtures("small_shipped")
+
 
 @pytest.fixture(scope="module")
 def model():

@@ -10,8 +10,9 @@ import torch
 
 from tests.cli.commands import FAST, fails, sfseg
 
+pytestmark = pytest.mark.usefixtures("small_shipped")
 
-@pytest.mark.usefixtures("remembered")
+
 def test_predict_prints_the_output_and_names_device_and_input_on_stderr(volume, tmp_path):
     out = tmp_path / "out.tif"
     result = sfseg("predict", volume, "-o", out)
@@ -64,7 +65,6 @@ def test_predict_averages_over_flips_into_a_pyramid(volume, tmp_path):
     assert "--overwrite" in fails("predict", volume, "-o", out, *FAST)
 
 
-@pytest.mark.usefixtures("remembered")
 @pytest.mark.parametrize("engine", ["auto", "torch"])
 def test_predict_runs_on_torch_by_default_and_by_name(volume, tmp_path, engine):
     options = ("-o", tmp_path / "out.tif", "--engine", engine, "--device", "cpu")

@@ -9,6 +9,8 @@ from sfseg.cli.train import default_folder
 from sfseg.models.weights import open_weights
 from tests.cli.commands import TINY, fails, sfseg
 
+pytestmark = pytest.mark.usefixtures("small_architectures")
+
 
 def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
     out = tmp_path / "run"
@@ -28,7 +30,6 @@ def test_train_prints_the_path_of_the_weights(volume, labels, tmp_path):
     assert "V_Rand" in result.stderr
 
 
-@pytest.mark.usefixtures("small_architectures")
 def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     out = tmp_path / "run"
     command = ("train", "--dataset", "tissue", "--arch", "unet", "--out", out, *TINY)
@@ -39,7 +40,6 @@ def test_train_takes_a_dataset_by_name_and_resumes(tmp_path):
     assert sfseg(*command, "--resume").stdout == f"{out / 'weights.safetensors'}\n"
 
 
-@pytest.mark.usefixtures("small_architectures")
 def test_train_compiles_when_asked(tissue_files, monkeypatch):
     """With the compiler itself replaced, which takes a minute."""
     compiled = []
@@ -58,7 +58,6 @@ def test_a_run_is_named_by_its_architecture_and_its_data():
     assert default_folder("unet", None, "data/raw/*.png").name == "unet-raw"
 
 
-@pytest.mark.usefixtures("small_architectures")
 def test_train_warns_of_labels_that_look_turned_round(volume, labels, tmp_path):
     turned = tmp_path / "turned.tif"
     tifffile.imwrite(turned, 255 - tifffile.imread(labels), photometric="minisblack")

@@ -19,6 +19,7 @@ from sfseg.cli.progress import ProgressLines
 from sfseg.recipes import DEFAULT, RECIPES
 
 COMMANDS = ("fetch", "train", "predict", "score", "compare", "bench")
+pytestmark = pytest.mark.usefixtures("small_shipped")
 TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "float32")
 
 
@@ -213,7 +214,7 @@ def test_verify_shows_how_many_bytes_are_done(updates, tmp_path):
 
 LONG_WORK = {
     "fetch": ("fetch", "tissue"),
-    "train": ("train", "--dataset", "tissue", "-o", "run", *TINY),
+    "train": ("train", "--images", "volume.tif", "--labels", "labels.tif", "-o", "run", *TINY),
     "predict": ("predict", "volume.tif", "-o", "map.tif", "--precision", "float32"),
     "score": ("score", "labels.tif", "labels.tif"),
     "compare": (
@@ -242,10 +243,8 @@ STARTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_off_a_terminal_long_work_says_what_it_does_and_then_how_far_it_is(
-    command, tissue_files, monkeypatch, request
+    command, tissue_files, monkeypatch
 ):
-    if command in {"train", "compare"}:
-        request.getfixturevalue("small_architectures")
     quick = DEFAULT.changed(epochs=1, patch_px=32, batch_size=12)
     monkeypatch.setattr("sfseg.recipes.RECIPES", {**RECIPES, "quick": quick})
     monkeypatch.chdir(tissue_files)
@@ -300,7 +299,6 @@ def test_a_reader_of_stdout_that_has_left_and_a_full_disk_are_no_tracebacks(tiss
         assert "Exception ignored" not in found.stderr
 
 
-@pytest.mark.usefixtures("small_architectures")
 def test_train_finds_what_fetch_fetched_and_resumes_with_its_folder_alone(tmp_path):
     data, out = tmp_path / "data", tmp_path / "run"
     assert run("fetch", "tissue", "--to", data).exit_code == 0

@@ -19,6 +19,8 @@ from tests.cli.commands import FAST, TINY, fails, sfseg
 h5py = pytest.importorskip("h5py")
 zarr = pytest.importorskip("zarr")
 
+pytestmark = pytest.mark.usefixtures("small_shipped")
+
 
 def failing(error, package):
     """Build a function of a package that raises."""
@@ -38,7 +40,6 @@ def error_line(*command):
     return error
 
 
-@pytest.mark.usefixtures("small_architectures")
 @pytest.mark.parametrize(
     ("error", "line"),
     [
