@@ -103,6 +103,15 @@ def small_architectures(monkeypatch):
     monkeypatch.setattr(models, "ARCHITECTURES", small)
 
 
+@pytest.fixture
+def narrow():
+    """Let the architectures have few channels, for what does not depend on how many."""
+    from tests.networks import narrow_networks
+
+    with narrow_networks():
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_weights(small_network, tmp_path_factory):
     """A file with the small network under the header of the shipped weights."""

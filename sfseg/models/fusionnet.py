@@ -35,9 +35,9 @@ class FusionNet(EncoderDecoder):
     def __init__(self) -> None:
         super().__init__(
             down=[FusionBlock(a, b) for a, b in zip((1, *CHANNELS), CHANNELS, strict=False)],
-            bridge=nn.Sequential(Conv(512, 1024), Res(1024)),
+            bridge=nn.Sequential(Conv(CHANNELS[-1], 2 * CHANNELS[-1]), Res(2 * CHANNELS[-1])),
             deconv=[Deconv(2 * c, c) for c in reversed(CHANNELS)],
             up=[FusionBlock(c, c) for c in reversed(CHANNELS)],
-            output=Output(64),
+            output=Output(CHANNELS[0]),
             join=add,
         )

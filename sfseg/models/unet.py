@@ -32,9 +32,9 @@ class UNet(EncoderDecoder):
     def __init__(self) -> None:
         super().__init__(
             down=[UBlock(a, b) for a, b in zip((1, *CHANNELS), CHANNELS, strict=False)],
-            bridge=Conv(512, 1024),
+            bridge=Conv(CHANNELS[-1], 2 * CHANNELS[-1]),
             deconv=[Deconv(2 * c, c) for c in reversed(CHANNELS)],
             up=[UBlock(2 * c, c) for c in reversed(CHANNELS)],
-            output=Output(64),
+            output=Output(CHANNELS[0]),
             join=concatenate,
         )

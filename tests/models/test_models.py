@@ -9,13 +9,15 @@ import torch
 from sfseg import models
 from sfseg.errors import UnknownNameError
 from sfseg.models.weights import Header, load_weights, save_weights
+from tests.networks import narrow_networks
 
 ARCHITECTURES = sorted(models.ARCHITECTURES)
 
 
 @pytest.fixture(params=ARCHITECTURES)
 def arch(request):
-    return request.param
+    with narrow_networks():
+        yield request.param
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from sfseg.prediction.predict import predict_job
 from sfseg.prediction.predictor import Predictor
 from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
-from tests.networks import warm_statistics
+from tests.networks import narrow_networks, warm_statistics
 from tests.processes import HANGS_S
 
 CPU = torch.device("cpu")
@@ -37,8 +37,9 @@ F32, BF16 = torch.float32, torch.bfloat16
 
 @pytest.fixture(scope="module", params=sorted(models.ARCHITECTURES))
 def network(request):
-    """Each architecture, with statistics that depend on the input."""
-    built = models.build(request.param, seed=1)
+    """Each architecture, of few channels, with statistics that depend on the input."""
+    with narrow_networks():
+        built = models.build(request.param, seed=1)
     with torch.random.fork_rng():
         torch.manual_seed(2)
         warm_statistics(built)

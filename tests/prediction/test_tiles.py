@@ -25,6 +25,7 @@ def pixels(strides):
     return strides[0] * STRIDE, strides[1] * STRIDE
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("arch", ["sfnet", "unet", "fusionnet"])
 def test_no_input_beyond_the_halo_changes_an_output(arch):
     network = models.build(arch).eval().double()

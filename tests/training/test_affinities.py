@@ -56,6 +56,7 @@ def test_cells_are_the_components_of_the_interior():
     assert number_cells(interior).tolist() == [[1, 0, 2], [1, 0, 2], [0, 3, 0]]
 
 
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("arch", models.ARCHITECTURES)
 def test_the_network_gives_the_same_logits_with_and_without_affinities(arch):
     network = models.build(arch, seed=1).eval()
