@@ -13,13 +13,12 @@ import tifffile
 
 from sfseg.io import write_stack
 from sfseg.models.safetensors_file import read_tensors
+from tests.cli.children import patient_command, signalled_command
 from tests.cli.commands import FAST, fails, sfseg
+from tests.forks import forked
 from tests.processes import end, started, wait_until
 
 ROOT = Path(__file__).parents[2]
-
-PATIENT = "from sfseg.cli import signals, main; signals.GRACE_S = 3600; main()"
-"""The command, which waits for its running step however busy the machine is."""
 
 
 @pytest.mark.slow
@@ -28,8 +27,7 @@ def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, numbe
     out = tissue_files / "run"
     own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", out)
     endless = ("--epochs", 100_000, "--sections", 1, "--validation", "none", "--patch", 32)
-    command = ("-c", PATIENT, "train", *own, *endless)
-    with started(*command, cwd=tissue_files) as process:
+    with forked(patient_command, "train", *own, *endless, cwd=tissue_files) as process:
         wait_until((out / "history.csv").exists, process)
         process.send_signal(number)
         _, stderr = end(process)
@@ -40,33 +38,19 @@ def test_a_signal_stops_training_with_a_state_to_resume_from(tissue_files, numbe
     assert saved["progress"]["step"] > 0
 
 
-SIGNALLED = """
-import os, sys
-from sfseg.cli import main
-from sfseg.prediction import compute, run
-number = int(sys.argv.pop(1))
-put = compute.WriteBehind.put
-def put_or_stop(self, item, pieces=[]):
-    put(self, item)
-    pieces.append(item)
-    if len(pieces) == 5:  # the third is written
-        os.kill(os.getpid(), number)
-run.FLUSH_S, compute.WriteBehind.put = 0, put_or_stop
-main()
-"""
-"""The command, which sends itself a signal when some pieces are done."""
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_shipped")
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)],
 )
-def test_a_signal_stops_predict_and_finished_tiles_are_kept_for_resume(tissue_files, number, code):
+def test_a_signal_stops_predict_and_finished_tiles_are_kept_for_resume(
+    tissue_files, small_weights, number, code
+):
     big = np.tile(tifffile.imread(tissue_files / "volume.tif")[:, :80, :80], (3, 1, 1))
     write_stack(tissue_files / "big.tif", big)
-    command = ("-c", SIGNALLED, int(number), "predict", "big.tif", "-o", "out.tif", *FAST)
-    with started(*command, cwd=tissue_files) as process:
+    command = ("predict", "big.tif", "-o", "out.tif", "--model", small_weights, *FAST)
+    with forked(signalled_command, number, *command, cwd=tissue_files) as process:
         stdout, stderr = end(process)
     assert process.returncode == code, stderr
     assert stdout == ""
@@ -75,11 +59,11 @@ def test_a_signal_stops_predict_and_finished_tiles_are_kept_for_resume(tissue_fi
     assert not (tissue_files / "out.tif").exists()
     assert "without --resume" in fails(
         *("predict", tissue_files / "big.tif", "-o", tissue_files / "out.tif", *FAST),
-        *("--resume", "--tta", "flips"),
+        *("--model", small_weights, "--resume", "--tta", "flips"),
     )
     result = sfseg(
         *("predict", tissue_files / "big.tif", "-o", tissue_files / "out.tif", *FAST),
-        *("--resume", "--json"),
+        *("--model", small_weights, "--resume", "--json"),
     )
     assert result.exit_code == 0, result.output
     (facts,) = json.loads(result.stdout)

@@ -1,42 +1,42 @@
 """What a person at a terminal sees while a command works."""
 
-import contextlib
 import os
 import re
-import subprocess
-import sys
+import select
 
 import pytest
 
+from tests.cli.children import small_command
 from tests.cli.commands import FAST, TINY
+from tests.forks import forked
+from tests.processes import end
 
 
 def on_a_terminal(*arguments, cwd):
-    """Run a command whose stderr is a terminal of 80 columns; give what it shows there."""
+    """Run a command whose stderr is a terminal; give what it shows there."""
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "sfseg", *map(str, arguments)]
-    environment = os.environ | {"COLUMNS": "80", "TERM": "xterm"}
-    with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=theirs, env=environment
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # the terminal is gone when the command ends
-            while chunk := os.read(ours, 4096):
-                shown += chunk
-        stdout = process.communicate()[0].decode()
+    shown = b""
+    with forked(small_command, *arguments, cwd=cwd, stderr=os.ttyname(theirs)) as process:
+        while select.select([ours], [], [], 0.05)[0] or process.poll() is None:
+            if select.select([ours], [], [], 0)[0]:
+                shown += os.read(ours, 4096)
+        stdout, _ = end(process)
     os.close(ours)
+    os.close(theirs)
     assert process.returncode == 0, shown
     return stdout, shown.decode()
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_how_training_and_prediction_go(tissue_files):
+def test_a_terminal_shows_how_training_and_prediction_go(tissue_files, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
     own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", "run", *TINY)
     stdout, shown = on_a_terminal("train", *own, cwd=tissue_files)
     assert stdout == "run/weights.safetensors\n"
     assert re.search(r"epoch 1/1 loss \d\.\d{4} lr \d\.\de-\d\d.* left", shown)
-    stdout, shown = on_a_terminal("predict", "volume.tif", "-o", "out.tif", *FAST, cwd=tissue_files)
+    own = ("volume.tif", "-o", "out.tif", "--model", "run", *FAST)
+    stdout, shown = on_a_terminal("predict", *own, cwd=tissue_files)
     assert stdout == "out.tif\n"
     assert re.search(r"volume\.tif [1-4]/4", shown)
     # Messages stand on lines of their own, not behind a bar.
