@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def live(
     streams: tuple[str, str],
 ) -> None:
     """Call the function as if this process had been started for it alone."""
+    warnings.simplefilter("ignore")
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)

@@ -1,17 +1,12 @@
 """Two processes that train together, as torchrun starts them, without the time that it takes.
 
-Runs a script in both: ``python -m tests.pair SCRIPT ARGUMENT ...``. They are forked from one that
-has imported what they need. Ends with 0 if both do.
+They are forked from one that has imported what they need; see `tests.forks`.
 """
 
 import os
 import runpy
 import socket
 import sys
-
-import torch._dynamo  # noqa: F401 - what an optimizer imports late, for seconds
-
-import sfseg.training.train  # noqa: F401
 
 
 def free_port() -> int:
@@ -36,9 +31,9 @@ def run_rank(rank: int, script: str) -> None:
     os._exit(code)
 
 
-def main() -> int:
-    """Fork the two, and wait for them."""
-    del sys.argv[0]
+def run_two(script: str, *arguments: object) -> None:
+    """Run a script in two children, and end this process with 0 if both do."""
+    sys.argv = [script, *map(str, arguments)]
     os.environ |= {
         "MASTER_ADDR": "localhost",
         "MASTER_PORT": str(free_port()),
@@ -51,10 +46,6 @@ def main() -> int:
     for rank in range(2):
         children.append(os.fork())
         if not children[-1]:
-            run_rank(rank, sys.argv[0])
+            run_rank(rank, script)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    return int(any(codes))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(any(codes))

@@ -34,7 +34,9 @@ from sfseg.training.distributed import (
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
 from sfseg.training.train import train
+from tests.forks import forked
 from tests.networks import Small
+from tests.pair import run_two
 from tests.processes import end, started, wait_until
 
 CPU = torch.device("cpu")
@@ -50,7 +52,7 @@ def start(*arguments, **variables):
 
 def start_two(script, *arguments):
     """Start two processes as torchrun does, without the time that it takes itself."""
-    return start("-m", "tests.pair", script, *arguments)
+    return forked(run_two, str(script), *arguments, cwd=ROOT)
 
 
 def learn(folder, dtype, world):

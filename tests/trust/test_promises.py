@@ -1,11 +1,14 @@
 """Samples of the rows of `tests.trust`: hostile hosts and files, full disks, kills, crowds."""
 
+import dataclasses
+import importlib
 import json
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from tests.forks import forked
+from tests.processes import end
 
 SAMPLES = {
     "hosts": 4,
@@ -21,27 +24,21 @@ SAMPLES = {
 }
 
 
-@pytest.fixture(scope="module")
-def server():
-    """A process that runs rows; see `tests.trust.server`."""
-    pytest.importorskip("zarr")
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "tests.trust.server"],
-        cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.stdin.close()
+def print_row(name: str, count: int) -> None:
+    """Run a row with seed 0, and write it to stdout as JSON."""
+    row = importlib.import_module(f"tests.trust.{name}").run(count, 0)
+    sys.stdout.write(json.dumps(dataclasses.asdict(row)))
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 @pytest.mark.parametrize("name", SAMPLES)
-def test_the_promise_holds_in_a_sample(server, name):
-    server.stdin.write(f"{name} {SAMPLES[name]}\n")
-    server.stdin.flush()
-    row = json.loads(server.stdout.readline())
+def test_the_promise_holds_in_a_sample(name, tmp_path):
+    """In a fork, for a row forks itself, which only a process of one thread may."""
+    pytest.importorskip("zarr")
+    with forked(print_row, name, SAMPLES[name], cwd=tmp_path) as process:
+        printed, said = end(process)
+    assert process.returncode == 0, said
+    row = json.loads(printed)
     assert row["failures"] == []
     assert row["held"] == row["tried"] >= SAMPLES[name]
