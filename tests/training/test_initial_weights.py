@@ -18,6 +18,7 @@ from sfseg.training.data import TrainingData
 from sfseg.training.initial_weights import identify_weights, origin_warnings, start_network
 from sfseg.training.run_setup import TrainSetup
 
+pytestmark = pytest.mark.usefixtures("small_shipped")
 TINY = ("--epochs", 1, "--patch", 32, "--batch-size", 12, "--precision", "float32")
 
 

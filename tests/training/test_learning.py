@@ -19,7 +19,7 @@ from sfseg.training.train import train
 def test_training_learns_membranes_of_tissue(tissue_folder, tmp_path):
     config = TrainConfig(
         out=tmp_path / "run",
-        recipe=dataclasses.replace(DEFAULT, epochs=3, visits=4, patch_px=48, batch_size=2),
+        recipe=dataclasses.replace(DEFAULT, epochs=3, visits=4, patch_px=32, batch_size=2),
         images=str(tissue_folder / "volume.tif"),
         labels=str(tissue_folder / "labels.tif"),
         validation="none",
@@ -32,9 +32,9 @@ def test_training_learns_membranes_of_tissue(tissue_folder, tmp_path):
 
 @pytest.mark.slow
 def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero(tmp_path):
-    """On noisy tissue that neither has seen; section 1 is held out. V_Info rises by 0.09."""
+    """On noisy tissue that neither has seen; section 1 is held out. V_Info rises by 0.11."""
     volume, labels = (str(tmp_path / f"{name}.tif") for name in ("volume", "labels"))
-    images, truth = make_tissue((2, 192, 192), seed=7)
+    images, truth = make_tissue((2, 128, 128), seed=7)
     noise = np.random.default_rng(7).normal(0, 60, images.shape)
     noisy = np.clip(np.rint(images + noise), 0, 255).astype(np.uint8)
     for path, stack in ((volume, noisy), (labels, truth)):
@@ -43,7 +43,7 @@ def test_eight_steps_from_the_shipped_weights_beat_them_and_a_training_from_zero
     shipped = score_files(tmp_path / "map.tif", labels, sections="1").scores
     config = TrainConfig(
         out=tmp_path / "tuned",
-        recipe=dataclasses.replace(FINETUNE, epochs=1, visits=16, patch_px=64, batch_size=2),
+        recipe=dataclasses.replace(FINETUNE, epochs=1, visits=16, patch_px=32, batch_size=2),
         images=volume,
         labels=labels,
         validation="1",

@@ -21,6 +21,7 @@ from sfseg.training.run_folder import STATE
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.train import train
 
+pytestmark = pytest.mark.usefixtures("small_architectures")
 TINY = dataclasses.replace(DEFAULT, patch_px=32, visits=1, batch_size=4, epochs=1)
 
 
