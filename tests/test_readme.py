@@ -2,8 +2,6 @@
 
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,8 @@ from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_file
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.score_files import score_files
+from tests.forks import forked
+from tests.processes import end
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -61,10 +61,10 @@ def test_each_shown_command_parses(command):
 
 def test_the_python_block_runs_and_prints_a_score(tmp_path):
     (block,) = (text for language, text in BLOCKS if language == "python")
-    ran = subprocess.run(
-        [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert 0.85 < float(ran.stdout) < 1
+    with forked(exec, block, {}, cwd=tmp_path) as process:
+        printed, said = end(process)
+    assert process.returncode == 0, said
+    assert 0.85 < float(printed) < 1
 
 
 @pytest.mark.parametrize("name", ["run", "test"])
