@@ -224,12 +224,12 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
 
 def test_memory_grows_with_shards_and_not_with_sections(tmp_path, monkeypatch):
     monkeypatch.setattr(zarr_out, "_CHUNK_PX", 64)
-    monkeypatch.setattr(zarr_out, "_SHARD_BYTES", 2**18)  # 256x256 of float32
-    pixels = noise((1, 2048, 2048), "float32")
+    monkeypatch.setattr(zarr_out, "_SHARD_BYTES", 2**16)  # 128x128 of float32
+    pixels = noise((1, 1024, 1024), "float32")
     with create_canvas(tmp_path / "part", "a.zarr", pixels.shape, "float32", multiscale=True) as c:
         tracemalloc.start()
         try:
-            c.put(0, slice(0, 2048), slice(0, 2048), pixels[0])
+            c.put(0, slice(0, 1024), slice(0, 1024), pixels[0])
             c.finish()
             _, peak = tracemalloc.get_traced_memory()
         finally:

@@ -1,13 +1,14 @@
 """Memory: how much is free, and what the process keeps."""
 
 import errno
-import subprocess
 import sys
 
 import pytest
 import torch
 
 from sfseg.system import memory
+from tests.forks import forked
+from tests.processes import end
 
 CPU = torch.device("cpu")
 
@@ -59,11 +60,11 @@ print(before, after, (held - memory.used_bytes()) >> 20)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
-def test_freed_memory_is_kept_until_it_is_given_back():
+def test_freed_memory_is_kept_until_it_is_given_back(tmp_path):
     """Counted in a process of its own, since it cannot be undone."""
-    found = subprocess.run(
-        [sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True
-    ).stdout
+    with forked(exec, FAULTS, {}, cwd=tmp_path) as process:
+        found, said = end(process)
+    assert process.returncode == 0, said
     before, after, given_back_mib = map(int, found.split())
     if before < 16:
         pytest.skip("pages are so large here that there is nothing to count")
@@ -88,10 +89,10 @@ print(small, large)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
-def test_only_freed_blocks_up_to_a_size_are_kept():
-    found = subprocess.run(
-        [sys.executable, "-c", BLOCKS], capture_output=True, text=True, check=True
-    ).stdout
+def test_only_freed_blocks_up_to_a_size_are_kept(tmp_path):
+    with forked(exec, BLOCKS, {}, cwd=tmp_path) as process:
+        found, said = end(process)
+    assert process.returncode == 0, said
     small, large = map(int, found.split())
     if large < 16:
         pytest.skip("pages are so large here that there is nothing to count")
