@@ -24,6 +24,20 @@ class Small(EncoderDecoder):
         )
 
 
+class Shallow(EncoderDecoder):
+    """With every kind of layer, but of one level: a compiler takes seconds for each layer."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            down=[Conv(1, 4)],
+            bridge=Conv(4, 4),
+            deconv=[Deconv(4, 4)],
+            up=[Conv(8, 4)],
+            output=Output(4),
+            join=concatenate,
+        )
+
+
 def warm_statistics(network):
     """Give the batch normalisations statistics that are not those of the first day."""
     with torch.no_grad():

@@ -3,8 +3,6 @@
 import copy
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -28,8 +26,9 @@ from sfseg.prediction.predict import predict_job
 from sfseg.prediction.predictor import Predictor
 from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
-from tests.networks import narrow_networks, warm_statistics
-from tests.processes import HANGS_S
+from tests.forks import command, forked
+from tests.networks import Shallow, narrow_networks, warm_statistics
+from tests.processes import end
 
 CPU = torch.device("cpu")
 F32, BF16 = torch.float32, torch.bfloat16
@@ -151,9 +150,9 @@ def test_openvino_gives_the_numbers_of_torch(tissue_folder, tmp_path):
         pytest.skip("openvino is not installed")
     source, out, expected = tissue_folder / "volume.tif", tmp_path / "o.tif", tmp_path / "t.tif"
     options = ("--engine", "openvino", "--precision", "float32", "--device", "cpu")
-    command = [sys.executable, "-m", "sfseg", "predict", source, "-o", out, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS_S)
-    assert out.exists(), done.stderr
+    with forked(command, "predict", source, "-o", out, *options, cwd=tmp_path) as process:
+        _, said = end(process)
+    assert out.exists(), said
     record = json.loads((tmp_path / "o.tif.json").read_text())
     assert record["identity"]["resolved"]["engine"] == "openvino"
     config = PredictConfig(engine="torch", precision="float32", device="cpu")
@@ -170,21 +169,29 @@ def test_openvino_runs_on_a_cpu_only_and_where_it_is_installed(small_network, mo
         openvino.openvino_engine(small_network, CPU, F32)
 
 
+@pytest.fixture
+def shallow():
+    """A network that is soon compiled."""
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        network = Shallow()
+        warm_statistics(network)
+    return network
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own making
-def test_a_compiled_network_gives_the_numbers_of_torch(small_network):
+def test_a_compiled_network_gives_the_numbers_of_torch(shallow):
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         pytest.skip("there is no C++ compiler")
     batch = sections(1, 16, 32)
-    found = inductor.compiled_engine(small_network, CPU, F32)(batch)
-    np.testing.assert_allclose(found, forward(small_network, batch), atol=1e-4, rtol=0)
+    found = inductor.compiled_engine(shallow, CPU, F32)(batch)
+    np.testing.assert_allclose(found, forward(shallow, batch), atol=1e-4, rtol=0)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own making
-def test_a_compiler_that_starts_and_then_fails_names_another_engine(
-    small_network, tmp_path, monkeypatch
-):
+def test_a_compiler_that_starts_and_then_fails_names_another_engine(shallow, tmp_path, monkeypatch):
     compiler = tmp_path / "c++"
     compiler.write_text('#!/bin/sh\ncase "$*" in *--version*) echo 13.1.0; exit 0;; esac\nexit 1\n')
     compiler.chmod(0o755)
@@ -194,7 +201,7 @@ def test_a_compiler_that_starts_and_then_fails_names_another_engine(
 
     # Inductor reads CXX when it is imported, and another test may have done that.
     monkeypatch.setattr(inductor_config.cpp, "cxx", (None, str(compiler)))
-    engine = inductor.compiled_engine(small_network, CPU, F32)
+    engine = inductor.compiled_engine(shallow, CPU, F32)
     with pytest.raises(DeviceError, match=r"cannot be compiled: \S.*\nhint: use --engine torch"):
         engine(sections(1, 16, 48))
 
