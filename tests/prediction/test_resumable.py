@@ -9,13 +9,15 @@ import pathlib
 import random
 import subprocess
 import sys
-from subprocess import DEVNULL, PIPE
+from subprocess import PIPE
 
 import pytest
 
 from sfseg.errors import OutputExistsError, ResumeError, SfsegError, StackError
 from sfseg.prediction.resumable import open_resumable, touched_paths
 from sfseg.system import files
+from tests.forks import forked
+from tests.processes import end
 
 IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]}, "tta": False}
 
@@ -451,7 +453,7 @@ from pathlib import Path
 from sfseg.system import files
 from sfseg.prediction.resumable import open_resumable
 {inspect.getsource(make)}
-calls, last = 0, int(sys.argv[2])
+calls = 0
 def count(frame, event, function):
     global calls
     if event == "c_call":
@@ -459,25 +461,25 @@ def count(frame, event, function):
         if calls == last:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.setprofile(count)
-make(Path(sys.argv[1]), {{}}, pieces=12, resume=True)
+make(path, {{}}, pieces=12, resume=True)
 sys.setprofile(None)
 print(calls)
 """
-"""Makes an output of 12 pieces; killed at its nth call into C, or says how many there were."""
+"""Makes an output of 12 pieces; killed at its last call into C, or says how many there were."""
 
 
 def test_killed_at_any_moment_it_finishes_with_the_same_bytes(tmp_path):
     def run(path, last):
-        command = [sys.executable, "-c", CHILD, path, str(last)]
-        return subprocess.run(command, stdout=PIPE, stderr=DEVNULL, check=False)
+        with forked(exec, CHILD, {"path": path, "last": last}, cwd=tmp_path) as child:
+            return end(child)[0], child.returncode
 
-    calls = int(run(tmp_path / "whole.tif", 0).stdout)
+    calls = int(run(tmp_path / "whole.tif", 0)[0])
     rng, kills, resumed = random.Random(0), 0, 0
     for number in itertools.count():
         path = tmp_path / str(number) / ("out.zarr" if number % 2 else "out.tif")
         for attempt in itertools.count(1):
-            done = run(path, rng.randint(1, calls * attempt // 3))  # in the end it gets through
-            if done.returncode >= 0:  # 1 if all was done before the kill: the output exists
+            _, code = run(path, rng.randint(1, calls * attempt // 3))  # in the end it gets through
+            if code >= 0:  # 1 if all was done before the kill: the output exists
                 break
             kills += 1
             manifest = files.sibling(path, "part.manifest")
@@ -490,7 +492,7 @@ def test_killed_at_any_moment_it_finishes_with_the_same_bytes(tmp_path):
 
 
 def test_a_second_run_is_refused_while_the_first_one_lives(out):
-    code = CHILD.partition("calls, last")[0] + (
+    code = CHILD.partition("calls = 0")[0] + (
         "with open_resumable(Path(sys.argv[1]), {}) as work:\n"
         "    work.part.write_bytes(bytes([1]))\n"
         "    work.mark(0, {})\n"
