@@ -4,7 +4,7 @@ import shlex
 from dataclasses import fields
 
 from sfseg.config import TrainConfig
-from sfseg.recipes import find_recipe
+from sfseg.recipes import DEFAULT, RECIPES, find_recipe
 
 _OPTIONS = {
     "dataset": "--dataset",
@@ -42,7 +42,8 @@ def command_for_more_epochs(config: TrainConfig) -> str:
         Starts from these weights, and writes to another folder.
     """
     defaults = {field.name: field.default for field in fields(TrainConfig)}
-    base, _, _ = config.recipe.name.partition(",")
+    named, _, _ = config.recipe.name.partition(",")
+    base = named if named in RECIPES else DEFAULT.name  # a recipe made in Python has no option
     words = ["sfseg", "train", "--init", str(config.out), "--recipe", base]
     for name, option in _OPTIONS.items():
         if (value := getattr(config, name)) != defaults[name]:

@@ -188,7 +188,7 @@ def test_tiles_of_the_shipped_network_leave_no_trace(tissue):
 
 def test_a_section_no_larger_than_a_tile_with_its_halo_is_not_cut():
     run, sizes = limited(10**9, MemoryError())
-    Predictor(run, halo_px=32, tile_px=64)(np.zeros((128, 100)))
+    Predictor(run, halo_px=32, tile_px=64)(noise((128, 100)))
     assert sizes == [(1, 128, 112)]
 
 
