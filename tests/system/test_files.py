@@ -352,6 +352,8 @@ WRITERS = {
     "system/locks.py": "an empty file, that nothing is read from",
     "prediction/resumable.py": "a manifest that only grows, and is flushed line by line",
     "io/tiff/writer.py": "into a part that `open_resumable` or `atomic_path` flushes and renames",
+    "io/flat.py": "into such a part: the pixels of a TIFF or MRC",
+    "io/mrc/writer.py": "into such a part",
     "io/zarr/writer.py": "into such a part, and each file is flushed and renamed on its own",
     "datasets/archive.py": "into the staging folder, whose files are flushed before they move",
     "datasets/download.py": "into the staging folder",
