@@ -10,6 +10,9 @@ pixels; so a border of one pixel has blocks of its own. Then:
    almost the same value counts: compression and interpolation change it a little.
 4. Blocks away from all tissue are empty: the letters of an information bar.
 
+Where JPEG leaves no flat block between letters and tissue, the rows of a bar are known by their
+background, which is in almost all of their blocks: they are no tissue to compare values with.
+
 The decision about a pixel needs the blocks and its own grey value only, so tiles agree to the bit.
 """
 
@@ -31,9 +34,12 @@ Bands = Callable[[], Iterable[tuple[slice, AnyArray]]]
 
 _LONG_BLOCKS = 4  # an area along an edge is at least so long, and an eighth of the section's side
 _LARGE_BLOCKS = 16  # an area anywhere: at least 32x32 px
-_MOST_VALUES = 7  # grey values of areas: one bit for each, and one for `_ALL`
-_ALL = 1 << _MOST_VALUES
+_MOST_VALUES = 6  # grey values of areas: one bit for each, one for ink, and one for `_ALL`
+_ALL = 1 << _MOST_VALUES + 1
 _SIDE = 0.75  # of a side of the section: so much of it is darker, or brighter, than tissue
+_BAR_SHARE = 4  # a bar of text is at most a fourth of a side
+_RINGING = 0.1  # so near to the value of a bar, between it and tissue, JPEG puts its background
+_SPECKS = 0.05  # of the blocks of a blank section have dust, or hot pixels
 _DRAWN = 0.25  # of the blocks beside the areas: with more flat ones it is a drawing, or binary
 _SATURATED = 0.35  # so near to the value of an area, between it and tissue, is nearly saturated
 _COMMON = 0.03  # of tissue has the value of an area: then only a third of a side is an area
@@ -162,20 +168,24 @@ def find_empty(scan: BlockScan, bands: Bands) -> EmptyAreas | None:
     if not areas:
         return None
     flat = flat[1:-1, 1:-1]
-    near = _grow(np.logical_or.reduce([area > 0 for _, area in areas]))[1:-1, 1:-1]
+    seeds = np.logical_or.reduce([area > 0 for _, area in areas])
+    bars = _find_bars(areas, low, high)
+    near = _grow(seeds | bars)[1:-1, 1:-1]
     if near.all():
-        return EmptyAreas(np.full(near.shape, _ALL, np.uint8), ()) if flat.all() else None
+        is_blank = 1 - flat.mean() < _SPECKS
+        return EmptyAreas(np.full(near.shape, _ALL, np.uint8), ()) if is_blank else None
     tissue = scan.sample(near)
     if not tissue.size or flat[~near].mean() > _DRAWN:
         return None
-    kinds = [_Kind.beside(value, tissue) for value, _ in areas]
+    extremes = float(low.min()), float(high.max())
+    kinds = [_Kind.beside(value, tissue, extremes) for value, _ in areas]
     inside, close = _count(bands, kinds, near.shape)
     found = [
         (kind, core, within)
         for kind, (_, area), within, almost in zip(kinds, areas, inside, close, strict=True)
         if (core := _drop_saturated(area, within, almost, kind.is_common)).any()
     ]
-    return _assemble(found, flat) if found else None
+    return _assemble(found, flat, bars) if found else None
 
 
 @dataclass(frozen=True)
@@ -187,18 +197,24 @@ class _Kind:
     close_low: float
     close_high: float
     is_common: bool  # in tissue, too: it is saturated
+    ink: tuple[float, float] | None = None  # values of letters and lines on it
 
     @classmethod
-    def beside(cls, value: float, tissue: AnyArray) -> "_Kind":
-        """Compare the value of an area with the grey values of tissue, shape (N,)."""
+    def beside(cls, value: float, tissue: AnyArray, extremes: tuple[float, float]) -> "_Kind":
+        """Compare the value of an area with the grey values of tissue, shape (N,).
+
+        `extremes` are the lowest and highest value of the section, perhaps of ink.
+        """
         darkest, median, brightest = (float(q) for q in np.percentile(tissue, (1, 50, 99)))
         close = abs(median - value) * _SATURATED
         common = bool((tissue == value).mean() > _COMMON)
         # Half of the way to tissue: what compression and interpolation do to the value.
         if value < darkest:
-            return cls(-np.inf, (value + darkest) / 2, -np.inf, value + close, common)
+            ink = (extremes[1] + brightest) / 2, np.inf
+            return cls(-np.inf, (value + darkest) / 2, -np.inf, value + close, common, ink)
         if value > brightest:
-            return cls((value + brightest) / 2, np.inf, value - close, np.inf, common)
+            ink = -np.inf, (extremes[0] + darkest) / 2
+            return cls((value + brightest) / 2, np.inf, value - close, np.inf, common, ink)
         return cls(value, value, value - close, value + close, common)
 
 
@@ -242,6 +258,24 @@ def _find_areas(flat: Mask, values: AnyArray) -> list[tuple[float, NDArray[np.in
     return areas
 
 
+def _find_bars(areas: list[tuple[float, NDArray[np.int32]]], low: AnyArray, high: AnyArray) -> Mask:
+    """Mark the bars of text along the sides: their letters are no tissue to compare with.
+
+    An area covers a side, and almost all blocks of the next rows have its value somewhere.
+    """
+    bars = np.zeros(low.shape, bool)
+    median = np.median(low)  # of blocks: their darkest pixels, in the range of tissue
+    for value, area in areas:
+        slack = abs(float(median) - value) * _RINGING
+        has_value = low <= value + slack if value < median else high >= value - slack
+        for turns in range(4):  # views: the side is on top
+            if np.rot90(area, turns)[0].astype(bool).mean() > _SIDE:
+                rows = np.rot90(has_value, turns).mean(axis=1) > _SIDE
+                depth = min(int(rows.argmin()), len(rows) // _BAR_SHARE)
+                np.rot90(bars, turns)[:depth] = True
+    return bars
+
+
 def _count(bands: Bands, kinds: list[_Kind], shape: tuple[int, ...]) -> tuple[AnyArray, AnyArray]:
     """Count the empty pixels of each kind in each block, and the nearly saturated ones."""
     inside = np.zeros((len(kinds), *shape), np.uint8)
@@ -274,15 +308,22 @@ def _drop_saturated(
     return core
 
 
-def _assemble(found: list[tuple[_Kind, Mask, AnyArray]], flat: Mask) -> EmptyAreas:
+def _assemble(found: list[tuple[_Kind, Mask, AnyArray]], flat: Mask, bars: Mask) -> EmptyAreas:
     """Set the bits of all blocks."""
+    ranges = [(kind.low, kind.high) for kind, _, _ in found]
     whole = np.zeros(flat.shape, bool)
     bits = np.zeros(flat.shape, np.uint8)
     empty_px = np.zeros(flat.shape, np.int64)
-    for k, (_, seeds, inside) in enumerate(found):
+    for k, (kind, seeds, inside) in enumerate(found):
         similar = np.pad(inside == BLOCK_PX**2, 1)
         core = ndimage.binary_propagation(seeds, _AROUND, seeds | similar)
-        bits[_grow(core)[1:-1, 1:-1]] |= 1 << k
+        mostly = np.pad(inside >= BLOCK_PX**2 // 2, 1)  # with letters, or a line beside the tissue
+        reach = ndimage.binary_propagation(core, _AROUND, core | mostly)
+        bits[(_grow(core) | reach)[1:-1, 1:-1]] |= 1 << k
+        written = (reach & bars)[1:-1, 1:-1]
+        if kind.ink is not None and written.any() and len(ranges) == len(found):
+            bits[written] |= 1 << len(ranges)
+            ranges.append(kind.ink)
         whole |= core[1:-1, 1:-1]
         empty_px += inside
     textured = ~flat & (empty_px < BLOCK_PX**2 // 2)
@@ -290,7 +331,7 @@ def _assemble(found: list[tuple[_Kind, Mask, AnyArray]], flat: Mask) -> EmptyAre
     if tissue.any():  # else the section is too small to tell letters from tissue
         whole = ndimage.binary_propagation(whole, _AROUND, whole | ~tissue)
     bits[whole] = _ALL
-    return EmptyAreas(bits, tuple((kind.low, kind.high) for kind, _, _ in found))
+    return EmptyAreas(bits, tuple(ranges))
 
 
 def _ring(blocks: AnyArray) -> Mask:

@@ -100,6 +100,35 @@ def test_a_bar_is_empty_with_its_letters(section, ground, ink):
     assert found[: field.shape[0]].mean() < 1e-3
 
 
+@pytest.mark.parametrize("quality", [None, 85])
+@pytest.mark.parametrize("rows", [256, 250])
+@pytest.mark.parametrize(("ground", "ink"), [(0, 255), (255, 0)])
+def test_a_line_and_letters_beside_the_tissue_are_part_of_the_bar(
+    section, ground, ink, rows, quality
+):
+    picture = np.vstack([section[:rows], np.full((60, 256), ground, np.uint8)])
+    picture[rows] = ink  # a line between them
+    letters = np.random.default_rng(0).random((10, 125)) < 0.3  # strokes of 2 px
+    picture[rows + 4 : rows + 24, 3:253] = np.where(
+        np.kron(letters, np.ones((2, 2), bool)), ink, ground
+    )
+    if quality:
+        coded = iio.imwrite("<bytes>", picture, extension=".jpg", quality=quality)
+        picture = iio.imread(coded)
+    found = empty_of(picture)
+    assert found[rows:].mean() > 0.99
+    assert found[:rows].mean() < 2e-3
+
+
+def test_thin_corners_of_a_rotated_frame_are_empty_in_jpeg(section):
+    turn = {"angle": 3, "reshape": True, "order": 3}
+    coded = iio.imwrite("<bytes>", ndimage.rotate(section, **turn), extension=".jpg", quality=75)
+    outside = ndimage.rotate(np.ones(section.shape, np.uint8), **{**turn, "order": 0}) == 0
+    found = empty_of(iio.imread(coded))
+    assert found[ndimage.binary_erosion(outside, iterations=2, border_value=1)].mean() > 0.99
+    assert found[ndimage.binary_erosion(~outside, iterations=2, border_value=1)].mean() < 2e-3
+
+
 @pytest.mark.parametrize("gain", [1, 2, 4])
 @pytest.mark.parametrize("centre", [90, 125, 160])
 def test_saturated_tissue_is_not_empty(section, gain, centre):
@@ -130,6 +159,12 @@ def test_a_blank_section_is_empty_everywhere(value):
     blank = np.full((40, 50), value, np.uint8)
     assert empty_of(blank).all()
     assert measure_section(blank).empty_px == blank.size
+
+
+def test_hot_pixels_on_a_blank_section_are_no_tissue():
+    blank = np.zeros((256, 256), np.uint16)
+    blank.ravel()[np.random.default_rng(0).integers(0, blank.size, 20)] = 65535
+    assert empty_of(blank).all()
 
 
 def test_hot_pixels_do_not_change_the_levels(section):
