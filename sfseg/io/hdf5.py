@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import imagecodecs
 import numpy as np
@@ -19,6 +19,7 @@ from sfseg.system.locks import NO_LOCKS
 from sfseg.types import AnyArray, VoxelSize
 
 _MAX_LINKS = 16
+_LISTED = 10
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _FILTERS = frozenset({_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF})
 """Filters whose chunks can be measured. For others HDF5 trusts the size in the file."""
@@ -93,7 +94,7 @@ class Hdf5Source:
             )
             raise StackError(
                 f"{self._name}: {wrong}",
-                hint=f"the file holds {', '.join(self._datasets()) or 'no dataset'}",
+                hint=f"the file holds {', '.join(_datasets(self._file)) or 'no dataset'}",
             )
         if found.is_virtual or found.external:
             raise self._elsewhere()
@@ -151,14 +152,6 @@ class Hdf5Source:
             names += target.split("/")[::-1]
         return node
 
-    def _datasets(self) -> list[str]:
-        """List the datasets of the file."""
-        names: list[str] = []
-        self._file.visititems(
-            lambda name, found: names.append(f"/{name}") if hasattr(found, "chunks") else None
-        )
-        return names
-
     def read(self, box: tuple[slice, ...]) -> AnyArray:
         """Read a box of the dataset; see `sfseg.io.sources.ArraySource`."""
         with translate_errors(self._name):
@@ -186,6 +179,41 @@ class Hdf5Source:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def refuse_unnamed(path: Path, name: str) -> NoReturn:
+    """Refuse a file without the path of a dataset in it, and name those that it holds.
+
+    Raises
+    ------
+    StackError
+        Always.
+    MissingExtraError
+        If h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError.from_extra("hdf5", name) from error
+    with translate_errors(name), _open_file(h5py, path) as file:
+        found = _datasets(file)
+    named = " or ".join(f"{name}:{dataset}" for dataset in found[:_LISTED])
+    raise StackError(
+        f"{name}: this is an HDF5 file, and no dataset in it is named",
+        hint=f"name {'it' if len(found) == 1 else 'one'}: {named}"
+        f"{' ...' if len(found) > _LISTED else ''}"
+        if found
+        else "check the program that wrote the file: it holds no dataset",
+    )
+
+
+def _datasets(file: Any) -> list[str]:
+    """List the datasets of an open file."""
+    names: list[str] = []
+    file.visititems(
+        lambda name, found: names.append(f"/{name}") if hasattr(found, "chunks") else None
+    )
+    return names
 
 
 def _filters(dataset: Any, name: str) -> list[int]:

@@ -115,7 +115,8 @@ class N5Source(ChunkSource):
         self._stored = np.dtype(_TYPES[attributes["dataType"]])
         axes = attributes.get("axes", group.get("axes"))
         names = axes if isinstance(axes, list) and len(axes) == len(shape) else []
-        voxel = _voxel_size(attributes) or _voxel_size(group)
+        factors = attributes.get("downsamplingFactors")
+        voxel = _voxel_size(attributes, factors) or _voxel_size(group, factors)
         self._describe(
             folder,
             shape[::-1],
@@ -182,13 +183,18 @@ def _unpack_lz4(data: bytes, expected: int) -> bytes:
     return plain
 
 
-def _voxel_size(attributes: Mapping[str, Any]) -> VoxelSize | None:
-    """Return nm along (z, y, x): of Janelia's programs, whose lengths are x, y, z."""
+def _voxel_size(attributes: Mapping[str, Any], factors: object) -> VoxelSize | None:
+    """Return nm along (z, y, x): of Janelia's programs, whose lengths are x, y, z.
+
+    `factors` say how many voxels of the full resolution, whose size it is, one voxel covers.
+    """
     unit = "nm"
     found: Any = attributes.get("pixelResolution", attributes.get("resolution"))
     if isinstance(found, Mapping):
         found, unit = found.get("dimensions"), str(found.get("unit", unit))
     if not isinstance(found, list) or len(found) != 3:
         return None
-    x, y, z = (float(length) * voxels.nm_per_unit(unit) for length in found)
+    covered = factors if isinstance(factors, list) and len(factors) == len(found) else [1, 1, 1]
+    nm = voxels.nm_per_unit(unit)
+    x, y, z = (float(length) * nm * float(n) for length, n in zip(found, covered, strict=True))
     return voxels.checked(z, y, x)

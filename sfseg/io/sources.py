@@ -10,6 +10,7 @@ from sfseg.io import npy, nrrd, pictures
 from sfseg.io.dm import is_dm, open_dm
 from sfseg.io.flat import GZIP, read_head
 from sfseg.io.foreign import refuse_foreign
+from sfseg.io.hdf5 import refuse_unnamed
 from sfseg.io.mrc.reader import is_mrc, open_mrc
 from sfseg.io.nifti import is_nifti, open_nifti
 from sfseg.io.orientation import UPRIGHT, TurnedSource
@@ -96,10 +97,7 @@ def open_file(
         picture = pictures.PictureSource(path, name, labels=labels)
         return upright(picture, picture.orientation)
     if magic.startswith(_HDF5):
-        raise StackError(
-            f"{name}: an HDF5 file holds many arrays, and none is named",
-            hint=f"write it like {name}:/volumes/raw",
-        )
+        refuse_unnamed(path, name)
     if not magic:
         raise StackError(f"{name}: the file is empty", hint="copy or download the file again")
     if magic.startswith(GZIP):

@@ -33,6 +33,12 @@ def test_the_voxel_size_of_n5_is_x_y_z(tmp_path, attributes):
         np.testing.assert_allclose(stack.voxel_size_nm, (50, 4.6, 4))
 
 
+def test_a_voxel_of_a_smaller_copy_in_n5_covers_several(tmp_path):
+    attributes = {"pixelResolution": [4, 4.6, 50], "downsamplingFactors": [2, 2, 1]}
+    with io.open_stack(n5(tmp_path / "a.n5", noise(SHAPE), **attributes)) as stack:
+        np.testing.assert_allclose(stack.voxel_size_nm, (50, 9.2, 8))
+
+
 def test_the_full_resolution_of_a_group_is_read_and_a_folder_in_a_store_is_a_source(tmp_path):
     pixels = noise(SHAPE)
     n5(tmp_path / "a.n5", pixels, path="raw/s0")

@@ -83,7 +83,7 @@ def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
         file.create_dataset("bomb", (2000, 2000, 2000), np.float64, chunks=(1, 2000, 2000))
         file["words"] = ["not", "pixels"]
     name = f"{tmp_path}/a.h5"
-    assert "an HDF5 file holds many arrays, and none is named" in refused(name)
+    assert f"hint: name one: {name}:/bomb or {name}:/group/raw or {name}:/words" in refused(name)
     assert "this is a group, not a dataset\nhint: the file holds /bomb, /group/raw" in refused(
         f"{name}:/group"
     )
@@ -95,6 +95,18 @@ def test_hdf5_that_cannot_be_read_is_refused(tmp_path):
     assert "b.h5:/raw: there is no such file" in refused(f"{tmp_path}/b.h5:/raw")
     (tmp_path / "text.h5").write_text("no HDF5")
     assert "the pixels cannot be read: OSError" in refused(f"{tmp_path}/text.h5:/raw")
+
+
+def test_the_hint_for_a_file_without_a_dataset_reads_the_only_one(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    name = f"{tmp_path}/a.h5"
+    with h5py.File(name, "w") as file:
+        file.create_group("empty")
+    assert "it holds no dataset" in refused(name)
+    with h5py.File(name, "a") as file:
+        file["some/raw"] = noise((3, 5, 6))
+    hint = refused(name).partition("hint: name it: ")[2]
+    np.testing.assert_array_equal(read(hint), noise((3, 5, 6)))
 
 
 def test_hdf5_without_h5py_names_the_extra(tmp_path, monkeypatch):

@@ -148,6 +148,29 @@ def test_an_array_in_a_group_is_read_as_one_of_hdf5(tmp_path, version):
     assert read(f"{path}:colour", axes="YXS").shape == (1, 8, 9)
 
 
+def test_a_resolution_that_is_named_has_the_axes_and_the_voxel_size_of_its_image(
+    tmp_path, version
+):
+    stored = noise(SHAPE).transpose(2, 1, 0)
+    path = write(tmp_path / "a.zarr", stored, version, ome("xyz"))
+    write(path, stored[::2, ::2, ::2], version, name="s1")
+    write(path, noise((8, 9)), version, name="other")
+    for name, step in (("s0", 1), ("s1", 2)):
+        for source in (f"{path}:/{name}", path / name):
+            np.testing.assert_array_equal(read(source), noise(SHAPE)[::step, ::step, ::step])
+            with io.open_stack(source) as stack:
+                np.testing.assert_allclose(stack.voxel_size_nm, step * np.array(VOXEL))
+    with io.open_stack(f"{path}:/other") as stack:
+        assert stack.voxel_size_nm is None
+
+
+@pytest.mark.parametrize("axes", [None, 5, ["z"], [{"type": "space"}] * 3])
+def test_an_array_that_is_named_is_read_whatever_its_image_says(tmp_path, version, axes):
+    path = write(tmp_path / "a.zarr", noise(SHAPE), version, ome(axes="zyx") | {"axes": axes})
+    assert refused(path)
+    np.testing.assert_array_equal(read(f"{path}:/s0"), noise(SHAPE))
+
+
 def test_a_group_says_what_it_holds(tmp_path, version):
     path = write(tmp_path / "a.zarr", noise(SHAPE), version, name="volumes/raw")
     write(path / "image", noise(SHAPE), version, ome())

@@ -1,5 +1,6 @@
 """Read an array of a Zarr store; the image of an OME-Zarr in full resolution."""
 
+import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,9 +32,10 @@ class ZarrSource:
     """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.ArraySource`.
 
     Of an OME-Zarr image, 0.1 to 0.5, the first multiscale is read in full resolution, with its
-    axes and its voxel size; of a folder by bioformats2raw, the only image. The axes of other
-    arrays are their ``dimension_names``, or what xarray writes. Zarr fills missing chunks with the
-    fill value, but at least one chunk must exist, and more for a large array.
+    axes and its voxel size; of a folder by bioformats2raw, the only image. Another resolution,
+    named by its path, has its own voxel size. The axes of other arrays are their
+    ``dimension_names``, or what xarray writes. Zarr fills missing chunks with the fill value, but
+    at least one chunk must exist, and more for a large array.
 
     Parameters
     ----------
@@ -84,15 +86,41 @@ class ZarrSource:
         self._check(node, find_folder(self._store, inside, self._name))
         self._array, self.shape, self.dtype = node, tuple(node.shape), np.dtype(node.dtype)
         if image is None:
-            self.letters = _named_axes(node)
+            self.letters, self.voxel_size_nm = self._of_level(zarr, inside)
+            self.letters = self.letters or _named_axes(node)
         else:
-            self.letters, self.voxel_size_nm = _axes(image, len(self.shape), self._name)
+            level = image["datasets"][0]
+            self.letters, self.voxel_size_nm = _axes(image, level, len(self.shape), self._name)
         if self.letters and len(self.letters) != len(self.shape):
             raise StackError(
                 f"{self._name}: the OME metadata give {len(self.letters)} axes, "
                 f"the array has {len(self.shape)}",
                 hint="check the program that wrote the store",
             )
+
+    def _of_level(self, zarr: Any, inside: str) -> tuple[str, VoxelSize | None]:
+        """Return the axes and the voxel size of an array that is one resolution of an image.
+
+        Metadata of the image that make no sense say nothing: the person named the array.
+        """
+        from sfseg.io.zarr.store import METADATA, GuardedStore
+
+        store, parts = self._store, Path(inside.strip("/")).parts
+        if not parts:  # the array is the store: the image is the folder that holds it
+            store, parts = store.parent, (store.name,)
+        for depth in range(len(parts)):
+            folder, path = store.joinpath(*parts[:depth]), "/".join(parts[depth:])
+            if not any((folder / mark).is_file() for mark in METADATA):
+                continue
+            with contextlib.suppress(StackError, LookupError, OSError, TypeError, ValueError):
+                group = zarr.open_group(GuardedStore(folder, store, self._name), mode="r")
+                image = _first_image(group) or {"datasets": ()}
+                for level in image["datasets"]:
+                    if str(level["path"]).strip("/") == path:
+                        letters, voxel = _axes(image, level, len(self.shape), self._name)
+                        if len(letters) == len(self.shape):
+                            return letters, voxel
+        return "", None
 
     def _image(self, zarr: Any, group: Any, inside: str) -> tuple[str, Mapping[str, Any]]:
         """Return the path and the metadata of the image in a group."""
@@ -214,8 +242,10 @@ def _named_axes(array: Any) -> str:
     return letters_of_names(names) if is_list else ""
 
 
-def _axes(image: Mapping[str, Any], count: int, name: str) -> tuple[str, VoxelSize | None]:
-    """Read the letters of an image's axes, and the voxel size of its full resolution.
+def _axes(
+    image: Mapping[str, Any], level: Mapping[str, Any], count: int, name: str
+) -> tuple[str, VoxelSize | None]:
+    """Read the letters of an image's axes, and the voxel size of one of its resolutions.
 
     Until 0.2 the axes have no names, in 0.3 they are texts, since 0.4 mappings.
     """
@@ -234,8 +264,8 @@ def _axes(image: Mapping[str, Any], count: int, name: str) -> tuple[str, VoxelSi
     axes = [{"name": axis} if isinstance(axis, str) else axis for axis in axes]
     letters = "".join(_letter(axis) for axis in axes)
     scales = [1.0] * len(axes)
-    for level in (image["datasets"][0], image):
-        for step in level.get("coordinateTransformations", ()):
+    for place in (level, image):
+        for step in place.get("coordinateTransformations", ()):
             if "scale" in step:
                 scales = [a * float(b) for a, b in zip(scales, step["scale"], strict=True)]
     lengths = {
