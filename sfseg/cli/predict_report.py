@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WORTH_TELLING_S = 30
 """Seconds left from which a line says so, once."""
 
+_WARNING = "warning: "
+
 
 def describe_jobs(jobs: "Sequence[Job]", model: str) -> str:
     """Say what is predicted with which weights, before the weights are loaded."""
@@ -92,6 +94,8 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
     job = {"input": result.job.source, "output": str(result.job.output)}
     if isinstance(result, Failure):
         return {**job, "error": str(result.error)}
+    pixel_note = result.pixel_note.removeprefix(_WARNING)
+    is_warning = pixel_note != result.pixel_note
     return {
         **job,
         "shape": result.shape,
@@ -99,7 +103,12 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "interior_share": result.interior_share,
         "empty_share": result.empty_share,
         "blank_sections": result.blank_sections,
-        "warnings": result.warnings,
+        "warnings": [
+            *result.read_notes,
+            *([pixel_note] if is_warning else []),
+            *result.warnings,
+        ],
+        "notes": [pixel_note] if pixel_note and not is_warning else [],
         "seconds": result.seconds,
         "stages": result.stages,
         "pieces": result.tiles,

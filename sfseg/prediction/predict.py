@@ -251,7 +251,7 @@ def predict_job(
             and is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
         ):
             clear_lock(job.output)
-            return _result_of_record(job, stack, record)
+            return _result_of_record(job, stack, record, model.choose_pixels(stack, config).note)
         work: ResumableOutput | None = None
         try:
             with open_resumable(
@@ -315,7 +315,9 @@ def _too_little_memory(job: Job, error: BaseException) -> DeviceError:
     return refusal
 
 
-def _result_of_record(job: Job, stack: io.Stack, record: Mapping[str, Any]) -> PredictResult:
+def _result_of_record(
+    job: Job, stack: io.Stack, record: Mapping[str, Any], pixel_note: str
+) -> PredictResult:
     """Make the result of an output that an earlier run finished."""
     return PredictResult(
         job,
@@ -329,4 +331,6 @@ def _result_of_record(job: Job, stack: io.Stack, record: Mapping[str, Any]) -> P
         resumed=record["pieces"],
         tiles=record["pieces"],
         warnings=tuple(record.get("warnings", ())),
+        read_notes=stack.notes,
+        pixel_note=pixel_note,
     )

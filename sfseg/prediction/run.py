@@ -77,6 +77,10 @@ class PredictResult:
         All tiles.
     warnings : tuple of str
         What looks wrong, in a sentence each.
+    read_notes : tuple of str
+        How the input is read, where that is not obvious.
+    pixel_note : str
+        What is assumed of its pixel size; empty where nothing is.
     """
 
     job: Job
@@ -90,6 +94,8 @@ class PredictResult:
     resumed: int
     tiles: int
     warnings: tuple[str, ...] = ()
+    read_notes: tuple[str, ...] = ()
+    pixel_note: str = ""
 
     def __repr__(self) -> str:
         return (
@@ -174,6 +180,8 @@ class PredictionRun:
             resumed=self.resumed_tiles,
             tiles=self.total,
             warnings=tuple(self._warnings(pixels - empty, share, blank)),
+            read_notes=self.stack.notes,
+            pixel_note=self.setup.pixels.note,
         )
 
     def _warnings(self, tissue_px: float, interior_share: float, blank: int) -> Iterator[str]:

@@ -148,9 +148,7 @@ def test_an_array_in_a_group_is_read_as_one_of_hdf5(tmp_path, version):
     assert read(f"{path}:colour", axes="YXS").shape == (1, 8, 9)
 
 
-def test_a_resolution_that_is_named_has_the_axes_and_the_voxel_size_of_its_image(
-    tmp_path, version
-):
+def test_a_resolution_that_is_named_has_the_axes_and_the_voxel_size_of_its_image(tmp_path, version):
     stored = noise(SHAPE).transpose(2, 1, 0)
     path = write(tmp_path / "a.zarr", stored, version, ome("xyz"))
     write(path, stored[::2, ::2, ::2], version, name="s1")

@@ -120,8 +120,13 @@ def test_predict_warns_and_inverts(section, tmp_path):
     result = run("bright.tif", "wrong.tif", "--json")
     assert f"warning: {TRY}\n" in result.stderr
     assert json.loads(result.stdout)[0]["warnings"] == [TRY]
+    assert "4 nm is assumed" in json.loads(result.stdout)[0]["notes"][0]
     assert json.loads((tmp_path / "wrong.tif.json").read_text())["warnings"] == [TRY]
     assert f"warning: {TRY}\n" in run("bright.tif", "wrong.tif", "--resume").stderr
+    tifffile.imwrite(tmp_path / "white.tif", 255 - section, photometric="miniswhite")
+    report = json.loads(run("white.tif", "o.tif", "--json", "--pixel-size", "4").stdout)[0]
+    assert "stored min-is-white" in report["warnings"][0]
+    assert report["notes"] == []
     error = fails(
         *("predict", tmp_path / "bright.tif", "-o", tmp_path / "wrong.tif"),
         *("--resume", "--invert-image", *FAST),
