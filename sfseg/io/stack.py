@@ -1,6 +1,7 @@
 """The type `Stack`: sections of one size, read from a file on request."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from sfseg.types import AnyArray, PixelSize, Shape, VoxelSize, describe_shape
 class Stack:
     """A stack of sections, each read from the file on request; a context manager.
 
-    It may be read in a thread other than the one that opened it, but never in two at once.
+    Several threads may read it; one after the other gets its window.
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ class Stack:
         self._read_window = read_window
         self._sha256 = sha256
         self._close = close
+        self._lock = threading.Lock()
 
     def with_pixel_size(self, pixel_size_nm: PixelSize | None) -> "Stack":
         """Return this stack with pixels of another size, (y, x); None = the stack as it is."""
@@ -113,7 +115,7 @@ class Stack:
             if not 0 <= span.start < span.stop <= length:
                 raise IndexError(f"{self.name}: {span} is not a window within {length}")
         # a float64 too large for float32 becomes infinite, which `require_finite` finds
-        with np.errstate(over="ignore"):
+        with self._lock, np.errstate(over="ignore"):
             return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
 
     def read(self, sections: Sequence[int] | None = None) -> AnyArray:

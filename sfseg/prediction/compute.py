@@ -1,58 +1,90 @@
-"""Read, predict and write the tiles of a stack, in three threads that work at the same time."""
+"""Read, predict and write the tiles of a stack, in threads that work at the same time."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby, islice
+from queue import SimpleQueue
 
-from sfseg.prediction.pipeline import WriteBehind, read_ahead
+from sfseg.prediction.pipeline import WriteBehind, ordered, read_ahead
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile
+from sfseg.prediction.tile_writer import FinishedTile
 from sfseg.types import Probability
+
+Finish = Callable[[StackTile, Probability], FinishedTile]
 
 
 def predict_tiles(
     tiles: Iterable[StackTile],
-    predictor: Predictor,
-    write: Callable[[StackTile, Probability], None],
+    predictors: Sequence[Predictor],
+    finish: Finish,
+    write: Callable[[FinishedTile], None],
+    *,
+    workers: int = 1,
 ) -> dict[str, float]:
     """Predict tiles while the next ones are read and the last ones are written.
 
     Parameters
     ----------
     tiles : iterable of StackTile
-        The tiles; iterated in a thread of its own, one tile ahead.
-    predictor : Predictor
-        Predicts them, in batches.
+        The tiles; iterated in a thread of its own, at least one tile ahead.
+    predictors : sequence of Predictor
+        Predict them, in batches; several do so at the same time.
+    finish : callable
+        Called with each tile and the probability of its core, in any order, in other threads.
     write : callable
-        Called with each tile and the probability of its core, in order, in another thread.
+        Called with each result of `finish`, in order, in another thread.
+    workers : int
+        How many calls of `finish` run at the same time, and how many tiles are read ahead.
 
     Returns
     -------
     dict of str to float
-        Seconds of each stage: ``read_s``, ``compute_s``, ``write_s``. They overlap.
+        Seconds of each stage: ``read_s``, ``compute_s``, ``write_s``. They overlap. ``compute_s``
+        is the mean of the predictors.
 
     Raises
     ------
     BaseException
         Whatever reading, computing or writing raises.
     """
-    computing = 0.0
-    with (
-        read_ahead(tiles, depth=1) as ahead,
-        WriteBehind[tuple[StackTile, Probability]](lambda done: write(*done), depth=1) as behind,
-    ):
-        for batch in _batches(ahead, predictor):
-            began = time.perf_counter()
+    seconds: list[float] = []
+    free: SimpleQueue[Predictor] = SimpleQueue()
+    for predictor in predictors:
+        free.put(predictor)
+
+    def compute(batch: list[StackTile]) -> list[tuple[StackTile, Probability]]:
+        predictor, began = free.get(), time.perf_counter()
+        try:
             results = predictor.predict([tile.window for tile in batch], batch[0].tile.keep)
-            computing += time.perf_counter() - began
-            for done in zip(batch, results, strict=True):
-                behind.put(done)
-            del batch, results, done  # else they stay in memory while the next batch is computed
+        finally:
+            free.put(predictor)
+        seconds.append(time.perf_counter() - began)
+        return list(zip(batch, results, strict=True))
+
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="sfseg finish") as pool,
+        read_ahead(tiles, depth=workers) as ahead,
+        WriteBehind[Callable[[], FinishedTile]](
+            lambda make: write(make()), depth=workers
+        ) as behind,
+    ):
+        batches = _batches(ahead, predictors)
+        for results in ordered(compute, batches, len(predictors)):
+            for done in results:
+                in_thread = partial(finish, *done)
+                behind.put(in_thread if workers == 1 else pool.submit(in_thread).result)
+            del results, done, in_thread  # else they stay in memory during the next batch
+    computing = sum(seconds) / len(predictors)
     return {"read_s": ahead.busy_s, "compute_s": computing, "write_s": behind.busy_s}
 
 
-def _batches(tiles: Iterable[StackTile], predictor: Predictor) -> Iterator[list[StackTile]]:
-    """Group tiles of one size and core; `predictor.batch` may get smaller on the way."""
+def _batches(
+    tiles: Iterable[StackTile], predictors: Sequence[Predictor]
+) -> Iterator[list[StackTile]]:
+    """Group tiles of one size and core; `Predictor.batch` may get smaller on the way."""
     for _, group in groupby(tiles, lambda tile: (tile.window.pixels.shape, tile.tile.keep)):
-        while batch := list(islice(group, predictor.batch)):
+        while batch := list(islice(group, min(predictor.batch for predictor in predictors))):
             yield batch

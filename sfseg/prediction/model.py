@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.contrast import contrast_warning
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.tile_reader import StackTile, read_tiles
-from sfseg.prediction.tile_writer import ArrayTarget, Facts, make_writer
+from sfseg.prediction.tile_reader import read_tiles
+from sfseg.prediction.tile_writer import ArrayTarget, Facts, FinishedTile, finish_tile, make_writer
 from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
@@ -41,8 +42,10 @@ class PredictSetup:
         Runs the network.
     tiles : list of Tile
         The tiles of each section.
-    predictor : Predictor
-        Predicts the tiles.
+    predictors : tuple of Predictor
+        Predict the tiles, at the same time.
+    workers : int
+        Threads that read, and threads that finish tiles.
     pixels : PixelChoice
         Whether sections are resampled for the network.
     scaling : Scaling or None
@@ -51,7 +54,8 @@ class PredictSetup:
 
     engine: Engine
     tiles: list[Tile]
-    predictor: Predictor
+    predictors: tuple[Predictor, ...]
+    workers: int
     pixels: PixelChoice
     scaling: Scaling | None
 
@@ -188,12 +192,13 @@ class Model:
 
         facts: list[Facts] = []
 
-        def write(tile: StackTile, probability: Probability) -> None:
-            facts.extend(fact for _, fact in writer.put(tile, probability))
+        def write(tile: FinishedTile) -> None:
+            facts.extend(fact for _, fact in writer.put(tile))
 
         numbers = range(len(stack) * len(setup.tiles))
-        tiles = read_tiles(stack, setup.tiles, numbers, setup.scaling)
-        predict_tiles(tiles, setup.predictor, write)
+        tiles = read_tiles(stack, setup.tiles, numbers, setup.scaling, workers=setup.workers)
+        finish = partial(finish_tile, config=config)
+        predict_tiles(tiles, setup.predictors, finish, write, workers=setup.workers)
         _warn_of_contrast(facts, target.pixels, inverted=config.invert_image)
         return target.pixels
 
@@ -276,7 +281,8 @@ class Model:
             batch=plan.batch_size(engine, tiles, config),
             say=say,
         )
-        return PredictSetup(engine, tiles, predictor, pixels, scaling)
+        workers = plan.workers(engine)
+        return PredictSetup(engine, tiles, (predictor,), workers, pixels, scaling)
 
     def _cut(
         self, stack: io.Stack, scaling: Scaling | None, tile_px: int | None, limit_px: int

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 
+import numpy as np
 import torch
 
 from sfseg.config import PredictConfig
@@ -11,7 +12,9 @@ from sfseg.errors import DeviceError
 from sfseg.io import Stack
 from sfseg.prediction.engines import Engine
 from sfseg.prediction.predictor import ORIENTATIONS
+from sfseg.prediction.tile_writer import output_dtype
 from sfseg.prediction.tiles import Tile, lengths, overhead
+from sfseg.system.limits import usable_processors
 from sfseg.system.memory import available_bytes, base_bytes, used_bytes
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.transforms.resample import Scaling
@@ -28,6 +31,9 @@ SEGMENTS_BYTES = 13
 
 GAPS_BYTES = 100
 """Memory for each pixel of a section: its probability, and the arrays of `gaps`."""
+
+MOST_WORKERS = 8
+"""Threads that read, and as many that finish tiles, beside a GPU: they keep up with it."""
 
 MOST_BATCH = 8
 """Tiles in one batch on a GPU; more of them are not faster."""
@@ -66,7 +72,7 @@ def limit_px(
     DeviceError
         If ``close_gaps`` is set and a whole section does not fit in memory.
     """
-    by_buffers = BUFFERS_BYTES // _buffer_bytes(stack, scaling)
+    by_buffers = BUFFERS_BYTES // _buffer_bytes(stack, config, scaling)
     _require_section(engine, stack, config)
     memory = _engine_bytes(engine, config)
     if engine.device.type != "cuda":  # a GPU has memory of its own
@@ -75,16 +81,18 @@ def limit_px(
     return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
 
 
-def _buffer_bytes(stack: Stack, scaling: Scaling | None) -> int:
+def _buffer_bytes(stack: Stack, config: PredictConfig, scaling: Scaling | None) -> int:
     """Memory for each pixel of a tile that waits.
 
-    Two windows (one is read, one waits) and a float32 result, which is written meanwhile. If the
+    Two windows (one is read, one waits), a float32 result, and what it is converted to. If the
     section is resampled, the windows are float32. Then there are up to four more arrays of this
     size while one is made, and six on the grid of the section.
     """
+    stays = config.close_gaps or output_dtype(config) == np.float32
+    converted = 0 if stays else 2  # at most: masks and uint8 need one
     if scaling is None:
-        return 2 * stack.dtype.itemsize + 4
-    return 28 + 24 * ceil(prod(scaling.shape) / prod(scaling.network_shape))
+        return 2 * stack.dtype.itemsize + 4 + converted
+    return converted + 28 + 24 * ceil(prod(scaling.shape) / prod(scaling.network_shape))
 
 
 def _section_bytes(stack: Stack, config: PredictConfig) -> int:
@@ -155,6 +163,13 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
     return max(min(_engine_bytes(engine, config) // tile_bytes, MOST_BATCH), 1)
 
 
+def workers(engine: Engine) -> int:
+    """Compute how many threads read, and how many finish tiles; on a CPU one is enough."""
+    if engine.device.type == "cpu":
+        return 1
+    return max(min(usable_processors() // 2, MOST_WORKERS), 1)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a prediction will do, known before it starts.
@@ -203,7 +218,7 @@ class Plan:
         computing = (network_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
         # Resizing keeps three float32 of the full size: the window, its copy and the result.
         computing += 12 * window_px if input_px is not None else 0
-        buffers = min(_buffer_bytes(stack, scaling) * window_px, BUFFERS_BYTES)
+        buffers = min(_buffer_bytes(stack, config, scaling) * window_px, BUFFERS_BYTES)
         peak = base_bytes() + computing + buffers + _section_bytes(stack, config)
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak, pixels)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,9 +15,9 @@ from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import PredictSetup
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
-from sfseg.prediction.tile_reader import StackTile, read_tiles
-from sfseg.prediction.tile_writer import make_writer, output_dtype
-from sfseg.types import Probability, Shape, VoxelSize, describe_shape
+from sfseg.prediction.tile_reader import read_tiles
+from sfseg.prediction.tile_writer import FinishedTile, finish_tile, make_writer, output_dtype
+from sfseg.types import Shape, VoxelSize, describe_shape
 
 FLUSH_S = 5.0
 """Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
@@ -138,7 +139,7 @@ class PredictionRun:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report = setup, report
         self.plan = Plan.from_tiles(
-            setup.tiles, setup.engine, stack, config, setup.predictor.input_px, setup.pixels
+            setup.tiles, setup.engine, stack, config, setup.predictors[0].input_px, setup.pixels
         )
         self.total = len(stack) * len(setup.tiles)
         if config.needs_sections:
@@ -201,15 +202,17 @@ class PredictionRun:
     def _predict(self) -> dict[str, float]:
         """Read, compute and write the missing tiles; return the seconds of each stage."""
         missing = [n for n in range(self.total) if n not in self.work.finished]
-        tiles = read_tiles(self.stack, self.setup.tiles, missing, self.setup.scaling)
+        setup, workers = self.setup, self.setup.workers
+        tiles = read_tiles(self.stack, setup.tiles, missing, setup.scaling, workers=workers)
+        finish = partial(finish_tile, config=self.config)
         with self._canvas() as canvas:
             writer = make_writer(canvas, self.config, self.work.finished)
 
-            def write(tile: StackTile, probability: Probability) -> None:
-                for number, facts in writer.put(tile, probability):
+            def write(tile: FinishedTile) -> None:
+                for number, facts in writer.put(tile):
                     self._mark_done(canvas, number, facts)
 
-            stages = predict_tiles(tiles, self.setup.predictor, write)
+            stages = predict_tiles(tiles, setup.predictors, finish, write, workers=workers)
             canvas.finish()
         return stages
 

@@ -1,12 +1,13 @@
 """Read the tiles of a stack one after the other, normalised as their whole sections are."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
 from sfseg.io import Stack, require_finite
+from sfseg.prediction.pipeline import ordered
 from sfseg.prediction.tiles import Rectangle, Shape2D, Tile
 from sfseg.prediction.windows import Window, cut_window, needed_of
 from sfseg.transforms.empty import Mask
@@ -69,7 +70,12 @@ class StackTile:
 
 
 def read_tiles(
-    stack: Stack, tiles: list[Tile], numbers: Iterable[int], scaling: Scaling | None = None
+    stack: Stack,
+    tiles: list[Tile],
+    numbers: Iterable[int],
+    scaling: Scaling | None = None,
+    *,
+    workers: int = 1,
 ) -> Iterator[StackTile]:
     """Read tiles of a stack.
 
@@ -83,6 +89,9 @@ def read_tiles(
         Which tiles, in ascending order.
     scaling : Scaling, optional
         How sections are resampled for the network; by default they are not.
+    workers : int
+        Sections, and tiles, that are prepared at the same time. If more than one, the windows are
+        normalised, too.
 
     Yields
     ------
@@ -96,15 +105,27 @@ def read_tiles(
     StackError
         If it cannot be decoded.
     """
-    # the tiles of a section have consecutive numbers
-    for index, group in groupby(numbers, lambda number: number // len(tiles)):
+
+    def measured(index_and_numbers: tuple[int, list[int]]) -> "tuple[_Source, list[int]]":
+        index, numbers = index_and_numbers
         section = _Section(stack, index)
-        source = section if scaling is None else _ScaledSection(section, scaling)
-        for number in group:
-            tile = tiles[number % len(tiles)]
-            window = source.cut(tile.read)
-            empty = source.core_mask(tile, window)
-            yield StackTile(number, index, tile, window, empty, scaling)
+        return section if scaling is None else _ScaledSection(section, scaling), numbers
+
+    def cut(source_and_number: "tuple[_Source, int]") -> StackTile:
+        source, number = source_and_number
+        index, position = divmod(number, len(tiles))
+        tile = tiles[position]
+        window = source.cut(tile.read)
+        if workers > 1:
+            window = replace(window, normalised=window.standardise())
+        return StackTile(number, index, tile, window, source.core_mask(tile, window), scaling)
+
+    # the tiles of a section have consecutive numbers
+    grouped = groupby(numbers, lambda number: number // len(tiles))
+    groups = ((index, list(group)) for index, group in grouped)
+    sections = ordered(measured, groups, workers)
+    wanted = ((section, number) for section, numbers in sections for number in numbers)
+    return ordered(cut, wanted, workers)
 
 
 class _Section:
@@ -199,3 +220,6 @@ class _ScaledSection:
             return resampled, None
         covered = self._scaling.cover(empty.astype(np.float32), rows, columns, origin)
         return resampled, covered > FULL
+
+
+_Source = _Section | _ScaledSection

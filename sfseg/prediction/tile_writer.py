@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -12,14 +13,16 @@ from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
 from sfseg.prediction.contrast import measure_lines
 from sfseg.prediction.tile_reader import StackTile
-from sfseg.prediction.tiles import lengths
-from sfseg.transforms.normalise import bands
+from sfseg.prediction.tiles import Rectangle
 from sfseg.types import INTERIOR, AnyArray, Probability, Shape
 
 Facts = dict[str, float]
 """Facts about a finished tile: ``interior``, the sum of its probability; ``empty``, its pixels
 without tissue; ``blank``, 1 if its section has a single grey value; those of `measure_lines`; and
 for whole sections ``numbered``, the largest segment so far."""
+
+_CACHE_PX = 2**15
+"""Pixels that are converted at a time: their float64 copies stay in the cache."""
 
 _NOTHING: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
 
@@ -70,11 +73,77 @@ def convert(probability: Probability, config: PredictConfig) -> AnyArray:
     dtype = output_dtype(config)
     if config.output != "probability":
         exceeds = probability > np.float64(config.threshold)
-        return np.where(exceeds, INTERIOR, 0).astype(np.uint8)
+        return exceeds.view(np.uint8) * np.uint8(INTERIOR)
     if dtype.kind == "u":
-        top = 255.0 if dtype == np.uint8 else 65535.0
-        return np.rint(probability.astype(np.float64) * top).astype(dtype)
+        pixels = np.empty(probability.shape, dtype)
+        rows = max(_CACHE_PX // probability.shape[1], 1)
+        for start in range(0, len(pixels), rows):
+            scaled = probability[start : start + rows].astype(np.float64) * np.iinfo(dtype).max
+            pixels[start : start + rows] = np.rint(scaled, out=scaled)
+        return pixels
     return probability
+
+
+@dataclass(frozen=True)
+class FinishedTile:
+    """A tile that is ready to be written.
+
+    Attributes
+    ----------
+    number, section : int
+        Those of the `StackTile`.
+    write : tuple of slice
+        Rows and columns of the section.
+    pixels : ndarray, shape of ``write``
+        What is written; the interior probability where gaps will be closed.
+    facts : dict
+        Facts about it; see `Facts`.
+    """
+
+    number: int
+    section: int
+    write: Rectangle
+    pixels: AnyArray
+    facts: Facts
+
+
+def finish_tile(tile: StackTile, probability: Probability, config: PredictConfig) -> FinishedTile:
+    """Bring the result of a tile to the grid of its section, and turn it into pixels.
+
+    Parameters
+    ----------
+    tile : StackTile
+        The tile.
+    probability : ndarray of float32, shape of ``tile.keep``
+        The result of the network.
+    config : PredictConfig
+        What to write.
+
+    Returns
+    -------
+    FinishedTile
+        What a writer takes.
+
+    Raises
+    ------
+    NonFiniteError
+        If the network gave NaN.
+    """
+    lines = measure_lines(tile.window, tile.tile.keep, probability)
+    probability = tile.bring_back(probability)
+    interior = float(probability.sum(dtype=np.float64))
+    if not math.isfinite(interior):
+        raise NonFiniteError(
+            f"section {tile.section + 1}: the network gave NaN instead of probabilities",
+            hint="try --precision float32, or other weights",
+        )
+    facts = {
+        "interior": interior,
+        "empty": 0 if tile.empty is None else int(np.count_nonzero(tile.empty)),
+        "blank": float(tile.window.normalisation.levels.blank),
+    }
+    pixels = probability if config.close_gaps else convert(probability, config)
+    return FinishedTile(tile.number, tile.section, tile.tile.write, pixels, facts | lines)
 
 
 class Writer:
@@ -84,22 +153,18 @@ class Writer:
     ----------
     target : Target
         The output.
-    config : PredictConfig
-        What to write.
     """
 
-    def __init__(self, target: Target, config: PredictConfig) -> None:
-        self._target, self._config = target, config
+    def __init__(self, target: Target) -> None:
+        self._target = target
 
-    def put(self, tile: StackTile, probability: Probability) -> Iterator[tuple[int, Facts]]:
+    def put(self, tile: FinishedTile) -> Iterator[tuple[int, Facts]]:
         """Write a tile.
 
         Parameters
         ----------
-        tile : StackTile
+        tile : FinishedTile
             The tile.
-        probability : ndarray of float32, shape (Y, X)
-            The result of the network, shape of ``tile.keep``.
 
         Yields
         ------
@@ -107,20 +172,9 @@ class Writer:
             A tile that is now written.
         facts : dict
             Facts about it; see `Facts`.
-
-        Raises
-        ------
-        NonFiniteError
-            If the network gave NaN.
         """
-        probability, facts = _finish(tile, probability)
-        rows, columns = tile.tile.write
-        # Band by band, because `convert` makes float64 copies: a tile may be very large.
-        for band in bands(lengths(tile.tile.write)):
-            target_rows = slice(rows.start + band.start, rows.start + band.stop)
-            pixels = convert(probability[band], self._config)
-            self._target.put(tile.section, target_rows, columns, pixels)
-        yield tile.number, facts
+        self._target.put(tile.section, *tile.write, tile.pixels)
+        yield tile.number, tile.facts
 
 
 def make_writer(
@@ -144,7 +198,7 @@ def make_writer(
     """
     if config.needs_sections:
         return SectionWriter(target, config, finished)
-    return Writer(target, config)
+    return Writer(target)
 
 
 class SectionWriter:
@@ -172,12 +226,11 @@ class SectionWriter:
         self._covered_px = 0
         self._tiles: dict[int, Facts] = {}  # of this section
 
-    def put(self, tile: StackTile, probability: Probability) -> Iterator[tuple[int, Facts]]:
+    def put(self, tile: FinishedTile) -> Iterator[tuple[int, Facts]]:
         """Take a tile; see `Writer.put`. The tiles of a section come one after the other."""
-        probability, self._tiles[tile.number] = _finish(tile, probability)
-        kept = probability if self._config.close_gaps else convert(probability, self._config)
-        self._section[tile.tile.write] = kept
-        self._covered_px += probability.size
+        self._tiles[tile.number] = tile.facts
+        self._section[tile.write] = tile.pixels
+        self._covered_px += tile.pixels.size
         if self._covered_px == self._section.size:
             self._finish(tile.section)
             yield from ((n, {**f, "numbered": self._numbered}) for n, f in self._tiles.items())
@@ -202,21 +255,3 @@ class SectionWriter:
         segments[segments > 0] += self._numbered
         self._numbered = max(self._numbered, int(segments.max()))
         return segments
-
-
-def _finish(tile: StackTile, probability: Probability) -> tuple[Probability, Facts]:
-    """Bring the result of a tile to the grid of its section, and gather its facts; refuse NaN."""
-    lines = measure_lines(tile.window, tile.tile.keep, probability)
-    probability = tile.bring_back(probability)
-    interior = float(probability.sum(dtype=np.float64))
-    if not math.isfinite(interior):
-        raise NonFiniteError(
-            f"section {tile.section + 1}: the network gave NaN instead of probabilities",
-            hint="try --precision float32, or other weights",
-        )
-    facts = {
-        "interior": interior,
-        "empty": 0 if tile.empty is None else int(np.count_nonzero(tile.empty)),
-        "blank": float(tile.window.normalisation.levels.blank),
-    }
-    return probability, facts | lines

@@ -22,11 +22,14 @@ class Window:
         Which of them hold no tissue; None if all do.
     normalisation : Normalisation
         Of the whole section.
+    normalised : ndarray of float32, shape (Y, X), or None
+        The result of `standardise`, if it is made already.
     """
 
     pixels: AnyArray
     empty: AnyArray | None
     normalisation: Normalisation
+    normalised: Normalised | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -35,6 +38,8 @@ class Window:
 
     def standardise(self) -> Normalised:
         """Normalise the grey values: float32, shape (Y, X); 0 where there is no tissue."""
+        if self.normalised is not None:
+            return self.normalised
         return self.normalisation.standardise(self.pixels, self.empty)
 
 

@@ -19,6 +19,10 @@ BAND_PX = 2**22
 """Pixels of a band: sections up to 2048x2048 are measured in one band."""
 
 
+_CACHE_PX = 2**17
+"""Pixels that are measured at a time: their float64 copies stay in the cache."""
+
+
 @dataclass(frozen=True)
 class GreyLevels:
     """Mean and spread of the grey values of a section.
@@ -45,16 +49,14 @@ class GreyLevels:
 
         Notes
         -----
-        The means and squared deviations of the bands are merged in float64 (Chan, Golub, LeVeque
+        The means and squared deviations of parts are merged in float64 (Chan, Golub, LeVeque
         1979); the same bands give the same bits.
         """
         merged: GreyLevels | None = None
-        for band in bands:
-            if not band.size:
-                continue
-            mean, deviation = band.mean(dtype=np.float64), band.std(dtype=np.float64)
+        for part in _parts(bands):
+            mean, deviation = part.mean(dtype=np.float64), part.std(dtype=np.float64)
             found = cls(
-                band.size, float(mean), float(deviation), float(band.min()), float(band.max())
+                part.size, float(mean), float(deviation), float(part.min()), float(part.max())
             )
             merged = found if merged is None else merged._and(found)
         if merged is None:
@@ -104,6 +106,15 @@ class GreyLevels:
         normalised -= np.float32(self.mean)
         normalised *= np.float32(0.0 if self.blank else scale)
         return normalised
+
+
+def _parts(bands: Iterable[AnyArray]) -> Iterator[AnyArray]:
+    """Cut bands, shape (Y, X) or (N,), into parts that fit in the cache; none is empty."""
+    for band in bands:
+        rows = max(_CACHE_PX // max(band[:1].size, 1), 1)
+        for start in range(0, len(band), rows):
+            if (part := band[start : start + rows]).size:
+                yield part
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfseg.prediction import pipeline
-from sfseg.prediction.pipeline import WriteBehind, read_ahead
+from sfseg.prediction.pipeline import WriteBehind, ordered, read_ahead
 
 PATIENCE_S = 600  # of a test that would hang
 
@@ -379,3 +379,57 @@ def test_a_whole_pipeline_raises_the_error_of_its_last_stage():
 
     with pytest.raises(ZeroDivisionError):
         run()
+
+
+# --- ordered
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_come_in_the_order_of_the_items(workers):
+    assert list(ordered(lambda item: item * item, range(7), workers)) == [0, 1, 4, 9, 16, 25, 36]
+
+
+def test_one_worker_is_the_thread_that_iterates_and_takes_an_item_only_when_asked():
+    taken = []
+    results = ordered(lambda _: threading.get_ident(), map(taken.append, range(3)), 1)
+    assert next(results) == threading.get_ident()
+    assert len(taken) == 1
+
+
+def test_as_many_calls_as_workers_run_at_the_same_time():
+    together = threading.Barrier(3, timeout=PATIENCE_S)
+    assert len(list(ordered(lambda _: together.wait(), range(6), 3))) == 6  # else one would hang
+
+
+def test_no_more_items_are_taken_than_workers_can_have():
+    taken = []
+    results = ordered(lambda item: item, (taken.append(i) or i for i in range(100)), 3)
+    assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+    assert len(taken) <= 4 + 3
+    results.close()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_error_comes_in_the_place_of_its_result(workers):
+    results = ordered(lambda item: 1 / (2 - item), range(6), workers)
+    assert [next(results), next(results)] == [0.5, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_calls_that_run_have_ended_when_the_results_are_closed():
+    begun, may_end, ended = threading.Event(), threading.Event(), []
+
+    def call(item):
+        if item:
+            begun.set()
+            may_end.wait(PATIENCE_S)
+        ended.append(item)
+
+    results = ordered(call, range(9), 2)
+    next(results)
+    begun.wait(PATIENCE_S)
+    may_end.set()
+    results.close()  # and `_no_thread_stays`
+    assert 0 in ended
+    assert len(ended) < 9

@@ -11,7 +11,13 @@ from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile
-from sfseg.prediction.tile_writer import SectionWriter, Writer, convert, output_dtype
+from sfseg.prediction.tile_writer import (
+    SectionWriter,
+    Writer,
+    convert,
+    finish_tile,
+    output_dtype,
+)
 from sfseg.prediction.windows import Window
 from sfseg.transforms import normalise
 from sfseg.transforms.normalise import GreyLevels, Normalisation
@@ -40,12 +46,14 @@ def pieces_of(shape, *, blank=False):
         yield StackTile(number, section, tile, window)
 
 
-def put_all(writer, probability, pieces):
-    return [
-        told
-        for piece in pieces
-        for told in writer.put(piece, probability[piece.section][piece.tile.write])
-    ]
+def put(writer, piece, probability, config):
+    """Finish the part of a section that is the piece's, and put it."""
+    part = probability[piece.section][piece.tile.write]
+    return list(writer.put(finish_tile(piece, part, config)))
+
+
+def put_all(writer, probability, pieces, config):
+    return [told for piece in pieces for told in put(writer, piece, probability, config)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -92,7 +100,7 @@ def test_tiles_in_any_order_make_the_converted_sections(rng, monkeypatch, option
     probability = rng.random(shape, dtype=np.float32)
     canvas = Memory(shape, output_dtype(config))
     pieces = list(pieces_of(shape))
-    told = put_all(Writer(canvas, config), probability, rng.permutation(pieces))
+    told = put_all(Writer(canvas), probability, rng.permutation(pieces), config)
     np.testing.assert_array_equal(canvas.pixels, convert(probability, config))
     assert sorted(number for number, _ in told) == [piece.number for piece in pieces]
     total = sum(facts["interior"] for _, facts in told)
@@ -103,8 +111,8 @@ def test_tiles_in_any_order_make_the_converted_sections(rng, monkeypatch, option
 def test_a_tile_of_a_blank_section_is_reported():
     shape = (1, 20, 20)
     (piece,) = pieces_of(shape, blank=True)
-    writer = Writer(Memory(shape, np.dtype("float32")), PredictConfig())
-    ((_, facts),) = writer.put(piece, np.ones((20, 20), np.float32))
+    writer = Writer(Memory(shape, np.dtype("float32")))
+    ((_, facts),) = put(writer, piece, np.ones(shape, np.float32), PredictConfig())
     lines = dict.fromkeys(("dark", "dark_marked", "bright", "bright_marked"), 0.0)
     assert facts == {"interior": 400.0, "empty": 0, "blank": 1.0, **lines}
 
@@ -125,7 +133,7 @@ def test_segments_are_put_when_the_section_is_whole_and_not_before(rng):
     canvas, pieces = Memory(shape, np.dtype("int32")), list(pieces_of(shape))
     writer, count = SectionWriter(canvas, config, {}), len(pieces) // 3
     for piece in pieces:
-        told = list(writer.put(piece, probability[piece.section][piece.tile.write]))
+        told = put(writer, piece, probability, config)
         is_last = (piece.number + 1) % count == 0
         assert len(told) == (count if is_last else 0)
         assert (canvas.pixels[piece.section] == 99).all() == (not is_last)
@@ -136,19 +144,15 @@ def test_segments_go_on_where_the_finished_sections_ended(rng):
     config, shape = PredictConfig(output="segments"), (3, 61, 70)
     probability, pieces = rng.random(shape, dtype=np.float32), list(pieces_of(shape))
     canvas, done = Memory(shape, np.dtype("int32")), 2 * len(pieces) // 3
-    finished = dict(put_all(SectionWriter(canvas, config, {}), probability, pieces[:done]))
-    put_all(SectionWriter(canvas, config, finished), probability, pieces[done:])
+    finished = dict(put_all(SectionWriter(canvas, config, {}), probability, pieces[:done], config))
+    put_all(SectionWriter(canvas, config, finished), probability, pieces[done:], config)
     np.testing.assert_array_equal(canvas.pixels, expected_segments(probability))
 
 
-@pytest.mark.parametrize("writer", [Writer, SectionWriter])
-def test_a_network_that_says_nan_writes_nothing(writer):
-    canvas = Memory((1, 16, 16), np.float32 if writer is Writer else np.int32)
-    config = PredictConfig(output="probability" if writer is Writer else "segments")
-    own = () if writer is Writer else ({},)
+@pytest.mark.parametrize("output", ["probability", "binary", "segments"])
+def test_a_network_that_says_nan_is_refused(output):
     (piece,) = pieces_of((1, 16, 16))
     said = np.full((16, 16), 0.5, np.float32)
     said[3, 4] = np.nan
     with pytest.raises(NonFiniteError, match="section 1: the network gave NaN"):
-        list(writer(canvas, config, *own).put(piece, said))
-    assert (canvas.pixels == 99).all()
+        finish_tile(piece, said, PredictConfig(output=output))
