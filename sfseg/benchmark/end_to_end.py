@@ -67,7 +67,7 @@ def predict_stack(benchmark: InferenceBenchmark, volume: AnyArray, report: Repor
     config = PredictConfig(engine=engine.name, precision=row.precision, overwrite=True)
     choice = Choice(engine.name, dtype_name(engine.dtype))
     network, header = load_weights(SHIPPED_MODEL)
-    model = Model(network, header, engine, choice, halo_px(network, STRIDE), weights_sha256="")
+    model = Model(network, header, (engine,), choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:
         job = Job(str(Path(folder, "volume.tif")), Path(folder, "map.tif"))
         write_stack(Path(job.source), volume)

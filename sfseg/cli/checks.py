@@ -16,11 +16,13 @@ def require_architectures(names: Iterable[str]) -> None:
         models.require(name)
 
 
-def require_device_name(name: str) -> None:
-    """Refuse what cannot be the name of a device; raises OptionError."""
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]+)?", name):
+def require_device_name(name: str, *, several: bool = False) -> None:
+    """Refuse what cannot be the name of a device, or of several; raises OptionError."""
+    numbers = "[0-9]+(,[0-9]+)*" if several else "[0-9]+"
+    if not re.fullmatch(rf"auto|cpu|mps|cuda(:{numbers})?", name):
         raise OptionError(
-            f"--device: must be auto, cpu, cuda, cuda:N or mps, not {name!r}",
+            f"--device: must be auto, cpu, cuda, cuda:N{' or cuda:N,M' * several} or mps, "
+            f"not {name!r}",
             hint="--device auto takes the best device of this machine",
         )
 

@@ -76,6 +76,18 @@ DeviceOption = Annotated[
         autocompletion=complete_devices,
     ),
 ]
+DevicesOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "-d",
+        metavar="NAME",
+        help="Where to compute: auto or cuda (all GPUs), cuda:N, cuda:0,1 (these two), cpu or mps. "
+        "If a device is missing, stops with an error.",
+        rich_help_panel=MACHINE,
+        autocompletion=complete_devices,
+    ),
+]
 TrainingPrecisionOption = Annotated[
     Precision,
     typer.Option(

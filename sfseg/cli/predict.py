@@ -19,7 +19,7 @@ from sfseg.cli.options import (
     OUTPUT,
     QUALITY,
     AxesOption,
-    DeviceOption,
+    DevicesOption,
     InvertOption,
     PixelSizeOption,
     RescaleOption,
@@ -162,7 +162,7 @@ def predict(
             rich_help_panel=QUALITY,
         ),
     ] = False,
-    device: DeviceOption = DEFAULTS.device,
+    device: DevicesOption = DEFAULTS.device,
     engine: Annotated[
         EngineChoice,
         typer.Option(
@@ -235,7 +235,7 @@ def predict(
         resume=resume,
         overwrite=overwrite,
     )
-    require_device_name(device)
+    require_device_name(device, several=True)
     require_weights([model])
     require_inputs(inputs)
     from sfseg.prediction.jobs import make_jobs

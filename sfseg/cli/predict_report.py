@@ -29,12 +29,10 @@ def describe_jobs(jobs: "Sequence[Job]", model: str) -> str:
 
 def describe_model(config: PredictConfig, model: "Model") -> str:
     """Say which network runs on which device, with which engine and arithmetic."""
-    from sfseg.system.devices import describe
+    from sfseg.prediction.engines import describe
 
-    engine = model.engine
-    where = describe(engine.device, engine.dtype, engine.name)
     notice = f"\nwarning: {model.choice.notice}" if model.choice.notice else ""
-    return f"{config.model} ({model.header.arch}) on {where}{notice}"
+    return f"{config.model} ({model.header.arch}) on {describe(model.engines)}{notice}"
 
 
 def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":

@@ -34,12 +34,12 @@ from sfseg.types import AnyArray, PixelSize, Probability, Say
 
 @dataclass(frozen=True)
 class PredictSetup:
-    """The engine, tiles and predictor for one stack.
+    """The engines, tiles and predictors for one stack.
 
     Attributes
     ----------
-    engine : Engine
-        Runs the network.
+    engines : tuple of Engine
+        Run the network: one for each device.
     tiles : list of Tile
         The tiles of each section.
     predictors : tuple of Predictor
@@ -52,7 +52,7 @@ class PredictSetup:
         How they are.
     """
 
-    engine: Engine
+    engines: tuple[Engine, ...]
     tiles: list[Tile]
     predictors: tuple[Predictor, ...]
     workers: int
@@ -70,8 +70,8 @@ class Model:
         The network with its weights.
     header : Header
         Architecture, recipe and other facts from the weights file.
-    engine : Engine
-        Runs the network.
+    engines : tuple of Engine
+        Run the network: one for each device.
     choice : Choice
         Name and arithmetic of the engine.
     halo_px : int
@@ -82,10 +82,15 @@ class Model:
 
     network: nn.Module
     header: Header
-    engine: Engine
+    engines: tuple[Engine, ...]
     choice: Choice
     halo_px: int
     weights_sha256: str
+
+    @property
+    def engine(self) -> Engine:
+        """The engine on the first device."""
+        return self.engines[0]
 
     def __repr__(self) -> str:
         header, engine = self.header, self.engine
@@ -116,19 +121,21 @@ class Model:
         DeviceError, MissingExtraError, UnknownNameError, CheckpointError
             If the device, the engine or the weights are missing or unusable.
         """
-        device = devices.pick_device(config.device)
+        first, *others = devices.pick_devices(config.device)
         file = open_weights(config.model)
         weights_sha256 = io.hash_input(file.path)
         network = file.load()
         base_bytes()  # remembers its first result: measure before the engine takes memory
         engine, choice = engines.make_engine(
             network,
-            device,
+            first,
             config.engine,
             config.precision,
             cache_file=cache_file or cache_folder() / "engines.json",
         )
-        return cls(network, file.header, engine, choice, halo_px(network, STRIDE), weights_sha256)
+        peers = (engines.ENGINES[engine.name](network, other, engine.dtype) for other in others)
+        halo = halo_px(network, STRIDE)
+        return cls(network, file.header, (engine, *peers), choice, halo, weights_sha256)
 
     def predict(
         self,
@@ -235,7 +242,7 @@ class Model:
         first_choices: Mapping[str, Any] | None = None,
         say: Say = lambda _: None,
     ) -> PredictSetup:
-        """Cut the sections of one stack into tiles, and make a predictor for them.
+        """Cut the sections of one stack into tiles, and make the predictors for them.
 
         Parameters
         ----------
@@ -255,11 +262,11 @@ class Model:
         Returns
         -------
         PredictSetup
-            The engine, the tiles and the predictor.
+            The engines, the tiles and the predictors.
         """
         first_choices = first_choices or resolved
-        engine = self._engine_of(first_choices)
-        now_px = resolved["limit_px"]
+        chosen = self._engines_of(first_choices)
+        engine, now_px = chosen[0], resolved["limit_px"]
         if engine is not self.engine:
             what = devices.describe(engine.device, engine.dtype, engine.name)
             say(f"continuing on {what}, as the first run did")
@@ -271,18 +278,21 @@ class Model:
         tiles = self._cut(stack, scaling, config.tile_px, limit_px)
         if config.tile_px is not None and input_px is not None:
             say(f"--tile has no effect: these weights resize sections to {input_px}x{input_px}")
-        predictor = Predictor(
-            engine,
-            self.halo_px,
-            input_px=input_px,
-            tta=config.tta,
-            tile_px=config.tile_px,
-            limit_px=min(limit_px, now_px),
-            batch=plan.batch_size(engine, tiles, config),
-            say=say,
+        batch = plan.batch_size(engine, tiles, config)
+        predictors = tuple(
+            Predictor(
+                each,
+                self.halo_px,
+                input_px=input_px,
+                tta=config.tta,
+                tile_px=config.tile_px,
+                limit_px=min(limit_px, now_px),
+                batch=batch,
+                say=say,
+            )
+            for each in chosen
         )
-        workers = plan.workers(engine)
-        return PredictSetup(engine, tiles, (predictor,), workers, pixels, scaling)
+        return PredictSetup(chosen, tiles, predictors, plan.workers(engine), pixels, scaling)
 
     def _cut(
         self, stack: io.Stack, scaling: Scaling | None, tile_px: int | None, limit_px: int
@@ -303,14 +313,14 @@ class Model:
         scaling = self.choose_pixels(stack, config).scaling((stack.shape[1], stack.shape[2]))
         return plan.limit_px(engine, stack, config, self.halo_px, scaling)
 
-    def _engine_of(self, resolved: Mapping[str, Any]) -> Engine:
-        """Return the engine of this model, or make the one of an earlier run if it differs."""
+    def _engines_of(self, resolved: Mapping[str, Any]) -> tuple[Engine, ...]:
+        """Return the engines of this model, or make that of an earlier run if it differs."""
         name, dtype = resolved["engine"], getattr(torch, resolved["dtype"])
         device = devices.pick_device(resolved["device"])
         own = self.engine
         if (name, dtype, device) == (own.name, own.dtype, own.device):
-            return own
-        return engines.ENGINES[name](self.network, device, dtype)
+            return self.engines
+        return (engines.ENGINES[name](self.network, device, dtype),)
 
 
 def _warn_of_contrast(facts: Sequence[Facts], probability: Probability, *, inverted: bool) -> None:

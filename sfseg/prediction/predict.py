@@ -265,7 +265,7 @@ def predict_job(
                     say(f"warning: {warning}")
                 result = run.run(started)
                 work.record = make_record(
-                    work.identity, stack, config, setup.engine, run.facts(result)
+                    work.identity, stack, config, setup.engines, run.facts(result)
                 )
         except BaseException:
             if work is not None and work.can_resume:

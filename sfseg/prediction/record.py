@@ -4,7 +4,7 @@ The module does not import torch, because outputs are checked before torch loads
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -146,7 +146,7 @@ def make_record(
     identity: Mapping[str, Any],
     stack: Stack,
     config: PredictConfig,
-    engine: "Engine",
+    engines: "Sequence[Engine]",
     facts: Mapping[str, Any],
 ) -> str:
     """Make the record of a finished output, as JSON: its input, options, device and timings.
@@ -155,8 +155,8 @@ def make_record(
     ----------
     identity : mapping
         See `make_identity`.
-    stack, config, engine
-        The input, the options, and the engine that ran the network.
+    stack, config, engines
+        The input, the options, and the engines that ran the network.
     facts : mapping
         Timings and counts, in types that JSON can hold.
 
@@ -165,7 +165,7 @@ def make_record(
     str
         The text of the file.
     """
-    from sfseg.system.devices import describe
+    from sfseg.prediction.engines import describe
 
     content = {
         "schema": RECORD_SCHEMA,
@@ -176,7 +176,7 @@ def make_record(
             "voxel_size_nm": voxel_as_json(stack.voxel_size_nm),
         },
         "model": config.model,
-        "device": describe(engine.device, engine.dtype, engine.name),
+        "device": describe(engines),
         **facts,
         "identity": identity,
     }

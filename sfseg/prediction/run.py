@@ -139,7 +139,7 @@ class PredictionRun:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report = setup, report
         self.plan = Plan.from_tiles(
-            setup.tiles, setup.engine, stack, config, setup.predictors[0].input_px, setup.pixels
+            setup.tiles, setup.engines[0], stack, config, setup.predictors[0].input_px, setup.pixels
         )
         self.total = len(stack) * len(setup.tiles)
         if config.needs_sections:

@@ -1,7 +1,7 @@
 """Devices: choose one and its arithmetic, place a network on it, copy its numbers to the host."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,34 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def pick_devices(name: str) -> tuple[torch.device, ...]:
+    """Turn the name of devices into the devices that share a prediction out.
+
+    Parameters
+    ----------
+    name : str
+        As for `pick_device`; but ``auto`` and ``cuda`` take all GPUs, and ``cuda:0,1`` those two.
+
+    Returns
+    -------
+    tuple of torch.device
+        At least one; each once.
+
+    Raises
+    ------
+    DeviceError
+        If the name is not one of these or one of the devices is not there.
+    """
+    if re.fullmatch(r"cuda:[0-9]+(,[0-9]+)+", name):
+        numbers = dict.fromkeys(map(int, name.removeprefix("cuda:").split(",")))
+        return tuple(pick_device(f"cuda:{number}") for number in numbers)
+    first = pick_device(name)
+    count = torch.cuda.device_count() if first == torch.device("cuda") else 1
+    if count == 1:
+        return (first,)
+    return tuple(torch.device("cuda", number) for number in range(count))
+
+
 def _count(number: int, kind: str) -> str:
     return f"{number or 'no'} {kind} device{'s' * (number != 1)}"
 
@@ -55,15 +83,22 @@ def _has_mps() -> bool:
     return torch.backends.mps.is_available()
 
 
-def describe(device: torch.device, dtype: torch.dtype, engine: str = "") -> str:
-    """Describe a device, an engine and the arithmetic in one phrase."""
+def describe(
+    device: torch.device,
+    dtype: torch.dtype,
+    engine: str = "",
+    *,
+    beside: Sequence[torch.device] = (),
+) -> str:
+    """Describe a device, those beside it, an engine and the arithmetic in one phrase."""
     arithmetic = "bf16" if dtype == torch.bfloat16 else "float32"
     facts = [engine] * bool(engine) + [arithmetic]
     if device.type == "cuda":
         facts.insert(0, torch.cuda.get_device_name(device))
     if device.type == "cpu":
         facts.insert(0, f"{torch.get_num_threads()} threads")
-    return f"{device} ({', '.join(facts)})"
+    names = ", ".join(map(str, (device, *beside)))
+    return f"{names} ({', '.join(facts)})"
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:

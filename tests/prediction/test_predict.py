@@ -58,7 +58,7 @@ def grey(batch):
 MODEL = Model(
     torch.nn.Identity(),
     Header(arch="sfnet", recipe="default"),
-    Engine("torch", CPU, F32, grey, bytes_per_px=8),
+    (Engine("torch", CPU, F32, grey, bytes_per_px=8),),
     Choice("torch", "float32"),
     halo_px=16,
     weights_sha256="0" * 64,
@@ -318,12 +318,44 @@ def test_finished_tiles_are_not_computed_again(small, tmp_path):
         computed.append(batch.shape)
         return grey(batch)
 
-    model = replace(MODEL, engine=replace(MODEL.engine, run=counting))
+    model = replace(MODEL, engines=(replace(MODEL.engine, run=counting),))
     with pytest.raises(KeyboardInterrupt):
         run(small, tmp_path / "out.tif", model, report=stop_at(7), **TILED)
     computed.clear()
     result = run(small, tmp_path / "out.tif", model, resume=True, **TILED)
     assert len(computed) == 12 - result.resumed <= 5
+
+
+@pytest.mark.parametrize("options", [{}, {"output": "segments"}, {"close_gaps": True}], ids=str)
+def test_several_devices_share_a_stack_out_and_write_the_same_bytes(small, tmp_path, options):
+    """Each of two devices, and several threads beside them."""
+    one, two = (tmp_path / name / "out.tif" for name in ("one", "two"))
+    run(small, one, **options, **TILED)
+    computed = []
+
+    def noting(name):
+        def compute(batch):
+            computed.append(name)
+            return grey(batch)
+
+        return compute
+
+    engines = tuple(replace(MODEL.engine, run=noting(name)) for name in "ab")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "workers", lambda _engine: 3)
+        run(small, two, replace(MODEL, engines=engines), **options, **TILED)
+    assert content(two) == content(one)
+    assert (set(computed), len(computed)) == (set("ab"), 12)
+
+
+def test_a_stop_with_several_devices_keeps_finished_tiles(small, tmp_path):
+    model = replace(MODEL, engines=(MODEL.engine, MODEL.engine, MODEL.engine))
+    with pytest.raises(KeyboardInterrupt):
+        run(small, tmp_path / "out.tif", model, report=stop_at(7), **TILED)
+    result = run(small, tmp_path / "out.tif", model, resume=True, **TILED)
+    assert result.resumed
+    run(small, tmp_path / "whole.tif", **TILED)
+    assert content(tmp_path / "out.tif") == content(tmp_path / "whole.tif")
 
 
 def test_segments_are_numbered_on_across_a_stop_between_sections(small, tmp_path):
@@ -484,7 +516,7 @@ def test_memory_that_runs_out_on_the_way_does_not_change_a_byte(small, tmp_path)
         return grey(batch)
 
     told = []
-    model = replace(MODEL, engine=replace(MODEL.engine, run=tight))
+    model = replace(MODEL, engines=(replace(MODEL.engine, run=tight),))
     run(small, tmp_path / "out.tif", model, say=told.append)
     run(small, tmp_path / "whole.tif")
     assert any("out of memory" in sentence for sentence in told)
@@ -537,7 +569,7 @@ def test_a_failing_engine_keeps_finished_tiles(small, tmp_path):
             raise RuntimeError("illegal instruction")
         return grey(batch)
 
-    model = replace(MODEL, engine=replace(MODEL.engine, run=failing))
+    model = replace(MODEL, engines=(replace(MODEL.engine, run=failing),))
     with pytest.raises(RuntimeError, match="illegal"):
         run(small, tmp_path / "out.tif", model, **TILED)
     result = run(small, tmp_path / "out.tif", resume=True, **TILED)
@@ -787,7 +819,7 @@ def test_where_memory_runs_out_for_good_the_other_stacks_are_done(small, tmp_pat
     def none_left(_batch):
         raise MemoryError
 
-    starved = replace(MODEL, engine=replace(MODEL.engine, run=none_left))
+    starved = replace(MODEL, engines=(replace(MODEL.engine, run=none_left),))
     jobs = [Job(str(small), tmp_path / name) for name in ("a.tif", "b.tif")]
     results = list(predict_files(jobs, starved, PredictConfig()))
     assert [type(result) for result in results] == [Failure, Failure]

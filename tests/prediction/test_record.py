@@ -25,7 +25,7 @@ def source(tissue_folder):
 def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="0" * 64):
     config = config or PredictConfig()
     header, choice = Header(arch="sfnet", recipe="default"), Choice("torch", "bfloat16")
-    model = Model(torch.nn.Identity(), header, engine, choice, 16, weights_sha256)
+    model = Model(torch.nn.Identity(), header, (engine,), choice, 16, weights_sha256)
     with open_stack(source) as stack:
         resolved = {**model.resolve(stack, config), "limit_px": limit_px}
         return record.make_identity(stack, config, resolved, weights_sha256=weights_sha256)
@@ -66,7 +66,7 @@ def test_a_record_is_read_back_and_what_the_machine_resolved_may_differ(source, 
             known,
             stack,
             PredictConfig(),
-            ENGINE,
+            [ENGINE],
             {"output": None, "pieces": 4, "interior_share": 0.5, "blank_sections": 0},
         )
     (tmp_path / "out.tif.json").write_text(text)

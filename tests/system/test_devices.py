@@ -21,6 +21,27 @@ def test_a_device_that_is_not_there_is_never_replaced(monkeypatch):
         devices.pick_device("cuda:1")
 
 
+def test_a_prediction_is_shared_out_to_all_gpus_or_to_those_that_are_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    gpus = [torch.device("cuda", number) for number in range(3)]
+    assert list(devices.pick_devices("auto")) == list(devices.pick_devices("cuda")) == gpus
+    assert list(devices.pick_devices("cuda:2,0,2")) == [gpus[2], gpus[0]]
+    assert list(devices.pick_devices("cuda:1")) == [gpus[1]]
+    assert list(devices.pick_devices("cpu")) == [CPU]
+    with pytest.raises(DeviceError, match="cuda:3: not on this machine, which has 3 cuda devices"):
+        devices.pick_devices("cuda:0,3")
+    for name in ("cuda:", "cuda:0,", "cuda:,1", "cuda:0,x", "cpu,cpu", "cuda:0 1"):
+        with pytest.raises(DeviceError, match="choose auto"):
+            devices.pick_devices(name)
+
+
+def test_one_gpu_is_called_as_before(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert devices.pick_devices("auto") == devices.pick_devices("cuda") == (torch.device("cuda"),)
+
+
 def test_auto_takes_the_gpu_where_there_is_one_and_else_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -6,6 +6,6 @@ convolutions, and activations lie channels last.
 """
 
 from sfseg.prediction.engines.choose import ENGINES, Choice, make_engine
-from sfseg.prediction.engines.engine import Engine
+from sfseg.prediction.engines.engine import Engine, describe
 
-__all__ = ["ENGINES", "Choice", "Engine", "make_engine"]
+__all__ = ["ENGINES", "Choice", "Engine", "describe", "make_engine"]

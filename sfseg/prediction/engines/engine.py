@@ -1,11 +1,12 @@
 """The type `Engine`: runs one network on one device in one arithmetic."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from sfseg.config import EngineName
+from sfseg.system import devices
 from sfseg.types import Normalised, Probability
 
 
@@ -39,3 +40,10 @@ class Engine:
     def __call__(self, batch: Normalised) -> Probability:
         """Predict a batch; see `run`."""
         return self.run(batch)
+
+
+def describe(engines: Sequence[Engine]) -> str:
+    """Describe the devices of engines of one kind, the kind and its arithmetic in one phrase."""
+    first, *others = engines
+    beside = [other.device for other in others]
+    return devices.describe(first.device, first.dtype, first.name, beside=beside)
