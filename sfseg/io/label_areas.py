@@ -86,6 +86,7 @@ def find_swapped(sections: Sequence[NDArray[np.bool_]]) -> tuple[int, ...]:
     return tuple(
         index
         for index in np.flatnonzero(shares < 0.5).tolist()
-        if mean_width([sections[index]]) < mean_width([~sections[index]])
+        if shares[index] > 0  # else nobody has labelled it
+        and mean_width([sections[index]]) < mean_width([~sections[index]])
         and find_unlabelled(sections[index], ~sections[index]) is None
     )

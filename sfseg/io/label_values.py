@@ -5,7 +5,8 @@ between their two values; what nobody has labelled yet lies in large areas. Thes
 the numbers alone.
 """
 
-from collections.abc import Container, Iterable, Sequence
+import math
+from collections.abc import Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -200,6 +201,16 @@ class Finding:
         return StackError(self.what, hint=hint)
 
 
+def do_cells_touch(sections: Iterable[AnyArray], borders: Collection[Number]) -> bool:
+    """Tell whether two numbers of cells are neighbours; `borders` are the numbers of no cell."""
+    for section in sections:
+        is_cell = ~np.isin(section, list(borders))
+        for ids, cell in ((section, is_cell), (section.T, is_cell.T)):
+            if ((ids[1:] != ids[:-1]) & cell[1:] & cell[:-1]).any():
+                return True
+    return False
+
+
 def _options(form: LabelFormat) -> str:
     """Write the options of the command line that are not the default."""
     values = ((field, getattr(form, field.name)) for field in fields(form))
@@ -289,12 +300,19 @@ def _are_numbers(census: Census, values: Sequence[Number]) -> bool:
 def _explain_numbers(census: Census, special: dict[Number, str], listed: str) -> Finding:
     """Explain numbers of cells."""
     form, why = LabelFormat("instances"), ""
+    has_zero = 0 in census.values
+    zero = census.thickness(0) if has_zero else math.inf
     cells = [value for value in census.values.tolist() if value not in special and value != 0]
     typical = float(np.median([census.thickness(value) for value in cells[:_MAX_CLASSES]]))
     for value, reason in special.items():
-        thin = 0 not in census.values and census.thickness(value) < typical / 2
-        form = replace(form, membrane_value=value) if thin else replace(form, ignore=value)
+        # 0 is a cell, too, where another value is the thin one
+        is_thin = census.thickness(value) < min(typical / 2, zero)
+        is_membrane = is_thin or not (has_zero or do_cells_touch(census.samples, [value]))
+        form = replace(form, membrane_value=value) if is_membrane else replace(form, ignore=value)
         why += f", but {_list([value])} is no cell: {reason}"
+    if special and not do_cells_touch(census.samples, {form.membrane_value or 0, *special}):
+        # a mask: as `instances`, the pixels of cells beside membrane would become membrane
+        form = replace(form, kind="interior", membrane_value=form.membrane_value or 0)
     return Finding(f"{listed}: numbers of cells, each in one place{why}", form)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.config import LabelFormat
-from sfseg.errors import StackError
+from sfseg.errors import NonFiniteError, StackError
 from sfseg.io.label_areas import find_swapped
 from sfseg.io.label_values import Census, explain_labels, sample_indices
 from sfseg.io.open import open_stack
@@ -175,8 +175,20 @@ def census_of(stack: Stack, ignore: Number | None) -> Census:
 def _finite_sections(stack: Stack) -> Iterator[AnyArray]:
     """Read the sections; refuse NaN and infinity."""
     for number, section in enumerate(stack, start=1):
-        require_finite(section, stack.name, number)
+        require_numbers(section, stack.name, number)
         yield section
+
+
+def require_numbers(section: AnyArray, name: str, number: int) -> None:
+    """Refuse labels with NaN, as it may mean membrane or not labelled; as `require_finite`."""
+    try:
+        require_finite(section, name, number)
+    except NonFiniteError as error:
+        raise NonFiniteError(
+            str(error).splitlines()[0],
+            hint="if NaN means not labelled, store it as another number, for example -1, and add "
+            "--ignore -1",
+        ) from error
 
 
 def _checked(found: LabelStack, values: set[Number], name: str) -> LabelStack:
@@ -197,8 +209,9 @@ def _checked(found: LabelStack, values: set[Number], name: str) -> LabelStack:
 def _swap_warnings(labels: NDArray[np.uint8], name: str) -> Iterator[str]:
     """Warn of single sections that are inverted."""
     if swapped := find_swapped([section > 0 for section in labels]):
+        them = f"section{'s' * (len(swapped) > 1)} {format_sections(swapped)}"
         yield (
-            f"{name}: sections {format_sections(swapped)} look inverted, the others do not, as "
+            f"{name}: the labels of {them} look inverted, the others do not, as "
             "after an inverting LUT: open them in Fiji, choose Edit > Invert, and save them"
         )
 

@@ -24,7 +24,7 @@ has less, one of the same polarity more."""
 _FAR_BETTER = 0.02
 """At an end of the range of thresholds V_Rand may be better than at 0.5 by this."""
 
-_FULL_SCALES = (1, 100, 255, 1000, 1023, 4095, 10_000, 16_383, 32_767)
+_FULL_SCALES = (1, 100, 255, 1000, 1023, 4095, 10_000, 16_383, 32_767, 65_535)
 """The values that programs use for a probability of 1."""
 
 _CELLS_SHOWN, _MEMBRANES_SHOWN = 0.3, 0.1
@@ -68,22 +68,22 @@ class Scored:
     numbers: Sequence[int]
     turns: tuple[str, str] = TURNS
 
-    def name(self, indices: Sequence[int]) -> str:
-        """Name sections of the labels."""
+    def name(self, indices: Sequence[int], *, of: int = 1) -> str:
+        """Name sections of the map (0) or the labels (1)."""
         numbers = format_sections([self.numbers[index] - 1 for index in indices])
-        return f"{self.names[1]}: section{'s' if len(indices) > 1 else ''} {numbers}"
+        return f"{self.names[of]}: section{'s' if len(indices) > 1 else ''} {numbers}"
 
 
 def find_doubts(scored: Scored) -> Iterator[str]:
     """Yield a warning for each thing that looks wrong."""
     unlabelled = [_unlabelled(scored, index) for index in range(len(scored.labels))]
-    polarity = [*_polarity(scored, unlabelled), *_swapped(scored)]
-    scale = list(_scale(scored))
-    yield from (*polarity, *scale)
+    constant, scale = list(_constant(scored)), list(_scale(scored))
+    polarity = [*_polarity(scored, unlabelled, after_scale=bool(scale)), *_swapped(scored)]
+    yield from (*([] if scale else constant), *scale, *polarity)
     if not polarity:  # which would be the cause of the others
         yield from _single_cells(scored)
         yield from _incomplete(scored, unlabelled)
-        if not scale:
+        if not (scale or constant):
             yield from _ends(scored)
 
 
@@ -109,6 +109,22 @@ def rank_share(above: Counts) -> float:
     return float((of_inside * (below + of_membrane / 2)).sum())
 
 
+def _constant(scored: Scored) -> Iterator[str]:
+    """Warn of sections where the map never shows two cells, as one of a single value."""
+    n, _, squares, true = scored.tallies[:4]  # (Z, thresholds)
+    # a single segment has n^2, and n pixels of membrane have 1 each
+    single = ((squares == n) | (squares == n * n)).all(1)
+    constant = np.flatnonzero(single & (true[:, 0] < n[:, 0] ** 2)).tolist()
+    if constant:
+        low = min(scored.prediction[index].min() for index in constant)
+        high = max(scored.prediction[index].max() for index in constant)
+        values = f"is {low:g} everywhere" if low == high else f"goes from {low:g} to {high:g}"
+        yield (
+            f"{scored.name(constant, of=0)}: the map {values} and shows two cells at no "
+            "threshold, so V_Info is 0: check whether it is the right file, and its scale"
+        )
+
+
 def _single_cells(scored: Scored) -> Iterator[str]:
     """Warn of sections whose truth is one cell."""
     # at threshold 0: one segment of t pixels has t^2 = n^2
@@ -128,8 +144,13 @@ def _unlabelled(scored: Scored, index: int) -> NDArray[np.bool_] | None:
     return find_unlabelled(inside, membrane if known is None else membrane & known)
 
 
-def _polarity(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:
-    """Warn of a map and labels of opposite polarity, and of membranes in the majority."""
+def _polarity(
+    scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None], *, after_scale: bool
+) -> Iterator[str]:
+    """Warn of a map and labels of opposite polarity, and of membranes in the majority.
+
+    On a wrong scale, `after_scale`, Dice says nothing.
+    """
     total = _sum_labelled(scored, unlabelled)
     share, ranked = float(total[0, 1] / max(total[0, 0], 1)), rank_share(total)
     is_thin = share < PLAUSIBLE_INTERIOR[0]
@@ -137,13 +158,20 @@ def _polarity(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) ->
         high, inside = total[AT_HALF + 1, 0], total[0, 1]
         both, pixels = total[AT_HALF + 1, 1], total[0, 0]
         now = float(dice(both, high, inside))
+        # of two inverted files the one with fewer high pixels shows membranes, as they are thin;
+        # a map on a lower scale has none above 0.5
+        is_thin = bool(inside < (high or pixels / 2))
         if is_thin:
             turned = float(dice(high - both, high, pixels - inside))
         else:
             turned = float(dice(inside - both, pixels - high, inside))
+        turn = scored.turns[is_thin]
+        found = f"Dice is {now:.2f}, and {turned:.2f} {turn}"
+        if after_scale:
+            found = f"mend the scale, then score {turn}, too"
         yield (
             f"{scored.names[0]} is low where {scored.names[1]} says inside a cell, and high on its "
-            f"membranes: Dice is {now:.2f}, and {turned:.2f} {scored.turns[is_thin]}"
+            f"membranes: {found}"
         )
     elif is_thin:
         yield (

@@ -1,6 +1,6 @@
 """Score a membrane map on disk against the truth on disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from sfseg.config import LabelFormat
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io import Stack, as_path, open_stack
-from sfseg.io.label_values import Census, count_values, explain_labels, sample_indices
-from sfseg.io.labels import interior, resolve_format
+from sfseg.io.label_values import (
+    Census,
+    count_values,
+    do_cells_touch,
+    explain_labels,
+    sample_indices,
+)
+from sfseg.io.labels import interior, require_numbers, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
 from sfseg.scoring.doubts import TURNS, full_scale
 from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
@@ -138,8 +144,11 @@ def score_files(
         indices = tuple(partners)
         predicted = maps.read(indices)
         true = labels.read([partners[index] for index in indices])
+        for index, section in zip(indices, true, strict=True):
+            require_numbers(section, labels.name, partners[index] + 1)
         form = resolve_format(labels, form)
     predicted = _scaled(predicted, map_max, names[0])
+    notes = (*notes, *_soft_notes(true, form, names[1]))
     values = len({value for section in true for value in count_values(section)[0]})
     true, known = _understood(true, form, names[1])
     scores = score_known(
@@ -231,21 +240,23 @@ def _is_mask_of_numbers(labels: AnyArray, form: LabelFormat, name: str) -> bool:
         return labels.dtype.itemsize > 2
     finding = explain_labels(census, LabelFormat(), name)
     is_numbers = finding.form == LabelFormat("instances") and values[0] == 0
-    if is_numbers and not _do_cells_touch(census.samples, form.ignore):
+    if is_numbers and not do_cells_touch(labels, {0} if form.ignore is None else {0, form.ignore}):
         return True
     if finding.form != LabelFormat(membrane_value=0):
         raise finding.error
     return True
 
 
-def _do_cells_touch(sections: Sequence[AnyArray], ignore: Number | None) -> bool:
-    """Tell whether two numbers of cells are neighbours."""
-    for section in sections:
-        is_cell = (section != 0) if ignore is None else (section != 0) & (section != ignore)
-        for ids, cell in ((section, is_cell), (section.T, is_cell.T)):
-            if ((ids[1:] != ids[:-1]) & cell[1:] & cell[:-1]).any():
-                return True
-    return False
+def _soft_notes(labels: AnyArray, form: LabelFormat, name: str) -> Iterator[str]:
+    """Warn of a mask from 0 to 1 that was resized; others are refused."""
+    if labels.dtype.kind != "f" or replace(form, ignore=None) != LabelFormat():
+        return
+    if Census.from_sections(labels, form.ignore, sample_indices(len(labels))).is_soft:
+        yield (
+            f"{name}: the labels have values between 0 and 1, as in a mask that was resized: "
+            "V_Rand cuts them at each threshold, and for Dice every value above 0 is inside a "
+            "cell; --threshold-labels auto cuts them in the middle"
+        )
 
 
 def _pair_sections(
@@ -253,8 +264,7 @@ def _pair_sections(
 ) -> tuple[dict[int, int], tuple[str, ...]]:
     """Find the labels of each section to score: their indices, and what to say about it."""
     notes = [f"{stack.name}: {note}" for stack in (maps, labels) for note in stack.notes]
-    names = (maps.name, labels.name)
-    require_same_shape((1, *maps.shape[1:]), (1, *labels.shape[1:]), names)
+    _require_same_size(maps, labels)
     wanted = None if sections is None else parse_sections(sections, len(maps))
     pairs = pair_numbers(maps.numbers, labels.numbers)
     if pairs is None:
@@ -269,7 +279,7 @@ def _pair_sections(
         return {index: index for index in wanted or range(len(maps))}, tuple(notes)
     partners = dict(pairs)
     if wanted is not None:
-        _require_partners(wanted, partners, names[1])
+        _require_partners(wanted, partners, labels.name)
         return {index: partners[index] for index in wanted}, tuple(notes)
     for stack, side in ((maps, 0), (labels, 1)):
         paired = {pair[side] for pair in pairs}
@@ -280,6 +290,12 @@ def _pair_sections(
                 f"{list_numbers(alone)}"
             )
     return partners, tuple(notes)
+
+
+def _require_same_size(maps: Stack, labels: Stack) -> None:
+    """Refuse sections of another size, whatever their number."""
+    if maps.shape[1:] != labels.shape[1:]:
+        require_same_shape(maps.shape, labels.shape, (maps.name, labels.name))
 
 
 def _require_as_many(maps: Stack, labels: Stack) -> None:
@@ -306,6 +322,7 @@ def _scaled(probability: AnyArray, full: Number | None, name: str) -> AnyArray:
     """Divide a map by the value that means 1; refuse a mask whose scale is not known."""
     if full is None:
         _refuse_mask(probability, name)
+        _refuse_cell_numbers(probability, name)
         _refuse_above_1(probability, name)
         return probability
     if not full > 0:
@@ -322,6 +339,27 @@ def _refuse_mask(probability: AnyArray, name: str) -> None:
         raise StackError(
             f"{name}: this is a mask of 0 and 1; the inside of cells must be the type's maximum",
             hint="add --map-max 1, or save the inside of cells as 255 in uint8",
+        )
+
+
+def _refuse_cell_numbers(probability: AnyArray, name: str) -> None:
+    """Refuse numbers of cells, and whole numbers of a type whose maximum nobody uses as 1."""
+    kind, largest = probability.dtype.kind, probability.max()
+    if kind not in "iu" or probability.min() < 0 or largest == 0:
+        return
+    # neighbours in a map differ little, but numbers of cells have 0 between them
+    is_numbered = largest > 2 and len(np.unique(probability)) > 3
+    if is_numbered and not do_cells_touch(probability, [0]):
+        raise StackError(
+            f"{name}: the values are numbers of cells, not probabilities",
+            hint="add --map-max 1: every number but 0 then counts as the inside of a cell",
+        )
+    if kind == "i" or probability.dtype.itemsize > 2:
+        full = full_scale(largest.item())
+        raise StackError(
+            f"{name}: whole numbers up to {largest}, and it is not known which of them means 1",
+            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure; numbers of "
+            "cells that touch cannot be scored",
         )
 
 

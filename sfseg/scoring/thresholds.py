@@ -175,11 +175,11 @@ def _check_probability(values: NDArray[np.float64], name: str) -> None:
         return
     row, column = np.argwhere(~((values >= 0) & (values <= 1)))[0]
     value = values[row, column]
-    kind = StackError if np.isfinite(value) else NonFiniteError
-    raise kind(
-        f"{name}: the pixel in row {row}, column {column} is {value:g}, not from 0 to 1",
-        hint="scale the values to [0, 1], or save them as uint8; rows and columns count from 0",
-    )
+    what = f"{name}: the pixel in row {row}, column {column} is {value:g}, not from 0 to 1"
+    counting = "rows and columns count from 0"
+    if not np.isfinite(value):
+        raise NonFiniteError(what, hint=f"replace it, for example by 0 for membrane; {counting}")
+    raise StackError(what, hint=f"scale the values to [0, 1], or save them as uint8; {counting}")
 
 
 def count_above(levels: Levels, true_levels: Levels) -> Counts:

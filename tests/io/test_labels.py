@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from sfseg import io
 from sfseg.config import LabelFormat
-from sfseg.errors import OptionError, StackError, UnknownNameError
-from sfseg.io.label_areas import find_unlabelled, large_areas
+from sfseg.errors import NonFiniteError, OptionError, StackError, UnknownNameError
+from sfseg.io.label_areas import find_swapped, find_unlabelled, large_areas
 from sfseg.io.labels import read_label_stack
 from tests.io.files import read
 
@@ -76,12 +76,17 @@ UNUSUAL = {
     "numbers, 65535 around": (
         lambda c: np.where(c, numbered(c), 65535),
         "65535 is no cell",
-        "--labels-are instances --membrane-value 65535",
+        "--membrane-value 65535",
+    ),
+    "numbers from 0, 65535 around": (
+        lambda c: np.where(c, numbered(c) - 1, 65535),
+        "65535 is no cell",
+        "--membrane-value 65535",
     ),
     "numbers, 65535 in areas": (
         lambda c: np.where(STRIP, numbered(c), 65535),
         "65535 is no cell",
-        "--labels-are instances --ignore 65535",
+        "--membrane-value 0 --ignore 65535",
     ),
     "soft": (
         lambda c: ndimage.gaussian_filter(c * 255.0, (0, 1, 1)).astype(np.uint8),
@@ -124,8 +129,27 @@ def test_the_hint_names_the_cause_and_leads_to_the_right_labels(tmp_path, inside
     known = np.ones(inside.shape, bool) if found.known is None else found.known
     assert (found.known is not None) == ("--ignore" in options)
     agree = (found.labels > 0) == inside
-    # pixels of a cell that touch another number are membrane: cells are thinner by a pixel
-    assert agree[known].mean() > (0.93 if "numbers" in case else 0.97 if "soft" in case else 0.999)
+    # of instances, pixels that touch another number are membrane: cells are thinner by a pixel
+    assert agree[known].mean() > (0.93 if case == "numbers" else 0.97 if "soft" in case else 0.999)
+
+
+def test_nan_in_labels_is_named_as_not_labelled(tmp_path, inside):
+    marks = inside.astype(np.float32)
+    marks[1, :9] = np.nan
+    tifffile.imwrite(tmp_path / "a.tif", marks, photometric="minisblack")
+    with pytest.raises(NonFiniteError, match="section 2: the pixel in row 0") as caught:
+        io.read_labels(tmp_path / "a.tif")
+    assert caught.value.hint.endswith("as another number, for example -1, and add --ignore -1")
+    tifffile.imwrite(tmp_path / "a.tif", np.nan_to_num(marks, nan=-1), photometric="minisblack")
+    found = read_label_stack(tmp_path / "a.tif", LabelFormat(ignore=-1))
+    assert not found.known[1, :9].any()
+    assert found.known[1, 9:].all()
+    np.testing.assert_array_equal((found.labels > 0)[found.known], inside[found.known])
+
+
+def test_a_section_that_is_all_membrane_is_not_called_inverted(inside):
+    sections = [inside[0], np.zeros_like(inside[1]), ~inside[2], inside[0], inside[1]]
+    assert find_swapped(sections) == (2,)
 
 
 @pytest.mark.parametrize("quality", [30, 75, 95])
@@ -178,7 +202,7 @@ def test_a_single_inverted_section_is_named_with_what_to_do(tmp_path, inside):
     marks[1] = 255 - marks[1]
     tifffile.imwrite(tmp_path / "a.tif", marks, photometric="minisblack")
     (warning,) = read_label_stack(tmp_path / "a.tif", LabelFormat()).warnings
-    assert "sections 2 look inverted" in warning
+    assert "section 2 look inverted" in warning
     assert "Edit > Invert" in warning
     assert read_label_stack(SAMPLE, LabelFormat()).warnings == ()
 

@@ -1,6 +1,7 @@
 """`score_files`: the numbers of `score` for files, whichever way round they are stored."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -386,6 +387,8 @@ def test_floats_above_1_and_masks_of_1_are_refused_with_the_value_that_means_1(
     labels = inside.astype(np.uint8)
     with pytest.raises(StackError, match="add --map-max 255"):
         scored(labels, soft * 255)
+    with pytest.raises(StackError, match="add --map-max 65535"):
+        scored(labels, soft * 65535)
     assert scored(labels, soft * 255, map_max=255).scores.v_rand == pytest.approx(
         scored(labels).scores.v_rand, abs=1e-6
     )
@@ -401,6 +404,79 @@ def test_a_best_threshold_at_an_end_of_the_range_is_warned_about(scored, inside,
     squeezed = np.where(soft > 0.9, 1, 0.95 + soft / 40)
     (warning,) = scored(inside.astype(np.uint8), squeezed.astype(np.float32)).warnings
     assert "V_Rand is best at the threshold 1.0, an end of the range" in warning
+
+
+def test_a_map_without_two_cells_at_any_threshold_is_warned_about(scored, inside, soft):
+    labels = inside.astype(np.uint8)
+    constant = soft.copy()
+    constant[1] = 0.7
+    (warning,) = scored(labels, constant).warnings
+    assert "map.tif: section 2: the map is 0.7 everywhere" in warning
+    narrow = (0.95 + soft / 25).astype(np.float32)
+    (warning,) = scored(labels, narrow).warnings
+    assert "map.tif: sections 1-3: the map goes from 0.95" in warning
+    assert scored(labels, narrow).scores.v_info == 0
+
+
+def test_labels_with_membranes_in_the_majority_are_not_taken_for_an_inverted_map(scored, inside):
+    thick = ndimage.binary_erosion(inside, np.ones((1, 9, 9)))
+    assert (~thick).mean() > 0.5
+    (warning,) = scored(np.where(thick, 0, 255).astype(np.uint8)).warnings
+    assert warning.endswith("with --invert-labels")
+    now, turned = re.findall(r"0\.\d\d", warning)
+    assert float(turned) > float(now)
+
+
+def test_of_a_wrong_scale_and_a_wrong_polarity_the_scale_comes_first(scored, inside, soft):
+    labels, reverse = inside.astype(np.uint8), np.rint((1 - soft) * 100).astype(np.uint8)
+    scale, polarity = scored(labels, reverse).warnings
+    assert scale.endswith("add --map-max 100")
+    assert polarity.endswith("mend the scale, then score with --invert, too")
+    assert "with --invert" in scored(labels, reverse, map_max=100).warnings[0]
+    mended = scored(labels, reverse, map_max=100, invert=True)
+    assert mended.warnings == ()
+    assert mended.scores.dice == pytest.approx(scored(labels).scores.dice, abs=0.001)
+
+
+def test_a_map_of_whole_numbers_of_another_type_is_refused_with_the_value_that_means_1(
+    scored, inside, soft
+):
+    labels = inside.astype(np.uint8)
+    for kind in (np.int16, np.uint32):
+        with pytest.raises(StackError, match="not known which of them means 1") as caught:
+            scored(labels, np.rint(soft * 1000).astype(kind))
+        assert caught.value.hint.startswith("add --map-max 1000, if 1000 means")
+        mended = scored(labels, np.rint(soft * 1000).astype(kind), map_max=1000)
+        assert mended.scores.v_rand == pytest.approx(scored(labels).scores.v_rand, abs=0.001)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_numbers_of_cells_in_place_of_a_map_are_refused_and_map_max_1_reads_them(
+    scored, inside, kind
+):
+    labels, cells = inside.astype(np.uint8), inside.astype(kind)
+    for section in cells:
+        section[...] = ndimage.label(section)[0]
+    with pytest.raises(StackError, match="numbers of cells, not probabilities") as caught:
+        scored(labels, cells)
+    assert "--map-max 1:" in caught.value.hint
+    scores = scored(labels, cells, map_max=1).scores
+    assert (scores.v_rand, scores.v_info, scores.dice) == (1, 1, 1)
+
+
+def test_a_resized_mask_from_0_to_1_is_warned_about(scored, inside):
+    labels = ndimage.zoom(inside.astype(np.float32), (1, 0.8, 0.8), order=1)
+    labels = ndimage.zoom(labels, (1, 256 / labels.shape[1], 256 / labels.shape[2]), order=1)
+    (warning,) = scored(labels).warnings
+    assert "truth.tif: the labels have values between 0 and 1" in warning
+    cut = scored(labels, threshold_labels="auto")
+    assert cut.warnings == ()
+    assert cut.scores.dice == pytest.approx(scored(inside.astype(np.uint8)).scores.dice, abs=0.01)
+
+
+def test_sections_of_another_size_are_refused_with_the_shapes_of_the_files(scored, inside):
+    with pytest.raises(ShapeMismatchError, match=r"\(3, 256, 256\) does not.*\(3, 250, 256\)"):
+        scored(inside[:, :250].astype(np.uint8))
 
 
 def test_labels_of_a_single_cell_are_warned_about(scored, inside):
