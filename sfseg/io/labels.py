@@ -201,9 +201,15 @@ def _checked(found: LabelStack, values: set[Number], name: str) -> LabelStack:
             f"the labels are only {', '.join(map(str, sorted(values)))}",
             hint="give the labels, not the images or a mask",
         )
+    warnings = tuple(_swap_warnings(labels, name))
     if known is not None and known.all():
-        known = None
-    return LabelStack(labels, known, tuple(_swap_warnings(labels, name)))
+        return LabelStack(labels, None, (*warnings, nothing_ignored(name)))
+    return LabelStack(labels, known, warnings)
+
+
+def nothing_ignored(name: str) -> str:
+    """Say that no label has the value to ignore."""
+    return f"{name}: no pixel has the value of --ignore, so nothing is left out: is it the value?"
 
 
 def _swap_warnings(labels: NDArray[np.uint8], name: str) -> Iterator[str]:

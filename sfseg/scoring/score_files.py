@@ -18,7 +18,7 @@ from sfseg.io.label_values import (
     explain_labels,
     sample_indices,
 )
-from sfseg.io.labels import interior, require_numbers, resolve_format
+from sfseg.io.labels import interior, nothing_ignored, require_numbers, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
 from sfseg.scoring.doubts import TURNS, full_scale
 from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
@@ -151,6 +151,8 @@ def score_files(
     notes = (*notes, *_soft_notes(true, form, names[1]))
     values = len({value for section in true for value in count_values(section)[0]})
     true, known = _understood(true, form, names[1])
+    if known is not None and known.all():
+        notes = (*notes, nothing_ignored(names[1]))
     scores = score_known(
         _inverted(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,

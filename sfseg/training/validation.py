@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from torch import nn
 
 from sfseg.prediction.predictor import Predictor
@@ -11,7 +10,6 @@ from sfseg.system import memory
 from sfseg.training.progress import SCORES
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
-from sfseg.types import AnyArray
 
 
 def validate(
@@ -48,12 +46,7 @@ def validate(
     for section in sections:
         if stopped():
             return None
-        predicted.append(_hide_unknown(predict(section.image), section))
-    truth = [_hide_unknown(section.labels, section) for section in sections]
-    scores = score_sections(predicted, truth)
+        predicted.append(predict(section.image))
+    truth, known = [each.labels for each in sections], [each.known for each in sections]
+    scores = score_sections(predicted, truth, known=known)
     return {name: getattr(scores, name) for name in SCORES}
-
-
-def _hide_unknown(pixels: AnyArray, section: Section) -> AnyArray:
-    """Set unknown pixels to 0, membrane: where the truth is membrane, no score counts pairs."""
-    return pixels if section.known is None else np.where(section.known, pixels, 0)

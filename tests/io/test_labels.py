@@ -147,6 +147,13 @@ def test_nan_in_labels_is_named_as_not_labelled(tmp_path, inside):
     np.testing.assert_array_equal((found.labels > 0)[found.known], inside[found.known])
 
 
+def test_a_value_to_ignore_that_no_label_has_is_told(tmp_path, inside):
+    tifffile.imwrite(tmp_path / "a.tif", inside.astype(np.uint8), photometric="minisblack")
+    found = read_label_stack(tmp_path / "a.tif", LabelFormat(ignore=7))
+    assert found.known is None
+    assert "a.tif: no pixel has the value of --ignore" in found.warnings[0]
+
+
 def test_a_section_that_is_all_membrane_is_not_called_inverted(inside):
     sections = [inside[0], np.zeros_like(inside[1]), ~inside[2], inside[0], inside[1]]
     assert find_swapped(sections) == (2,)

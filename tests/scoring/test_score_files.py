@@ -479,6 +479,13 @@ def test_sections_of_another_size_are_refused_with_the_shapes_of_the_files(score
         scored(inside[:, :250].astype(np.uint8))
 
 
+def test_a_value_to_ignore_that_no_label_has_is_told(scored, inside):
+    report = scored(inside.astype(np.uint8), ignore=7)
+    (warning,) = report.warnings
+    assert "truth.tif: no pixel has the value of --ignore" in warning
+    assert report.scores == scored(inside.astype(np.uint8)).scores
+
+
 def test_labels_of_a_single_cell_are_warned_about(scored, inside):
     labels = inside.astype(np.uint8)
     labels[2] = 1
