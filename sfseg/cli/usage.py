@@ -90,7 +90,7 @@ def refuse_empty(args: Sequence[str], ctx: Any) -> None:
         values = value if isinstance(value, list | tuple) else [value]
         is_argument = param.param_type_name == "argument"
         name = param.metavar if is_argument else param.opts[0]
-        if "" in values:
+        if any(isinstance(each, str) and not each.strip() for each in values):
             raise OptionError(
                 f"{name}: its value is empty", hint="correct it; is a variable of a script not set?"
             )

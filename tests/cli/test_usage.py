@@ -144,10 +144,11 @@ def test_a_pattern_without_quotes_is_answered_by_one_with_quotes(tmp_path, monke
         (("compare", "-o", ""), "--out"),
         (("fetch", "tissue", "--data-dir", ""), "--data-dir"),
         (("score", "a.tif", ""), "TRUTH"),
+        (("predict", "a.tif", "-o", " "), "--out"),
     ],
 )
 def test_an_empty_value_is_refused(words, name):
-    """An empty path would be the current folder."""
+    """An empty path would be the current folder; one of blanks comes from a script, too."""
     error, hint = fails(*words, code=2).splitlines()
     assert error == f"error: {name}: its value is empty"
     assert "variable" in hint
