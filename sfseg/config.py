@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from sfseg.errors import OptionError, UnknownNameError
 from sfseg.recipes import DEFAULT, RECIPES, STUDENT, Recipe, check_choices, find_recipe
-from sfseg.types import LabelKind, Number, PixelSize, Rescale, as_pixel_size
+from sfseg.types import LabelKind, Number, PixelSize, Rescale, as_pixel_size, kind_of
 
 SHIPPED_MODEL = "sfnet-isbi2012"
 DEFAULT_DATASET = "isbi2012"
@@ -467,7 +467,7 @@ def configure(kind: type[C], config: C | None, options: Mapping[str, Any]) -> C:
     """
     if config is not None and not isinstance(config, kind):
         raise OptionError(
-            f"config: a {kind.__name__} is needed here, not a {type(config).__name__}",
+            f"config: a {kind.__name__} is needed here, not {kind_of(config)}",
             hint="pass single options by their names, for example device='cpu'",
         )
     hints = get_type_hints(kind)
@@ -491,7 +491,7 @@ def _as_field(name: str, hint: Any, value: Any) -> Any:
         return value
     if not isinstance(value, str | os.PathLike):
         raise OptionError(
-            f"{name}: a name or a path is needed here, not a {type(value).__name__}",
+            f"{name}: a name or a path is needed here, not {kind_of(value)}",
             hint="pass a str or a pathlib.Path",
         )
     return Path(value) if hint is Path else os.fspath(value)

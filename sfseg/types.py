@@ -70,6 +70,12 @@ PLAUSIBLE_INTERIOR = (0.5, 0.97)
 """Share of the pixels that are inside cells; the known datasets have 0.7 to 0.9."""
 
 
+def kind_of(value: object) -> str:
+    """Name the type of a value with its article, for example ``an int``."""
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
 def format_shape(shape: Sequence[int]) -> str:
     """Write a shape of any dimensions: 30x512x512."""
     return "x".join(map(str, shape))

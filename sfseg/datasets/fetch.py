@@ -24,7 +24,7 @@ from sfseg.errors import (
     UnknownNameError,
 )
 from sfseg.system.files import cache_folder
-from sfseg.types import Say
+from sfseg.types import Say, kind_of
 
 
 def _ignore(*_: object) -> None:
@@ -114,7 +114,7 @@ def fetch(
     """
     if not isinstance(dataset, str | Dataset):
         raise UnknownNameError(
-            f"fetch: the name of a dataset is needed here, not a {type(dataset).__name__}",
+            f"fetch: the name of a dataset is needed here, not {kind_of(dataset)}",
             hint=f"choose one of: {', '.join(registry.DATASETS)}",
         )
     wanted = _resolve(dataset)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sfseg.errors import StackError
-from sfseg.types import AnyArray
+from sfseg.types import AnyArray, kind_of
 
 
 def as_path(value: object, function: str, *, hint: str | None = None) -> Path:
@@ -33,7 +33,7 @@ def as_path(value: object, function: str, *, hint: str | None = None) -> Path:
     """
     if isinstance(value, str | os.PathLike):
         return Path(value)
-    kind = "an array" if hasattr(value, "__array__") else f"a {type(value).__name__}"
+    kind = "an array" if hasattr(value, "__array__") else kind_of(value)
     raise StackError(
         f"{function}: the path of a file is needed here, not {kind}",
         hint=hint or "pass a str or a pathlib.Path",
@@ -86,7 +86,7 @@ def _load(value: object, function: str) -> AnyArray:
     """Turn anything that holds an array into one in memory."""
     if hasattr(value, "keys") and not hasattr(value, "__array__"):  # a group of Zarr or HDF5
         raise StackError(
-            f"{function}: this is a {type(value).__name__} of named arrays, not an array",
+            f"{function}: this is {kind_of(value)} of named arrays, not an array",
             hint="pass one of its arrays",
         )
     try:

@@ -21,6 +21,9 @@ _INVERTED, _ALIKE = 0.4, 0.6
 """The share of pairs of an inside and a membrane pixel that a map ranks rightly: an inverted map
 has less, one of the same polarity more."""
 
+_UNRELATED, _MATCHING = 0.75, 0.8
+"""Of the same share: maps that have nothing to do with the labels have less than the first."""
+
 _FAR_BETTER = 0.02
 """At an end of the range of thresholds V_Rand may be better than at 0.5 by this."""
 
@@ -79,8 +82,9 @@ def find_doubts(scored: Scored) -> Iterator[str]:
     unlabelled = [_unlabelled(scored, index) for index in range(len(scored.labels))]
     constant, scale = list(_constant(scored)), list(_scale(scored))
     polarity = [*_polarity(scored, unlabelled, after_scale=bool(scale)), *_swapped(scored)]
-    yield from (*([] if scale else constant), *scale, *polarity)
-    if not polarity:  # which would be the cause of the others
+    mirrored = [] if polarity or constant else list(_mirrored(scored))
+    yield from (*([] if scale else constant), *scale, *polarity, *mirrored)
+    if not (polarity or mirrored):  # which would be the cause of the others
         yield from _single_cells(scored)
         yield from _incomplete(scored, unlabelled)
         if not (scale or constant):
@@ -123,6 +127,24 @@ def _constant(scored: Scored) -> Iterator[str]:
             f"{scored.name(constant, of=0)}: the map {values} and shows two cells at no "
             "threshold, so V_Info is 0: check whether it is the right file, and its scale"
         )
+
+
+def _mirrored(scored: Scored) -> Iterator[str]:
+    """Warn of a map and labels that fit once one of them is mirrored, as MRC of some programs."""
+    if rank_share(scored.above.sum(0)) > _UNRELATED:
+        return
+    middle = len(scored.labels) // 2
+    prediction = find_levels(as_probability(scored.prediction[middle]), scored.names[0])
+    labels = find_levels(scored.labels[middle], scored.names[1])
+    ways = {"top and bottom": labels[::-1], "left and right": labels[:, ::-1]}
+    if labels.shape[0] == labels.shape[1]:
+        ways["rows and columns"] = labels.T
+    for what, turned in ways.items():
+        if rank_share(count_above(prediction, turned)) > _MATCHING:
+            yield (
+                f"{scored.names[0]} fits {scored.names[1]} only with {what} exchanged: turn one of "
+                "them, for example in Fiji with Image > Transform, and score again"
+            )
 
 
 def _single_cells(scored: Scored) -> Iterator[str]:

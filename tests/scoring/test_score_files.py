@@ -362,6 +362,22 @@ def test_files_that_are_both_high_on_membranes_are_warned_about(scored, inside, 
     assert scored(labels, probability, invert=True, invert_labels=True).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("turn", "told"),
+    [
+        (lambda map_: map_[:, ::-1], "only with top and bottom exchanged"),
+        (lambda map_: map_[:, :, ::-1], "only with left and right exchanged"),
+        (lambda map_: map_.transpose(0, 2, 1), "only with rows and columns exchanged"),
+    ],
+)
+def test_a_mirrored_map_is_warned_about(scored, inside, soft, turn, told):
+    side = min(inside.shape[1:])
+    labels, map_ = inside[:, :side, :side], soft[:, :side, :side]
+    assert scored(labels, map_).warnings == ()
+    (warning,) = scored(labels, turn(map_)).warnings
+    assert told in warning
+
+
 def test_one_inverted_section_of_several_is_named(scored, inside):
     labels = inside.astype(np.uint8) * 255
     labels[1] = 255 - labels[1]
