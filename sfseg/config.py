@@ -20,6 +20,9 @@ COMPARISON_NAME = "compare.json"
 """The file in the folder of a comparison that holds its `CompareConfig`."""
 
 Precision = Literal["auto", "float32", "bf16"]
+PredictPrecision = Literal["auto", "float32", "bf16", "int8"]
+"""A network is not trained in int8."""
+
 TestTimeAugmentation = Literal["none", "flips", "d4"]
 EngineName = Literal["torch", "compile", "openvino"]
 EngineChoice = Literal["auto", "torch", "compile", "openvino"]
@@ -208,8 +211,9 @@ class PredictConfig:
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
         What runs the network; auto = torch.
-    precision : {'auto', 'float32', 'bf16'}
-        Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees.
+    precision : {'auto', 'float32', 'bf16', 'int8'}
+        Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees; int8 is
+        calibrated on the first sections.
     tta : {'none', 'flips', 'd4'}
         One pass, or the mean over the 4 flips or all 8 orientations.
     close_gaps : bool
@@ -244,7 +248,7 @@ class PredictConfig:
     model: str = SHIPPED_MODEL
     device: str = "auto"
     engine: EngineChoice = "auto"
-    precision: Precision = "auto"
+    precision: PredictPrecision = "auto"
     tta: TestTimeAugmentation = "none"
     close_gaps: bool = False
     output: OutputKind = "probability"

@@ -32,7 +32,8 @@ def describe_model(config: PredictConfig, model: "Model") -> str:
     from sfseg.prediction.engines import describe
 
     notice = f"\nwarning: {model.choice.notice}" if model.choice.notice else ""
-    return f"{config.model} ({model.header.arch}) on {describe(model.engines)}{notice}"
+    where = describe(model.engines, model.choice.dtype)
+    return f"{config.model} ({model.header.arch}) on {where}{notice}"
 
 
 def reporter(bar: ProgressDisplay) -> "Callable[[TileRecord], None]":

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,24 @@ import torch
 from torch import nn
 
 from sfseg import io
-from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
+from sfseg.config import (
+    EngineChoice,
+    PredictConfig,
+    PredictPrecision,
+    TestTimeAugmentation,
+    configure,
+)
 from sfseg.models import STRIDE
 from sfseg.models.weights import Header, open_weights
 from sfseg.prediction import engines, plan
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.contrast import contrast_warning
 from sfseg.prediction.engines import Choice, Engine
+from sfseg.prediction.engines.calibrate import calibrate
+from sfseg.prediction.engines.engine import Quantisation
+from sfseg.prediction.engines.int8 import int8_engine
 from sfseg.prediction.predictor import Predictor
+from sfseg.prediction.samples import Windows, sample_stack, sample_tissue
 from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.tile_writer import ArrayTarget, Facts, FinishedTile, finish_tile, make_writer
 from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
@@ -137,6 +147,46 @@ class Model:
         halo = halo_px(network, STRIDE)
         return cls(network, file.header, (engine, *peers), choice, halo, weights_sha256)
 
+    def calibrated(
+        self, stack: io.Stack, config: PredictConfig, *, say: Say = lambda _: None
+    ) -> "Model":
+        """Return the model with its engine in int8, calibrated on the first sections of a stack.
+
+        Parameters
+        ----------
+        stack : Stack
+            The open input.
+        config : PredictConfig
+            How to predict.
+        say : callable
+            Called with a line about the agreement with float32.
+
+        Returns
+        -------
+        Model
+            This one, if its arithmetic is another, or it is calibrated already.
+
+        Raises
+        ------
+        DeviceError
+            If int8 is too far from float32 on the sections.
+        """
+        if not self._needs_calibration:
+            return self
+        scaling = self.choose_pixels(stack, config).scaling((stack.shape[1], stack.shape[2]))
+        windows = sample_stack(stack, input_px=self.header.input_px, scaling=scaling)
+        return self._calibrated_on(windows, say)
+
+    @property
+    def _needs_calibration(self) -> bool:
+        return self.choice.dtype == "int8" and self.engine.quantisation is None
+
+    def _calibrated_on(self, windows: Windows, say: Say = lambda _: None) -> "Model":
+        engine = calibrate(self.network, *windows)
+        if engine.quantisation is not None:
+            say(f"int8, on sections that were not measured: {engine.quantisation.agreement}")
+        return replace(self, engines=(engine,))
+
     def predict(
         self,
         array: AnyArray,
@@ -193,7 +243,8 @@ class Model:
     def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
         stack = stack.with_pixel_size(config.pixel_size)
-        setup = self.set_up(stack, config, self.resolve(stack, config))
+        model = self.calibrated(stack, config)
+        setup = model.set_up(stack, config, model.resolve(stack, config))
         target = ArrayTarget(stack.shape)
         writer = make_writer(target, config)
 
@@ -221,16 +272,20 @@ class Model:
     def resolve(self, stack: io.Stack, config: PredictConfig) -> dict[str, Any]:
         """Return the choices that depend on this machine: engine, dtype, device, tile size.
 
+        For int8, once it is calibrated, the ranges of the activations are there as well.
+
         Raises
         ------
         DeviceError
             If ``close_gaps`` is set and the memory is too small for a whole section.
         """
+        quantisation = self.engine.quantisation
         return {
             "engine": self.engine.name,
             "dtype": devices.dtype_name(self.engine.dtype),
             "device": str(self.engine.device),
             "limit_px": self._limit_px(self.engine, stack, config),
+            **({} if quantisation is None else {"int8": quantisation.as_json()}),
         }
 
     def set_up(
@@ -318,8 +373,12 @@ class Model:
         name, dtype = resolved["engine"], getattr(torch, resolved["dtype"])
         device = devices.pick_device(resolved["device"])
         own = self.engine
-        if (name, dtype, device) == (own.name, own.dtype, own.device):
+        quantisation = Quantisation.from_json(resolved["int8"]) if dtype == torch.int8 else None
+        kind = own.name, own.dtype, own.device, own.quantisation
+        if (name, dtype, device, quantisation) == kind:
             return self.engines
+        if quantisation is not None:
+            return (int8_engine(self.network, quantisation),)
         return (engines.ENGINES[name](self.network, device, dtype),)
 
 
@@ -372,7 +431,7 @@ def load_model(
     *,
     device: str = "auto",
     engine: EngineChoice = "auto",
-    precision: Precision = "auto",
+    precision: PredictPrecision = "auto",
 ) -> Model:
     """Load a trained network once, to predict many arrays with it.
 
@@ -385,8 +444,9 @@ def load_model(
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
         Software that runs the network; auto = torch.
-    precision : {'auto', 'float32', 'bf16'}
-        Arithmetic of the convolutions; auto = bf16 if it is fast here and agrees with float32.
+    precision : {'auto', 'float32', 'bf16', 'int8'}
+        Arithmetic of the convolutions; auto = bf16 if it is fast here and agrees with float32. For
+        int8 the ranges of the activations are measured here, on drawn tissue.
 
     Returns
     -------
@@ -412,4 +472,5 @@ def load_model(
     'sfnet'
     """
     options = {"model": name_or_path, "device": device, "engine": engine, "precision": precision}
-    return Model.load(configure(PredictConfig, None, options))
+    model = Model.load(configure(PredictConfig, None, options))
+    return model._calibrated_on(sample_tissue()) if model._needs_calibration else model

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from sfseg import io
-from sfseg.config import EngineChoice, Precision, PredictConfig, TestTimeAugmentation, configure
+from sfseg.config import (
+    EngineChoice,
+    PredictConfig,
+    PredictPrecision,
+    TestTimeAugmentation,
+    configure,
+)
 from sfseg.errors import START_AGAIN, DeviceError, OptionError, ResumeError, SfsegError
 from sfseg.prediction.engines import ENGINES
+from sfseg.prediction.engines.engine import Quantisation
 from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.model import Model, predict_array
 from sfseg.prediction.plan import memory_warning
@@ -42,7 +49,7 @@ def predict(
     model: str | os.PathLike[str] = PredictConfig.model,
     device: str = "auto",
     engine: EngineChoice = "auto",
-    precision: Precision = "auto",
+    precision: PredictPrecision = "auto",
     tta: TestTimeAugmentation = "none",
     close_gaps: bool = False,
     invert_image: bool = False,
@@ -252,6 +259,9 @@ def predict_job(
         ):
             clear_lock(job.output)
             return _result_of_record(job, stack, record, model.choose_pixels(stack, config).note)
+        with _add_file_name(job.source):
+            model = model.calibrated(stack, config, say=say)
+        identity["resolved"] = resolved = model.resolve(stack, config)
         work: ResumableOutput | None = None
         try:
             with open_resumable(
@@ -289,11 +299,13 @@ def _refuse_damage(work: ResumableOutput, output: Path) -> None:
     match work.identity.get("resolved"):
         case {
             "engine": str(engine),
-            "dtype": "float32" | "bfloat16",
+            "dtype": "float32" | "bfloat16" | "int8" as dtype,
             "device": str(),
             "limit_px": int(),
+            **others,
         } if engine in ENGINES and all(map(_is_sound, work.finished.values())):
-            return
+            if dtype != "int8" or _is_quantisation(others.get("int8")):
+                return
     raise ResumeError(
         f"{output}: the list of finished tiles beside it is damaged", hint=START_AGAIN
     )
@@ -302,6 +314,14 @@ def _refuse_damage(work: ResumableOutput, output: Path) -> None:
 def _is_sound(facts: Mapping[str, Any]) -> bool:
     """Tell whether the facts of a tile are those that the writer noted."""
     return all(isinstance(facts.get(name), int | float) for name in ("blank", "interior"))
+
+
+def _is_quantisation(found: Any) -> bool:
+    """Tell whether the ranges of the first run are those that it noted."""
+    try:
+        return bool(Quantisation.from_json(found).as_json() == found)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:

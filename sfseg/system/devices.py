@@ -91,7 +91,7 @@ def describe(
     beside: Sequence[torch.device] = (),
 ) -> str:
     """Describe a device, those beside it, an engine and the arithmetic in one phrase."""
-    arithmetic = "bf16" if dtype == torch.bfloat16 else "float32"
+    arithmetic = "bf16" if dtype == torch.bfloat16 else dtype_name(dtype)
     facts = [engine] * bool(engine) + [arithmetic]
     if device.type == "cuda":
         facts.insert(0, torch.cuda.get_device_name(device))
@@ -133,7 +133,7 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Return the name of a type without the ``torch.``: ``float32`` or ``bfloat16``."""
+    """Return the name of a type without the ``torch.``: ``float32``, ``bfloat16``, ``int8``."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -16,7 +16,7 @@ from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.errors import DeviceError, MissingExtraError
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines import Choice, blockwise, choose, inductor, make_engine, openvino
-from sfseg.prediction.engines.blockwise import Blockwise
+from sfseg.prediction.engines.blockwise import Blockwise, FloatLayers
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.whole import batch_runner, folded_on
@@ -119,13 +119,16 @@ def test_a_foreign_network_is_refused():
     with pytest.raises(TypeError, match=r"is not one of sfseg\.models"):
         fold(nn.Conv2d(1, 1, 3))
     with pytest.raises(TypeError, match=r"is not a block of sfseg\.models"):
-        blockwise._pack(nn.Linear(2, 2), F32)
+        blockwise._pack(nn.Linear(2, 2), FloatLayers(F32))
 
 
 @pytest.mark.bf16
 def test_the_memory_of_the_blocks_is_reported(small_network):
     """Four channels of skips at each level, in bf16 half of those in float32."""
-    of = {dtype: Blockwise(fold(small_network), dtype).bytes_per_px for dtype in (F32, BF16)}
+    of = {
+        dtype: Blockwise(fold(small_network), FloatLayers(dtype)).bytes_per_px
+        for dtype in (F32, BF16)
+    }
     assert 4 * 4 * (1 + 1 / 4) < of[F32] < 4 * 4 * (1 + 1 / 4 + 1 / 4 + 1 / 8) + 16
     assert of[BF16] < of[F32]
 

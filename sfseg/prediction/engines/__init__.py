@@ -1,4 +1,4 @@
-"""Engines: each runs a network fast on one device, in bf16 or float32.
+"""Engines: each runs a network fast on one device, in bf16, float32 or int8.
 
 `make_engine` makes the requested one, and tries whether bf16 is good enough. Every engine takes
 normalised sections and gives interior probability. Batch normalisation is folded into the

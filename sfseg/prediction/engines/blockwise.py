@@ -7,7 +7,7 @@ margin of those few pixels. Between levels only the skips are kept.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,55 @@ KEPT_BYTES = 31 * 2**20
 """Freed blocks of memory up to this size are kept: fresh ones would take a third of the time."""
 
 
+class Layers(Protocol):
+    """The arithmetic of a `Blockwise`: how it writes activations, and what computes them.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Type of the activations.
+    """
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the activations."""
+
+    def enter(self, section: Tensor) -> Tensor:
+        """Turn a section, float32 (Y, X), into the input of the first layer, (1, C, Y, X)."""
+
+    def convolution(self, block: nn.Module, weight: Tensor, pad: int) -> nn.Module:
+        """Make a convolution of a `Conv`, `Output` or `Deconv`; its bias and ReLU included."""
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Halve Y and X: the maximum of each 2x2 pixels."""
+
+
+class FloatLayers:
+    """Layers in float32 or bf16; the sums are float32.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+        Type of weights and activations.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+
+    def enter(self, section: Tensor) -> Tensor:
+        """Turn a section, float32 (Y, X), into the input of the first layer, (1, 1, Y, X)."""
+        return section[None, None].to(self.dtype)
+
+    def convolution(self, block: nn.Module, weight: Tensor, pad: int) -> nn.Module:
+        """Make a convolution of a `Conv`, `Output` or `Deconv`; its bias and ReLU included."""
+        relu = isinstance(block, Conv)
+        return _Convolution(weight, bias_of(block), self.dtype, pad, relu=relu)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Halve Y and X: the maximum of each 2x2 pixels."""
+        return torch.max_pool2d(x, 2)
+
+
 class Blockwise:
     """A network that runs level by level in blocks, on the CPU.
 
@@ -38,19 +87,20 @@ class Blockwise:
     ----------
     network : EncoderDecoder
         Folded, float32; see `sfseg.prediction.engines.fold`.
-    dtype : torch.dtype
-        Type of weights and activations; the sums are float32.
+    layers : Layers
+        The arithmetic.
     """
 
-    def __init__(self, network: EncoderDecoder, dtype: torch.dtype) -> None:
+    def __init__(self, network: EncoderDecoder, layers: Layers) -> None:
         keep_freed_memory(up_to_bytes=KEPT_BYTES)
-        self._dtype = dtype
+        self._layers = layers
+        self._dtype = layers.dtype
         self._join = network.join
-        self._down = [_Level.from_blocks([block], dtype) for block in network.down]
-        self._bridge = _pack(network.bridge, dtype)
+        self._down = [_Level.from_blocks([block], layers) for block in network.down]
+        self._bridge = _pack(network.bridge, layers)
         tops = [[up] for up in network.up[:-1]] + [[network.up[-1], network.output]]
         self._up = [
-            _Level.from_blocks(top, dtype, deconv)
+            _Level.from_blocks(top, layers, deconv)
             for top, deconv in zip(tops, network.deconv, strict=True)
         ]
 
@@ -74,7 +124,7 @@ class Blockwise:
         Tensor of float32, shape (Y, X)
             Interior probability.
         """
-        x = section[None, None].to(self._dtype)  # (1, 1, Y, X)
+        x = self._layers.enter(section)  # (1, 1, Y, X)
         skips = []
         for level in self._down:
             skip, x = self._descend(level, x)
@@ -94,7 +144,7 @@ class Blockwise:
         for block in level.blocks((height, width)):
             y = _at(level.layers(_channels_last(_at(x, block.read))), block.keep)
             _at(skip, block.write).copy_(y)
-            _at(pooled, _halved(block.write)).copy_(torch.max_pool2d(y, 2))
+            _at(pooled, _halved(block.write)).copy_(self._layers.pool(y))
         return skip, pooled
 
     def _ascend(self, level: "_Level", x: Tensor, skip: Tensor, out: Tensor) -> Tensor:
@@ -131,14 +181,14 @@ class _Level:
 
     @classmethod
     def from_blocks(
-        cls, blocks: list[nn.Module], dtype: torch.dtype, deconv: nn.Module | None = None
+        cls, blocks: list[nn.Module], layers: Layers, deconv: nn.Module | None = None
     ) -> "_Level":
         """Pack the layers, and add up how far they look; a deconvolution adds 1 pixel."""
         convs = [m for block in blocks for m in block.modules() if isinstance(m, nn.Conv2d)]
         reach = sum(int(conv.kernel_size[0]) // 2 for conv in convs) + (deconv is not None)
         return cls(
-            nn.Identity() if deconv is None else _pack(deconv, dtype),
-            nn.Sequential(*(_pack(block, dtype) for block in blocks)),
+            nn.Identity() if deconv is None else _pack(deconv, layers),
+            nn.Sequential(*(_pack(block, layers) for block in blocks)),
             convs[-1].out_channels,
             Cutter(halo=reach + reach % 2, stride=2),  # even, as the level below has half the size
         )
@@ -150,19 +200,28 @@ class _Level:
         return self.cutter.by_core(shape, (max(pixels // columns // 2 * 2, 32), columns))
 
 
-def _pack(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Replace the layers of a folded block by layers for one dtype and channels last."""
+def _pack(module: nn.Module, layers: Layers) -> nn.Module:
+    """Replace the layers of a folded block by layers of one arithmetic and channels last."""
     if isinstance(module, Conv | Output):
-        conv = cast("nn.Conv2d", module[0] if isinstance(module, Conv) else module)
-        pad = int(conv.kernel_size[0]) // 2
-        return _Convolution(conv.weight, conv.bias, dtype, pad, relu=isinstance(module, Conv))
+        conv = convolution_of(module)
+        return layers.convolution(module, conv.weight, int(conv.kernel_size[0]) // 2)
     if isinstance(module, Res):
-        return _Residual(_pack(module.convs, dtype))
+        return _Residual(_pack(module.convs, layers))
     if isinstance(module, Deconv):
-        return _Doubling(module, dtype)
+        return _Doubling(module, layers)
     if isinstance(module, nn.Sequential):
-        return nn.Sequential(*(_pack(layer, dtype) for layer in module))
+        return nn.Sequential(*(_pack(layer, layers) for layer in module))
     raise TypeError(f"{type(module).__name__} is not a block of sfseg.models")
+
+
+def convolution_of(block: nn.Module) -> nn.Conv2d | nn.ConvTranspose2d:
+    """Return the convolution of a `Conv`, which has a ReLU beside it, `Output` or `Deconv`."""
+    return cast("nn.Conv2d | nn.ConvTranspose2d", block[0] if isinstance(block, Conv) else block)
+
+
+def bias_of(block: nn.Module) -> Tensor | None:
+    """Return the bias of a `Conv`, `Output` or `Deconv`."""
+    return convolution_of(block).bias
 
 
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
@@ -191,12 +250,12 @@ class _Doubling(nn.Module):
     float32 sums differ in the last bit: the seams of tiles would show.
     """
 
-    def __init__(self, deconv: Deconv, dtype: torch.dtype) -> None:
+    def __init__(self, deconv: Deconv, layers: Layers) -> None:
         super().__init__()
         taps = ([1], [2, 0])  # indices into the kernel of 3: for even rows, for odd rows
         kernel = deconv.weight.transpose(0, 1)  # (C', C, 3, 3)
         self.convs = nn.ModuleList(
-            _Convolution(kernel[:, :, rows][..., columns], deconv.bias, dtype, 0, relu=False)
+            layers.convolution(deconv, kernel[:, :, rows][..., columns], 0)
             for rows in taps
             for columns in taps
         )
@@ -204,6 +263,7 @@ class _Doubling(nn.Module):
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Fill `out`, (B, C', 2Y, 2X)."""
         height, width = x.shape[-2:]
+        # 0 is also the level of 0 in uint8, as what comes in is a sum of outputs of ReLU
         x = functional.pad(x, (0, 1, 0, 1))  # (B, C, Y + 1, X + 1): odd rows need row k + 1
         for conv, (row, column) in zip(self.convs, _PARITIES, strict=True):
             out[..., row::2, column::2] = conv(

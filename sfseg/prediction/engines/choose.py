@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from sfseg import __version__
-from sfseg.config import EngineChoice, EngineName, Precision
+from sfseg.config import EngineChoice, EngineName, PredictPrecision
+from sfseg.errors import DeviceError, OptionError
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.inductor import compiled_engine
+from sfseg.prediction.engines.int8 import has_fast_int8, why_no_int8
 from sfseg.prediction.engines.openvino import openvino_engine
 from sfseg.system import files
 from sfseg.system.devices import dtype_name, pick_dtype
@@ -45,6 +47,11 @@ MUCH_SLOWER = 1.5
 RACES = 5
 """One is enough where bf16 is fast; other programs at work do not decide all of them."""
 
+_NO_VNNI = (
+    "this processor has no instructions for int8 (VNNI or AMX): it gains little here, and its "
+    "weights have 7 bits"
+)
+
 TRIAL = 2
 """Number of this way to try; choices that were made in another way are not recalled."""
 
@@ -57,12 +64,12 @@ class Choice:
     ----------
     engine : {'torch', 'openvino', 'compile'}
         Name of the engine.
-    dtype : {'float32', 'bfloat16'}
+    dtype : {'float32', 'bfloat16', 'int8'}
         Name of the arithmetic.
     disagreement : float
         Largest difference of a probability from float32, on the trial section.
     notice : str
-        For the user: why bf16 was tried and is not used; else empty.
+        For the user: why bf16 was tried and is not used, or why int8 is not fast; else empty.
     """
 
     engine: EngineName
@@ -75,7 +82,7 @@ def make_engine(
     network: nn.Module,
     device: torch.device,
     choice: EngineChoice = "auto",
-    precision: Precision = "auto",
+    precision: PredictPrecision = "auto",
     *,
     cache_file: Path | None = None,
 ) -> tuple[Engine, Choice]:
@@ -90,9 +97,10 @@ def make_engine(
     choice : {'auto', 'torch', 'compile', 'openvino'}
         Auto is torch: compile takes a minute for each size of tile, and openvino cannot be
         trusted; see `sfseg.prediction.engines.openvino`.
-    precision : {'auto', 'float32', 'bf16'}
+    precision : {'auto', 'float32', 'bf16', 'int8'}
         Auto tries bf16 if the hardware has it, and uses float32 if bf16 differs too much from it or
-        is much slower.
+        is much slower. For int8 the engine is in float32, until
+        `sfseg.prediction.engines.calibrate.calibrate` makes one; or auto, where PyTorch cannot.
     cache_file : Path, optional
         File that remembers choices for this machine, these weights and these versions.
 
@@ -106,8 +114,12 @@ def make_engine(
     Raises
     ------
     DeviceError, MissingExtraError
-        If a named engine cannot run here.
+        If a named engine cannot run here, or int8 on this device.
+    OptionError
+        If the engine has no int8.
     """
+    if precision == "int8":
+        return _before_calibration(network, device, choice, cache_file)
     name: EngineName = "torch" if choice == "auto" else choice
     dtype = pick_dtype(precision, device)
     if precision != "auto" or dtype == torch.float32:
@@ -124,6 +136,28 @@ def make_engine(
         again = f"{chosen.notice}; to try again, remove {cache_file}"
         chosen = replace(chosen, notice=again)
     return engine, chosen
+
+
+def _before_calibration(
+    network: nn.Module, device: torch.device, choice: EngineChoice, cache_file: Path | None
+) -> tuple[Engine, Choice]:
+    """Make the engine that int8 is compared with; or that of auto, where there is no int8."""
+    if choice not in ("auto", "torch"):
+        raise OptionError(
+            f"precision int8: the engine {choice} does not have it", hint="use --engine torch"
+        )
+    if device.type != "cpu":
+        raise DeviceError(
+            f"precision int8: it only runs on the CPU, not on {device}",
+            hint="use --device cpu, or --precision auto",
+        )
+    if reason := why_no_int8():
+        engine, chosen = make_engine(network, device, choice, cache_file=cache_file)
+        used = "bf16" if engine.dtype == torch.bfloat16 else dtype_name(engine.dtype)
+        notice = f"int8 cannot be used here, {reason}: {used} is used"
+        return engine, replace(chosen, notice=notice)
+    notice = "" if has_fast_int8() else _NO_VNNI
+    return torch_engine(network, device, torch.float32), Choice("torch", "int8", 0.0, notice)
 
 
 def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[Engine, Choice]:

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from sfseg.prediction.engines.blockwise import WORK_BYTES, Blockwise
-from sfseg.prediction.engines.engine import Engine
+from sfseg.prediction.engines.blockwise import WORK_BYTES, Blockwise, FloatLayers
+from sfseg.prediction.engines.engine import Engine, Quantisation
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.types import Normalised, Probability
@@ -31,7 +31,13 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
     if device.type != "cpu":
         run_whole = batch_runner(folded_on(network, device, dtype), device, dtype)
         return Engine("torch", device, dtype, run_whole, GPU_BYTES_PER_PX * dtype.itemsize // 2)
-    blockwise = Blockwise(fold(network), dtype)
+    return blockwise_engine(Blockwise(fold(network), FloatLayers(dtype)), dtype)
+
+
+def blockwise_engine(
+    blockwise: Blockwise, dtype: torch.dtype, quantisation: Quantisation | None = None
+) -> Engine:
+    """Make the engine of a network in blocks; it runs the sections of a batch one by one."""
 
     def run(batch: Normalised) -> Probability:
         with torch.inference_mode():
@@ -40,4 +46,6 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
                 return blockwise(sections[0])[None].numpy()
             return torch.stack([blockwise(section) for section in sections]).numpy()
 
-    return Engine("torch", device, dtype, run, blockwise.bytes_per_px, WORK_BYTES)
+    bytes_per_px = blockwise.bytes_per_px
+    cpu = torch.device("cpu")
+    return Engine("torch", cpu, dtype, run, bytes_per_px, WORK_BYTES, quantisation)
