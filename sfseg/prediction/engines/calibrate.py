@@ -26,7 +26,7 @@ from sfseg.types import Normalised
 MOST_LOSS = 0.002
 """Of V_Rand; a network that loses more is refused."""
 
-COMPARED = 4
+COMPARED = 2
 """Windows to compare. If they lose too much, all decide: one doubtful membrane is 0.01 in one."""
 
 
