@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sfseg.benchmark.end_to_end import EndToEnd, predict_stack
-from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report
+from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report, ways
 from sfseg.benchmark.training import TrainingRow, measure_training
 from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName
 from sfseg.datasets.synthetic import make_tissue
@@ -21,7 +21,7 @@ from sfseg.models.cost import count_flop
 from sfseg.models.weights import WeightsFile, open_weights
 from sfseg.prediction.engines import ENGINES
 from sfseg.system.devices import pick_device
-from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates, precisions
+from sfseg.system.machine import Machine, Rates, describe_machine, measure_rates
 from sfseg.transforms.normalise import standardise
 
 __all__ = ["BenchResult", "EndToEnd", "InferenceRow", "TrainingRow", "bench"]
@@ -50,7 +50,7 @@ class BenchResult:
     rates : Rates
         The peak rates of the machine.
     rows : tuple of InferenceRow
-        For each architecture plain, then engine by engine, float32 before bf16.
+        For each architecture plain, then engine by engine, float32 before bf16 before int8.
     end_to_end : EndToEnd or None
         None if training is measured, or the architecture of the shipped weights is not.
     training : tuple of TrainingRow
@@ -153,9 +153,9 @@ def _operations(
     if config.train:  # plain steps of all networks, then those by each engine
         plain = [flop[arch] for arch in config.archs]
         return [0, *plain, *(one for one in plain for _ in engines)]
-    ways = 1 + len(engines) * len(precisions(device))
+    passes = 1 + len(ways(engines, device))
     stack = [SECTIONS * flop[shipped]] if shipped in flop else []
-    return [0, *(one for one in flop.values() for _ in range(ways)), *stack]
+    return [0, *(one for one in flop.values() for _ in range(passes)), *stack]
 
 
 def _numbered(report: BenchReport, operations: Sequence[int]) -> Report:

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report
 from sfseg.config import SHIPPED_MODEL, EngineName, PredictConfig
@@ -63,8 +64,9 @@ class EndToEnd:
 def predict_stack(benchmark: InferenceBenchmark, volume: AnyArray, report: Report) -> EndToEnd:
     """Predict the stack from file to file with the fastest engine of a benchmark."""
     row, engine = benchmark.best
-    report(f"measuring predict, from file to file: {row.engine} in {row.precision}")
-    config = PredictConfig(engine=engine.name, precision=row.precision, overwrite=True)
+    precision = cast("Arithmetic", row.precision)
+    report(f"measuring predict, from file to file: {row.engine} in {precision}")
+    config = PredictConfig(engine=engine.name, precision=precision, overwrite=True)
     choice = Choice(engine.name, dtype_name(engine.dtype))
     network, header = load_weights(SHIPPED_MODEL)
     model = Model(network, header, (engine,), choice, halo_px(network, STRIDE), weights_sha256="")
@@ -77,7 +79,7 @@ def predict_stack(benchmark: InferenceBenchmark, volume: AnyArray, report: Repor
             benchmark.repeats,
             compiles=engine.name == "compile",
         )
-    return _shares(timing, engine.name, benchmark.rows[0], row.precision)
+    return _shares(timing, engine.name, benchmark.rows[0], precision)
 
 
 def _shares(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal, cast
 
 import numpy as np
@@ -12,11 +11,15 @@ from torch import nn
 from sfseg.config import EngineName
 from sfseg.models.cost import count_flop
 from sfseg.prediction.engines import ENGINES, Engine
+from sfseg.prediction.engines.calibrate import quantise
 from sfseg.prediction.engines.choose import MOST_DISAGREEMENT
+from sfseg.prediction.engines.int8 import why_no_int8
+from sfseg.prediction.samples import SIDE_PX
 from sfseg.system.machine import PRECISIONS, Arithmetic, Rates, Timing, measure, precisions
 from sfseg.types import Normalised, Probability
 
 Report = Callable[[str], None]
+Measured = Arithmetic | Literal["int8"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class InferenceRow:
     engine : {'plain', 'torch', 'compile', 'openvino'}
         Plain is what a user of PyTorch gets by calling the network: float32, channels first,
         nothing folded, in evaluation mode without gradients.
-    precision : {'float32', 'bf16'}
-        Arithmetic of the convolutions.
+    precision : {'float32', 'bf16', 'int8'}
+        Arithmetic of the convolutions. In int8, the ranges are measured on a part of the section.
     seconds : float
         For one section in memory, normalised, to its probability in memory; the median.
     passes : int
@@ -52,7 +55,7 @@ class InferenceRow:
 
     arch: str
     engine: Literal["plain"] | EngineName
-    precision: Arithmetic
+    precision: Measured
     seconds: float
     passes: int
     megapixels_s: float
@@ -104,11 +107,13 @@ class InferenceBenchmark:
         report(f"measuring {self.arch}: plain PyTorch in float32")
         plain = measure(_plain(self.network, self.section, self.device), self.device, self.repeats)
         self.rows = [self._row("plain", "float32", plain, plain)]
-        for name, precision in product(engines, precisions(self.device)):
+        for name, precision in ways(engines, self.device):
             report(f"measuring {self.arch}: {name} in {precision}")
-            engine = ENGINES[name](self.network, self.device, PRECISIONS[precision])
+            engine = self._engine(name, precision)
             row = self._row(name, precision, self._measured(engine), plain)
             self.rows.append(row)
+            if precision == "int8":  # predict never takes it by itself
+                continue
             if self._best is None or _rank(row) < _rank(self._best[0]):
                 self._best = row, engine
 
@@ -116,6 +121,12 @@ class InferenceBenchmark:
     def best(self) -> tuple[InferenceRow, Engine]:
         """The fastest row of an engine that agrees with float32, and the engine."""
         return cast("tuple[InferenceRow, Engine]", self._best)
+
+    def _engine(self, name: EngineName, precision: Measured) -> Engine:
+        if precision == "int8":
+            window = np.ascontiguousarray(self.section[0, :SIDE_PX, :SIDE_PX])
+            return quantise(self.network, [window])
+        return ENGINES[name](self.network, self.device, PRECISIONS[precision])
 
     def _measured(self, engine: Engine) -> Timing[Probability]:
         return measure(
@@ -128,7 +139,7 @@ class InferenceBenchmark:
     def _row(
         self,
         engine: Literal["plain"] | EngineName,
-        precision: Arithmetic,
+        precision: Measured,
         timing: Timing[Probability],
         plain: Timing[Probability],
     ) -> InferenceRow:
@@ -146,6 +157,16 @@ class InferenceBenchmark:
             times_plain=plain.seconds / timing.seconds,
             disagreement=float(np.abs(timing.value - plain.value).max()),
         )
+
+
+def ways(engines: Sequence[EngineName], device: torch.device) -> list[tuple[EngineName, Measured]]:
+    """List the engines with each precision that they have here, float32 first, int8 last."""
+    found: list[tuple[EngineName, Measured]] = []
+    for name in engines:
+        found += [(name, precision) for precision in precisions(device)]
+        if name == "torch" and device.type == "cpu" and why_no_int8() is None:
+            found.append((name, "int8"))
+    return found
 
 
 def _rank(row: InferenceRow) -> tuple[bool, float]:

@@ -165,9 +165,18 @@ def format_passes(result: "BenchResult") -> list[str]:
         f"{'of matmul':>11}{'x plain':>9}{'off by':>9}{'passes':>8}",
     ]
     lines += [format_row(row) for row in result.rows]
+    lines += [compare_int8(result.rows, row) for row in result.rows if row.precision == "int8"]
     if result.end_to_end:
         lines += ["", *describe_prediction(result.end_to_end)]
     return lines
+
+
+def compare_int8(rows: "Sequence[InferenceRow]", row: "InferenceRow") -> str:
+    """Say how much faster a row in int8 is than the fastest other one of its engine."""
+    same = [other for other in rows if (other.arch, other.engine) == (row.arch, row.engine)]
+    best = min((r for r in same if r.precision != "int8"), key=lambda r: r.seconds)
+    times = best.seconds / row.seconds
+    return f"{row.arch} in int8: {times:.2f} times as fast as in {best.precision}"
 
 
 def describe_machine(machine: "Machine") -> str:

@@ -5,7 +5,6 @@ from itertools import chain, islice
 
 import numpy as np
 
-from sfseg.datasets.synthetic import make_tissue
 from sfseg.io import Stack
 from sfseg.models import STRIDE
 from sfseg.prediction.tile_reader import StackTile, read_tiles
@@ -78,6 +77,8 @@ def sample_stack(stack: Stack, *, input_px: int | None, scaling: Scaling | None)
 
 def sample_tissue() -> Windows:
     """Draw tissue and cut windows out of it, where there is no stack yet."""
+    from sfseg.datasets.synthetic import make_tissue  # SciPy
+
     volume, _ = make_tissue((DRAWN_SECTIONS, SIDE_PX, SIDE_PX))
     sections = [standardise(section) for section in volume]
     return sections[:CALIBRATION_SECTIONS], sections[CALIBRATION_SECTIONS:]

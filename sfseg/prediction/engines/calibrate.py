@@ -20,7 +20,6 @@ from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.engine import Agreement, Engine, Quantisation, Range
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.int8 import INPUT, find_weight_levels, int8_engine
-from sfseg.scoring.score import score_sections
 from sfseg.types import Normalised
 
 MOST_LOSS = 0.002
@@ -124,6 +123,8 @@ class _MeasuringLayers(FloatLayers):
 
 def compare(maps: Sequence[tuple[Normalised, Normalised]]) -> Agreement:
     """Compare maps in float32, the first of each pair, with those in int8."""
+    from sfseg.scoring.score import score_sections  # numba, which takes a second to import
+
     off = np.concatenate([np.abs(exact - fast).ravel() for exact, fast in maps])
     truths = [np.where(exact > 0.5, 255, 0).astype(np.uint8) for exact, _ in maps]
     scored = [(fast, truth) for (_, fast), truth in zip(maps, truths, strict=True) if truth.any()]
