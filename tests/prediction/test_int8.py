@@ -53,7 +53,7 @@ def model_of(network, **changes):
     """Make a model of a network that waits for its calibration."""
     engine, choice = make_engine(network, CPU, "torch", "int8")
     header = Header(arch="sfnet", recipe="default", **changes)
-    return Model(network, header, engine, choice, halo_px(network, STRIDE), "0" * 64)
+    return Model(network, header, (engine,), choice, halo_px(network, STRIDE), "0" * 64)
 
 
 @pytest.fixture
