@@ -117,6 +117,14 @@ def test_activations_that_are_joined_have_one_level_of_0():
     assert (255 - 170) * other.scale == pytest.approx(5)
 
 
+def test_an_activation_that_is_never_positive_leaves_levels_to_the_other():
+    assert Levels.from_range((-4.0, -1.0)).zero == 255
+    one, other = Levels.joined((-4.0, -1.0), (0.0, 5.0))
+    assert one.zero == other.zero == 204
+    assert other.scale == pytest.approx(5 / 51)
+    assert Levels.shared((-4.0, -1.0), (0.0, 4.0))[0] == Levels(8 / 255, 128, 128)
+
+
 def test_every_architecture_is_near_to_float32(network):
     batch = sections(1, 48, 64)
     found = quantise(network, list(batch))(batch)
@@ -357,7 +365,7 @@ def test_an_engine_of_another_machine_is_refused_where_its_sums_would_be_wrong(
         int8_engine(small_network, Quantisation(127, {}))
 
 
-def test_a_processor_without_units_for_int8_is_told_to_gain_little(small_network, monkeypatch):
+def test_a_line_says_that_the_processor_has_no_units_for_int8(small_network, monkeypatch):
     for fast in (True, False):
         monkeypatch.setattr(choose, "has_fast_int8", lambda fast=fast: fast)
         _, chosen = make_engine(small_network, CPU, "auto", "int8")

@@ -48,8 +48,8 @@ RACES = 5
 """One is enough where bf16 is fast; other programs at work do not decide all of them."""
 
 _NO_VNNI = (
-    "this processor has no instructions for int8 (VNNI or AMX): it gains little here, and its "
-    "weights have 7 bits"
+    "this processor has no instructions for int8 (VNNI or AMX): the gain is smaller, and weights "
+    "have 7 bits"
 )
 
 TRIAL = 2

@@ -36,6 +36,9 @@ INPUT = "input"
 WEIGHT_LEVELS = (127, 64)
 """Largest weight: of 8 bits; and where products are added in pairs, in 16 bits that saturate."""
 
+LEAST_SHARE = 0.25
+"""Of the levels below 0, so many are above, even if an activation is never positive there."""
+
 LEAST_WIDTH = 1e-6
 """Of a range: a layer that gives one number has none, and a scale is not 0."""
 
@@ -77,7 +80,7 @@ class Levels:
     @classmethod
     def joined(cls, one: Range, positive: Range) -> tuple["Levels", "Levels"]:
         """Give two activations that are joined along the channels one zero."""
-        first = cls.from_range(one)
+        first = cls.from_range((one[0], max(one[1], -LEAST_SHARE * one[0])))
         return first, cls(_width(positive) / (TOP - first.zero), first.zero)
 
 
@@ -86,7 +89,7 @@ def _low(span: Range) -> float:
 
 
 def _width(span: Range) -> float:
-    return max(span[1] - _low(span), LEAST_WIDTH)
+    return max(span[1] - _low(span), -_low(span), LEAST_WIDTH)
 
 
 @dataclass(frozen=True)
