@@ -4,10 +4,18 @@ import contextlib
 
 import pytest
 import torch
+from torch import nn
 
 from sfseg.models import fusionnet, unet
 from sfseg.models.blocks import Conv, Deconv, Output
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
+from sfseg.prediction.engines.operations import (
+    Doubling,
+    FirstConvolution,
+    LastConvolution,
+    Pool,
+    Squeeze,
+)
 
 
 class Small(EncoderDecoder):
@@ -56,3 +64,23 @@ def narrow_networks():
         for module in (fusionnet, unet):
             patch.setattr(module, "CHANNELS", tuple(number // 4 for number in module.CHANNELS))
         yield
+
+
+OPERATIONS = {
+    "first convolution": lambda target: FirstConvolution(nn.Conv2d(1, 32, 3, padding=1), target),
+    "squeeze": lambda target: Squeeze(nn.Conv2d(32, 16, 1), target, pools=False),
+    "squeeze and pooling": lambda target: Squeeze(nn.Conv2d(16, 32, 1), target, pools=True),
+    "pooling": lambda target: Pool(48, target, copies=False),
+    "pooling and copy": lambda target: Pool(16, target, copies=True),
+    "doubling": lambda target: Doubling(Deconv(48, 16), target, adds=False),
+    "doubling and sum": lambda target: Doubling(Deconv(16, 32), target, adds=True),
+    "last convolution": lambda target: LastConvolution(Output(48), target),
+}
+"""The steps of a network on a GPU that have a kernel, with few channels."""
+
+
+def make_operation(name, target):
+    """Make a step with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        return OPERATIONS[name](target)

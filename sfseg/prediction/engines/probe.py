@@ -1,0 +1,93 @@
+"""Try which steps of a network are right and fast on this GPU in their fused form."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sfseg.prediction.engines.operations import Operation, unique
+
+AGREEMENT_PX = 16
+"""Rows of a section in the trial of the numbers."""
+
+SPEED_NUMBERS = 2**24
+"""Numbers that a step reads or writes in the trial of its speed, so that launching it costs little:
+512x512 pixels of 64 channels."""
+
+RACES = 3
+"""The faster of so many is what counts: other programs may use the GPU as well."""
+
+MUCH_SLOWER = 1.5
+"""A fused step that takes so many times as long is not used. The bound is wide, so that a machine
+chooses the same today and tomorrow: the choice changes the last digits of an output."""
+
+ROUNDINGS = 8
+"""Largest difference from the reference, in roundings of the largest number of the result."""
+
+
+def choose_operations(operations: list[Operation]) -> None:
+    """Let each step run fused where that agrees with its reference and is not much slower.
+
+    Parameters
+    ----------
+    operations : list of Operation
+        The steps of a network; steps of the same kind and channels are tried once.
+    """
+    for same in unique(operations).values():
+        operation = same[0]
+        is_fused = operation.can_fuse and _is_good(operation)
+        for one in same:
+            one.is_fused = is_fused
+
+
+def _is_good(operation: Operation) -> bool:
+    try:
+        return agrees(operation, AGREEMENT_PX) and not _is_much_slower(operation)
+    except Exception:  # noqa: BLE001 - whatever a compiler or cuDNN says: there is the reference
+        return False
+
+
+def agrees(operation: Operation, side: int) -> bool:
+    """Tell whether a fused step gives the numbers of its reference on two small sections."""
+    expected = results_of(operation, operation.reference, side)
+    found = results_of(operation, operation.fused, side)
+    rounding = max(torch.finfo(operation.target.dtype).eps, 2**-10)  # float32 may run as TF32
+    return all(
+        one.shape == other.shape
+        and bool((one - other).abs().max() <= ROUNDINGS * rounding * other.abs().max())
+        for one, other in zip(found, expected, strict=True)
+    )
+
+
+def results_of(
+    operation: Operation, compute: Callable[..., Tensor], side: int
+) -> list[Tensor]:
+    """Return the result in float32, and the outputs that a step was given."""
+    arguments = operation.example(side)
+    result = compute(*arguments)
+    given = [one for one in arguments if isinstance(one, Tensor)]
+    return [one.float() for one in (result, *given)]
+
+
+def _is_much_slower(operation: Operation) -> bool:
+    side = int((SPEED_NUMBERS / 4 / max(operation.channels)) ** 0.5) // 16 * 16
+    arguments = operation.example(max(side, 16))
+    ways = operation.fused, operation.reference
+    for compute in ways:
+        compute(*arguments)  # the first call chooses algorithms and allocates
+    fused, reference = (
+        min(time_ms(lambda way=way: way(*arguments)) for _ in range(RACES))  # type: ignore[misc]
+        for way in ways
+    )
+    return fused > MUCH_SLOWER * reference
+
+
+def time_ms(run: Callable[[], object], repeats: int = 3) -> float:
+    """Time work on the current CUDA device, in milliseconds."""
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    began.record()
+    for _ in range(repeats):
+        run()
+    ended.record()
+    ended.synchronize()
+    return float(began.elapsed_time(ended)) / repeats
