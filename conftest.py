@@ -4,7 +4,11 @@ Before NumPy and PyTorch are imported, which start their pools then; the workers
 that tests start inherit it.
 """
 
+import importlib.util
 import os
+
+if importlib.util.find_spec("triton") is None:
+    collect_ignore = ["sfseg/prediction/engines/kernels.py"]  # its doctests: it needs Triton
 
 for _pool in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
     os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")

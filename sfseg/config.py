@@ -20,8 +20,8 @@ COMPARISON_NAME = "compare.json"
 """The file in the folder of a comparison that holds its `CompareConfig`."""
 
 Precision = Literal["auto", "float32", "bf16"]
-PredictPrecision = Literal["auto", "float32", "bf16", "int8"]
-"""A network is not trained in int8."""
+PredictPrecision = Literal["auto", "float32", "bf16", "fp16", "int8"]
+"""A network is not trained in fp16 or int8."""
 
 TestTimeAugmentation = Literal["none", "flips", "d4"]
 EngineName = Literal["torch", "compile", "openvino"]
@@ -211,9 +211,9 @@ class PredictConfig:
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
         What runs the network; auto = torch.
-    precision : {'auto', 'float32', 'bf16', 'int8'}
-        Arithmetic of the convolutions; auto = bf16 where the hardware has it and it agrees; int8 is
-        calibrated on the first sections.
+    precision : {'auto', 'float32', 'bf16', 'fp16', 'int8'}
+        Arithmetic of the convolutions; auto = fp16 on CUDA and bf16 on a CPU, where the hardware
+        has it and it agrees with float32; int8 is calibrated on the first sections.
     tta : {'none', 'flips', 'd4'}
         One pass, or the mean over the 4 flips or all 8 orientations.
     close_gaps : bool

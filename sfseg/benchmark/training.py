@@ -247,6 +247,6 @@ def _our_laps(
     ended = trainer.ended[WARM_STEPS - 1 :]
     seconds = [after - before for before, after in pairwise(ended)]
     waiting = [begin - end for end, begin in zip(ended, trainer.begun[WARM_STEPS:], strict=False)]
-    precision = precisions(device)[-1]
+    precision = [name for name in precisions(device) if name != "fp16"][-1]  # for prediction only
     share = 100 * sum(waiting) / sum(seconds)
     return _Laps(engine, precision, median_low(seconds), len(seconds), share)

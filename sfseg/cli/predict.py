@@ -175,7 +175,7 @@ def predict(
         PredictPrecision,
         typer.Option(
             metavar="TYPE",
-            help="Arithmetic: float32, bf16, or auto for bf16 where it is fast and agrees with "
+            help="Arithmetic: float32, bf16, fp16 (GPUs), or auto for the fastest that agrees with "
             "float32. int8 is faster on CPUs with VNNI or AMX; calibrated on the first sections.",
             rich_help_panel=MACHINE,
         ),

@@ -444,9 +444,10 @@ def load_model(
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     engine : {'auto', 'torch', 'compile', 'openvino'}
         Software that runs the network; auto = torch.
-    precision : {'auto', 'float32', 'bf16', 'int8'}
-        Arithmetic of the convolutions; auto = bf16 if it is fast here and agrees with float32. For
-        int8 the ranges of the activations are measured here, on drawn tissue.
+    precision : {'auto', 'float32', 'bf16', 'fp16', 'int8'}
+        Arithmetic of the convolutions; auto = fp16 on CUDA and bf16 on a CPU, if it is fast here
+        and agrees with float32. For int8 the ranges of the activations are measured here, on drawn
+        tissue.
 
     Returns
     -------

@@ -35,8 +35,8 @@ GAPS_BYTES = 100
 MOST_WORKERS = 8
 """Threads that read, and as many that finish tiles, beside a GPU: they keep up with it."""
 
-MOST_BATCH = 8
-"""Tiles in one batch on a GPU; more of them are not faster."""
+BATCH_PX = 2**22
+"""Pixels of a batch on a GPU, such as 16 sections of 512x512: more of them are not faster."""
 
 
 def limit_px(
@@ -160,7 +160,8 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
     if engine.device.type != "cuda":
         return 1
     tile_bytes = prod(lengths(tiles[0].read)) * _bytes_per_px(engine, config)
-    return max(min(_engine_bytes(engine, config) // tile_bytes, MOST_BATCH), 1)
+    most = BATCH_PX // prod(lengths(tiles[0].read))
+    return max(min(_engine_bytes(engine, config) // tile_bytes, most), 1)
 
 
 def workers(engine: Engine) -> int:

@@ -299,7 +299,7 @@ def _refuse_damage(work: ResumableOutput, output: Path) -> None:
     match work.identity.get("resolved"):
         case {
             "engine": str(engine),
-            "dtype": "float32" | "bfloat16" | "int8" as dtype,
+            "dtype": "float32" | "bfloat16" | "float16" | "int8" as dtype,
             "device": str(),
             "limit_px": int(),
             **others,

@@ -1,13 +1,18 @@
 """Devices: choose one and its arithmetic, place a network on it, copy its numbers to the host."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from sfseg.config import Precision
+from sfseg.config import PredictPrecision
 from sfseg.errors import DeviceError
+
+_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+    {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+)
 
 
 def pick_device(name: str) -> torch.device:
@@ -91,8 +96,7 @@ def describe(
     beside: Sequence[torch.device] = (),
 ) -> str:
     """Describe a device, those beside it, an engine and the arithmetic in one phrase."""
-    arithmetic = "bf16" if dtype == torch.bfloat16 else dtype_name(dtype)
-    facts = [engine] * bool(engine) + [arithmetic]
+    facts = [engine] * bool(engine) + [arithmetic_name(dtype)]
     if device.type == "cuda":
         facts.insert(0, torch.cuda.get_device_name(device))
     if device.type == "cpu":
@@ -101,25 +105,25 @@ def describe(
     return f"{names} ({', '.join(facts)})"
 
 
-def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def pick_dtype(precision: PredictPrecision, device: torch.device) -> torch.dtype:
     """Choose the number type for the arithmetic of convolutions.
 
     Parameters
     ----------
-    precision : {'auto', 'float32', 'bf16'}
-        Auto takes bf16 if the hardware computes it faster than float32.
+    precision : {'auto', 'float32', 'bf16', 'fp16'}
+        Auto takes bf16 if the hardware computes it faster than float32. Fp16 is for prediction.
     device : torch.device
         Where the network runs.
 
     Returns
     -------
     torch.dtype
-        ``torch.float32`` or ``torch.bfloat16``.
+        ``torch.float32``, ``torch.bfloat16`` or ``torch.float16``.
 
     Raises
     ------
     DeviceError
-        If bf16 is requested by name and the processor has no instructions for it.
+        If bf16 or fp16 is requested by name and the processor has no instructions for it.
     """
     if precision == "auto":
         return torch.bfloat16 if _has_fast_bf16(device) else torch.float32
@@ -129,12 +133,28 @@ def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
             f"{torch.backends.cpu.get_cpu_capability()}",
             hint="use --precision float32, or auto, which is the same here",
         )
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    if precision == "fp16" and device.type == "cpu":
+        raise DeviceError(
+            "precision fp16: is for GPUs; a CPU computes it more slowly than float32",
+            hint="use --precision auto, which takes bf16 where the CPU is fast at it",
+        )
+    return _DTYPES[precision]
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Return the name of a type without the ``torch.``: ``float32``, ``bfloat16``, ``int8``."""
+    """Return the name of a type without the ``torch.``, such as ``bfloat16``."""
     return str(dtype).removeprefix("torch.")
+
+
+def arithmetic_name(dtype: torch.dtype) -> str:
+    """Return the name of a type as options have it, such as ``bf16``."""
+    return next((name for name, known in _DTYPES.items() if known == dtype), dtype_name(dtype))
+
+
+def has_fast_fp16(device: torch.device) -> bool:
+    """Tell whether a device has tensor cores for fp16."""
+    # Volta (7.0) is the first with them. A GPU of AMD has its own numbers, all of them larger.
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 7
 
 
 def has_bf16(device: torch.device) -> bool:

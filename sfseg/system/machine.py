@@ -12,13 +12,17 @@ from typing import Generic, Literal, TypeVar
 
 import torch
 
-from sfseg.system.devices import pick_dtype
+from sfseg.system.devices import has_fast_fp16, pick_dtype
 from sfseg.system.memory import available_bytes
 
 T = TypeVar("T")
-Arithmetic = Literal["float32", "bf16"]
+Arithmetic = Literal["float32", "bf16", "fp16"]
 
-PRECISIONS: Mapping[Arithmetic, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
+PRECISIONS: Mapping[Arithmetic, torch.dtype] = {
+    "float32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
 
 PATIENCE_S = 3.0
 """No pass starts later than this. A first pass that takes longer is counted and is the only one."""
@@ -70,8 +74,8 @@ class Rates:
     Attributes
     ----------
     matmul_tflops : mapping of str to float
-        TFLOP/s of the product of two square matrices, for float32 and, if the hardware has it, for
-        bf16; the better of two sizes, each the median of five passes.
+        TFLOP/s of the product of two square matrices, for float32 and, where the hardware has them,
+        bf16 and fp16; the better of two sizes, each the median of five passes.
     copy_gb_s : float
         GB/s, read plus written, while 256 MiB are copied; 1 GB = 1e9 bytes.
     """
@@ -81,14 +85,18 @@ class Rates:
 
     @property
     def best_tflops(self) -> float:
-        """The highest matmul rate: that of bf16 if there is one."""
+        """The highest matmul rate: that of 16 bits if there is one."""
         return max(self.matmul_tflops.values())
 
 
 def precisions(device: torch.device) -> list[Arithmetic]:
     """List the arithmetics that are fast on a device, float32 first."""
-    has_bf16 = pick_dtype("auto", device) == torch.bfloat16
-    return ["float32", "bf16"] if has_bf16 else ["float32"]
+    found: list[Arithmetic] = ["float32"]
+    if pick_dtype("auto", device) == torch.bfloat16:
+        found.append("bf16")
+    if has_fast_fp16(device):
+        found.append("fp16")
+    return found
 
 
 @dataclass(frozen=True)

@@ -79,12 +79,14 @@ def test_a_gpu_s_memory_counts_and_not_what_is_named_for_the_process():
 
 
 def test_a_cpu_gets_one_tile_at_once_and_a_gpu_as_many_as_fit():
-    tiles = Predictor(np.zeros_like, 16).tiles((1008, 2000))
+    tiles = Predictor(np.zeros_like, 16).tiles((496, 512))
     config = PredictConfig()
     assert plans.batch_size(engine(), tiles, config) == 1
-    assert plans.batch_size(engine(CUDA), tiles, config) == plans.MOST_BATCH
-    assert plans.batch_size(engine(CUDA, 3000), tiles, config) == 2
+    assert plans.batch_size(engine(CUDA), tiles, config) == 16  # four megapixels
+    assert plans.batch_size(engine(CUDA, 16_000), tiles, config) == 3
     assert plans.batch_size(engine(CUDA, 10**6), tiles, config) == 1
+    large = Predictor(np.zeros_like, 16).tiles((4096, 4096))
+    assert plans.batch_size(engine(CUDA), large, config) == 1
 
 
 def plan(stack, *, tile_px=None, **options):

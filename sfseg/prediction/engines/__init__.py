@@ -1,6 +1,6 @@
-"""Engines: each runs a network fast on one device, in bf16, float32 or int8.
+"""Engines: each runs a network fast on one device, in fp16, bf16, float32 or int8.
 
-`make_engine` makes the requested one, and tries whether bf16 is good enough. Every engine takes
+`make_engine` makes the requested one, and tries whether 16 bits are good enough. Every engine takes
 normalised sections and gives interior probability. Batch normalisation is folded into the
 convolutions, and activations lie channels last.
 """

@@ -17,17 +17,17 @@ from torch import nn
 
 from sfseg import __version__
 from sfseg.config import EngineChoice, EngineName, PredictPrecision
-from sfseg.errors import DeviceError, OptionError
+from sfseg.errors import DeviceError, NonFiniteError, OptionError
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.inductor import compiled_engine
 from sfseg.prediction.engines.int8 import has_fast_int8, why_no_int8
 from sfseg.prediction.engines.openvino import openvino_engine
 from sfseg.system import files
-from sfseg.system.devices import dtype_name, pick_dtype
+from sfseg.system.devices import arithmetic_name, dtype_name, has_fast_fp16, pick_dtype
 from sfseg.system.locks import exclusive
 from sfseg.transforms.normalise import GreyLevels
-from sfseg.types import Normalised
+from sfseg.types import Normalised, Probability
 
 Make = Callable[[nn.Module, torch.device, torch.dtype], Engine]
 
@@ -38,11 +38,15 @@ ENGINES: Mapping[EngineName, Make] = MappingProxyType(
 MOST_DISAGREEMENT = 0.06
 """Largest allowed difference of a probability from float32; see docs/performance.md."""
 
+MOST_FP16_DISAGREEMENT = 0.01
+"""The same for fp16, which has eight times as many digits as bf16. The shipped network is off by
+0.0006, computed in float32 with every activation rounded to fp16."""
+
 SPEED_PX, AGREEMENT_PX = 256, 192
 """Sides of the trial sections: with these a trial takes less than two seconds."""
 
 MUCH_SLOWER = 1.5
-"""If bf16 takes so many times as long as float32, in each of `RACES`, float32 is used."""
+"""If 16 bits take so many times as long as float32, in each of `RACES`, float32 is used."""
 
 RACES = 5
 """One is enough where bf16 is fast; other programs at work do not decide all of them."""
@@ -52,7 +56,7 @@ _NO_VNNI = (
     "have 7 bits"
 )
 
-TRIAL = 2
+TRIAL = 3
 """Number of this way to try; choices that were made in another way are not recalled."""
 
 
@@ -64,12 +68,13 @@ class Choice:
     ----------
     engine : {'torch', 'openvino', 'compile'}
         Name of the engine.
-    dtype : {'float32', 'bfloat16', 'int8'}
+    dtype : {'float32', 'bfloat16', 'float16', 'int8'}
         Name of the arithmetic.
     disagreement : float
         Largest difference of a probability from float32, on the trial section.
     notice : str
-        For the user: why bf16 was tried and is not used, or why int8 is not fast; else empty.
+        For the user: why fp16 or bf16 was tried and is not used, or why int8 is not fast; else
+        empty.
     """
 
     engine: EngineName
@@ -97,10 +102,11 @@ def make_engine(
     choice : {'auto', 'torch', 'compile', 'openvino'}
         Auto is torch: compile takes a minute for each size of tile, and openvino cannot be
         trusted; see `sfseg.prediction.engines.openvino`.
-    precision : {'auto', 'float32', 'bf16', 'int8'}
-        Auto tries bf16 if the hardware has it, and uses float32 if bf16 differs too much from it or
-        is much slower. For int8 the engine is in float32, until
-        `sfseg.prediction.engines.calibrate.calibrate` makes one; or auto, where PyTorch cannot.
+    precision : {'auto', 'float32', 'bf16', 'fp16', 'int8'}
+        Auto tries fp16 on CUDA, then bf16, where the hardware has it. It uses the first that does
+        not differ too much from float32 and is not much slower; else float32. For int8 the engine
+        is in float32, until `sfseg.prediction.engines.calibrate.calibrate` makes one; or auto,
+        where PyTorch cannot.
     cache_file : Path, optional
         File that remembers choices for this machine, these weights and these versions.
 
@@ -122,7 +128,7 @@ def make_engine(
         return _before_calibration(network, device, choice, cache_file)
     name: EngineName = "torch" if choice == "auto" else choice
     dtype = pick_dtype(precision, device)
-    if precision != "auto" or dtype == torch.float32:
+    if precision != "auto" or not any(_candidates(device, name)):
         return ENGINES[name](network, device, dtype), Choice(name, dtype_name(dtype))
     key = _key(network, device, name)
     known = _recall(cache_file).get(key)
@@ -161,19 +167,50 @@ def _before_calibration(
 
 
 def _try(network: nn.Module, device: torch.device, name: EngineName) -> tuple[Engine, Choice]:
-    """Try whether bf16 agrees with float32 and is not much slower."""
-    fast = ENGINES[name](network, device, torch.bfloat16)
+    """Try which arithmetic agrees with float32 and is not much slower; the first one is taken."""
     exact = torch_engine(network, device, torch.float32)
+    faults: list[str] = []
     section = _section(AGREEMENT_PX)
-    off = float(np.abs(fast(section) - exact(section)).max())
-    if not off <= MOST_DISAGREEMENT:
-        notice = f"bf16 differs from float32 by {off:.2f} on this machine: float32 is used"
-    elif _is_much_slower(fast, exact):
-        notice = "bf16 is much slower than float32 on this machine: float32 is used"
-    else:
-        return fast, Choice(name, dtype_name(torch.bfloat16), off)
+    expected = exact(section)
+    for dtype in _candidates(device, name):
+        fast = ENGINES[name](network, device, dtype)
+        off = _disagreement(fast, section, expected)
+        fault = _find_fault(fast, exact, off)
+        if fault is None:
+            return fast, Choice(name, dtype_name(dtype), off, _notice(faults, dtype))
+        faults.append(fault)
     instead = ENGINES[name](network, device, torch.float32)
-    return instead, Choice(name, dtype_name(torch.float32), 0.0, notice)
+    return instead, Choice(name, dtype_name(torch.float32), 0.0, _notice(faults, torch.float32))
+
+
+def _candidates(device: torch.device, name: EngineName) -> Iterator[torch.dtype]:
+    """List the arithmetics that are fast here; only the engine torch watches fp16's range."""
+    if name == "torch" and has_fast_fp16(device):
+        yield torch.float16
+    if (dtype := pick_dtype("auto", device)) != torch.float32:
+        yield dtype
+
+
+def _disagreement(engine: Engine, section: Normalised, expected: Probability) -> float:
+    """Return the largest difference of a probability; infinity if the engine refuses."""
+    try:
+        return float(np.abs(engine(section) - expected).max())
+    except NonFiniteError:
+        return float("inf")
+
+
+def _find_fault(fast: Engine, exact: Engine, off: float) -> str | None:
+    """Say why an engine is not used; None if it is good."""
+    name, is_fp16 = arithmetic_name(fast.dtype), fast.dtype == torch.float16
+    if not off <= (MOST_FP16_DISAGREEMENT if is_fp16 else MOST_DISAGREEMENT):  # NaN does not agree
+        return f"{name} differs from float32 by {off:.2f}"
+    return f"{name} is much slower than float32" if _is_much_slower(fast, exact) else None
+
+
+def _notice(faults: list[str], instead: torch.dtype) -> str:
+    if not faults:
+        return ""
+    return f"{' and '.join(faults)} on this machine: {arithmetic_name(instead)} is used"
 
 
 def _section(side: int) -> Normalised:
@@ -187,9 +224,9 @@ def _section(side: int) -> Normalised:
 
 
 def _is_much_slower(fast: Engine, exact: Engine) -> bool:
-    """Tell whether the engine in bf16 loses all races by far.
+    """Tell whether an engine in 16 bits loses all races by far.
 
-    The engines take turns, and the first race that bf16 does not lose ends it: so a machine that is
+    The engines take turns, and the first race that it does not lose ends it: so a machine that is
     busy for a while does not choose float32, which would change the pixels of all later outputs.
     """
     section = _section(SPEED_PX)
@@ -233,7 +270,7 @@ def _recall(cache_file: Path | None) -> dict[str, Choice]:
         return {
             key: choice
             for key, choice in known.items()
-            if choice.engine in ENGINES and choice.dtype in ("float32", "bfloat16")
+            if choice.engine in ENGINES and choice.dtype in ("float32", "bfloat16", "float16")
         }
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

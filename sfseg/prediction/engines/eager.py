@@ -1,4 +1,4 @@
-"""The engine `torch`: plain PyTorch, in blocks on a CPU."""
+"""The engine `torch`: PyTorch, in blocks on a CPU, of fused steps on a GPU."""
 
 import torch
 from torch import nn
@@ -6,15 +6,12 @@ from torch import nn
 from sfseg.prediction.engines.blockwise import WORK_BYTES, Blockwise, FloatLayers
 from sfseg.prediction.engines.engine import Engine, Quantisation
 from sfseg.prediction.engines.fold import fold
-from sfseg.prediction.engines.whole import batch_runner, folded_on
+from sfseg.prediction.engines.gpu import gpu_engine
 from sfseg.types import Normalised, Probability
-
-GPU_BYTES_PER_PX = 700
-"""Memory of a pass in bf16 with the widest network; in float32 it is twice as much."""
 
 
 def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> Engine:
-    """Make the engine of plain PyTorch: in blocks on a CPU, whole elsewhere.
+    """Make the engine of plain PyTorch: in blocks on a CPU, of fused steps elsewhere.
 
     Parameters
     ----------
@@ -29,8 +26,7 @@ def torch_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -
         On a CPU the result of a section does not depend on the rest of the batch, to the bit.
     """
     if device.type != "cpu":
-        run_whole = batch_runner(folded_on(network, device, dtype), device, dtype)
-        return Engine("torch", device, dtype, run_whole, GPU_BYTES_PER_PX * dtype.itemsize // 2)
+        return gpu_engine(network, device, dtype)
     return blockwise_engine(Blockwise(fold(network), FloatLayers(dtype)), dtype)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sfseg.config import EngineName
 from sfseg.system import devices
@@ -88,7 +89,7 @@ class Engine:
     device : torch.device
         Where it runs.
     dtype : torch.dtype
-        Type of the convolutions' arithmetic: float32, bfloat16 or int8.
+        Type of the convolutions' arithmetic: float32, bfloat16, float16 or int8.
     run : callable
         Maps float32 (B, Y, X), Y and X multiples of 16, to float32 (B, Y, X) in [0, 1].
     bytes_per_px : int
@@ -97,6 +98,14 @@ class Engine:
         Further memory of a pass, the same for every size.
     quantisation : Quantisation or None
         The ranges of the activations, for int8.
+    launch : callable or None
+        Starts a pass, and returns what waits for its result; see `start`. None = `run` does both.
+    forward : callable or None
+        Maps normalised sections on the device, float32 (B, Y, X), to their probability there, and
+        to a flag, int32, that is 1 if float16 was too small; see `gpu.require_finite`. It never
+        waits for the device. None where there is no such device.
+    steps : tuple of (str, str)
+        How each kind of step of the network runs, for people; empty where all run alike.
     """
 
     name: EngineName
@@ -106,10 +115,24 @@ class Engine:
     bytes_per_px: int
     fixed_bytes: int = 0
     quantisation: Quantisation | None = None
+    launch: Callable[[Normalised], Callable[[], Probability]] | None = None
+    forward: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    steps: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, batch: Normalised) -> Probability:
         """Predict a batch; see `run`."""
         return self.run(batch)
+
+    def start(self, batch: Normalised) -> Callable[[], Probability]:
+        """Start to predict a batch, and return what waits for its result.
+
+        On CUDA the next batch may be started meanwhile: its copies run beside the computing.
+        Elsewhere the result is there at once.
+        """
+        if self.launch is not None:
+            return self.launch(batch)
+        result = self.run(batch)
+        return lambda: result
 
 
 def describe(engines: Sequence[Engine], arithmetic: str | None = None) -> str:

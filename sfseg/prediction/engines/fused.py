@@ -8,7 +8,6 @@ adds, the doubling adds to the skip in its place.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from sfseg.models.blocks import Conv, Deconv, Output, Res

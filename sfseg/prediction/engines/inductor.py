@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sfseg.errors import DeviceError
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.system.compiler import explain_compiler_errors, require_compiler
@@ -33,9 +34,12 @@ def compiled_engine(network: nn.Module, device: torch.device, dtype: torch.dtype
     Raises
     ------
     DeviceError
-        If there is no C++ compiler; or in the first pass of a size, if the compiler fails.
+        If there is no C++ compiler; or in the first pass of a size, if the compiler fails. Also in
+        fp16, because nothing would notice numbers that are too large for it.
     """
     instead = "use --engine torch"
+    if dtype == torch.float16:
+        raise DeviceError("engine compile: it has no fp16", hint=instead)
     require_compiler(instead)
     folded = folded_on(network, device, dtype)
     option = "triton.cudagraphs" if device.type == "cuda" else "freezing"

@@ -8,7 +8,7 @@ PyTorch, on any device. `sfseg.prediction.engines.probe` decides which one runs.
 Activations are (B, C, Y, X), channels last. None is negative, but for those of a doubling.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -296,9 +296,7 @@ class Doubling(Operation):
         return out.add_(doubled) if self.adds else out.copy_(doubled)
 
     def fused(self, x: Tensor, out: Tensor, guard: Guard) -> Tensor:
-        kernels().double(
-            x, self.taps, self.bias32, out, guard.flag, guard.limit, adds=self.adds
-        )
+        kernels().double(x, self.taps, self.bias32, out, guard.flag, guard.limit, adds=self.adds)
         return out
 
 
@@ -341,7 +339,7 @@ def has_cudnn(device: torch.device) -> bool:
     is_nvidia = device.type == "cuda" and torch.version.hip is None
     return (
         is_nvidia
-        and torch.backends.cudnn.is_available()
+        and torch.backends.cudnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch, "cudnn_convolution_relu")
     )
 
@@ -367,7 +365,7 @@ def kernels() -> ModuleType:
     return module
 
 
-def unique(operations: Iterator[Operation]) -> dict[tuple[Any, ...], list[Operation]]:
+def unique(operations: Iterable[Operation]) -> dict[tuple[Any, ...], list[Operation]]:
     """Group steps that run in the same way, in order."""
     groups: dict[tuple[Any, ...], list[Operation]] = {}
     for operation in operations:

@@ -1,6 +1,7 @@
 """Try which steps of a network are right and fast on this GPU in their fused form."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ chooses the same today and tomorrow: the choice changes the last digits of an ou
 ROUNDINGS = 8
 """Largest difference from the reference, in roundings of the largest number of the result."""
 
+_CHOSEN: dict[tuple[Any, ...], bool] = {}
+"""Which steps of this process are fused: a training makes an engine for each validation."""
+
 
 def choose_operations(operations: list[Operation]) -> None:
     """Let each step run fused where that agrees with its reference and is not much slower.
@@ -33,11 +37,13 @@ def choose_operations(operations: list[Operation]) -> None:
     operations : list of Operation
         The steps of a network; steps of the same kind and channels are tried once.
     """
-    for same in unique(operations).values():
-        operation = same[0]
-        is_fused = operation.can_fuse and _is_good(operation)
+    for key, same in unique(operations).items():
+        target = same[0].target
+        known = (str(target.device), target.dtype, key)
+        if known not in _CHOSEN:
+            _CHOSEN[known] = same[0].can_fuse and _is_good(same[0])
         for one in same:
-            one.is_fused = is_fused
+            one.is_fused = _CHOSEN[known]
 
 
 def _is_good(operation: Operation) -> bool:
@@ -59,9 +65,7 @@ def agrees(operation: Operation, side: int) -> bool:
     )
 
 
-def results_of(
-    operation: Operation, compute: Callable[..., Tensor], side: int
-) -> list[Tensor]:
+def results_of(operation: Operation, compute: Callable[..., Tensor], side: int) -> list[Tensor]:
     """Return the result in float32, and the outputs that a step was given."""
     arguments = operation.example(side)
     result = compute(*arguments)
