@@ -12,7 +12,13 @@ import torch
 from torch import nn
 
 from sfseg.benchmark.end_to_end import EndToEnd, predict_stack
-from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report, ways
+from sfseg.benchmark.inference import (
+    InferenceBenchmark,
+    InferenceRow,
+    Report,
+    batch_sizes,
+    ways,
+)
 from sfseg.benchmark.training import TrainingRow, measure_training
 from sfseg.config import SHIPPED_MODEL, BenchConfig, EngineName
 from sfseg.datasets.synthetic import make_tissue
@@ -153,9 +159,9 @@ def _operations(
     if config.train:  # plain steps of all networks, then those by each engine
         plain = [flop[arch] for arch in config.archs]
         return [0, *plain, *(one for one in plain for _ in engines)]
-    passes = 1 + len(ways(engines, device))
+    sections = [1, *[sum(batch_sizes(device, config.side_px**2))] * len(ways(engines, device))]
     stack = [SECTIONS * flop[shipped]] if shipped in flop else []
-    return [0, *(one for one in flop.values() for _ in range(passes)), *stack]
+    return [0, *(number * one for one in flop.values() for number in sections), *stack]
 
 
 def _numbered(report: BenchReport, operations: Sequence[int]) -> Report:

@@ -1,4 +1,4 @@
-"""Measure the networks on one section in memory, with each engine and precision."""
+"""Measure the networks on a section in memory, and on CUDA on a batch, in all ways."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from sfseg.config import EngineName
-from sfseg.models.cost import count_flop
+from sfseg.models.cost import count_activations, count_flop
 from sfseg.prediction.engines import ENGINES, Engine
 from sfseg.prediction.engines.calibrate import quantise
 from sfseg.prediction.engines.choose import MOST_DISAGREEMENT
 from sfseg.prediction.engines.int8 import why_no_int8
+from sfseg.prediction.plan import BATCH_PX
 from sfseg.prediction.samples import SIDE_PX
 from sfseg.system.machine import PRECISIONS, Arithmetic, Rates, Timing, measure, precisions
 from sfseg.types import Normalised, Probability
@@ -24,7 +25,7 @@ Measured = Arithmetic | Literal["int8"]
 
 @dataclass(frozen=True)
 class InferenceRow:
-    """One network on one section, with one engine and precision.
+    """One network on one section or a batch of them, with one engine and precision.
 
     Attributes
     ----------
@@ -33,37 +34,47 @@ class InferenceRow:
     engine : {'plain', 'torch', 'compile', 'openvino'}
         Plain is what a user of PyTorch gets by calling the network: float32, channels first,
         nothing folded, in evaluation mode without gradients.
-    precision : {'float32', 'bf16', 'int8'}
+    precision : {'float32', 'bf16', 'fp16', 'int8'}
         Arithmetic of the convolutions. In int8, the ranges are measured on a part of the section.
+    sections : int
+        Sections of the batch.
     seconds : float
-        For one section in memory, normalised, to its probability in memory; the median.
+        For the batch in memory, normalised, to its probability in memory; the median.
     passes : int
         How many were counted.
     megapixels_s : float
-        Pixels of the section, in millions, over the seconds.
+        Pixels of the batch, in millions, over the seconds.
     flop : int
-        Operations for one section in the unchanged network: 2 for each multiply-add.
+        Operations for the batch in the unchanged network: 2 for each multiply-add.
     tflops : float
         TFLOP/s.
     percent_of_matmul : float
         TFLOP/s in percent of `Rates.best_tflops`.
+    percent_of_copy : float
+        What the convolutions read and write over the seconds, in percent of `Rates.copy_gb_s`; see
+        `sfseg.models.cost.count_activations`.
     times_plain : float
-        Seconds of plain over `seconds`.
+        Seconds of plain, for as many sections, over `seconds`.
     disagreement : float
         Largest difference of a probability from that of plain.
+    steps : tuple of (str, str)
+        How each kind of step of the network runs; see `Engine.steps`.
     """
 
     arch: str
     engine: Literal["plain"] | EngineName
     precision: Measured
+    sections: int
     seconds: float
     passes: int
     megapixels_s: float
     flop: int
     tflops: float
     percent_of_matmul: float
+    percent_of_copy: float
     times_plain: float
     disagreement: float
+    steps: tuple[tuple[str, str], ...] = ()
 
 
 class InferenceBenchmark:
@@ -98,8 +109,9 @@ class InferenceBenchmark:
         self.device = device
         self.repeats = repeats
         self.rows: list[InferenceRow] = []
-        self._best_tflops = rates.best_tflops
+        self._rates = rates
         self._flop = count_flop(network, section.size)
+        self._activations = count_activations(network, section.size)
         self._best: tuple[InferenceRow, Engine] | None = None
 
     def run(self, engines: Sequence[EngineName], report: Report) -> None:
@@ -110,8 +122,11 @@ class InferenceBenchmark:
         for name, precision in ways(engines, self.device):
             report(f"measuring {self.arch}: {name} in {precision}")
             engine = self._engine(name, precision)
-            row = self._row(name, precision, self._measured(engine), plain)
-            self.rows.append(row)
+            row, *batches = (
+                self._row(name, precision, self._measured(engine, sections), plain, engine.steps)
+                for sections in batch_sizes(self.device, self.section.size)
+            )
+            self.rows += [row, *batches]
             if precision == "int8":  # predict never takes it by itself
                 continue
             if self._best is None or _rank(row) < _rank(self._best[0]):
@@ -128,9 +143,12 @@ class InferenceBenchmark:
             return quantise(self.network, [window])
         return ENGINES[name](self.network, self.device, PRECISIONS[precision])
 
-    def _measured(self, engine: Engine) -> Timing[Probability]:
+    def _measured(self, engine: Engine, sections: int) -> Timing[Probability]:
+        batch = np.repeat(self.section, sections, axis=0)
+        if self.device.type == "cuda":
+            engine(batch)  # the next pass, which `measure` does not count, records the kernels
         return measure(
-            lambda: engine(self.section),
+            lambda: engine(batch),
             self.device,
             self.repeats,
             compiles=engine.name == "compile",
@@ -142,20 +160,28 @@ class InferenceBenchmark:
         precision: Measured,
         timing: Timing[Probability],
         plain: Timing[Probability],
+        steps: tuple[tuple[str, str], ...] = (),
     ) -> InferenceRow:
-        tflops = self._flop / timing.seconds / 1e12
+        sections = len(timing.value)
+        flop = sections * self._flop
+        tflops = flop / timing.seconds / 1e12
+        itemsize = 1 if precision == "int8" else PRECISIONS[precision].itemsize
+        moved = sections * self._activations * itemsize
         return InferenceRow(
             self.arch,
             engine,
             precision,
+            sections,
             timing.seconds,
             timing.passes,
-            megapixels_s=self.section.size / timing.seconds / 1e6,
-            flop=self._flop,
+            megapixels_s=sections * self.section.size / timing.seconds / 1e6,
+            flop=flop,
             tflops=tflops,
-            percent_of_matmul=100 * tflops / self._best_tflops,
-            times_plain=plain.seconds / timing.seconds,
+            percent_of_matmul=100 * tflops / self._rates.best_tflops,
+            percent_of_copy=100 * moved / timing.seconds / 1e9 / self._rates.copy_gb_s,
+            times_plain=sections * plain.seconds / timing.seconds,
             disagreement=float(np.abs(timing.value - plain.value).max()),
+            steps=steps,
         )
 
 
@@ -163,10 +189,20 @@ def ways(engines: Sequence[EngineName], device: torch.device) -> list[tuple[Engi
     """List the engines with each precision that they have here, float32 first, int8 last."""
     found: list[tuple[EngineName, Measured]] = []
     for name in engines:
-        found += [(name, precision) for precision in precisions(device)]
+        found += [
+            (name, precision)
+            for precision in precisions(device)
+            if name == "torch" or precision != "fp16"
+        ]
         if name == "torch" and device.type == "cpu" and why_no_int8() is None:
             found.append((name, "int8"))
     return found
+
+
+def batch_sizes(device: torch.device, section_px: int) -> list[int]:
+    """List the numbers of sections to measure: one, and on CUDA as many as a batch has."""
+    most = BATCH_PX // section_px if device.type == "cuda" else 1
+    return [1, most] if most > 1 else [1]
 
 
 def _rank(row: InferenceRow) -> tuple[bool, float]:

@@ -160,12 +160,13 @@ def format_passes(result: "BenchResult") -> list[str]:
     """Lay the predictions out."""
     side = result.config.side_px
     lines = [
-        f"a section of {side}x{side}, in memory",
-        f"{'':11}{'engine':10}{'precision':10}{'seconds':>9}{'Mpx/s':>9}{'TFLOP/s':>9}"
-        f"{'of matmul':>11}{'x plain':>9}{'off by':>9}{'passes':>8}",
+        f"sections of {side}x{side}, in memory",
+        f"{'':11}{'engine':10}{'precision':10}{'sections':>9}{'seconds':>9}{'Mpx/s':>9}"
+        f"{'TFLOP/s':>9}{'of matmul':>11}{'of copy':>9}{'x plain':>9}{'off by':>9}{'passes':>8}",
     ]
     lines += [format_row(row) for row in result.rows]
     lines += [compare_int8(result.rows, row) for row in result.rows if row.precision == "int8"]
+    lines += [line for row in result.rows if row.sections == 1 for line in format_steps(row)]
     if result.end_to_end:
         lines += ["", *describe_prediction(result.end_to_end)]
     return lines
@@ -201,10 +202,22 @@ def describe_rates(rates: "Rates") -> str:
 def format_row(row: "InferenceRow") -> str:
     """Lay one row out."""
     return (
-        f"{row.arch:11}{row.engine:10}{row.precision:10}{row.seconds:9.4f}{row.megapixels_s:9.2f}"
-        f"{row.tflops:9.3f}{row.percent_of_matmul:9.1f} %{row.times_plain:9.2f}"
-        f"{row.disagreement:9.1e}{row.passes:8}"
+        f"{row.arch:11}{row.engine:10}{row.precision:10}{row.sections:9}{row.seconds:9.4f}"
+        f"{row.megapixels_s:9.2f}{row.tflops:9.3f}{row.percent_of_matmul:9.1f} %"
+        f"{row.percent_of_copy:7.1f} %{row.times_plain:9.2f}{row.disagreement:9.1e}{row.passes:8}"
     )
+
+
+def format_steps(row: "InferenceRow") -> list[str]:
+    """Say which steps of a network run fused on a GPU, and which do not."""
+    if not row.steps:
+        return []
+    plain = [name for name, way in row.steps if way != "fused"]
+    fused = len(row.steps) - len(plain)
+    return [
+        f"{row.arch} in {row.precision}: {fused} of {len(row.steps)} kinds of steps fused"
+        + (f"; by PyTorch: {', '.join(plain)}" if plain else "")
+    ]
 
 
 def describe_prediction(found: "EndToEnd") -> list[str]:

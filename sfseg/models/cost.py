@@ -1,7 +1,7 @@
-"""Count the operations of a network."""
+"""Count the operations of a network, and the activations that it reads and writes."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sfseg.models import STRIDE
@@ -22,8 +22,42 @@ def count_flop(network: nn.Module, pixels: int) -> int:
     int
         The operations.
     """
-    # Every layer costs the same for each pixel, so a small section is counted and scaled.
-    small = torch.zeros(1, 1, STRIDE, STRIDE, device=next(network.parameters()).device)
+    small = _small_section(network)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(small)
     return int(counter.get_total_flops()) * pixels // small.numel()
+
+
+def count_activations(network: nn.Module, pixels: int) -> int:
+    """Count the numbers that convolutions read and write, if nothing else passes over memory.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        As for `count_flop`.
+    pixels : int
+        As for `count_flop`.
+
+    Returns
+    -------
+    int
+        The numbers; normalisation, ReLU, sums, joins and pooling are free.
+    """
+    small, counted = _small_section(network), 0
+
+    def count(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        nonlocal counted
+        counted += inputs[0].numel() + output.numel()
+
+    convs = (m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))
+    hooks = [conv.register_forward_hook(count) for conv in convs]
+    with torch.no_grad():
+        network(small)
+    for hook in hooks:
+        hook.remove()
+    return counted * pixels // small.numel()
+
+
+def _small_section(network: nn.Module) -> Tensor:
+    """Make a section to count with: every layer costs the same for each pixel."""
+    return torch.zeros(1, 1, STRIDE, STRIDE, device=next(network.parameters()).device)

@@ -73,3 +73,10 @@ def test_bf16_by_name_is_refused_where_the_cpu_cannot(monkeypatch, has):
 def test_a_device_is_described_with_its_engine_and_arithmetic():
     text = devices.describe(CPU, torch.bfloat16, "openvino")
     assert text == f"cpu ({torch.get_num_threads()} threads, openvino, bf16)"
+
+
+def test_fp16_is_for_gpus():
+    with pytest.raises(DeviceError, match="hint: use --precision auto"):
+        devices.pick_dtype("fp16", CPU)
+    assert devices.pick_dtype("fp16", torch.device("cuda")) == torch.float16
+    assert devices.describe(torch.device("mps"), torch.float16) == "mps (fp16)"

@@ -55,6 +55,8 @@ def gpu_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> 
     with torch.inference_mode(), _on(device):
         choose_operations(list(fused.operations()))
         bytes_per_px = measure_bytes(fused, device) or BYTES_PER_PX * dtype.itemsize // 2
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # the passes have a stream of their own, and memory with it
     passes = (
         CudaPasses(fused, device, bytes_per_px) if device.type == "cuda" else Passes(fused, device)
     )
@@ -136,7 +138,7 @@ class CudaPasses(Passes):
     """
 
     def __init__(self, forward: Forward, device: torch.device, bytes_per_px: int) -> None:
-        self._recorder = Recorder(forward, bytes_per_px)
+        self._recorder = Recorder(forward, device, bytes_per_px)
         super().__init__(self._recorder, device)
         self._in, self._compute, self._out = (torch.cuda.Stream(device) for _ in range(3))  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()

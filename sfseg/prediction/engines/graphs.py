@@ -37,16 +37,20 @@ class Recorder:
     ----------
     forward : callable
         Maps sections, (B, Y, X), to two tensors; never waits for the GPU.
+    device : torch.device
+        The GPU.
     bytes_per_px : int
         Memory of a pass for each pixel.
     """
 
-    def __init__(self, forward: Forward, bytes_per_px: int) -> None:
+    def __init__(self, forward: Forward, device: torch.device, bytes_per_px: int) -> None:
         self._forward = forward
         self._bytes_per_px = bytes_per_px
         self._recordings: OrderedDict[torch.Size, _Recording | None] = OrderedDict()
         self._refused: set[torch.Size] = set()
         self._pool = torch.cuda.graph_pool_handle()  # one at a time runs: they share their memory
+        # PyTorch's own stream for recordings belongs to the first GPU that recorded.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
 
     def __call__(self, sections: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,7 +93,9 @@ class Recorder:
         graph, kept = torch.cuda.CUDAGraph(), sections.clone()
         try:
             # Other threads may use the GPU meanwhile; that is not recorded.
-            with torch.cuda.graph(graph, self._pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(
+                graph, self._pool, self._stream, capture_error_mode="thread_local"
+            ):
                 results = self._forward(kept)
         except RuntimeError as error:
             if is_out_of_memory(error):

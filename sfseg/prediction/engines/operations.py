@@ -183,9 +183,9 @@ class FirstConvolution(Operation):
 
     def __init__(self, conv: nn.Conv2d, target: Target) -> None:
         super().__init__(target, (conv.out_channels, conv.out_channels))
-        scaled = conv.weight * target.scale
-        self.weight = target.weights(scaled)
-        self.taps = target.weights(scaled[:, 0].flatten(1).T, exact=True)  # (9, C)
+        self.weight = target.weights(conv.weight)
+        taps = conv.weight[:, 0].flatten(1).T * target.scale  # (9, C)
+        self.taps = target.weights(taps, exact=True)
         self.bias = target.weights(bias_of(conv) * target.scale)
         self.bias32 = target.weights(bias_of(conv) * target.scale, exact=True)
 
@@ -193,7 +193,7 @@ class FirstConvolution(Operation):
         return (self.target.draw(1, side)[:, 0].float().sub_(0.5),)
 
     def reference(self, sections: Tensor) -> Tensor:
-        x = sections[:, None].to(self.target.dtype)
+        x = (sections[:, None] * self.target.scale).to(self.target.dtype)
         x = torch.conv2d(x, self.weight, self.bias, padding=1).relu_()
         return x.contiguous(memory_format=torch.channels_last)
 
@@ -239,7 +239,7 @@ class Squeeze(Operation):
     def fused(self, x: Tensor, out: Tensor, guard: Guard) -> Tensor:
         batch, channels, height, width = out.shape
         pooled = self.target.empty(batch, channels, height // 2, width // 2) if self.pools else None
-        kernels().squeeze(x, self.matrix, self.bias32, out, pooled, guard.flag, guard.limit)
+        kernels().squeeze(_dense(x), self.matrix, self.bias32, out, pooled, guard.flag, guard.limit)
         return out if pooled is None else pooled
 
 
@@ -265,7 +265,7 @@ class Pool(Operation):
     def fused(self, x: Tensor, out: Tensor | None, guard: Guard) -> Tensor:
         batch, channels, height, width = x.shape
         pooled = self.target.empty(batch, channels, height // 2, width // 2)
-        kernels().pool(x, out, pooled, guard.flag, guard.limit)
+        kernels().pool(_dense(x), out, pooled, guard.flag, guard.limit)
         return pooled
 
 
@@ -296,7 +296,9 @@ class Doubling(Operation):
         return out.add_(doubled) if self.adds else out.copy_(doubled)
 
     def fused(self, x: Tensor, out: Tensor, guard: Guard) -> Tensor:
-        kernels().double(x, self.taps, self.bias32, out, guard.flag, guard.limit, adds=self.adds)
+        kernels().double(
+            _dense(x), self.taps, self.bias32, out, guard.flag, guard.limit, adds=self.adds
+        )
         return out
 
 
@@ -323,7 +325,7 @@ class LastConvolution(Operation):
     def fused(self, x: Tensor, guard: Guard) -> Tensor:
         batch, _, height, width = x.shape
         out = torch.empty((batch, height, width), device=x.device)
-        kernels().output(x, self.taps, self.bias32, out, guard.flag, guard.limit)
+        kernels().output(_dense(x), self.taps, self.bias32, out, guard.flag, guard.limit)
         return out
 
 
@@ -332,6 +334,11 @@ def bias_of(conv: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     if conv.bias is not None:
         return conv.bias.detach()
     return conv.weight.new_zeros(conv.out_channels)
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Return activations as the kernels read them, which they are already after any step."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def has_cudnn(device: torch.device) -> bool:
