@@ -19,7 +19,14 @@ PIXELS = 64
 """Pixels of a program: enough for a product on the tensor cores, few enough for the registers."""
 
 CHANNELS = 64
-"""Most channels of a program and of a step; more are done by other programs and further steps."""
+"""Most channels of a program; more are done by other programs."""
+
+SUMMED = 32
+"""The same where a program keeps many sums: with more the registers and the shared memory do not
+suffice, by what the compiler says of an H100."""
+
+WARPS = 8
+"""Of a program that keeps many numbers: with 4 each thread needs twice the registers."""
 
 SIZES = ("total", "height", "width")
 """Arguments that differ from tile to tile: else Triton compiles again if one is divisible by 16."""
@@ -203,7 +210,7 @@ def squeeze(
     _squeeze[(triton.cdiv(total, PIXELS),)](
         x, weight, bias, out, out if pooled is None else pooled, guard, total, width // 2,
         out.stride(3), limit, POOLS=pooled is not None, GUARDS=limit > 0, K=channels,
-        N=out.shape[1], P=PIXELS,
+        N=out.shape[1], P=PIXELS, num_warps=WARPS,
     )  # fmt: skip
 
 
@@ -225,10 +232,10 @@ def double(
     """Call `_double`: (B, C, Y, X) to (B, C', 2Y, 2X)."""
     batch, channels, height, width = x.shape
     total, channels_out = batch * height * width, out.shape[1]
-    k, n = step(channels), step(channels_out)
+    k, n = step(channels, SUMMED), step(channels_out, SUMMED)
     _double[triton.cdiv(total, PIXELS), channels_out // n](
         x, weight, bias, out, guard, total, height, width, channels, channels_out, out.stride(3),
-        limit, ADDS=adds, GUARDS=limit > 0, K=k, N=n, P=PIXELS,
+        limit, ADDS=adds, GUARDS=limit > 0, K=k, N=n, P=PIXELS, num_stages=1,
     )  # fmt: skip
 
 
@@ -239,10 +246,10 @@ def output(
     channels, height, width = x.shape[1:]
     _output[(triton.cdiv(out.numel(), PIXELS),)](
         x, weight, bias, out, guard, out.numel(), height, width, channels, limit,
-        GUARDS=limit > 0, K=step(channels), P=PIXELS,
+        GUARDS=limit > 0, K=step(channels, SUMMED), P=PIXELS, num_warps=WARPS,
     )  # fmt: skip
 
 
-def step(channels: int) -> int:
-    """Return how many channels a program does: the largest power of two, at most `CHANNELS`."""
-    return min(channels & -channels, CHANNELS)
+def step(channels: int, most: int = CHANNELS) -> int:
+    """Return how many channels a program does: the largest power of two that divides them."""
+    return min(channels & -channels, most)
