@@ -26,7 +26,7 @@ ROUNDINGS = 8
 """Largest difference from the reference, in roundings of the largest number of the result."""
 
 _CHOSEN: dict[tuple[Any, ...], bool] = {}
-"""Which steps of this process are fused: a training makes an engine for each validation."""
+"""Which steps are fused in this process: on all GPUs of one model, and for all engines."""
 
 
 def choose_operations(operations: list[Operation]) -> None:
@@ -39,11 +39,16 @@ def choose_operations(operations: list[Operation]) -> None:
     """
     for key, same in unique(operations).items():
         target = same[0].target
-        known = (str(target.device), target.dtype, key)
+        known = (_model_of(target.device), target.dtype, key)
         if known not in _CHOSEN:
             _CHOSEN[known] = same[0].can_fuse and _is_good(same[0])
         for one in same:
             one.is_fused = _CHOSEN[known]
+
+
+def _model_of(device: torch.device) -> str:
+    """Name the model of a GPU: two that are alike must compute alike."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _is_good(operation: Operation) -> bool:
