@@ -53,7 +53,7 @@ class PredictSetup:
     tiles : list of Tile
         The tiles of each section.
     predictors : tuple of Predictor
-        Predict the tiles, at the same time.
+        Predict the tiles, at the same time: one or two for each engine.
     workers : int
         Threads that read, and threads that finish tiles.
     pixels : PixelChoice
@@ -346,6 +346,7 @@ class Model:
                 say=say,
             )
             for each in chosen
+            for _ in range(plan.passes(engine))
         )
         return PredictSetup(chosen, tiles, predictors, plan.workers(engine), pixels, scaling)
 

@@ -32,6 +32,9 @@ SEGMENTS_BYTES = 13
 GAPS_BYTES = 100
 """Memory for each pixel of a section: its probability, and the arrays of `gaps`."""
 
+IN_FLIGHT = 2
+"""Batches under way on each GPU: the copies of one run beside the computing of the other."""
+
 MOST_WORKERS = 8
 """Threads that read, and as many that finish tiles, beside a GPU: they keep up with it."""
 
@@ -162,6 +165,11 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
     tile_bytes = prod(lengths(tiles[0].read)) * _bytes_per_px(engine, config)
     most = BATCH_PX // prod(lengths(tiles[0].read))
     return max(min(_engine_bytes(engine, config) // tile_bytes, most), 1)
+
+
+def passes(engine: Engine) -> int:
+    """Compute how many batches of an engine are under way: one is copied while one is computed."""
+    return IN_FLIGHT if engine.device.type == "cuda" else 1
 
 
 def workers(engine: Engine) -> int:

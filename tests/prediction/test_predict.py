@@ -343,6 +343,7 @@ def test_several_devices_share_a_stack_out_and_write_the_same_bytes(small, tmp_p
     engines = tuple(replace(MODEL.engine, run=noting(name)) for name in "ab")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "workers", lambda _engine: 3)
+        patch.setattr(plan, "passes", lambda _engine: 2)
         run(small, two, replace(MODEL, engines=engines), **options, **TILED)
     assert content(two) == content(one)
     assert (set(computed), len(computed)) == (set("ab"), 12)
