@@ -99,9 +99,9 @@ def bench(
 ) -> None:
     """Measure how fast the networks run on this machine, in a minute or more.
 
-    Each network, engine and precision runs on one section. The rates are ratios to plain PyTorch
-    and to a matrix product. Then a stack is predicted from file to file. sfnet runs with the
-    shipped weights, the others with random ones.
+    Each network and engine runs on one section, in float32, and in bf16, fp16 and int8 where the
+    machine has them. The rates are ratios to plain PyTorch and to a matrix product. Then a stack is
+    predicted from file to file. sfnet runs with the shipped weights, the others with random ones.
     """
     config = BenchConfig(
         archs=tuple(arch) if arch else DEFAULTS.archs,
@@ -196,7 +196,8 @@ def describe_rates(rates: "Rates") -> str:
     matmul = ", ".join(
         f"{tflops:.2f} TFLOP/s in {precision}" for precision, tflops in rates.matmul_tflops.items()
     )
-    return f"matmul {matmul}; copy {rates.copy_gb_s:.1f} GB/s"
+    copy = f"copy {rates.copy_gb_s:.1f} GB/s"
+    return f"a matrix product: {matmul} (the fastest is 100 % of matmul); {copy}"
 
 
 def format_row(row: "InferenceRow") -> str:
@@ -227,7 +228,8 @@ def describe_prediction(found: "EndToEnd") -> list[str]:
         f"predict {describe_shape(found.shape)}, from file to file, {found.model} by "
         f"{found.engine} in {found.precision}",
         f"{found.seconds_per_section:.4f} s a section, {found.times_plain:.2f} times as fast as "
-        f"plain PyTorch's network alone; {found.overhead_percent:.1f} % beyond computing",
-        f"compute {percent['compute']:.1f} %, the rest {percent['rest']:.1f} %; beside it "
-        f"read {percent['read']:.1f} %, write {percent['write']:.1f} %",
+        f"the network in plain PyTorch; reading and writing add {found.overhead_percent:.1f} %",
+        f"the network computes {percent['compute']:.1f} % of the time, and waits "
+        f"{percent['rest']:.1f} %; meanwhile reading takes {percent['read']:.1f} %, writing "
+        f"{percent['write']:.1f} %",
     ]

@@ -19,12 +19,17 @@ def require_architectures(names: Iterable[str]) -> None:
 def require_device_name(name: str, *, several: bool = False) -> None:
     """Refuse what cannot be the name of a device, or of several; raises OptionError."""
     numbers = "[0-9]+(,[0-9]+)*" if several else "[0-9]+"
-    if not re.fullmatch(rf"auto|cpu|mps|cuda(:{numbers})?", name):
-        raise OptionError(
-            f"--device: must be auto, cpu, cuda, cuda:N{' or cuda:N,M' * several} or mps, "
-            f"not {name!r}",
-            hint="--device auto takes the best device of this machine",
-        )
+    if re.fullmatch(rf"auto|cpu|mps|cuda(:{numbers})?", name):
+        return
+    hint = "--device auto takes the best device of this machine"
+    if re.fullmatch(r"(cuda:)?[0-9]+(,(cuda:)?[0-9]+)+", name):
+        meant = f"cuda:{name.replace('cuda:', '')}"
+        hint = f"--device {meant}" if several else "only predict takes several devices"
+    raise OptionError(
+        f"--device: must be auto, cpu, mps, cuda, cuda:N{' or a list like cuda:0,1' * several}, "
+        f"not {name!r}",
+        hint=hint,
+    )
 
 
 def require_weights(names: Iterable[str]) -> None:

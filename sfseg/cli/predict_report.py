@@ -69,8 +69,6 @@ def say_result(result: "PredictResult | Failure") -> None:
         say(f"{result.job.output}: finished already")
     else:
         say(f"{result.job.output}: done in {result.seconds:.1f} s")
-    if result.voxel_size_nm is None:
-        say("the input has no voxel size, so the output has none")
     if result.empty_share:
         say(
             f"{result.empty_share:.1%} of the pixels hold no tissue (borders or other areas of one "

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sfseg.config import CONFIG_NAME
 from sfseg.errors import CheckpointError, UnknownNameError
 
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
@@ -34,6 +35,11 @@ def find_weights(name: str) -> Path:
         return path / WEIGHTS_NAME
     if path.is_file():
         return path
+    if path.is_dir() and (path / CONFIG_NAME).is_file():
+        raise CheckpointError(
+            f"{path}: the training there has not written {WEIGHTS_NAME} yet",
+            hint=f"wait for its first epoch; if it was stopped: sfseg train --resume --out {path}",
+        )
     if path.exists():
         kind = f"a folder without {WEIGHTS_NAME}" if path.is_dir() else "a pipe or a device"
         raise CheckpointError(

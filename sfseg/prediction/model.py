@@ -184,7 +184,8 @@ class Model:
     def _calibrated_on(self, windows: Windows, say: Say = lambda _: None) -> "Model":
         engine = calibrate(self.network, *windows)
         if engine.quantisation is not None:
-            say(f"int8, on sections that were not measured: {engine.quantisation.agreement}")
+            agreement = engine.quantisation.agreement
+            say(f"int8 against float32, on parts that it was not calibrated on: {agreement}")
         return replace(self, engines=(engine,))
 
     def predict(

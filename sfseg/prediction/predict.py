@@ -279,7 +279,10 @@ def predict_job(
                 )
         except BaseException:
             if work is not None and work.can_resume:
-                say(f"{job.output}: finished tiles are kept; continue with --resume")
+                say(
+                    f"{job.output}: finished tiles are kept; to continue, add --resume to the same "
+                    "command"
+                )
             raise
         return result
 

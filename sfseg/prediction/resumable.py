@@ -30,6 +30,13 @@ MANIFEST_SCHEMA = 1
 _PART, _MANIFEST, _LOCK = "part", "part.manifest", "part.lock"
 
 
+UNFINISHED_TOO = (
+    "an interrupted run lies beside it: --resume --overwrite continues that run and replaces this "
+    "output; --overwrite starts again"
+)
+"""The hint where an output exists, and an unfinished one as well."""
+
+
 class ResumableOutput:
     """An unfinished output: which tiles are finished, and where to record new ones.
 
@@ -112,7 +119,8 @@ class ResumableOutput:
         if resume and self._manifest.exists():
             self._resume()
         if not self.complete:
-            files.check_output_path(self._path, overwrite=overwrite)
+            hint = {"hint": UNFINISHED_TOO} if self._manifest.exists() else {}
+            files.check_output_path(self._path, overwrite=overwrite, **hint)
 
     def _resume(self) -> None:
         """Take over the tiles of the interrupted run; refuse if input or options differ."""

@@ -25,6 +25,8 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NAME_BYTES = 255
 """Longest name in a folder; file systems with a lower limit refuse the name when it is used."""
 
+_TAKEN = "choose another name, or --overwrite to replace it"
+
 _LONGEST_SUFFIX = ".part.manifest.part"
 """Longest suffix of the files that lie beside an unfinished output."""
 
@@ -115,7 +117,7 @@ def _concerns(error: OSError, path: Path) -> bool:
     )
 
 
-def check_output_path(path: Path, *, overwrite: bool) -> None:
+def check_output_path(path: Path, *, overwrite: bool, hint: str = _TAKEN) -> None:
     """Refuse an output path that exists, or whose name is too long to add ``.part`` and the like.
 
     A name that ends in .zarr means a Zarr store, which is a folder; every other name means a file.
@@ -136,10 +138,10 @@ def check_output_path(path: Path, *, overwrite: bool) -> None:
             f"as in <name>{_LONGEST_SUFFIX}",
         )
     with explain_errors(path):
-        _refuse_taken(path, overwrite=overwrite)
+        _refuse_taken(path, overwrite=overwrite, hint=hint)
 
 
-def _refuse_taken(path: Path, *, overwrite: bool) -> None:
+def _refuse_taken(path: Path, *, overwrite: bool, hint: str) -> None:
     """Refuse a path that exists and must not be replaced."""
     is_store = path.suffix.lower() == ".zarr"
     if path.is_dir() and not is_store:
@@ -148,10 +150,7 @@ def _refuse_taken(path: Path, *, overwrite: bool) -> None:
             hint=f"name a file in it: {path / 'name.tif'}",
         )
     if os.path.lexists(path) and not overwrite:  # a link that leads nowhere is taken, too
-        raise OutputExistsError(
-            f"{path} exists already",
-            hint="choose another name, or --overwrite to replace it",
-        )
+        raise OutputExistsError(f"{path} exists already", hint=hint)
     if is_store and path.exists() and not any((path / mark).is_file() for mark in ZARR_MARKS):
         raise OutputExistsError(
             f"{path}: not replaced, because this is no Zarr store",

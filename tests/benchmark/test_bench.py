@@ -172,7 +172,9 @@ def test_the_table_names_the_machine_the_rows_and_the_prediction(monkeypatch):
     result = run(*TINY, "--arch", "sfnet", "--engine", "torch")
     assert result.exit_code == 0, result.output
     assert re.search(r"^cpu: .+ threads, .+ GiB free$", result.stdout, re.MULTILINE)
-    assert re.search(r"^matmul [0-9.]+ TFLOP/s in float32; copy", result.stdout, re.MULTILINE)
+    assert re.search(
+        r"^a matrix product: [0-9.]+ TFLOP/s in float32 .*; copy", result.stdout, re.MULTILINE
+    )
     assert re.search(r"^sfnet +plain +float32 .* 1\.00 ", result.stdout, re.MULTILINE)
     assert re.search(r"^sfnet +torch +float32 ", result.stdout, re.MULTILINE)
     assert re.search(

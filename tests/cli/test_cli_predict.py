@@ -230,6 +230,13 @@ def test_predict_refuses_bad_weights_and_devices(volume, tmp_path):
     )
     assert "sfnet-isbi2012" in fails("predict", volume, *out, "--model", "sfnet-isbi2013", code=2)
     assert "must be auto, cpu" in fails("predict", volume, *out, "--device", "gpu", code=2)
+    for name in ("cuda:0,cuda:1", "0,1"):
+        told = fails("predict", volume, *out, "--device", name, code=2)
+        assert "hint: --device cuda:0,1\n" in told
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    told = fails("predict", volume, *out, "--model", tmp_path / "run")
+    assert f"sfseg train --resume --out {tmp_path / 'run'}" in told
     if not torch.cuda.is_available():
         assert "--device cpu" in fails("predict", volume, *out, "--device", "cuda")
     assert not (tmp_path / "out.tif").exists()

@@ -54,7 +54,9 @@ def test_a_signal_stops_predict_and_finished_tiles_are_kept_for_resume(
         stdout, stderr = end(process)
     assert process.returncode == code, stderr
     assert stdout == ""
-    assert "out.tif: finished tiles are kept; continue with --resume" in stderr
+    assert (
+        "out.tif: finished tiles are kept; to continue, add --resume to the same command" in stderr
+    )
     assert "Traceback" not in stderr
     assert not (tissue_files / "out.tif").exists()
     assert "without --resume" in fails(

@@ -211,7 +211,7 @@ def test_sections_without_tissue_are_left_out_and_drawn_tissue_stands_for_them(t
 
 def test_a_network_that_is_too_far_from_float32_is_refused(small_network, monkeypatch):
     monkeypatch.setattr(calibrate, "compare", lambda maps: Agreement(0.997, 0.5, 0.1, len(maps)))
-    with pytest.raises(DeviceError, match=r"V_Rand 0\.0030 below") as refused:
+    with pytest.raises(DeviceError, match=r"V_Rand of the two maps 0\.9970") as refused:
         calibrate.calibrate(small_network, sections(1, 32, 32), sections(5, 32, 32))
     assert refused.value.hint == "use --precision auto"
 
@@ -275,7 +275,9 @@ def test_tiles_equal_the_whole_to_the_bit_and_the_record_holds_the_ranges(tissue
     assert resolved["int8"]["weight_levels"] == int8.find_weight_levels()
     assert resolved["int8"]["agreement"]["pixels"] > 0
     assert record["device"].endswith("torch, int8)")
-    assert told[0].startswith("int8, on sections that were not measured: V_Rand ")
+    assert told[0].startswith(
+        "int8 against float32, on parts that it was not calibrated on: V_Rand "
+    )
 
 
 @pytest.mark.usefixtures("agreeing")

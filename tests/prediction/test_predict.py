@@ -299,7 +299,7 @@ def test_a_run_stopped_at_any_tile_and_resumed_makes_the_same_bytes(small, tmp_p
             run(small, out, report=stop_at(piece), say=told.append, **options)
         kept = piece > 0
         assert (folder.exists() and names(folder) != []) == kept
-        assert any("continue with --resume" in sentence for sentence in told) == kept
+        assert any("to continue, add --resume" in sentence for sentence in told) == kept
         assert not out.exists()
         result = run(small, out, resume=True, **options)
         # a section that has to be whole comes from all of its four tiles
@@ -417,6 +417,24 @@ def test_the_lock_of_a_run_killed_when_all_was_done_is_removed(small, tmp_path):
     (tmp_path / "out.tif.part.lock").touch()
     assert run(small, tmp_path / "out.tif", resume=True).resumed == 3
     assert names(tmp_path) == ["out.tif", "out.tif.json"]
+
+
+def test_where_an_output_and_an_unfinished_one_lie_the_hint_continues_the_unfinished(
+    small, tmp_path
+):
+    out = tmp_path / "out.tif"
+    run(small, out, **TILED)
+    with pytest.raises(KeyboardInterrupt):
+        run(small, out, report=stop_at(7), overwrite=True, dtype="uint8", **TILED)
+    for options in ({}, {"resume": True}):
+        with pytest.raises(OutputExistsError, match="--resume --overwrite continues"):
+            # with --resume the output itself may be the finished one, so it is found later
+            run(small, out, dtype="uint8", **options, **TILED)
+    with pytest.raises(OutputExistsError, match="--resume --overwrite continues"):
+        make_jobs([str(small)], out)
+    result = run(small, out, dtype="uint8", resume=True, overwrite=True, **TILED)
+    assert result.resumed
+    assert tifffile.imread(out).dtype == np.uint8
 
 
 def test_resuming_what_is_finished_otherwise_is_refused(small, tmp_path):
@@ -556,7 +574,7 @@ def test_a_failing_disk_keeps_finished_tiles(small, tmp_path, monkeypatch, where
         with pytest.raises(OSError, match="disk full"):
             run(small, out, say=told.append, **TILED)
     assert not out.exists()
-    assert any("continue with --resume" in sentence for sentence in told)
+    assert any("to continue, add --resume" in sentence for sentence in told)
     assert run(small, out, resume=True, **TILED).resumed >= 4
     assert content(out) == content(tmp_path / "whole.tif")
 
@@ -603,7 +621,9 @@ def test_a_read_error_of_the_system_keeps_finished_tiles(small, tmp_path, monkey
         with pytest.raises(OSError, match=r"small\.tif: page \d") as caught:
             run(small, out, say=told.append, **TILED)
     assert (caught.value.errno, isinstance(caught.value, StackError)) == (number, False)
-    assert told == [f"{out}: finished tiles are kept; continue with --resume"]
+    assert told == [
+        f"{out}: finished tiles are kept; to continue, add --resume to the same command"
+    ]
     assert run(small, out, resume=True, **TILED).resumed > 0
     assert content(out) == content(tmp_path / "whole.tif")
 

@@ -52,8 +52,8 @@ RACES = 5
 """One is enough where bf16 is fast; other programs at work do not decide all of them."""
 
 _NO_VNNI = (
-    "this processor has no instructions for int8 (VNNI or AMX): the gain is smaller, and weights "
-    "have 7 bits"
+    "this processor has no instructions for int8 (VNNI or AMX): int8 is less exact here, and "
+    "hardly faster, or slower for a few sections"
 )
 
 TRIAL = 3

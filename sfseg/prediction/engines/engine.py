@@ -41,7 +41,7 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"V_Rand {self.loss:.4f} below that of float32, probabilities off by "
+            f"V_Rand of the two maps {self.v_rand:.4f} (1 = the same cells), probabilities off by "
             f"{self.largest:.2f} at most and {self.mean:.4f} on average"
         )
 
