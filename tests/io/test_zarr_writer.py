@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sfseg.errors import MissingExtraError
+from sfseg.io.open import open_stack
 from sfseg.io.write import create_canvas, reopen_canvas
 from sfseg.system import files
 
@@ -257,3 +258,17 @@ def test_without_zarr_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"a\.zarr: the extra 'zarr' is not installed"):
         create_canvas(tmp_path / "part", "a.zarr", (1, 5, 6), "uint8")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("uint8", 0), ("int32", 0), ("float32", np.nan)])
+def test_a_blank_section_is_stored_and_not_taken_for_a_missing_one(tmp_path, dtype, value):
+    """Also in a store that is opened again, as after a stop; the value is that of missing chunks."""
+    pixels = np.full((2, 16, 20), value, dtype)
+    part = tmp_path / "out.zarr"
+    with filled(part, pixels) as canvas:
+        canvas.finish()
+    stored = {path.relative_to(part / "0" / "c").as_posix() for path in part.glob("0/c/*/*/*")}
+    assert stored == {"0/0/0", "1/0/0"}
+    if dtype != "float32":  # NaN is refused
+        with open_stack(part) as stack:
+            np.testing.assert_array_equal(stack.read(), pixels)

@@ -48,9 +48,11 @@ class ZarrCanvas(Canvas):
         self._store.sweep()
         group = zarr.open_group(self._store, mode="r+", zarr_format=3)
         ome: Any = group.attrs["ome"]
-        self._levels: list[Any] = [
-            group[level["path"]] for level in ome["multiscales"][0]["datasets"]
-        ]
+        # A blank section is not a missing one. No file says so, and each opening has to.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            self._levels: list[Any] = [
+                group[level["path"]] for level in ome["multiscales"][0]["datasets"]
+            ]
         self.require_found(self._levels[0].shape, self._levels[0].dtype)
 
     def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
@@ -162,7 +164,6 @@ def make(
             compressors=ZstdCodec(level=1),  # higher levels do not make noisy pixels smaller
             fill_value=math.nan if dtype.kind == "f" else 0,
             dimension_names=("z", "y", "x"),
-            config={"write_empty_chunks": True},  # a blank section is not a missing one
         )
     store.sync()
     files.sync(part.parent)
