@@ -262,7 +262,7 @@ def test_without_zarr_the_extra_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("dtype", "value"), [("uint8", 0), ("int32", 0), ("float32", np.nan)])
 def test_a_blank_section_is_stored_and_not_taken_for_a_missing_one(tmp_path, dtype, value):
-    """Also in a store that is opened again, as after a stop; the value is that of missing chunks."""
+    """Also in a store that is opened again, as after a stop; missing chunks have this value."""
     pixels = np.full((2, 16, 20), value, dtype)
     part = tmp_path / "out.zarr"
     with filled(part, pixels) as canvas:

@@ -25,7 +25,9 @@ SECONDS, BYTES = 5.0, 512 * 2**20
 WAITS_S = 300.0
 """What it may take by the clock: much more, for the machine may be busy with other things."""
 
-_ADDRESSES_BYTES = 4 * 2**30
+_ADDRESSES_BYTES = 8 * 2**30
+"""Room for a file of more than 4 GiB that another reader maps."""
+
 _PATIENCE = 200
 
 Check = Callable[[int, Path], str]

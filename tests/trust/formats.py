@@ -183,11 +183,15 @@ def try_mrc(path: Path, kind: str, order: str, packing: str) -> str:
 
 
 def try_our_mrc(path: Path, dtype: str) -> str:
-    """Write an MRC of more than 4 GiB; read windows of it, also with mrcfile."""
+    """Write an MRC of more than 4 GiB; read windows of it, also with mrcfile.
+
+    Without its statistics: to read all of its pixels takes longer than a case may.
+    """
     path, shape = path.with_suffix(".mrc"), LARGE[dtype]
     marks = pixels(dtype, (len(squares(shape)), SIDE_PX, SIDE_PX))
     with (
         mock.patch.object(mrc_out, "reserve"),
+        mock.patch.object(mrc_out.MrcCanvas, "_finite_blocks", return_value=()),
         create_canvas(path, path.name, shape, dtype) as canvas,
     ):
         for mark, square in zip(marks, squares(shape), strict=True):
