@@ -57,8 +57,9 @@ class BenchResult:
         The peak rates of the machine.
     rows : tuple of InferenceRow
         For each architecture plain, then engine by engine, float32 before bf16 before int8.
-    end_to_end : EndToEnd or None
-        None if training is measured, or the architecture of the shipped weights is not.
+    end_to_end : tuple of EndToEnd
+        By the fastest engine, then in int8, where it runs. Empty if training is measured, or the
+        architecture of the shipped weights is not.
     training : tuple of TrainingRow
         If training is measured: for each architecture plain, then engine by engine. `rows` is
         empty then.
@@ -68,7 +69,7 @@ class BenchResult:
     machine: Machine
     rates: Rates
     rows: tuple[InferenceRow, ...] = ()
-    end_to_end: EndToEnd | None = None
+    end_to_end: tuple[EndToEnd, ...] = ()
     training: tuple[TrainingRow, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def bench(
     for benchmark in benchmarks:
         benchmark.run(engines, say)
     ours = [benchmark for benchmark in benchmarks if benchmark.arch == shipped.header.arch]
-    end_to_end = predict_stack(ours[0], volume, say) if ours else None
+    end_to_end = tuple(predict_stack(ours[0], volume, say)) if ours else ()
     rows = tuple(row for benchmark in benchmarks for row in benchmark.rows)
     return BenchResult(config, machine, rates, rows, end_to_end)
 
@@ -159,8 +160,10 @@ def _operations(
     if config.train:  # plain steps of all networks, then those by each engine
         plain = [flop[arch] for arch in config.archs]
         return [0, *plain, *(one for one in plain for _ in engines)]
-    sections = [1, *[sum(batch_sizes(device, config.side_px**2))] * len(ways(engines, device))]
-    stack = [SECTIONS * flop[shipped]] if shipped in flop else []
+    found = ways(engines, device)
+    sections = [1, *[sum(batch_sizes(device, config.side_px**2))] * len(found)]
+    stacks = 1 + any(precision == "int8" for _, precision in found)
+    stack = [SECTIONS * flop[shipped]] * stacks if shipped in flop else []
     return [0, *(number * one for one in flop.values() for number in sections), *stack]
 
 

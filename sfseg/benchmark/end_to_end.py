@@ -1,37 +1,39 @@
 """A stack predicted from file to file."""
 
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Report
+from sfseg.benchmark.inference import InferenceBenchmark, InferenceRow, Measured, Report
 from sfseg.config import SHIPPED_MODEL, EngineName, PredictConfig
+from sfseg.errors import DeviceError, SfsegWarning
 from sfseg.io import write_stack
 from sfseg.models import STRIDE
 from sfseg.models.weights import load_weights
-from sfseg.prediction.engines import Choice
+from sfseg.prediction.engines import Choice, Engine, make_engine
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_job
 from sfseg.prediction.run import PredictResult
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.devices import dtype_name
-from sfseg.system.machine import Arithmetic, Timing, measure
+from sfseg.system.machine import Timing, measure
 from sfseg.types import AnyArray, Shape
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """A stack predicted from file to file, with the shipped weights and the fastest engine.
+    """A stack predicted from file to file, with the shipped weights.
 
     Attributes
     ----------
     model : str
         Name of the weights.
     engine, precision : str
-        As in `InferenceRow`: the fastest whose probabilities are as good as those of float32.
+        As in `InferenceRow`: the fastest whose probabilities are as good as those of float32, or
+        int8.
     shape : tuple of int
         (Z, Y, X) of the stack.
     seconds : float
@@ -51,7 +53,7 @@ class EndToEnd:
 
     model: str
     engine: EngineName
-    precision: Arithmetic
+    precision: Measured
     shape: Shape
     seconds: float
     passes: int
@@ -61,13 +63,37 @@ class EndToEnd:
     overhead_percent: float
 
 
-def predict_stack(benchmark: InferenceBenchmark, volume: AnyArray, report: Report) -> EndToEnd:
-    """Predict the stack from file to file with the fastest engine of a benchmark."""
+def predict_stack(
+    benchmark: InferenceBenchmark, volume: AnyArray, report: Report
+) -> Iterator[EndToEnd]:
+    """Predict the stack from file to file with the fastest engine of a benchmark, and in int8.
+
+    In int8 the calibration counts, which each stack has of its own. If it is refused, a warning
+    says why.
+    """
     row, engine = benchmark.best
-    precision = cast("Arithmetic", row.precision)
-    report(f"measuring predict, from file to file: {row.engine} in {precision}")
+    yield _predict(benchmark, volume, engine, row.precision, report)
+    if all(row.precision != "int8" for row in benchmark.rows):
+        return
+    exact, _ = make_engine(benchmark.network, benchmark.device, precision="int8")
+    try:
+        yield _predict(benchmark, volume, exact, "int8", report)
+    except DeviceError as error:
+        why = str(error).partition("\n")[0]
+        warnings.warn(f"not measured from file to file: {why}", SfsegWarning, stacklevel=2)
+
+
+def _predict(
+    benchmark: InferenceBenchmark,
+    volume: AnyArray,
+    engine: Engine,
+    precision: Measured,
+    report: Report,
+) -> EndToEnd:
+    report(f"measuring predict, from file to file: {engine.name} in {precision}")
     config = PredictConfig(engine=engine.name, precision=precision, overwrite=True)
-    choice = Choice(engine.name, dtype_name(engine.dtype))
+    dtype = "int8" if precision == "int8" else dtype_name(engine.dtype)
+    choice = Choice(engine.name, dtype)
     network, header = load_weights(SHIPPED_MODEL)
     model = Model(network, header, (engine,), choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +109,7 @@ def predict_stack(benchmark: InferenceBenchmark, volume: AnyArray, report: Repor
 
 
 def _shares(
-    timing: Timing[PredictResult], engine: EngineName, plain: InferenceRow, precision: Arithmetic
+    timing: Timing[PredictResult], engine: EngineName, plain: InferenceRow, precision: Measured
 ) -> EndToEnd:
     """Divide the time of a prediction between reading, computing, writing and the rest."""
     result = timing.value

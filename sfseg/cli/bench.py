@@ -167,8 +167,12 @@ def format_passes(result: "BenchResult") -> list[str]:
     lines += [format_row(row) for row in result.rows]
     lines += [compare_int8(result.rows, row) for row in result.rows if row.precision == "int8"]
     lines += [line for row in result.rows if row.sections == 1 for line in format_steps(row)]
-    if result.end_to_end:
-        lines += ["", *describe_prediction(result.end_to_end)]
+    for found in result.end_to_end:
+        lines += ["", *describe_prediction(found)]
+    if len(result.end_to_end) > 1:
+        fast, int8 = result.end_to_end
+        times = fast.seconds / int8.seconds
+        lines.append(f"int8 is {times:.2f} times as fast as {fast.precision}, calibration included")
     return lines
 
 
@@ -228,7 +232,7 @@ def describe_prediction(found: "EndToEnd") -> list[str]:
         f"predict {describe_shape(found.shape)}, from file to file, {found.model} by "
         f"{found.engine} in {found.precision}",
         f"{found.seconds_per_section:.4f} s a section, {found.times_plain:.2f} times as fast as "
-        f"the network in plain PyTorch; reading and writing add {found.overhead_percent:.1f} %",
+        f"the network in plain PyTorch; all else adds {found.overhead_percent:.1f} %",
         f"the network computes {percent['compute']:.1f} % of the time, and waits "
         f"{percent['rest']:.1f} %; meanwhile reading takes {percent['read']:.1f} %, writing "
         f"{percent['write']:.1f} %",

@@ -127,7 +127,7 @@ def test_float32_agrees_with_plain_and_bf16_nearly_does(found):
 
 
 def test_the_prediction_is_by_an_engine_that_was_measured_and_its_shares_add_up(found):
-    end = found[0]["end_to_end"]
+    end = found[0]["end_to_end"][0]
     rows = {(row["engine"], row["precision"]): row for row in rows_of(found, "sfnet")}
     ours = {way: row for way, row in rows.items() if way[0] != "plain" and way[1] != "int8"}
     fastest = min(row["seconds"] for row in ours.values())
@@ -140,6 +140,14 @@ def test_the_prediction_is_by_an_engine_that_was_measured_and_its_shares_add_up(
     assert list(percent) == ["read", "compute", "write", "rest"]
     assert percent["compute"] + percent["rest"] == pytest.approx(100)
     assert end["overhead_percent"] == pytest.approx(100 * percent["rest"] / percent["compute"])
+
+
+@pytest.mark.skipif(why_no_int8() is not None, reason="there is no int8 here")
+def test_int8_is_predicted_from_file_to_file_too_or_refused_with_a_reason(found):
+    figures, said = found
+    ways = [(end["engine"], end["precision"]) for end in figures["end_to_end"]]
+    refused = "not measured from file to file: precision int8: too far from float32" in said
+    assert (("torch", "int8") in ways[1:]) != refused
 
 
 def test_progress_goes_to_stderr(found):
@@ -234,7 +242,7 @@ def test_a_slow_pass_is_the_only_one(monkeypatch):
 def test_nothing_is_predicted_where_the_network_has_no_weights():
     config = BenchConfig(archs=("unet",), engines=("torch",), side_px=32, repeats=1, device="cpu")
     result = bench(config)
-    assert result.end_to_end is None
+    assert result.end_to_end == ()
     assert {row.arch for row in result.rows} == {"unet"}
 
 
@@ -249,7 +257,7 @@ def trained():
 
 def test_training_is_measured_plain_first_and_then_as_train_does_it(trained):
     figures, said = trained
-    assert (figures["rows"], figures["end_to_end"]) == ([], None)
+    assert (figures["rows"], figures["end_to_end"]) == ([], [])
     plain, ours = figures["training"]
     assert (plain["engine"], plain["precision"]) == ("plain", "float32")
     assert ours["engine"] == "torch"
