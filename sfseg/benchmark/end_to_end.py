@@ -72,12 +72,13 @@ def predict_stack(
     says why.
     """
     row, engine = benchmark.best
-    yield _predict(benchmark, volume, engine, row.precision, report)
+    choice = Choice(engine.name, dtype_name(engine.dtype))
+    yield _predict(benchmark, volume, (engine, choice), row.precision, report)
     if all(row.precision != "int8" for row in benchmark.rows):
         return
-    exact, _ = make_engine(benchmark.network, benchmark.device, precision="int8")
+    before = make_engine(benchmark.network, benchmark.device, precision="int8")
     try:
-        yield _predict(benchmark, volume, exact, "int8", report)
+        yield _predict(benchmark, volume, before, "int8", report)
     except DeviceError as error:
         why = str(error).partition("\n")[0]
         warnings.warn(f"not measured from file to file: {why}", SfsegWarning, stacklevel=2)
@@ -86,14 +87,13 @@ def predict_stack(
 def _predict(
     benchmark: InferenceBenchmark,
     volume: AnyArray,
-    engine: Engine,
+    chosen: tuple[Engine, Choice],
     precision: Measured,
     report: Report,
 ) -> EndToEnd:
+    engine, choice = chosen
     report(f"measuring predict, from file to file: {engine.name} in {precision}")
     config = PredictConfig(engine=engine.name, precision=precision, overwrite=True)
-    dtype = "int8" if precision == "int8" else dtype_name(engine.dtype)
-    choice = Choice(engine.name, dtype)
     network, header = load_weights(SHIPPED_MODEL)
     model = Model(network, header, (engine,), choice, halo_px(network, STRIDE), weights_sha256="")
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,8 @@ from sfseg.prediction.engines.choose import MOST_DISAGREEMENT
 from sfseg.prediction.engines.int8 import why_no_int8
 from sfseg.prediction.plan import BATCH_PX
 from sfseg.prediction.samples import SIDE_PX
-from sfseg.system.machine import PRECISIONS, Arithmetic, Rates, Timing, measure, precisions
+from sfseg.system.devices import PRECISIONS, Arithmetic
+from sfseg.system.machine import Rates, Timing, measure, precisions
 from sfseg.types import Normalised, Probability
 
 Report = Callable[[str], None]

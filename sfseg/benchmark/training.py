@@ -21,7 +21,8 @@ from sfseg.datasets.synthetic import make_tissue
 from sfseg.models import build
 from sfseg.models.cost import count_flop
 from sfseg.recipes import Recipe
-from sfseg.system.machine import Arithmetic, Rates, measure, precisions
+from sfseg.system.devices import Arithmetic
+from sfseg.system.machine import Rates, measure, precisions
 from sfseg.training.cuda_graphs import WARM_CALLS
 from sfseg.training.data import TrainingData
 from sfseg.training.patches import Patches

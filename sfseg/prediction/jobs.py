@@ -8,8 +8,8 @@ from pathlib import Path
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.prediction.record import find_record
-from sfseg.prediction.resumable import UNFINISHED_TOO, is_unfinished, touched_paths
-from sfseg.system.files import check_output_path, explain_errors, is_dangling, suggest_quotes
+from sfseg.prediction.resumable import check_output, touched_paths
+from sfseg.system.files import explain_errors, is_dangling, suggest_quotes
 
 OTHER_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".h5", ".hdf", ".hdf5", ".npy", ".gz"),
@@ -73,8 +73,7 @@ def make_jobs(
     seen: dict[Path, Job] = {}
     for job in jobs:
         _refuse_inputs(job.output, inputs)
-        hint = {"hint": UNFINISHED_TOO} if is_unfinished(job.output) else {}
-        check_output_path(job.output, overwrite=overwrite or resume, **hint)
+        check_output(job.output, overwrite=overwrite or resume)
         find_record(job.output, overwrite=overwrite)
         other = seen.setdefault(job.output, job)
         if other is not job:

@@ -30,13 +30,6 @@ MANIFEST_SCHEMA = 1
 _PART, _MANIFEST, _LOCK = "part", "part.manifest", "part.lock"
 
 
-UNFINISHED_TOO = (
-    "an interrupted run lies beside it: --resume --overwrite continues that run and replaces this "
-    "output; --overwrite starts again"
-)
-"""The hint where an output exists, and an unfinished one as well."""
-
-
 class ResumableOutput:
     """An unfinished output: which tiles are finished, and where to record new ones.
 
@@ -119,8 +112,7 @@ class ResumableOutput:
         if resume and self._manifest.exists():
             self._resume()
         if not self.complete:
-            hint = {"hint": UNFINISHED_TOO} if self._manifest.exists() else {}
-            files.check_output_path(self._path, overwrite=overwrite, **hint)
+            check_output(self._path, overwrite=overwrite)
 
     def _resume(self) -> None:
         """Take over the tiles of the interrupted run; refuse if input or options differ."""
@@ -217,6 +209,18 @@ class ResumableOutput:
 def is_unfinished(path: Path) -> bool:
     """Tell whether a run that writes this path was interrupted, or is still running."""
     return files.sibling(path, _MANIFEST).exists()
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that exists, as `files.check_output_path`; name an unfinished one too."""
+    if not is_unfinished(path):
+        files.check_output_path(path, overwrite=overwrite)
+        return
+    hint = (
+        "an interrupted run lies beside it: --resume --overwrite continues that run and replaces "
+        "this output; --overwrite starts again"
+    )
+    files.check_output_path(path, overwrite=overwrite, hint=hint)
 
 
 def clear_lock(path: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from sfseg.config import PredictPrecision
 from sfseg.errors import DeviceError
 
-_DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
+Arithmetic = Literal["float32", "bf16", "fp16"]
+
+PRECISIONS: Mapping[Arithmetic, torch.dtype] = MappingProxyType(
     {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 )
 
@@ -138,7 +141,7 @@ def pick_dtype(precision: PredictPrecision, device: torch.device) -> torch.dtype
             "precision fp16: is for GPUs; a CPU computes it more slowly than float32",
             hint="use --precision auto, which takes bf16 where the CPU is fast at it",
         )
-    return _DTYPES[precision]
+    return PRECISIONS[cast("Arithmetic", precision)]
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -148,7 +151,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def arithmetic_name(dtype: torch.dtype) -> str:
     """Return the name of a type as options have it, such as ``bf16``."""
-    return next((name for name, known in _DTYPES.items() if known == dtype), dtype_name(dtype))
+    return next((name for name, known in PRECISIONS.items() if known == dtype), dtype_name(dtype))
 
 
 def has_fast_fp16(device: torch.device) -> bool:

@@ -8,21 +8,14 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from statistics import median_low
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 
-from sfseg.system.devices import has_fast_fp16, pick_dtype
+from sfseg.system.devices import PRECISIONS, Arithmetic, has_fast_fp16, pick_dtype
 from sfseg.system.memory import available_bytes
 
 T = TypeVar("T")
-Arithmetic = Literal["float32", "bf16", "fp16"]
-
-PRECISIONS: Mapping[Arithmetic, torch.dtype] = {
-    "float32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 
 PATIENCE_S = 3.0
 """No pass starts later than this. A first pass that takes longer is counted and is the only one."""

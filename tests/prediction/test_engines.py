@@ -11,7 +11,6 @@ import tifffile
 import torch
 from torch import nn
 
-from sfseg import models
 from sfseg.config import SHIPPED_MODEL, PredictConfig
 from sfseg.errors import DeviceError, MissingExtraError
 from sfseg.models.weights import load_weights
@@ -27,22 +26,11 @@ from sfseg.prediction.predictor import Predictor
 from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
 from tests.forks import command, forked
-from tests.networks import Shallow, narrow_networks, warm_statistics
+from tests.networks import Shallow, warm_statistics
 from tests.processes import end
 
 CPU = torch.device("cpu")
 F32, BF16 = torch.float32, torch.bfloat16
-
-
-@pytest.fixture(scope="module", params=sorted(models.ARCHITECTURES))
-def network(request):
-    """Each architecture, of few channels, with statistics that depend on the input."""
-    with narrow_networks():
-        built = models.build(request.param, seed=1)
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        warm_statistics(built)
-    return built
 
 
 def sections(*shape):

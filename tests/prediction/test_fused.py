@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from sfseg import models
 from sfseg.errors import NonFiniteError
 from sfseg.prediction.engines import choose, gpu, make_engine, probe
 from sfseg.prediction.engines.eager import torch_engine
@@ -16,21 +15,10 @@ from sfseg.prediction.engines.gpu import gpu_engine
 from sfseg.prediction.engines.operations import Operation, Target, find_kernels, has_cudnn
 from sfseg.system import devices
 from sfseg.types import Normalised
-from tests.networks import OPERATIONS, make_operation, narrow_networks, warm_statistics
+from tests.networks import OPERATIONS, make_operation
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
-
-
-@pytest.fixture(scope="module", params=sorted(models.ARCHITECTURES))
-def network(request):
-    """Each architecture, of few channels, with statistics that depend on the input."""
-    with narrow_networks():
-        built = models.build(request.param, seed=1)
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        warm_statistics(built)
-    return built
 
 
 def sections(*shape: int) -> Normalised:

@@ -28,21 +28,9 @@ from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_job
 from sfseg.prediction.tiles import halo_px
-from tests.networks import narrow_networks, warm_statistics
 
 CPU, F32 = torch.device("cpu"), torch.float32
 pytestmark = pytest.mark.skipif(why_no_int8() is not None, reason=str(why_no_int8()))
-
-
-@pytest.fixture(scope="module", params=sorted(models.ARCHITECTURES))
-def network(request):
-    """Each architecture, of few channels, with statistics that depend on the input."""
-    with narrow_networks():
-        built = models.build(request.param, seed=1)
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        warm_statistics(built)
-    return built
 
 
 def sections(*shape):

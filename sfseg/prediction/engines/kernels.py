@@ -1,7 +1,7 @@
 """Triton kernels for the steps of a network that are bound by memory, on NVIDIA GPUs.
 
-Triton comes with PyTorch for CUDA, and only then this module can be imported. What each kernel
-computes is told by the reference beside its call, in `sfseg.prediction.engines.operations`.
+Triton comes with PyTorch for CUDA, and only then this module can be imported. The references in
+`sfseg.prediction.engines.operations`, beside the calls, tell what each kernel computes.
 
 Activations are (B, C, Y, X), channels last, so in memory a pixel is C numbers in a row. A program
 works on `P` pixels, numbered through the batch, and on `N` channels. Only these two are compiled
