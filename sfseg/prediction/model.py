@@ -30,7 +30,7 @@ from sfseg.prediction.engines.calibrate import calibrate
 from sfseg.prediction.engines.engine import Quantisation
 from sfseg.prediction.engines.int8 import int8_engine
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.samples import Windows, sample_stack, sample_tissue
+from sfseg.prediction.samples import Samples, sample_stack, sample_tissue
 from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.tile_writer import ArrayTarget, Facts, FinishedTile, finish_tile, make_writer
 from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
@@ -174,15 +174,15 @@ class Model:
         if not self._needs_calibration:
             return self
         scaling = self.choose_pixels(stack, config).scaling((stack.shape[1], stack.shape[2]))
-        windows = sample_stack(stack, input_px=self.header.input_px, scaling=scaling)
-        return self._calibrated_on(windows, say)
+        samples = sample_stack(stack, input_px=self.header.input_px, scaling=scaling)
+        return self._calibrated_on(samples, say)
 
     @property
     def _needs_calibration(self) -> bool:
         return self.choice.dtype == "int8" and self.engine.quantisation is None
 
-    def _calibrated_on(self, windows: Windows, say: Say = lambda _: None) -> "Model":
-        engine = calibrate(self.network, *windows)
+    def _calibrated_on(self, samples: Samples, say: Say = lambda _: None) -> "Model":
+        engine = calibrate(self.network, *samples)
         if engine.quantisation is not None:
             agreement = engine.quantisation.agreement
             say(f"int8 against float32, on parts that it was not calibrated on: {agreement}")

@@ -7,10 +7,11 @@ import numpy as np
 
 from sfseg.io import Stack
 from sfseg.models import STRIDE
+from sfseg.prediction.engines.calibrate import Sample
 from sfseg.prediction.tile_reader import StackTile, read_tiles
 from sfseg.prediction.tiles import Rectangle, Shape2D, Tile, padded_shape
 from sfseg.transforms.normalise import resize, standardise
-from sfseg.transforms.resample import Scaling
+from sfseg.transforms.resample import FULL, Scaling
 from sfseg.types import Normalised
 
 SIDE_PX = 256
@@ -30,11 +31,12 @@ MOST_EMPTY = 0.5
 _CORNER = (slice(0, 1), slice(0, 1))
 """Of a tile: only what it reads is needed here, nothing is kept or written."""
 
-Windows = tuple[list[Normalised], Iterable[Normalised]]
+
+Samples = tuple[list[Sample], Iterable[Sample]]
 """Those that set the ranges, and those to compare on, which are read when they are needed."""
 
 
-def sample_stack(stack: Stack, *, input_px: int | None, scaling: Scaling | None) -> Windows:
+def sample_stack(stack: Stack, *, input_px: int | None, scaling: Scaling | None) -> Samples:
     """Cut windows out of the first sections of a stack, left and right of the middle.
 
     They depend on the input only, not on its tiles or on the memory of the machine.
@@ -50,9 +52,9 @@ def sample_stack(stack: Stack, *, input_px: int | None, scaling: Scaling | None)
 
     Returns
     -------
-    windows : list of ndarray of float32, shape (Y, X)
-        Normalised; those left of the middle. Drawn tissue, if the sections hold none.
-    held_out : iterable of ndarray of float32
+    samples : list of Sample
+        Those left of the middle. Drawn tissue, if the sections hold none.
+    held_out : iterable of Sample
         Those right of the middle, of more sections.
     """
     shape = stack.shape[1:] if scaling is None else scaling.network_shape
@@ -63,24 +65,24 @@ def sample_stack(stack: Stack, *, input_px: int | None, scaling: Scaling | None)
     else:
         tiles = [Tile(whole, _CORNER, _CORNER)]
 
-    def read(sections: Iterable[int], which: int) -> Iterator[Normalised]:
+    def read(sections: Iterable[int], which: int) -> Iterator[Sample]:
         numbers = [section * len(tiles) + which % len(tiles) for section in sections]
         for tile in read_tiles(stack, tiles, numbers, scaling):
             if not _is_useless(tile):
                 yield _as_network_sees(tile, input_px, which)
 
-    windows = list(read(range(min(len(stack), CALIBRATION_SECTIONS)), 0))
+    samples = list(read(range(min(len(stack), CALIBRATION_SECTIONS)), 0))
     held_out = read(range(min(len(stack), HELD_OUT_SECTIONS)), 1)
-    first = list(islice(held_out, 1)) or windows[:1]
-    return (windows, chain(first, held_out)) if windows else sample_tissue()
+    first = list(islice(held_out, 1)) or samples[:1]
+    return (samples, chain(first, held_out)) if samples else sample_tissue()
 
 
-def sample_tissue() -> Windows:
+def sample_tissue() -> Samples:
     """Draw tissue and cut windows out of it, where there is no stack yet."""
     from sfseg.datasets.synthetic import make_tissue  # SciPy
 
     volume, _ = make_tissue((DRAWN_SECTIONS, SIDE_PX, SIDE_PX))
-    sections = [standardise(section) for section in volume]
+    sections = [Sample(standardise(section)) for section in volume]
     return sections[:CALIBRATION_SECTIONS], sections[CALIBRATION_SECTIONS:]
 
 
@@ -107,10 +109,14 @@ def _is_useless(tile: StackTile) -> bool:
     return empty or window.normalisation.levels.blank
 
 
-def _as_network_sees(tile: StackTile, input_px: int | None, which: int) -> Normalised:
+def _as_network_sees(tile: StackTile, input_px: int | None, which: int) -> Sample:
     """Normalise a window; cut it out of the resized section, if sections are resized."""
-    image = tile.window.standardise()
+    image, empty = tile.window.standardise(), tile.window.empty
     if input_px is None:
-        return np.ascontiguousarray(image)
+        return Sample(np.ascontiguousarray(image), empty)
     rows, columns = _beside_the_middle((input_px, input_px))[which]
-    return np.ascontiguousarray(resize(image[None], (input_px, input_px))[0, rows, columns])
+
+    def cut(values: Normalised) -> Normalised:
+        return np.ascontiguousarray(resize(values[None], (input_px, input_px))[0, rows, columns])
+
+    return Sample(cut(image), None if empty is None else cut(empty.astype(np.float32)) > FULL)

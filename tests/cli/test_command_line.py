@@ -252,6 +252,7 @@ def test_off_a_terminal_long_work_says_what_it_does_and_then_how_far_it_is(
     monkeypatch.setattr("sfseg.system.machine.MATMUL_SIDES_ELSEWHERE", (64, 128))
     monkeypatch.setattr("sfseg.system.machine.COPY_BYTES", 2**20)
     monkeypatch.setattr("sfseg.benchmark.bench.SECTIONS", 1)
+    monkeypatch.setattr("sfseg.prediction.engines.calibrate.MOST_LOSS", 1)  # of 64x64 pixels
     result = run(*LONG_WORK[command])
     assert result.exit_code == 0, result.output
     how_far = re.compile(r": (\d+%, .+ left|at work for .+)$")  # by another thread, at any time

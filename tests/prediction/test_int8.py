@@ -19,7 +19,7 @@ from sfseg.models.blocks import Conv
 from sfseg.models.weights import Header
 from sfseg.prediction import samples
 from sfseg.prediction.engines import blockwise, calibrate, choose, int8, make_engine
-from sfseg.prediction.engines.calibrate import measure_ranges, quantise
+from sfseg.prediction.engines.calibrate import Sample, measure_ranges, quantise
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.engine import Agreement, Quantisation
 from sfseg.prediction.engines.fold import fold
@@ -35,6 +35,10 @@ pytestmark = pytest.mark.skipif(why_no_int8() is not None, reason=str(why_no_int
 
 def sections(*shape):
     return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
+
+
+def drawn(count):
+    return [Sample(section) for section in sections(count, 32, 32)]
 
 
 def model_of(network, **changes):
@@ -170,27 +174,27 @@ def test_windows_are_as_the_network_takes_them_and_those_held_out_are_others(sha
     held_out = list(held_out)
     assert len(windows) == min(shape[0], samples.CALIBRATION_SECTIONS)
     assert len(held_out) == shape[0]
-    for window in (*windows, *held_out):
+    for window in (one.image for one in (*windows, *held_out)):
         assert window.dtype == np.float32
         assert all(side % 16 == 0 and 16 <= side <= samples.SIDE_PX for side in window.shape)
     if shape[2] > 16:
-        assert not np.array_equal(windows[0], held_out[0])
+        assert not np.array_equal(windows[0].image, held_out[0].image)
 
 
 def test_windows_of_weights_that_resize_are_cut_from_the_resized_section(tissue):
     stack = open_array(tissue[0], "it", hint="")
     windows, held_out = samples.sample_stack(stack, input_px=160, scaling=None)
-    assert {window.shape for window in (*windows, *held_out)} == {(160, 80)}
+    assert {one.image.shape for one in (*windows, *held_out)} == {(160, 80)}
 
 
 def test_sections_without_tissue_are_left_out_and_drawn_tissue_stands_for_them(tissue):
     blank = np.zeros((2, 96, 112), np.uint8)
-    drawn, _ = samples.sample_tissue()
+    tissue_drawn, _ = samples.sample_tissue()
     found, _ = samples.sample_stack(open_array(blank, "it", hint=""), input_px=None, scaling=None)
-    np.testing.assert_array_equal(found, drawn)
+    np.testing.assert_array_equal([one.image for one in found], [one.image for one in tissue_drawn])
     half = open_array(np.concatenate([blank, tissue[0]]), "it", hint="")
     windows, held_out = samples.sample_stack(half, input_px=None, scaling=None)
-    assert windows[0].shape == drawn[0].shape  # the first two hold none
+    assert windows[0].image.shape == tissue_drawn[0].image.shape  # the first two hold none
     assert len(list(held_out)) > 0
 
 
@@ -200,7 +204,7 @@ def test_sections_without_tissue_are_left_out_and_drawn_tissue_stands_for_them(t
 def test_a_network_that_is_too_far_from_float32_is_refused(small_network, monkeypatch):
     monkeypatch.setattr(calibrate, "compare", lambda maps: Agreement(0.997, 0.5, 0.1, len(maps)))
     with pytest.raises(DeviceError, match=r"V_Rand of the two maps 0\.9970") as refused:
-        calibrate.calibrate(small_network, sections(1, 32, 32), sections(5, 32, 32))
+        calibrate.calibrate(small_network, drawn(1), drawn(5))
     assert refused.value.hint == "use --precision auto"
 
 
@@ -212,7 +216,7 @@ def test_where_the_first_windows_lose_too_much_all_decide(small_network, monkeyp
         return Agreement(0.99 if len(maps) < 5 else 0.999, 0.1, 0.01, len(maps))
 
     monkeypatch.setattr(calibrate, "compare", judged)
-    engine = calibrate.calibrate(small_network, sections(1, 32, 32), sections(5, 32, 32))
+    engine = calibrate.calibrate(small_network, drawn(1), drawn(5))
     assert seen == [calibrate.COMPARED, 5]
     assert engine.quantisation.agreement.v_rand == 0.999
 
@@ -227,6 +231,33 @@ def test_wrong_maps_lose_v_rand_and_equal_ones_nothing():
     assert found.largest == pytest.approx(0.9)
     empty = np.zeros_like(exact)
     assert calibrate.compare([(empty, empty)]).v_rand == 1  # there is no cell to compare
+
+
+def test_a_membrane_that_is_doubtful_at_one_threshold_decides_nothing():
+    exact = np.full((64, 64), 0.9, np.float32)
+    exact[20], exact[40] = 0.49, 0.51
+    fast = exact.copy()
+    fast[20], fast[40] = 0.51, 0.49
+    assert calibrate._score([(exact, fast)], 0.5) < 0.9
+    assert calibrate.compare([(exact, fast)]).v_rand == 1  # two membranes at 0.6 in both
+
+
+def test_empty_pixels_are_not_compared(small_network):
+    image = np.tile(sections(1, 32, 32)[0], (1, 2))
+    empty = np.zeros(image.shape, bool)
+    empty[:, 32:] = True
+    found = calibrate._output(torch_engine(small_network, CPU, F32), Sample(image, empty))
+    assert not found[:, 32:].any()
+    assert found[:, :32].all()
+
+
+def test_windows_of_a_section_with_a_border_know_which_pixels_are_empty(tissue):
+    volume = tissue[0].copy()
+    volume[:, :, 70:] = 0
+    stack = open_array(volume, "it", hint="")
+    for input_px in (None, 160):
+        _, held_out = samples.sample_stack(stack, input_px=input_px, scaling=None)
+        assert all(np.array_equal(one.empty, one.image == 0) for one in held_out)
 
 
 # --- from file to file

@@ -5,7 +5,7 @@ maximum came closest to float32, on the training sections of ISBI 2012 and on sy
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import cast
 
@@ -20,27 +20,45 @@ from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.engine import Agreement, Engine, Quantisation, Range
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.int8 import INPUT, find_weight_levels, int8_engine
+from sfseg.transforms.empty import Mask
 from sfseg.types import Normalised
 
 MOST_LOSS = 0.002
 """Of V_Rand; a network that loses more is refused."""
 
 COMPARED = 2
-"""Windows to compare. If they lose too much, all decide: one doubtful membrane is 0.01 in one."""
+"""Samples to compare. If they lose too much, all decide: one doubtful membrane is 0.01 in one."""
+
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
+"""Of the exact map. A membrane that is doubtful at one of them decides nothing at another."""
 
 
-def calibrate(
-    network: nn.Module, windows: Iterable[Normalised], held_out: Iterable[Normalised]
-) -> Engine:
+@dataclass(frozen=True)
+class Sample:
+    """A window of a section.
+
+    Attributes
+    ----------
+    image : ndarray of float32, shape (Y, X)
+        Normalised.
+    empty : ndarray of bool, shape (Y, X), or None
+        Which pixels hold no tissue, so that they are 0 in an output; None if all do.
+    """
+
+    image: Normalised
+    empty: Mask | None = None
+
+
+def calibrate(network: nn.Module, samples: Iterable[Sample], held_out: Iterable[Sample]) -> Engine:
     """Make an engine in int8, and compare it with float32.
 
     Parameters
     ----------
     network : torch.nn.Module
         One of `sfseg.models`; it is not changed.
-    windows : iterable of ndarray of float32, shape (Y, X)
-        Normalised parts of sections, which set the ranges. Y and X are multiples of 16.
-    held_out : iterable of ndarray
+    samples : iterable of Sample
+        Parts of sections, which set the ranges. Y and X are multiples of 16.
+    held_out : iterable of Sample
         Other parts, to compare on. The first ones are used; if they lose too much, all of them.
 
     Returns
@@ -53,9 +71,9 @@ def calibrate(
     DeviceError
         If it loses more than `MOST_LOSS`, or this machine cannot compute in int8.
     """
-    fast = quantise(network, windows)
+    fast = quantise(network, (sample.image for sample in samples))
     exact = torch_engine(network, torch.device("cpu"), torch.float32)
-    maps = ((exact(one[None])[0], fast(one[None])[0]) for one in held_out)
+    maps = ((_output(exact, sample), _output(fast, sample)) for sample in held_out)
     compared = list(islice(maps, COMPARED))
     agreement = compare(compared)
     if not agreement.loss <= MOST_LOSS:
@@ -67,6 +85,12 @@ def calibrate(
         )
     measured = cast("Quantisation", fast.quantisation)
     return replace(fast, quantisation=replace(measured, agreement=agreement))
+
+
+def _output(engine: Engine, sample: Sample) -> Normalised:
+    """Predict a sample; empty pixels are 0, as in an output."""
+    probability = engine(sample.image[None])[0]
+    return probability if sample.empty is None else np.where(sample.empty, 0, probability)
 
 
 def quantise(network: nn.Module, windows: Iterable[Normalised]) -> Engine:
@@ -122,12 +146,20 @@ class _MeasuringLayers(FloatLayers):
 
 
 def compare(maps: Sequence[tuple[Normalised, Normalised]]) -> Agreement:
-    """Compare maps in float32, the first of each pair, with those in int8."""
+    """Compare maps in float32, the first of each pair, with those in int8.
+
+    The V_Rand is that of the threshold at which they agree best.
+    """
+    off = np.concatenate([np.abs(exact - fast).ravel() for exact, fast in maps])
+    v_rand = max(_score(maps, threshold) for threshold in THRESHOLDS)
+    return Agreement(v_rand, float(off.max()), float(off.mean()), off.size)
+
+
+def _score(maps: Sequence[tuple[Normalised, Normalised]], threshold: float) -> float:
+    """Score maps in int8 against the cells of those in float32, above a threshold."""
     from sfseg.scoring.score import score_sections  # numba, which takes a second to import
 
-    off = np.concatenate([np.abs(exact - fast).ravel() for exact, fast in maps])
-    truths = [np.where(exact > 0.5, 255, 0).astype(np.uint8) for exact, _ in maps]
+    truths = [np.where(exact > threshold, 255, 0).astype(np.uint8) for exact, _ in maps]
     scored = [(fast, truth) for (_, fast), truth in zip(maps, truths, strict=True) if truth.any()]
     # without a cell there is nothing to score
-    v_rand = score_sections(*zip(*scored, strict=True)).v_rand if scored else 1.0
-    return Agreement(v_rand, float(off.max()), float(off.mean()), off.size)
+    return score_sections(*zip(*scored, strict=True)).v_rand if scored else 1.0
