@@ -12,11 +12,12 @@ import sfseg
 
 ROOT = Path(sfseg.__file__).parent
 LAYERS = {
-    7: {"__main__"},
-    6: {"cli"},
-    5: {"comparison", "benchmark"},
-    4: {"training"},
-    3: {"prediction"},
+    8: {"__main__"},
+    7: {"cli"},
+    6: {"comparison", "benchmark"},
+    5: {"training"},
+    4: {"prediction"},
+    3: {"report"},
     2: {"scoring", "datasets"},
     1: {"io", "models", "transforms"},
     0: {"system"},
