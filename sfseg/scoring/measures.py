@@ -45,8 +45,13 @@ def v_rand(tallies: Tallies, alpha: float = 0.5) -> Halves:
     .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
     """
     joint, predicted, true = tallies[1:4]
-    score = joint / (true + alpha * (predicted - true))  # in this form exact if both are equal
-    return Halves(score, joint / true, joint / predicted)
+    return Halves(rand_score(joint, predicted, true, alpha), joint / true, joint / predicted)
+
+
+def rand_score(joint: AnyArray, predicted: AnyArray, true: AnyArray, alpha: float = 0.5) -> Floats:
+    """Compute V_Rand alone from the sums of squares; see `v_rand`."""
+    score: Floats = joint / (true + alpha * (predicted - true))  # so it is exact if both are equal
+    return score
 
 
 def v_info(tallies: Tallies) -> Halves:

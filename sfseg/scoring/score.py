@@ -153,14 +153,21 @@ def score(
     ----------
     .. [1] I. Arganda-Carreras et al., 2015, doi:10.3389/fnana.2015.00142
     """
-    known = None
-    if ignore is not None:
-        labels = as_stack_array(labels, names[1], hint="use sfseg.score_files for files")
-        known = labels != ignore
-        labels = without_sign(np.where(known, labels, 0).astype(labels.dtype))
+    labels, known = split_ignored(labels, ignore, names[1])
     return score_known(
         prediction, labels, known, workers=workers, names=names, numbers=numbers, progress=progress
     )
+
+
+def split_ignored(
+    labels: AnyArray, ignore: Number | None, name: str
+) -> tuple[AnyArray, AnyArray | None]:
+    """Split labels into those where unknown pixels are membrane, and a mask of the known pixels."""
+    if ignore is None:
+        return labels, None
+    labels = as_stack_array(labels, name, hint="use sfseg.score_files for files")
+    known = labels != ignore
+    return without_sign(np.where(known, labels, 0).astype(labels.dtype)), known
 
 
 def without_sign(labels: AnyArray) -> AnyArray:
@@ -192,10 +199,7 @@ def score_known(
     prediction, labels, workers, names, numbers, progress
         As for `score`.
     """
-    prediction, labels = (
-        as_stack(array, name) for array, name in zip((prediction, labels), names, strict=True)
-    )
-    require_same_shape(prediction.shape, labels.shape, names)
+    prediction, labels = as_stacks(prediction, labels, names)
     numbers = numbers or range(1, len(prediction) + 1)
     pair = list(prediction), list(labels)
     masks = [None] * len(labels) if known is None else list(known.reshape(labels.shape))
@@ -206,6 +210,15 @@ def score_known(
     v_rands = [row.v_rand for row in scores.per_threshold]
     scored = Scored(*pair, masks, above, tallies, v_rands, names, numbers, turns)
     return replace(scores, warnings=tuple(find_doubts(scored)))
+
+
+def as_stacks(
+    prediction: AnyArray, labels: AnyArray, names: tuple[str, str]
+) -> tuple[AnyArray, AnyArray]:
+    """Check two arrays to score; see `sfseg.scoring.thresholds.as_stack`."""
+    stacks = as_stack(prediction, names[0]), as_stack(labels, names[1])
+    require_same_shape(stacks[0].shape, stacks[1].shape, names)
+    return stacks
 
 
 def score_sections(
@@ -265,7 +278,7 @@ def _sweep(
     sections = []
     progress(0, len(prediction))
     sweep = partial(sweep_section, names=names)
-    with ThreadPoolExecutor(workers or min(usable_processors(), MOST_WORKERS)) as pool:
+    with ThreadPoolExecutor(workers or default_workers()) as pool:
         for swept in pool.map(sweep, prediction, labels, numbers, known):
             sections.append(swept)
             progress(len(sections), len(prediction))
@@ -273,6 +286,11 @@ def _sweep(
     columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
     tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
     return tallies, np.stack([above for _, above in sections])
+
+
+def default_workers() -> int:
+    """Return the number of sections that are scored at once."""
+    return min(usable_processors(), MOST_WORKERS)
 
 
 def require_same_shape(
