@@ -18,6 +18,8 @@ Counts = NDArray[np.int64]
 Kind = Literal["merge", "split"]
 """A predicted segment with parts of several true cells, or a true cell in several segments."""
 
+KINDS: tuple[Kind, ...] = ("merge", "split")
+
 
 class Sums(NamedTuple):
     """The three sums that V_Rand of a section is made of; see `sfseg.scoring.contingency`."""
@@ -26,21 +28,23 @@ class Sums(NamedTuple):
     predicted: int
     true: int
 
+    @property
+    def v_rand(self) -> float:
+        """V_Rand of the section."""
+        joint, predicted, true = map(np.asarray, self)
+        return float(rand_score(joint, predicted, true))
 
-class Overlaps(NamedTuple):
-    """Wholes with several parts: the errors of one kind in a section.
 
-    `parts`, `owners` and `sizes` have an element for each part, `wholes` and `costs` one for each
-    whole. ``owners`` gives the position of a part's whole in `wholes`. Parts are sorted by whole.
-    """
+class Overlap(NamedTuple):
+    """A whole with several parts."""
 
-    wholes: Counts
-    costs: NDArray[np.float64]
+    whole: int
+    cost: float
     """How much V_Rand of the section rises if this whole alone is mended."""
-    owners: Counts
     parts: Counts
+    """Their numbers, the largest part first."""
     sizes: Counts
-    """In pixels."""
+    """Their sizes in pixels."""
 
 
 def count_overlaps(truth: Segments, segments: Segments) -> tuple[sparse.csr_array, Sums]:
@@ -80,7 +84,9 @@ def _square_sum(counts: Counts) -> int:
     return int((counts * counts).sum())
 
 
-def find_overlaps(table: sparse.csr_array, sums: Sums, kind: Kind) -> Overlaps:
+def find_overlaps(
+    table: sparse.csr_array, sums: Sums, kind: Kind, smallest: float
+) -> tuple[list[Overlap], NDArray[np.float64]]:
     """Find the wholes with several parts, and what each of them costs.
 
     Parameters
@@ -91,31 +97,42 @@ def find_overlaps(table: sparse.csr_array, sums: Sums, kind: Kind) -> Overlaps:
         The sums of V_Rand.
     kind : str
         "merge": wholes are segments and parts are cells. "split": the other way round.
+    smallest : float
+        The cost from which a whole is returned as such.
 
     Returns
     -------
-    Overlaps
-        Largest cost first.
+    overlaps : list of Overlap
+        In the order of their numbers.
+    small : ndarray of float64
+        The costs of the others.
 
     Notes
     -----
     Let n_k be the parts of a whole, and D = (sum n_k)^2 - sum n_k^2: the pairs of pixels in
-    different parts. To cut a merged segment takes D from the sum over predicted segments. To glue
-    the parts of a split cell adds D to the joint sum. In the sum over predicted segments it joins
-    these pairs as well, and parts the others: with s_k the segment of part k, the sum changes by
-    D - 2 sum n_k (s_k - n_k). Both changes can only raise the score.
+    different parts. To cut a merged segment takes D from the sum over predicted segments.
+
+    To glue a split cell adds D to this sum and to the joint sum. Before, its parts are cut out of
+    their segments s_k, which takes 2 sum n_k (s_k - n_k) from the sum over predicted segments. What
+    this alone gains belongs to merges: it is not part of the cost of the split.
     """
     rows = table if kind == "split" else table.T.tocsr()
     squares = rows.multiply(rows).sum(1)
     pairs = rows.sum(1) ** 2 - squares  # D of each whole
+    joint, predicted, true = map(np.asarray, sums)
     if kind == "split":
-        strangers = rows @ rows.sum(0) - squares  # sum n_k (s_k - n_k)
-        mended = sums.joint + pairs, sums.predicted + pairs - 2 * strangers
+        cut_out = predicted - 2 * (rows @ rows.sum(0) - squares)
+        costs = rand_score(joint + pairs, cut_out + pairs, true) - rand_score(joint, cut_out, true)
     else:
-        mended = np.full(pairs.shape, sums.joint), sums.predicted - pairs
-    costs = rand_score(*mended, np.int64(sums.true)) - rand_score(*map(np.int64, sums))
-    wholes = np.flatnonzero(pairs)
-    wholes = wholes[np.argsort(-costs[wholes], kind="stable")]
-    chosen = rows[wholes]
-    owners = np.repeat(np.arange(len(wholes)), np.diff(chosen.indptr))
-    return Overlaps(wholes, costs[wholes], owners, chosen.indices, chosen.data)
+        costs = rand_score(joint, predicted - pairs, true) - rand_score(joint, predicted, true)
+    is_listed = costs >= smallest
+    overlaps = [_overlap(rows, whole, costs[whole]) for whole in np.flatnonzero(is_listed).tolist()]
+    return overlaps, costs[(pairs > 0) & ~is_listed]
+
+
+def _overlap(rows: sparse.csr_array, whole: int, cost: float) -> Overlap:
+    """Take a whole out of the table."""
+    own = slice(*rows.indptr[whole : whole + 2])
+    parts, sizes = rows.indices[own], rows.data[own]
+    order = np.argsort(-sizes, kind="stable")
+    return Overlap(whole, float(cost), parts[order].astype(np.int64), sizes[order])

@@ -1,7 +1,6 @@
 """Where two parts of a segment meet: the hole in a membrane, or the false membrane in a cell."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,9 @@ from sfseg.scoring.thinning import compiled
 from sfseg.types import Segments
 
 Pixels = NDArray[np.int64]
+Meetings = dict[tuple[int, int, int], Pixels]
+"""The pixels where two parts of a whole meet, by whole and parts, the smaller number first."""
+
 _CORNERS = np.ones((3, 3), bool)  # pixels that touch at a corner are connected
 
 
@@ -34,30 +36,21 @@ class Place:
     pixels: Pixels
 
 
-class Meetings(NamedTuple):
-    """Pixels where two parts of one whole meet; each array has an element for each pixel."""
-
-    wholes: Pixels
-    first: Pixels
-    second: Pixels
-    """The two parts, the smaller number first."""
-    pixels: Pixels
-
-
 def find_meetings(wholes: Segments, parts: Segments) -> Meetings:
     """Grow the parts of each whole until they fill it; find the pixels where two of them meet.
 
     Parameters
     ----------
     wholes : ndarray of int32, shape (Y, X)
-        The segments that have several parts, 0 elsewhere.
+        The segments that have several parts, and any others.
     parts : ndarray of int32, shape (Y, X)
         The parts from which to grow, 0 elsewhere. They lie within wholes.
 
     Returns
     -------
     Meetings
-        On both sides of each line. A pixel that several parts touch is there several times.
+        The pixels on both sides of each line, as indices into the flat section. A pixel may be
+        there several times.
     """
     grown = np.pad(parts, 1)
     _grow(np.pad(wholes, 1).reshape(-1), grown.reshape(-1), grown.shape[1])
@@ -68,9 +61,12 @@ def find_meetings(wholes: Segments, parts: Segments) -> Meetings:
         meets = (wholes[one] == wholes[other]) & (grown[one] != grown[other])
         meets &= (grown[one] > 0) & (grown[other] > 0)
         pair = np.sort([grown[one][meets], grown[other][meets]], axis=0)
-        for side in (one, other):
-            found.append((wholes[side][meets], *pair, indices[side][meets]))
-    return Meetings(*map(np.concatenate, zip(*found, strict=True)))
+        found += [np.stack([wholes[s][meets], *pair, indices[s][meets]]) for s in (one, other)]
+    keys = np.concatenate(found, axis=1)  # (4, pixels): whole, two parts, index
+    keys = keys[:, np.lexsort(keys[2::-1])]
+    starts = np.flatnonzero(np.diff(keys[:3], axis=1).any(0)) + 1
+    groups = np.split(keys, starts, axis=1) if keys.size else []
+    return {tuple(group[:3, 0].tolist()): group[3] for group in groups}
 
 
 @compiled
