@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from sfseg.prediction.model import Model, load_model
     from sfseg.prediction.predict import predict, predict_file
     from sfseg.prediction.run import PredictResult
+    from sfseg.scoring.errors import Errors, SectionErrors, find_errors
+    from sfseg.scoring.mistakes import Mistake
     from sfseg.scoring.score import Scores, score
     from sfseg.scoring.score_files import ScoreReport, score_files
     from sfseg.training.train import TrainResult, train
@@ -41,16 +43,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Errors",
+    "Mistake",
     "Model",
     "PredictConfig",
     "PredictResult",
     "ScoreReport",
     "Scores",
+    "SectionErrors",
     "SfsegError",
     "Stack",
     "TrainConfig",
     "TrainResult",
     "fetch",
+    "find_errors",
     "load_model",
     "make_tissue",
     "open_stack",
@@ -64,16 +70,20 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "Errors": "sfseg.scoring.errors",
+    "Mistake": "sfseg.scoring.mistakes",
     "Model": "sfseg.prediction.model",
     "PredictConfig": "sfseg.config",
     "PredictResult": "sfseg.prediction.run",
     "ScoreReport": "sfseg.scoring.score_files",
     "Scores": "sfseg.scoring.score",
+    "SectionErrors": "sfseg.scoring.errors",
     "SfsegError": "sfseg.errors",
     "Stack": "sfseg.io.stack",
     "TrainConfig": "sfseg.config",
     "TrainResult": "sfseg.training.train",
     "fetch": "sfseg.datasets.fetch",
+    "find_errors": "sfseg.scoring.errors",
     "load_model": "sfseg.prediction.model",
     "make_tissue": "sfseg.datasets.synthetic",
     "open_stack": "sfseg.io.open",

@@ -1,14 +1,16 @@
 """`sfseg score`: the official numbers, as a table or JSON."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sfseg.cli.checks import require_inputs
+from sfseg.cli.checks import require_inputs, require_output
 from sfseg.cli.console import print_result, say
 from sfseg.cli.options import (
     INPUT,
+    OUTPUT,
     AxesOption,
     IgnoreOption,
     JsonOption,
@@ -19,15 +21,20 @@ from sfseg.cli.options import (
     parse_number,
 )
 from sfseg.cli.progress import progress
-from sfseg.types import describe_shape
+from sfseg.types import Progress, describe_shape
 
 if TYPE_CHECKING:
+    from sfseg.scoring.errors import Errors
     from sfseg.scoring.score_files import ScoreReport
+
+WORST = 10
+"""Errors in the table."""
 
 EXAMPLES = """
 sfseg score map.tif labels.tif
 sfseg score map.tif labels.tif --sections 25-30
 sfseg score membranes.tif labels.tif --invert --json
+sfseg score map.tif labels.tif --errors errors.tif      where the map is wrong
 """
 
 
@@ -84,6 +91,19 @@ def score(
     ignore: IgnoreOption = None,
     axes: AxesOption = None,
     label_axes: LabelAxesOption = None,
+    errors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write where the map is wrong, as a label image (.tif or .zarr): 1 merges, 2 "
+            "splits, 3 cells merged into a larger one, 4 parts cut off.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=OUTPUT),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a prediction against labels, exactly as the ISBI 2012 challenge does.
@@ -92,10 +112,21 @@ def score(
     both files 1 = inside a cell, 0 = membrane.
     """
     require_inputs([prediction, truth])
+    if errors is not None:
+        from sfseg.io.write import require_writable
+
+        require_writable(str(errors), "uint8")
+        require_output(errors, [prediction, truth], overwrite=overwrite)
     say(f"scoring {prediction} against {truth}")
     from sfseg.scoring.score_files import score_files
 
     with progress(f"reading {prediction}") as bar:
+
+        def told(what: str) -> Progress:
+            return lambda done, total: bar.update(
+                done, total, f"{what}, {done} of {total} sections done"
+            )
+
         report = score_files(
             prediction,
             truth,
@@ -109,13 +140,19 @@ def score(
             ignore=ignore,
             axes=axes,
             label_axes=label_axes,
-            progress=lambda done, total: bar.update(
-                done, total, f"scoring {prediction}, {done} of {total} sections done"
-            ),
+            progress=told(f"scoring {prediction}"),
         )
+        found = None if errors is None else report.find_errors(progress=told("finding errors"))
     for warning in report.warnings:
         say(f"warning: {warning}")
-    print_result(json.dumps(report.as_dict(), indent=2) if as_json else format_table(report))
+    if errors is not None and found is not None:
+        found.write(errors, overwrite=overwrite)
+        say(f"errors drawn in {errors}")
+    if as_json:
+        facts = report.as_dict() | (found.as_dict() if found else {})
+        print_result(json.dumps(facts, indent=2))
+    else:
+        print_result("\n".join([format_table(report), *(format_errors(found) if found else ())]))
 
 
 def format_table(report: "ScoreReport") -> str:
@@ -141,3 +178,20 @@ def format_table(report: "ScoreReport") -> str:
         for row in scores.per_section
     ]
     return "\n".join(lines)
+
+
+def format_errors(errors: "Errors") -> list[str]:
+    """Lay the worst errors out for a person."""
+    few, small = errors.listed[:WORST], errors.small
+    lines = [
+        "",
+        f"errors: {len(errors.listed)} by their cost in V_Rand, and {small.count} small "
+        f"({small.cost:.6f} together)",
+    ]
+    if few:
+        lines.append(f"{'error':>9}{'section':>10}{'y':>7}{'x':>7}{'pixels':>10}{'cost':>12}  kind")
+    return lines + [
+        f"{each.id:9}{each.section:10}{each.y:7}{each.x:7}{each.size_px:10}{each.cost:12.6f}"
+        f"  {each.kind}"
+        for each in few
+    ]

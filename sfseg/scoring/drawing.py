@@ -40,6 +40,8 @@ def draw_mistakes(
         that are cut off from the rest of their cell. 5: not known. 0: all else.
     """
     picture = np.zeros(truth.shape, np.uint8)
+    if known is not None:
+        picture[~known] = UNKNOWN
     for mistake in reversed(mistakes):
         area = _smaller_parts(truth, segments, mistake)
         picture[area] = MERGED if mistake.kind == "merge" else CUT_OFF
@@ -48,8 +50,6 @@ def draw_mistakes(
         line.reshape(-1)[mistake.pixels] = True
         line = ndimage.binary_dilation(line, _WIDTH)
         picture[line] = MERGE if mistake.kind == "merge" else SPLIT
-    if known is not None:
-        picture[~known] = UNKNOWN
     return picture
 
 

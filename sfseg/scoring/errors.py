@@ -28,8 +28,8 @@ class SectionErrors:
     section : int
         Its number.
     truth, segments : ndarray of int32, shape (Y, X)
-        True cells and predicted segments as they are scored, from 1; 0 is membrane, or a line
-        between segments, or not known.
+        True cells and predicted segments as they are scored, from 1; 0 is membrane, or not known,
+        or a line between segments. Segments grow into what is not known.
     known : ndarray of bool, shape (Y, X), or None
         Where the truth is known; None = everywhere.
     errors : tuple of Mistake
@@ -98,9 +98,11 @@ class Errors:
         """Yield each section with its errors, and with the cells and segments they are found in."""
         for index, small in enumerate(self.small_by_section):
             number = self.pair.numbers[index]
+            cut = self.pair.cut(index, self.threshold)
             yield SectionErrors(
                 number,
-                *self.pair.segment(index, self.threshold),
+                cut.truth,
+                cut.segments,
                 self.pair.known_in(index),
                 tuple(each for each in self.listed if each.section == number),
                 small,
@@ -223,7 +225,7 @@ def find_pair_errors(
     """Find the errors of a map that has been scored; see `find_errors`."""
 
     def search(index: int) -> Found:
-        return find_mistakes(*pair.segment(index, threshold), pair.numbers[index])
+        return find_mistakes(pair.cut(index, threshold), pair.numbers[index])
 
     found, depth = [], len(pair.numbers)
     progress(0, depth)

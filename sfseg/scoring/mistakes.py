@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sfseg.scoring.overlaps import KINDS, Kind, Overlap, count_overlaps, find_overlaps
+from sfseg.scoring.pair import Cut
 from sfseg.scoring.places import Meetings, Pixels, Place, find_meetings, make_place
 from sfseg.types import Segments
 
@@ -115,14 +116,13 @@ class Found(NamedTuple):
     small: SmallErrors
 
 
-def find_mistakes(truth: Segments, segments: Segments, number: int) -> Found:
+def find_mistakes(cut: Cut, number: int) -> Found:
     """Find the errors of a section.
 
     Parameters
     ----------
-    truth, segments : ndarray of int32, shape (Y, X)
-        True cells and predicted segments from 1; 0 is membrane, or a line between segments. At
-        least one pixel is in a cell.
+    cut : Cut
+        True cells and predicted segments. At least one pixel is in a cell.
     number : int
         Number of the section.
 
@@ -131,6 +131,7 @@ def find_mistakes(truth: Segments, segments: Segments, number: int) -> Found:
     Found
         Errors of any order, with 0 as their id.
     """
+    truth, segments, inside = cut
     table, sums = count_overlaps(truth, segments)
     smallest = LISTED_COST_PX / np.count_nonzero(truth)
     mistakes: list[Mistake] = []
@@ -138,16 +139,20 @@ def find_mistakes(truth: Segments, segments: Segments, number: int) -> Found:
     for kind in KINDS:
         overlaps, small = find_overlaps(table, sums, kind, smallest)
         small_costs += small.tolist()
-        wholes, parts = (segments, truth) if kind == "merge" else (truth, segments)
         large = {overlap.whole: _large_parts(overlap, smallest) for overlap in overlaps}
-        meetings = find_meetings(wholes, _select(large, wholes, parts))
+        if kind == "merge":
+            meetings = find_meetings(segments, _select(large, segments, truth), inside)
+        else:
+            meetings = find_meetings(truth, _select(large, truth, segments))
         for overlap in overlaps:
             own = large[overlap.whole]
             sides = (overlap.whole,), tuple(own)
-            ids = sides if kind == "merge" else sides[::-1]
+            segment_ids, cell_ids = sides if kind == "merge" else sides[::-1]
             size_px = int(overlap.sizes[1:].sum())
             places = _make_places(overlap.whole, own, meetings, truth.shape[1])
-            mistakes.append(Mistake(0, kind, number, *ids, overlap.cost, size_px, places))
+            mistakes.append(
+                Mistake(0, kind, number, segment_ids, cell_ids, overlap.cost, size_px, places)
+            )
     return Found(sums.v_rand, mistakes, SmallErrors(len(small_costs), sum(small_costs)))
 
 

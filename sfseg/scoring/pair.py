@@ -1,13 +1,26 @@
 """A map and its labels as they are scored: read, checked, and paired section by section."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sfseg.scoring.score import as_stacks
 from sfseg.scoring.thinning import Thinner
 from sfseg.scoring.thresholds import as_probability
 from sfseg.types import AnyArray, Segments, VoxelSize
+
+
+class Cut(NamedTuple):
+    """A section of a map and its labels, both cut at a threshold as `sfseg.score` does."""
+
+    truth: Segments
+    """The true cells from 1, each 4-connected; 0 is membrane or not known."""
+    segments: Segments
+    """The predicted segments from 1, each 4-connected; 0 is a line between two of them."""
+    inside: NDArray[np.bool_]
+    """Where the map is above the threshold, and the truth known: segments before thinning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,27 +64,16 @@ class Pair:
         """Return where the truth of a section, from 0, is known; None = everywhere."""
         return None if self.known is None else self.known[index]
 
-    def segment(self, index: int, threshold: float) -> tuple[Segments, Segments]:
-        """Make the true cells and the predicted segments of a section, as `sfseg.score` does.
-
-        Parameters
-        ----------
-        index : int
-            The section, from 0.
-        threshold : float
-            Where to cut the map, and the labels.
-
-        Returns
-        -------
-        truth, segments : ndarray of int32, shape (Y, X)
-            From 1; 0 is membrane, or a line between segments, or not known.
-        """
-        known = self.known_in(index)
-        values = self.labels[index], as_probability(self.prediction[index])
+    def cut(self, index: int, threshold: float) -> Cut:
+        """Cut a section, from 0, at a threshold: its true cells and its predicted segments."""
+        known, values = self.known_in(index), as_probability(self.prediction[index])
         # the thresholds are float64, too
-        levels = [(each.astype(np.float64) > threshold).astype(np.uint8) for each in values]
-        truth, predicted = (Thinner(each if known is None else each * known) for each in levels)
-        truth.components(0)
-        predicted.thinned(0)
-        cells, segments = np.maximum(truth.section(), 0), predicted.section()
-        return cells, segments if known is None else segments * known
+        true, inside = (
+            each.astype(np.float64) > threshold for each in (self.labels[index], values)
+        )
+        if known is not None:
+            true, inside = true & known, inside & known
+        cells, segments = (Thinner(each.astype(np.uint8)) for each in (true, inside))
+        cells.components(0)
+        segments.thinned(0)
+        return Cut(np.maximum(cells.section(), 0), segments.section(), inside)  # membrane is < 0

@@ -36,7 +36,9 @@ class Place:
     pixels: Pixels
 
 
-def find_meetings(wholes: Segments, parts: Segments) -> Meetings:
+def find_meetings(
+    wholes: Segments, parts: Segments, holes: NDArray[np.bool_] | None = None
+) -> Meetings:
     """Grow the parts of each whole until they fill it; find the pixels where two of them meet.
 
     Parameters
@@ -45,6 +47,9 @@ def find_meetings(wholes: Segments, parts: Segments) -> Meetings:
         The segments that have several parts, and any others.
     parts : ndarray of int32, shape (Y, X)
         The parts from which to grow, 0 elsewhere. They lie within wholes.
+    holes : ndarray of bool, shape (Y, X), optional
+        Where the map shows no membrane. If two parts meet there, only these pixels are returned:
+        thinning removes a membrane that ends in a hole.
 
     Returns
     -------
@@ -61,12 +66,30 @@ def find_meetings(wholes: Segments, parts: Segments) -> Meetings:
         meets = (wholes[one] == wholes[other]) & (grown[one] != grown[other])
         meets &= (grown[one] > 0) & (grown[other] > 0)
         pair = np.sort([grown[one][meets], grown[other][meets]], axis=0)
-        found += [np.stack([wholes[s][meets], *pair, indices[s][meets]]) for s in (one, other)]
-    keys = np.concatenate(found, axis=1)  # (4, pixels): whole, two parts, index
-    keys = keys[:, np.lexsort(keys[2::-1])]
-    starts = np.flatnonzero(np.diff(keys[:3], axis=1).any(0)) + 1
-    groups = np.split(keys, starts, axis=1) if keys.size else []
-    return {tuple(group[:3, 0].tolist()): group[3] for group in groups}
+        is_hole = np.ones(pair.shape[1], bool)
+        if holes is not None:
+            is_hole = holes[one][meets] & holes[other][meets]
+        where = wholes[one][meets], *pair, is_hole
+        found += [np.stack([*where, indices[side][meets]]) for side in (one, other)]
+    return _group(np.concatenate(found, axis=1))
+
+
+def _group(rows: Pixels) -> Meetings:
+    """Group pixels by whole and parts; where some of a group are in a hole, take these.
+
+    Parameters
+    ----------
+    rows : ndarray of int64, shape (5, pixels)
+        Whole, two parts, whether it is in a hole, and index of each pixel.
+    """
+    rows = rows[:, np.lexsort(rows[2::-1])]
+    starts = np.flatnonzero(np.diff(rows[:3], axis=1).any(0)) + 1
+    meetings = {}
+    for group in np.split(rows, starts, axis=1) if rows.size else ():
+        whole, one, other = group[:3, 0].tolist()
+        is_hole, pixels = group[3:]
+        meetings[whole, one, other] = pixels[is_hole == is_hole.max()]
+    return meetings
 
 
 @compiled

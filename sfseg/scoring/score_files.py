@@ -1,7 +1,7 @@
 """Score a membrane map on disk against the truth on disk."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,8 @@ from sfseg.io.label_values import (
 from sfseg.io.labels import interior, nothing_ignored, require_numbers, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
 from sfseg.scoring.doubts import TURNS, full_scale
+from sfseg.scoring.errors import Errors, find_pair_errors
+from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
 from sfseg.types import (
     INTERIOR,
@@ -47,6 +49,8 @@ class ScoreReport:
         Number of different values in the truth.
     notes : tuple of str
         What a person should know about how the files are read and paired.
+    pair : Pair
+        The sections that were scored, as they are understood.
     warnings : tuple of str
         `notes`, and the warnings of the scores.
     """
@@ -55,6 +59,7 @@ class ScoreReport:
     truth: str
     scores: Scores
     truth_values: int
+    pair: Pair = field(repr=False, compare=False)
     notes: tuple[str, ...] = ()
 
     @property
@@ -66,6 +71,10 @@ class ScoreReport:
         """Return the report as plain values, in the order of the JSON output."""
         files = {"prediction": self.prediction, "truth": self.truth}
         return files | asdict(self.scores) | {"warnings": list(self.warnings)}
+
+    def find_errors(self, *, progress: Progress = lambda *_: None) -> Errors:
+        """Find each merge and each split at `v_rand_threshold`; see `sfseg.find_errors`."""
+        return find_pair_errors(self.pair, self.scores.v_rand_threshold, progress=progress)
 
 
 def score_files(
@@ -147,22 +156,31 @@ def score_files(
         for index, section in zip(indices, true, strict=True):
             require_numbers(section, labels.name, partners[index] + 1)
         form = resolve_format(labels, form)
+        depth, voxel_size_nm = len(maps), maps.voxel_size_nm or labels.voxel_size_nm
     predicted = _scaled(predicted, map_max, names[0])
     notes = (*notes, *_soft_notes(true, form, names[1]))
     values = len({value for section in true for value in count_values(section)[0]})
     true, known = _understood(true, form, names[1])
     if known is not None and known.all():
         notes = (*notes, nothing_ignored(names[1]))
-    scores = score_known(
+    pair = Pair(
         _inverted(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,
         known,
+        tuple(index + 1 for index in indices),
+        depth,
+        voxel_size_nm,
+    )
+    scores = score_known(
+        pair.prediction,
+        pair.labels,
+        pair.known,
         turns=_find_turns(form, invert=invert, invert_labels=invert_labels),
         names=names,
-        numbers=[index + 1 for index in indices],
+        numbers=pair.numbers,
         progress=progress,
     )
-    return ScoreReport(*names, scores, truth_values=values, notes=notes)
+    return ScoreReport(*names, scores, truth_values=values, pair=pair, notes=notes)
 
 
 def _label_format(

@@ -75,3 +75,33 @@ def test_score_takes_the_options_of_labels_and_tells_warnings_in_json(labels, tm
     assert "--threshold-labels" in fails(
         *("score", labels, labels, "--threshold-labels", "auto", "--membrane-value", 1), code=2
     )
+
+
+def test_score_draws_errors_and_lists_the_worst(labels, tmp_path):
+    wrong = tifffile.imread(labels)
+    wrong[1] = 255
+    tifffile.imwrite(tmp_path / "map.tif", wrong, photometric="minisblack")
+    plain = json.loads(sfseg("score", tmp_path / "map.tif", labels, "--json").stdout)
+    options = ("score", tmp_path / "map.tif", labels, "--errors", tmp_path / "errors.tif")
+    table = sfseg(*options)
+    assert table.exit_code == 0
+    assert "errors drawn in" in table.stderr
+    count, _header, row = table.stdout.splitlines()[-3:]
+    assert count == "errors: 1 by their cost in V_Rand, and 0 small (0.000000 together)"
+    assert row.split()[:2] == ["1", "2"]
+    assert len(row) <= 80
+    assert set(np.unique(tifffile.imread(tmp_path / "errors.tif")[1])) == {0, 1, 3}
+    assert "exists already" in fails(*options)
+    report = json.loads(sfseg(*options, "--overwrite", "--json").stdout)
+    (error,) = report.pop("errors")
+    assert (error["id"], error["kind"], error["section"]) == (1, "merge", 2)
+    assert report.pop("small_errors") == {"count": 0, "cost": 0}
+    assert report == plain
+    assert error["cost"] * 4 == 1 - plain["per_section"][1]["v_rand"]
+
+
+def test_score_never_writes_errors_over_an_input(labels):
+    before = labels.read_bytes()
+    assert "is an input" in fails("score", labels, labels, "--errors", labels, "--overwrite")
+    assert labels.read_bytes() == before
+    assert ".tif" in fails("score", labels, labels, "--errors", labels.with_suffix(".png"))
