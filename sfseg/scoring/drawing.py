@@ -1,6 +1,7 @@
 """Draw the errors of a section as a label image, for any viewer."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from sfseg.types import AnyArray, Segments
 MERGE, SPLIT, MERGED, CUT_OFF, UNKNOWN = 1, 2, 3, 4, 5
 """Values of the picture; 0 is right. See `draw_mistakes`."""
 
-_WIDTH = np.ones((3, 3), bool)  # one pixel more on each side: a line of two becomes one of four
+_AROUND = (-1, 0, 1)  # a line of two pixels becomes one of four
 
 
 def draw_mistakes(
@@ -42,20 +43,23 @@ def draw_mistakes(
     picture = np.zeros(truth.shape, np.uint8)
     if known is not None:
         picture[~known] = UNKNOWN
+    windows = ndimage.find_objects(truth)  # element i - 1 is where cell i lies
     for mistake in reversed(mistakes):
-        area = _smaller_parts(truth, segments, mistake)
-        picture[area] = MERGED if mistake.kind == "merge" else CUT_OFF
+        for cell, segment in _smaller_parts(mistake):
+            window = windows[cell - 1]
+            part = (truth[window] == cell) & (segments[window] == segment)
+            picture[window][part] = MERGED if mistake.kind == "merge" else CUT_OFF
+    last_row, last_column = np.array(truth.shape) - 1
     for mistake in reversed(mistakes):
-        line = np.zeros(truth.shape, bool)
-        line.reshape(-1)[mistake.pixels] = True
-        line = ndimage.binary_dilation(line, _WIDTH)
-        picture[line] = MERGE if mistake.kind == "merge" else SPLIT
+        rows, columns = np.divmod(mistake.pixels, truth.shape[1])
+        for down, right in itertools.product(_AROUND, _AROUND):
+            wide = np.clip(rows + down, 0, last_row), np.clip(columns + right, 0, last_column)
+            picture[wide] = MERGE if mistake.kind == "merge" else SPLIT
     return picture
 
 
-def _smaller_parts(truth: Segments, segments: Segments, mistake: Mistake) -> NDArray[np.bool_]:
-    """Select the parts that are listed, without the largest, which is the first."""
-    whole, parts = np.isin(segments, mistake.segments[0]), np.isin(truth, mistake.cells[1:])
-    if mistake.kind == "split":
-        whole, parts = np.isin(truth, mistake.cells[0]), np.isin(segments, mistake.segments[1:])
-    return whole & parts
+def _smaller_parts(mistake: Mistake) -> Iterator[tuple[int, int]]:
+    """Give cell and segment of the parts that are listed, without the largest, the first."""
+    if mistake.kind == "merge":
+        return itertools.product(mistake.cells[1:], mistake.segments)
+    return itertools.product(mistake.cells, mistake.segments[1:])
