@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import OptionError
+from sfseg.io import as_path
 from sfseg.io.write import write_sections
 from sfseg.scoring.drawing import UNKNOWN, draw_mistakes
 from sfseg.scoring.mistakes import Found, Mistake, SmallErrors, find_mistakes
@@ -126,7 +127,7 @@ class Errors:
         """
         shape = self.pair.depth, *self.pair.labels.shape[1:]
         write_sections(
-            Path(path),
+            as_path(path, "write"),
             self._pictures(),
             shape,
             np.uint8,
