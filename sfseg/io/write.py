@@ -6,7 +6,7 @@ TIFF.
 
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +19,17 @@ from sfseg.io.canvas import Canvas
 from sfseg.io.guards import translate_errors
 from sfseg.io.mrc import writer as mrc_writer
 from sfseg.io.mrc.writer import MrcCanvas
+from sfseg.io.palette import ENTRIES, fill_palette
 from sfseg.io.tiff import writer as tiff_writer
 from sfseg.io.tiff.writer import TiffCanvas
 from sfseg.system import files
 from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
 
-_TYPES = ("uint8", "uint16", "float32", "int32")
+_TYPES = ("uint8", "uint16", "float32", "int32", "uint32")
 _TIFF_SUFFIXES, _MRC_SUFFIXES, _ZARR = (".tif", ".tiff"), (".mrc", ".rec", ".map"), ".zarr"
+Palette = Sequence[tuple[int, int, int]] | AnyArray
+"""Colours of the values 0, 1, 2 ...: red, green and blue, each from 0 to 255."""
+
 STACK_SUFFIXES = (*_TIFF_SUFFIXES, *_MRC_SUFFIXES, _ZARR)
 """Endings of the names of stacks that can be written."""
 
@@ -37,6 +41,7 @@ def write_stack(
     array: AnyArray,
     *,
     voxel_size_nm: VoxelSize | None = None,
+    palette: Palette | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write an array as a stack, whole or not at all.
@@ -45,10 +50,14 @@ def write_stack(
     ----------
     path : str or Path
         The file to write: OME-Zarr if the name ends in .zarr, MRC if it ends in .mrc, else TIFF.
-    array : ndarray of uint8, uint16, float32 or int32, shape (Z, Y, X) or (Y, X)
-        The pixels. NaN is written unchanged.
+    array : ndarray of uint8, uint16, float32, int32 or uint32, shape (Z, Y, X) or (Y, X)
+        The pixels. NaN is written unchanged. 32-bit integers are numbers of cells, 0 = border; in
+        a TIFF they get colours.
     voxel_size_nm : tuple of float, optional
         nm along (z, y, x); NaN for a length that is not known.
+    palette : sequence of (int, int, int), optional
+        Colours of the values 0, 1, 2 ... of uint8: red, green and blue, to 255. Other values are
+        black. A TIFF shows them in any program; other formats have no place for them.
     overwrite : bool
         Whether to replace an existing file.
 
@@ -71,7 +80,13 @@ def write_stack(
     stack = as_stack_array(array, "write_stack")
     stack = stack.astype(stack.dtype.newbyteorder("="), copy=False)
     write_sections(
-        target, stack, stack.shape, stack.dtype, voxel_size_nm=voxel_size_nm, overwrite=overwrite
+        target,
+        stack,
+        stack.shape,
+        stack.dtype,
+        voxel_size_nm=voxel_size_nm,
+        palette=palette,
+        overwrite=overwrite,
     )
 
 
@@ -82,6 +97,7 @@ def write_sections(
     dtype: DTypeLike,
     *,
     voxel_size_nm: VoxelSize | None = None,
+    palette: Palette | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write a stack section by section, whole or not at all.
@@ -95,8 +111,8 @@ def write_sections(
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
-        uint8, uint16, float32 or int32.
-    voxel_size_nm, overwrite
+        uint8, uint16, float32, int32 or uint32.
+    voxel_size_nm, palette, overwrite
         As for `write_stack`.
 
     Raises
@@ -113,7 +129,9 @@ def write_sections(
     dtype = require_writable(name, dtype)  # before the folder is made
     _require_pixels(name, shape)
     with files.atomic_path(target, overwrite=overwrite) as part:
-        canvas = create_canvas(part, name, shape, dtype, voxel_size_nm=voxel_size_nm)
+        canvas = create_canvas(
+            part, name, shape, dtype, voxel_size_nm=voxel_size_nm, palette=palette
+        )
         with canvas:
             count = 0
             for section in sections:
@@ -145,6 +163,7 @@ def create_canvas(
     dtype: DTypeLike,
     *,
     voxel_size_nm: VoxelSize | None = None,
+    palette: Palette | None = None,
     multiscale: bool = False,
 ) -> Canvas:
     """Make a stack of full size; pixels are then put in any order.
@@ -158,9 +177,11 @@ def create_canvas(
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
-        uint8, uint16, float32 or int32.
+        uint8, uint16, float32, int32 or uint32.
     voxel_size_nm : tuple of float, optional
         nm along (z, y, x); NaN for a length that is not known.
+    palette : sequence of (int, int, int), optional
+        As for `write_stack`.
     multiscale : bool
         Whether `Canvas.finish` adds smaller levels to an OME-Zarr, each with half the rows and
         columns of the one before.
@@ -173,7 +194,7 @@ def create_canvas(
     Raises
     ------
     StackError
-        If the type or the ending of the name is not supported.
+        If the type, the palette or the ending of the name is not supported.
     OptionError
         If `multiscale` is set for another format than OME-Zarr.
     MissingExtraError
@@ -193,6 +214,9 @@ def create_canvas(
             hint="name it .zarr, or write it without levels",
         )
     make = functools.partial(kind.make, multiscale=multiscale) if kind.has_levels else kind.make
+    if palette is not None:
+        table = _as_palette(name, dtype, palette)
+        make = functools.partial(make, palette=table) if kind is _TIFF else make
     files.remove(part)
     make(part, name, shape, dtype, voxel_size_nm)
     return reopen_canvas(part, name, shape, dtype)
@@ -255,7 +279,7 @@ def require_writable(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     if dtype not in _TYPES:
         raise StackError(
             f"{name}: {dtype} pixels cannot be written",
-            hint="convert them to uint8, uint16, float32 or int32 first",
+            hint="convert them to uint8, uint16, float32, int32 or uint32 first",
         )
     if dtype not in kind.dtypes:
         types = " or ".join(kind.dtypes)
@@ -264,6 +288,23 @@ def require_writable(name: str, dtype: DTypeLike) -> np.dtype[Any]:
             hint=f"write {types}, or name it {Path(name).with_suffix('.tif')}",
         )
     return dtype
+
+
+def _as_palette(name: str, dtype: np.dtype[Any], palette: Palette) -> AnyArray:
+    """Turn colours into a table of 256; refuse what is none, or pixels that cannot have them."""
+    colours = np.asarray(palette)
+    is_table = colours.ndim == 2 and colours.shape[1] == 3 and 0 < len(colours) <= ENTRIES
+    if not (is_table and colours.dtype.kind in "iu" and colours.min() >= 0 and colours.max() < 256):
+        raise StackError(
+            f"{name}: the palette is not a list of colours",
+            hint="give up to 256 of (red, green, blue), each from 0 to 255",
+        )
+    if dtype != np.uint8:
+        raise StackError(
+            f"{name}: pixels of {dtype} cannot have a palette",
+            hint="leave the palette out, or convert the pixels to uint8",
+        )
+    return fill_palette(colours)
 
 
 def _require_pixels(name: str, shape: Shape) -> None:

@@ -60,6 +60,11 @@ def is_grey(table: AnyArray) -> bool:
     return bool((table[:, :1] == table).all())
 
 
+def is_inverting(table: AnyArray) -> bool:
+    """Tell whether a palette shows 0 white and the largest number black, evenly between."""
+    return bool((table == np.arange(len(table))[::-1, np.newaxis]).all())
+
+
 def shown(page: tifffile.TiffPage, pixels: AnyArray) -> AnyArray:
     """Turn the numbers of a page into grey values.
 

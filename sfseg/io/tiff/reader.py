@@ -129,11 +129,13 @@ class TiffSource:
             self.dtype = palettes[0].dtype
         if self._is_coloured:  # as in a PNG, the palette makes red, green and blue
             self.shape, self.letters = (*self.shape, 3), f"{self.letters}C"
-        self.notes = (*self.notes, self._describe_colours(bool(palettes)))
+        self.notes = (*self.notes, self._describe_colours(palettes))
 
-    def _describe_colours(self, has_palette: bool) -> str:
+    def _describe_colours(self, palettes: list[AnyArray]) -> str:
         """Say how the numbers of special pages are read."""
-        what = "it has a palette" if has_palette else "its pixels are stored min-is-white"
+        what = "it has a palette" if palettes else "its pixels are stored min-is-white"
+        if palettes and all(map(photometric.is_inverting, palettes)):
+            what = "it has an inverting LUT"  # as of ImageJ's masks
         if self._labels and not self._is_shown:
             return f"{what}: the numbers of its labels are kept"
         return f"{what}: it is read as image programs show it"

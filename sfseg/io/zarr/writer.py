@@ -135,7 +135,7 @@ def make(
     shape : tuple of int
         (Z, Y, X).
     dtype : dtype
-        uint8, uint16, float32 or int32.
+        uint8, uint16, float32, int32 or uint32.
     voxel_size_nm : tuple of float or None
         nm along (z, y, x); NaN for a length that is not known.
     multiscale : bool
@@ -215,7 +215,7 @@ def _coarse(finer: Any, section: int, rows: slice, columns: slice) -> AnyArray:
 
 def _is_mean(dtype: np.dtype[Any]) -> bool:
     """Tell whether pixels may be averaged; the ids of segments may not."""
-    return dtype != np.int32
+    return dtype not in (np.int32, np.uint32)
 
 
 def _halved(pixels: AnyArray) -> AnyArray:
