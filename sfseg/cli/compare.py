@@ -31,7 +31,7 @@ from sfseg.cli.options import (
 from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.cli.resume import command_to_resume, is_given, read_asked
 from sfseg.cli.signals import Stop
-from sfseg.cli.train_report import describe_step
+from sfseg.cli.train_report import Course
 from sfseg.comparison.run_folder import refuse_taken
 from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
@@ -234,19 +234,21 @@ def reporter(
     """Show the steps as progress, and print a line for each run."""
     from sfseg.comparison.results import RunScore
     from sfseg.comparison.runs import Stage
-    from sfseg.training.progress import StepRecord
+    from sfseg.training.progress import EpochRecord, StepRecord
 
-    where = ""
+    where, course = "", Course()
 
     def report(record: "Stage | StepRecord | EpochRecord | RunScore") -> None:
-        nonlocal where
+        nonlocal where, course
         if isinstance(record, Stage):
             stop.has_state = False  # until the training begins there is nothing to save
+            course = Course()
             where = f"{record.number}/{record.total} {record.run}"
             bar.update(0, None, f"{where}: {record.doing}")
         elif isinstance(record, StepRecord):
-            note = f"{where}: {describe_step(record)}"
-            bar.update(record.step, record.steps, note, record.seconds_left)
+            course.show_step(bar, record, f"{where}: ")
+        elif isinstance(record, EpochRecord):
+            course.add_epoch(record)
         elif isinstance(record, RunScore):
             say(f"{where}: {describe_score(record)}")
 

@@ -1,26 +1,36 @@
 """How far long work is: a bar on a terminal, else a line now and then."""
 
 import contextlib
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TextIO, cast
 
 from sfseg.cli.console import escape_controls, format_time, is_terminal, say
+from sfseg.cli.live import Curve, Display
 from sfseg.system.torchrun import is_first
 
 LINE_EVERY_S = 60.0
 """A log has at least one line in this time."""
+
+_REFRESHES = 10
+"""A bar is drawn as often in a second."""
 
 
 class ProgressDisplay(Protocol):
     """What a command needs of a progress display."""
 
     def update(
-        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+        self,
+        done: int,
+        total: int | None,
+        note: str,
+        seconds_left: float | None = None,
+        curves: Sequence[Curve] = (),
     ) -> None:
-        """Show that `done` of `total` are done, and the time that is left."""
+        """Show that `done` of `total` are done, the time that is left, and how numbers went."""
 
 
 class ProgressLines:
@@ -40,9 +50,15 @@ class ProgressLines:
         self._state: tuple[int, int | None, str, float | None] = (0, None, what, None)
 
     def update(
-        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+        self,
+        done: int,
+        total: int | None,
+        note: str,
+        seconds_left: float | None = None,
+        curves: Sequence[Curve] = (),
     ) -> None:
         """Remember how far it is; `line` tells it."""
+        note = " ".join([note, *(f"{curve.name} {curve.now}" for curve in curves)])
         now = self._clock()
         if done < self._state[0] or total != self._state[1]:
             self._started = now  # another file or another training run
@@ -75,25 +91,32 @@ class ProgressLines:
 class _Bar(ProgressLines):
     """A bar with the time left, on a terminal."""
 
-    def __init__(self, what: str, bar: Any) -> None:
-        super().__init__(what)
-        self._bar, self._task = bar, bar.add_task(escape_controls(what), total=None, left="")
+    def __init__(self, display: Display) -> None:
+        super().__init__(display.note)
+        self._display = display
 
     def update(
-        self, done: int, total: int | None, note: str, seconds_left: float | None = None
+        self,
+        done: int,
+        total: int | None,
+        note: str,
+        seconds_left: float | None = None,
+        curves: Sequence[Curve] = (),
     ) -> None:
         super().update(done, total, note, seconds_left)
         estimate = self.seconds_left()
-        left = "" if estimate is None else f"{format_time(estimate)} left"
-        self._bar.update(
-            self._task, completed=done, total=total, description=escape_controls(note), left=left
-        )
+        shown = self._display
+        shown.left = "" if estimate is None else f"{format_time(estimate)} left"
+        shown.done, shown.total, shown.curves = done, total, curves
+        shown.note = escape_controls(note)
 
 
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[ProgressDisplay]:
     """Show how far the block is: a bar on a terminal, else a line each minute."""
-    with _show_bar(what) if is_terminal(sys.stderr) and is_first() else _say_lines(what) as display:
+    # a dumb terminal, as of Emacs, cannot move its cursor
+    is_drawn = is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and is_first()
+    with _show_bar(what) if is_drawn else _say_lines(what) as display:
         yield display
 
 
@@ -131,18 +154,15 @@ class _Terminal:
 
 @contextlib.contextmanager
 def _show_bar(what: str) -> Iterator[ProgressDisplay]:
-    from rich import progress as rich
     from rich.console import Console
+    from rich.live import Live
 
-    columns = (  # a line of training is 80 characters wide with this bar
-        rich.BarColumn(bar_width=10),
-        rich.TextColumn("{task.description}", markup=False),
-        rich.TextColumn("{task.fields[left]}", markup=False),
-    )
-    with rich.Progress(
-        *columns,
+    display = Display(escape_controls(what))
+    with Live(
+        display,
         console=Console(file=cast(TextIO, _Terminal(sys.stderr))),
+        refresh_per_second=_REFRESHES,
         transient=True,
         redirect_stdout=is_terminal(sys.stdout),  # else the product would go to stderr
-    ) as bar:
-        yield _Bar(what, bar)
+    ):
+        yield _Bar(display)

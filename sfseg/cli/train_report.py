@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sfseg.cli.console import format_time, say
+from sfseg.cli.live import Curve, Trace
 from sfseg.cli.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -28,22 +29,41 @@ def reporter(bar: ProgressDisplay) -> "Callable[[StepRecord | EpochRecord], None
     """Show the steps as progress, and print a line for each epoch."""
     from sfseg.training.progress import EpochRecord
 
+    course = Course()
+
     def report(record: "StepRecord | EpochRecord") -> None:
         if isinstance(record, EpochRecord):
+            course.add_epoch(record)
             say(describe_epoch(record))
         else:
-            bar.update(record.step, record.steps, describe_step(record), record.seconds_left)
+            course.show_step(bar, record)
 
     return report
 
 
-def describe_step(record: "StepRecord") -> str:
-    """Say in a few words how training goes."""
-    best = "" if record.best_v_rand is None else f" best V_Rand {record.best_v_rand:.4f}"
-    return (
-        f"epoch {record.epoch}/{record.epochs} loss {record.loss:.4f} "
-        f"lr {record.learning_rate:.1e}{best}"
-    )
+class Course:
+    """How a training went so far, for a display."""
+
+    def __init__(self) -> None:
+        self._losses, self._scores = Trace(), Trace()
+
+    def add_epoch(self, record: "EpochRecord") -> None:
+        """Add the score of an epoch, if sections are held out."""
+        if record.v_rand is not None:
+            self._scores.add(record.v_rand)
+
+    def show_step(self, bar: ProgressDisplay, record: "StepRecord", where: str = "") -> None:
+        """Show how training goes, and after what is said of it the curves."""
+        self._losses.add(record.loss)
+        curves = [
+            Curve("loss", f"{record.loss:.4f}", self._losses.values),
+            Curve("lr", f"{record.learning_rate:.1e}"),
+        ]
+        if record.best_v_rand is not None:
+            best = f"{record.best_v_rand:.4f}"
+            curves.append(Curve("best V_Rand", best, self._scores.values))
+        note = f"{where}epoch {record.epoch}/{record.epochs}"
+        bar.update(record.step, record.steps, note, record.seconds_left, curves)
 
 
 def describe_epoch(record: "EpochRecord") -> str:

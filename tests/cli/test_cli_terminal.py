@@ -29,12 +29,13 @@ def on_a_terminal(*arguments, cwd):
 
 @pytest.mark.slow
 def test_a_terminal_shows_how_training_and_prediction_go(tissue_files, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("TERM", "xterm")
     own = ("--images", "volume.tif", "--labels", "labels.tif", "--out", "run", *TINY)
     stdout, shown = on_a_terminal("train", *own, cwd=tissue_files)
     assert stdout == "run/weights.safetensors\n"
-    assert re.search(r"epoch 1/1 loss \d\.\d{4} lr \d\.\de-\d\d.* left", shown)
+    assert re.search(r"epoch 1/1.* left", shown)
+    assert re.search(r"loss [▁-█_.:=+*#-]+ \d\.\d{4}  lr \d\.\de-\d\d", shown)
     own = ("volume.tif", "-o", "out.tif", "--model", "run", *FAST)
     stdout, shown = on_a_terminal("predict", *own, cwd=tissue_files)
     assert stdout == "out.tif\n"
