@@ -135,7 +135,7 @@ def write_command(folder, weights):
 @pytest.fixture(scope="module")
 def imagej(tmp_path_factory, tissue_folder, small_weights, small_shipped):  # noqa: ARG001
     """Open all files in ImageJ and save others; give the folder and the lines that it printed."""
-    programs = [shutil.which(name) for name in ("java", "xvfb-run")]
+    programs = [shutil.which(name) for name in ("java", "xvfb-run", "xauth")]
     if not (all(programs) and IJ_JAR.is_file()):
         pytest.skip("ImageJ is not here: apt-get install imagej xvfb xauth")
     folder = tmp_path_factory.mktemp("imagej")
@@ -146,7 +146,7 @@ def imagej(tmp_path_factory, tissue_folder, small_weights, small_shipped):  # no
     settings = [f'{name} = "{value}";\n' for name, value in texts.items()]
     macro = folder / "all.ijm"
     macro.write_text("".join(settings) + READ + SAVE)
-    java, xvfb = programs
+    java, xvfb, _ = programs
     # no preferences of this user, and micrometres in UTF-8 whatever the locale
     options = [f"-Duser.home={folder}", f"-Djava.io.tmpdir={folder}"]
     options += ["-Dfile.encoding=UTF-8", "-Dsun.stdout.encoding=UTF-8"]
