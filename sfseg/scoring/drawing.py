@@ -13,6 +13,17 @@ from sfseg.types import AnyArray, Segments
 MERGE, SPLIT, MERGED, CUT_OFF, UNKNOWN = 1, 2, 3, 4, 5
 """Values of the picture; 0 is right. See `draw_mistakes`."""
 
+COLOURS = (
+    (0, 0, 0),
+    (255, 107, 94),
+    (90, 200, 255),
+    (140, 60, 50),
+    (40, 90, 130),
+    (96, 96, 96),
+)
+"""Red, green and blue of the values: merges are red, splits are blue, and the parts of cells that
+they cost are darker; what is not known is grey."""
+
 _AROUND = (-1, 0, 1)  # a line of two pixels becomes one of four
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sfseg.errors import OptionError
 from sfseg.io import as_path
 from sfseg.io.write import write_sections
-from sfseg.scoring.drawing import UNKNOWN, draw_mistakes
+from sfseg.scoring.drawing import COLOURS, UNKNOWN, draw_mistakes
 from sfseg.scoring.mistakes import Found, Mistake, SmallErrors, find_mistakes
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import default_workers, score_known, split_ignored
@@ -116,7 +116,8 @@ class Errors:
         ----------
         path : str or Path
             The file, which ends in .tif or .zarr. It has a section for each one of the map. Those
-            that are not scored are 5.
+            that are not scored are 5. A TIFF has colours; `open_stack` reads its numbers with
+            ``labels=True``.
         overwrite : bool
             Whether to replace an existing file.
 
@@ -132,6 +133,7 @@ class Errors:
             shape,
             np.uint8,
             voxel_size_nm=self.pair.voxel_size_nm,
+            palette=COLOURS,
             overwrite=overwrite,
         )
 

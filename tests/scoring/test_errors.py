@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -10,7 +11,7 @@ import sfseg
 from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.scoring import mistakes
 from sfseg.scoring.contingency import Tallies, group, tally
-from sfseg.scoring.drawing import CUT_OFF, MERGE, MERGED, SPLIT, UNKNOWN
+from sfseg.scoring.drawing import COLOURS, CUT_OFF, MERGE, MERGED, SPLIT, UNKNOWN
 from sfseg.scoring.errors import find_errors
 from sfseg.scoring.measures import v_rand
 from sfseg.scoring.overlaps import count_overlaps, find_overlaps
@@ -216,7 +217,7 @@ def test_the_picture_has_the_sections_of_the_map_and_its_voxel_size(
     assert [each.section for each in errors.listed] == [2]
     path = tmp_path / f"errors{suffix}"
     errors.write(path)
-    with sfseg.open_stack(path) as stack:
+    with sfseg.open_stack(path, labels=True) as stack:
         pictures = stack.read()
         assert (stack.dtype, stack.voxel_size_nm) == (np.uint8, (50, 4, 4))
     for picture, found in zip(pictures, errors.sections(), strict=False):
@@ -224,6 +225,10 @@ def test_the_picture_has_the_sections_of_the_map_and_its_voxel_size(
     assert (pictures[0, 0] == UNKNOWN).all()
     assert not pictures[0, 1:].any()
     assert (pictures[2] == UNKNOWN).all()  # not scored
+    if suffix == ".tif":
+        with tifffile.TiffFile(path) as tif:
+            colours = tif.pages[0].colormap.T // 257
+        assert colours[: len(COLOURS)].tolist() == [list(colour) for colour in COLOURS]
     with pytest.raises(OutputExistsError):
         errors.write(path)
     errors.write(path, overwrite=True)
