@@ -278,6 +278,40 @@ def write_picture(path: str | Path, array: AnyArray, *, overwrite: bool = False)
     files.write_bytes(target, data, overwrite=overwrite)
 
 
+def encode_grey(pixels: AnyArray, *, quality: int = 85) -> bytes:
+    """Encode grey values as a JPEG, for a page.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (Y, X)
+        The picture.
+    quality : int
+        From 1 to 95, as in other programs.
+    """
+    return _encode(PIL.Image.fromarray(pixels), "JPEG", quality=quality)
+
+
+def encode_indices(indices: AnyArray, palette: AnyArray) -> bytes:
+    """Encode numbers of colours as a PNG with a palette, for a page.
+
+    Parameters
+    ----------
+    indices : ndarray of uint8, shape (Y, X)
+        The colour of each pixel, a row of `palette`.
+    palette : ndarray of uint8, shape (N, 4)
+        Red, green, blue and opacity; at most 256 colours.
+    """
+    picture = PIL.Image.fromarray(indices)
+    picture.putpalette(np.ascontiguousarray(palette[:, :3]).tobytes())
+    return _encode(picture, "PNG", transparency=palette[:, 3].tobytes())
+
+
+def _encode(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
 def _require_sums(data: bytes, name: str) -> None:
     """Check the sums of a PNG's chunks, which Pillow does not, and that the last chunk is there."""
     at, kind = len(PNG), b""

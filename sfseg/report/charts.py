@@ -11,7 +11,7 @@ from sfseg.report.page import render
 WIDTH, HEIGHT = 480, 300
 """Of a chart, in its own units; the page scales it."""
 
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
 """Margins around the axes."""
 
 TICKS = 6
@@ -40,6 +40,8 @@ class Series:
         Whether it is drawn as points that no line joins.
     labels : sequence of str
         Of the points, shown under the pointer; none, or as many as points.
+    dots : sequence of int
+        Indices of the values of a line that are points, too.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Series:
     y: Sequence[float]
     is_points: bool = False
     labels: Sequence[str] = ()
+    dots: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,6 @@ def _points(series: Series, x: _Axis, y: _Axis) -> list[tuple[float, float, str]
     """Return the places of single points, and what each says."""
     labels = series.labels or [""] * len(series.x)
     pairs = zip(series.x, series.y, labels, strict=True)
-    if not series.is_points:
-        return []
-    return [(x.place(a), y.place(b), label) for a, b, label in pairs if np.isfinite(b)]
+    places = [(x.place(a), y.place(b), label) if np.isfinite(b) else None for a, b, label in pairs]
+    wanted = range(len(places)) if series.is_points else series.dots
+    return [place for index in wanted if (place := places[index])]

@@ -28,7 +28,7 @@ def test_a_line_goes_through_its_values_and_has_a_gap_where_there_is_none():
     line = Series("a", [0, 1, 2, 3], [0, 1, np.nan, 0.5])
     path = re.search(r' d="([^"]+)"', draw(line, x_range=(0, 3), y_range=(0, 1)))[1]
     assert [len(part.split("L")) for part in path.split("M")[1:]] == [2, 1]
-    assert path.startswith("M56 256L")  # left and low
+    assert path.startswith("M64 256L")  # left and low
     assert path.endswith("M468 134")  # right, half of the height
 
 
