@@ -5,12 +5,12 @@ Run it from the root of the repository: ``python docs/build_tools/comparison_pic
 
 from pathlib import Path
 
-from sfseg.comparison import thesis
 from sfseg.comparison.costs import cost_of
 from sfseg.comparison.plot import write_picture
 from sfseg.comparison.table import Figure, Table, TableRow
 from sfseg.config import CompareConfig
 from sfseg.recipes import DEFAULT
+from sfseg.scoring import thesis
 
 OUT = Path("docs/images/comparison.png")
 SHAPE = (30, 512, 512)  # of ISBI 2012

@@ -1,5 +1,6 @@
 """The help of a command as plain text: options in named groups, examples at the end."""
 
+import shlex
 import textwrap
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +18,9 @@ NAME_COLUMNS = 22
 OTHER = "Other options"
 """The group of options that name none, such as --help."""
 
+_GIVEN = "sfseg.given"
+"""Where a context keeps the arguments as they were typed."""
+
 Row = tuple[str, str]
 
 
@@ -32,6 +36,7 @@ class Command(TyperCommand):
         with explain_stdout_errors():  # it may print the help
             with in_our_words(ctx, args):
                 extra = super().parse_args(ctx, args)
+            ctx.meta[_GIVEN] = given
             refuse_arguments(extra, ctx)
             refuse_empty(given, ctx)
             return extra
@@ -49,6 +54,11 @@ class Command(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer's signature
         write_examples(self, formatter)
+
+
+def describe_call(ctx: Any) -> str:
+    """Write the command as it was typed, quoted for a shell."""
+    return shlex.join([*ctx.command_path.split(), *ctx.meta[_GIVEN]])
 
 
 class Group(TyperGroup):

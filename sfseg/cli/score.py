@@ -1,6 +1,7 @@
 """`sfseg score`: the official numbers, as a table or JSON."""
 
-import json
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from sfseg.cli.checks import require_inputs, require_output
 from sfseg.cli.console import print_result, say
+from sfseg.cli.help import describe_call
 from sfseg.cli.options import (
     INPUT,
     OUTPUT,
@@ -20,29 +22,33 @@ from sfseg.cli.options import (
     ThresholdLabelsOption,
     parse_number,
 )
-from sfseg.cli.progress import progress
-from sfseg.types import Progress, describe_shape
+from sfseg.cli.progress import ProgressDisplay, progress
+from sfseg.cli.score_report import format_json, format_tables
+from sfseg.errors import OptionError, ShapeMismatchError
+from sfseg.system.files import suggest_quotes
+from sfseg.types import Progress
 
 if TYPE_CHECKING:
-    from sfseg.scoring.errors import Errors
-    from sfseg.scoring.score_files import ScoreReport
+    from sfseg.cli.score_report import Scored
 
-WORST = 10
-"""Errors in the table."""
+PAGES = (".html", ".htm")
 
 EXAMPLES = """
 sfseg score map.tif labels.tif
 sfseg score map.tif labels.tif --sections 25-30
 sfseg score membranes.tif labels.tif --invert --json
 sfseg score map.tif labels.tif --errors errors.tif      where the map is wrong
+sfseg score map.tif labels.tif --report score.html --image stack.tif
 """
 
 
 def score(
-    prediction: Annotated[
-        str,
+    ctx: typer.Context,
+    predictions: Annotated[
+        list[str],
         typer.Argument(
-            metavar="PREDICTION", help="Interior probability: a TIFF, a folder or a pattern."
+            metavar="PREDICTION...",
+            help="Interior probability: a TIFF, a folder or a pattern. Several are compared.",
         ),
     ],
     truth: Annotated[
@@ -100,9 +106,26 @@ def score(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page for the web browser (.html): scores, curves, and all sections with "
+            "the errors drawn in them.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STACK",
+            help="The grey values under the map, for the page.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=OUTPUT),
+        typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -111,87 +134,123 @@ def score(
     V_Rand and V_Info after border thinning, each the best over the thresholds 0, 0.1 ... 1. In
     both files 1 = inside a cell, 0 = membrane.
     """
-    require_inputs([prediction, truth])
+    inputs = [*predictions, truth, *([image] if image else [])]
+    require_inputs(inputs)
+    require_outputs(errors, report, inputs, overwrite=overwrite)
+    require_fitting(predictions, errors=errors, report=report, image=image, axes=axes)
+    from sfseg.scoring.score_files import score_files
+
+    scored: list[Scored] = []
+    for prediction in predictions:
+        say(f"scoring {prediction} against {truth}")
+        with progress(f"reading {prediction}") as bar, hint_at_pattern(predictions):
+
+            def told(what: str, bar: ProgressDisplay = bar) -> Progress:
+                return lambda done, total: bar.update(
+                    done, total, f"{what}, {done} of {total} sections done"
+                )
+
+            one = score_files(
+                prediction,
+                truth,
+                sections=sections,
+                invert=invert,
+                invert_labels=invert_labels,
+                map_max=map_max,
+                labels_are=labels_are,
+                membrane_value=membrane_value,
+                threshold_labels=threshold_labels,
+                ignore=ignore,
+                axes=axes,
+                label_axes=label_axes,
+                progress=told(f"scoring {prediction}"),
+            )
+            is_searched = errors is not None or report is not None
+            found = one.find_errors(progress=told("finding errors")) if is_searched else None
+        for warning in one.warnings:
+            say(f"warning: {warning}")
+        scored.append((one, found))
+    if errors is not None and (found := scored[0][1]):
+        found.write(errors, overwrite=overwrite)
+        say(f"errors drawn in {errors}")
+    if report is not None:
+        write_page(report, scored, image, axes, describe_call(ctx), overwrite=overwrite)
+    print_result(format_json(scored) if as_json else format_tables(scored))
+
+
+def require_outputs(
+    errors: Path | None, report: Path | None, inputs: Sequence[str], *, overwrite: bool
+) -> None:
+    """Refuse outputs that exist, are inputs, or have a name of another kind of file."""
     if errors is not None:
         from sfseg.io.write import require_writable
 
         require_writable(str(errors), "uint8")
-        require_output(errors, [prediction, truth], overwrite=overwrite)
-    say(f"scoring {prediction} against {truth}")
-    from sfseg.scoring.score_files import score_files
+        require_output(errors, inputs, overwrite=overwrite)
+    if report is not None:
+        if report.suffix.lower() not in PAGES:
+            raise OptionError(
+                f"--report: the name of a page ends in .html, not {report.name}",
+                hint=f"--report {report.with_suffix('.html')}",
+            )
+        require_output(report, inputs, overwrite=overwrite)
 
-    with progress(f"reading {prediction}") as bar:
 
-        def told(what: str) -> Progress:
-            return lambda done, total: bar.update(
-                done, total, f"{what}, {done} of {total} sections done"
+def require_fitting(
+    predictions: Sequence[str],
+    *,
+    errors: Path | None,
+    report: Path | None,
+    image: str | None,
+    axes: str | None,
+) -> None:
+    """Refuse options that do not go together, and grey values of another size than the map."""
+    if errors is not None and len(predictions) > 1:
+        raise OptionError(
+            f"--errors: it draws the errors of one map, not of {len(predictions)}",
+            hint="score one map at a time, or write a page: --report score.html",
+        )
+    if image is None:
+        return
+    if report is None:
+        raise OptionError("--image: the grey values are for a page", hint="add --report score.html")
+    from sfseg.io import open_stack
+
+    with open_stack(image, axes=axes) as grey, open_stack(predictions[0], axes=axes) as found:
+        if grey.shape[1:] != found.shape[1:]:
+            raise ShapeMismatchError(
+                f"{image}: the shape {grey.shape} does not match {predictions[0]}, {found.shape}",
+                hint="give --image the stack that the map was predicted from",
             )
 
-        report = score_files(
-            prediction,
-            truth,
-            sections=sections,
-            invert=invert,
-            invert_labels=invert_labels,
-            map_max=map_max,
-            labels_are=labels_are,
-            membrane_value=membrane_value,
-            threshold_labels=threshold_labels,
-            ignore=ignore,
-            axes=axes,
-            label_axes=label_axes,
-            progress=told(f"scoring {prediction}"),
-        )
-        found = None if errors is None else report.find_errors(progress=told("finding errors"))
-    for warning in report.warnings:
-        say(f"warning: {warning}")
-    if errors is not None and found is not None:
-        found.write(errors, overwrite=overwrite)
-        say(f"errors drawn in {errors}")
-    if as_json:
-        facts = report.as_dict() | (found.as_dict() if found else {})
-        print_result(json.dumps(facts, indent=2))
-    else:
-        print_result("\n".join([format_table(report), *(format_errors(found) if found else ())]))
+
+@contextlib.contextmanager
+def hint_at_pattern(predictions: Sequence[str]) -> Iterator[None]:
+    """Where several maps do not fit, a shell may have replaced a pattern by names: say so."""
+    try:
+        yield
+    except ShapeMismatchError as error:
+        hint = suggest_quotes(predictions) if len(predictions) > 1 else None
+        if hint is None:
+            raise
+        raise ShapeMismatchError(str(error).splitlines()[0], hint=hint) from error
 
 
-def format_table(report: "ScoreReport") -> str:
-    """Lay the scores out for a person."""
-    scores = report.scores
-    lines = [
-        describe_shape(scores.shape),
-        "",
-        f"{'':9}{'score':>10}{'split':>10}{'merge':>10}   at threshold",
-        f"{'V_Rand':9}{scores.v_rand:10.6f}{scores.v_rand_split:10.6f}{scores.v_rand_merge:10.6f}"
-        f"   {scores.v_rand_threshold:.1f}",
-        f"{'V_Info':9}{scores.v_info:10.6f}{scores.v_info_split:10.6f}{scores.v_info_merge:10.6f}"
-        f"   {scores.v_info_threshold:.1f}",
-        "",
-        f"V_Rand pooled {scores.v_rand_pooled:.6f}, best over alpha {scores.v_rand_alpha:.6f}",
-        f"Dice {scores.dice:.6f} (best {scores.dice_best:.6f}), Jaccard {scores.jaccard:.6f}, "
-        f"membrane Dice {scores.membrane_dice:.6f}, pixel F {scores.pixel_f:.6f}",
-        "",
-        f"{'section':>9}{'V_Rand':>10}{'V_Info':>10}{'Dice':>10}",
-    ]
-    lines += [
-        f"{row.section:9}{row.v_rand:10.6f}{row.v_info:10.6f}{row.dice:10.6f}"
-        for row in scores.per_section
-    ]
-    return "\n".join(lines)
+def write_page(
+    path: Path,
+    scored: "Sequence[Scored]",
+    image: str | None,
+    axes: str | None,
+    command: str,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the page of the scored maps."""
+    from sfseg.io import open_stack
+    from sfseg.report.score_page import Judged, write_score_page
 
-
-def format_errors(errors: "Errors") -> list[str]:
-    """Lay the worst errors out for a person."""
-    few, small = errors.listed[:WORST], errors.small
-    lines = [
-        "",
-        f"errors: {len(errors.listed)} by their cost in V_Rand, and {small.count} small "
-        f"({small.cost:.6f} together)",
-    ]
-    if few:
-        lines.append(f"{'error':>9}{'section':>10}{'y':>7}{'x':>7}{'pixels':>10}{'cost':>12}  kind")
-    return lines + [
-        f"{each.id:9}{each.section:10}{each.y:7}{each.x:7}{each.size_px:10}{each.cost:12.6f}"
-        f"  {each.kind}"
-        for each in few
-    ]
+    judged = [Judged(one, errors) for one, errors in scored if errors]
+    grey = open_stack(image, axes=axes) if image else None
+    with progress(f"writing {path}"), grey or contextlib.nullcontext():
+        write_score_page(path, judged, image=grey, command=command, overwrite=overwrite)
+    say(f"page for the web browser: {path}")

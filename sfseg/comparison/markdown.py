@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sfseg.comparison.table import SCORES, Figure, Table, TableRow
-from sfseg.comparison.thesis import Published
+from sfseg.scoring.thesis import Published
 
 HEADINGS = ("", *SCORES.values(), "parameters", "GFLOP", "s a section", "training, min", "runs")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfseg import __version__
-from sfseg.comparison import thesis
 from sfseg.comparison.costs import Cost
 from sfseg.comparison.results import RunScore
-from sfseg.comparison.thesis import Published
 from sfseg.config import CompareConfig
+from sfseg.scoring import thesis
+from sfseg.scoring.thesis import Published
 
 SCORES = {
     "v_rand": "V_Rand",

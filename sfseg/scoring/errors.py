@@ -97,17 +97,20 @@ class Errors:
 
     def sections(self) -> Iterator[SectionErrors]:
         """Yield each section with its errors, and with the cells and segments they are found in."""
-        for index, small in enumerate(self.small_by_section):
-            number = self.pair.numbers[index]
-            cut = self.pair.cut(index, self.threshold)
-            yield SectionErrors(
-                number,
-                cut.truth,
-                cut.segments,
-                self.pair.known_in(index),
-                tuple(each for each in self.listed if each.section == number),
-                small,
-            )
+        yield from map(self.section, range(len(self.small_by_section)))
+
+    def section(self, index: int) -> SectionErrors:
+        """Return one section, from 0; see `sections`."""
+        number = self.pair.numbers[index]
+        cut = self.pair.cut(index, self.threshold)
+        return SectionErrors(
+            number,
+            cut.truth,
+            cut.segments,
+            self.pair.known_in(index),
+            tuple(each for each in self.listed if each.section == number),
+            self.small_by_section[index],
+        )
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the errors as a label image, for any viewer; see `SectionErrors.draw`.

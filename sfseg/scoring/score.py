@@ -30,13 +30,17 @@ ALPHAS = tuple(step / 10 for step in range(1, 11))
 
 @dataclass(frozen=True)
 class ThresholdScore:
-    """The scores of a stack at one threshold."""
+    """The scores of a stack at one threshold, and the halves of V_Rand and V_Info."""
 
     threshold: float
     v_rand: float
     v_rand_pooled: float
     v_info: float
     dice: float
+    v_rand_split: float
+    v_rand_merge: float
+    v_info_split: float
+    v_info_merge: float
 
 
 @dataclass(frozen=True)
@@ -326,7 +330,8 @@ def _summarise(shape: Shape, tallies: Tallies, above: Counts, numbers: Sequence[
     pooled = v_rand(Tallies(*(sums.sum(0) for sums in tallies))).score  # (thresholds,)
     total = above.sum(0)  # (levels, levels)
     overlaps = dice(*_interior(total))
-    by_threshold = (mean_rand.score, pooled, mean_info.score, overlaps)
+    halves = (mean_rand.split, mean_rand.merge, mean_info.split, mean_info.merge)
+    by_threshold = (mean_rand.score, pooled, mean_info.score, overlaps, *halves)
     by_section = (rand.score[:, best], info.score[:, best], dice(*_interior(above))[:, AT_HALF])
     return Scores(
         shape=shape,

@@ -18,7 +18,7 @@ from sfseg import models
 from sfseg.cli import app
 from sfseg.cli.compare import default_folder, pick_recipe
 from sfseg.comparison import compare as verb
-from sfseg.comparison import plot, thesis
+from sfseg.comparison import plot
 from sfseg.comparison.compare import compare
 from sfseg.comparison.costs import Cost, cost_of
 from sfseg.comparison.markdown import to_markdown
@@ -47,6 +47,7 @@ from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import load_weights
 from sfseg.prediction.predict import predict_file
 from sfseg.recipes import DEFAULT, FINETUNE, RECIPES, STUDENT, THESIS, THESIS_PIRIFORM
+from sfseg.scoring import thesis
 from sfseg.scoring.score_files import score_files
 from sfseg.system import torchrun
 from sfseg.training import curves

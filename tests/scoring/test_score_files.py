@@ -107,6 +107,10 @@ def test_the_report_as_a_dictionary_has_the_order_of_the_json_output(files):
         "v_rand_pooled",
         "v_info",
         "dice",
+        "v_rand_split",
+        "v_rand_merge",
+        "v_info_split",
+        "v_info_merge",
     ]
     assert list(report["per_section"][0]) == ["section", "v_rand", "v_info", "dice"]
     assert json.loads(json.dumps(report))["shape"] == [3, 72, 88]

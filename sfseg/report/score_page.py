@@ -1,0 +1,339 @@
+"""The page of `sfseg score`: the numbers, the curves, and where a map is wrong."""
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from sfseg import __version__
+from sfseg.errors import OptionError, ShapeMismatchError
+from sfseg.io.stack import Stack
+from sfseg.report import browser
+from sfseg.report.browser import Browser, Fault, Layer, make_browser
+from sfseg.report.charts import Mark, Series, chart
+from sfseg.report.colours import colour_cells, colour_errors, find_span, match_colours, stretch
+from sfseg.report.page import write_page
+from sfseg.scoring import thesis
+from sfseg.scoring.errors import Errors, SectionErrors
+from sfseg.scoring.pair import Pair
+from sfseg.scoring.score import Scores, ThresholdScore
+from sfseg.scoring.score_files import ScoreReport
+from sfseg.types import AnyArray, Shape, describe_shape
+
+MOST_PREDICTIONS = 8
+"""As many as a chart has colours."""
+
+NEAR_BEST = 0.9
+"""Split against merge is drawn at thresholds with at least this share of the best V_Rand."""
+
+THESIS_SECTIONS = (25, 26, 27, 28, 29, 30)
+THESIS_SHAPE = (30, 512, 512)
+"""What the thesis scores: the last sections of the training stack of ISBI 2012."""
+
+SCRIPTS = ["sort.js", *browser.SCRIPTS]
+
+Measure = Callable[[ThresholdScore], float]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A map, its scores and its errors.
+
+    Attributes
+    ----------
+    report : ScoreReport
+        The scores.
+    errors : Errors
+        Its errors, at the best threshold of V_Rand.
+    """
+
+    report: ScoreReport
+    errors: Errors
+
+    @property
+    def pair(self) -> Pair:
+        """The map and the truth."""
+        return self.report.pair
+
+    @property
+    def scores(self) -> Scores:
+        """The scores."""
+        return self.report.scores
+
+
+def write_score_page(
+    path: Path,
+    judged: Sequence[Judged],
+    *,
+    image: Stack | None = None,
+    command: str = "",
+    overwrite: bool = False,
+) -> None:
+    """Write the page of one or several maps of the same sections.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    judged : sequence of Judged
+        The maps, at most `MOST_PREDICTIONS`.
+    image : Stack, optional
+        Grey values, as many sections as the map has, or as are scored.
+    command : str
+        What the user typed.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Raises
+    ------
+    OptionError
+        If there are too many maps.
+    ShapeMismatchError
+        If they differ in their sections, or the grey values do not fit.
+    FileExistsError, OSError
+        If the page cannot be written.
+    """
+    require_alike([one.report for one in judged])
+    names = short_names([one.report.prediction for one in judged])
+    found = make_score_browser(judged, names, image)
+    write_page(
+        path,
+        "score",
+        overwrite=overwrite,
+        scripts=SCRIPTS,
+        styles=browser.STYLES,
+        version=__version__,
+        date=datetime.date.today().isoformat(),
+        names=names,
+        judged=judged,
+        shape=describe_shape(judged[0].scores.shape),
+        browser=found.render(),
+        charts=draw_charts(judged, names),
+        rows=list_sections(judged),
+        thesis=thesis.TABLES["isbi2012"]["sfnet"],
+        is_of_thesis=is_of_thesis(judged[0].pair),
+        command=command,
+        image=image.name if image else None,
+    )
+
+
+def require_alike(reports: Sequence[ScoreReport]) -> None:
+    """Refuse maps that one page cannot show together; see `write_score_page`."""
+    if len(reports) > MOST_PREDICTIONS:
+        raise OptionError(
+            f"--report: a page shows up to {MOST_PREDICTIONS} maps, not {len(reports)}",
+            hint="write a page for some of them",
+        )
+    for each in reports[1:]:
+        if each.pair.numbers != reports[0].pair.numbers:
+            raise ShapeMismatchError(
+                f"{each.prediction}: its sections are not those of {reports[0].prediction}, so one "
+                "page cannot show both",
+                hint="write a page for each",
+            )
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Return the names of files without their folders, where these still differ."""
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(short) else list(names)
+
+
+def is_of_thesis(pair: Pair) -> bool:
+    """Tell whether the sections are, by number and size, those that the thesis scores."""
+    return (pair.numbers, map_shape(pair)) == (THESIS_SECTIONS, THESIS_SHAPE)
+
+
+def map_shape(pair: Pair) -> Shape:
+    """Return the shape of the whole stack of a map, with the sections that are not scored."""
+    return pair.depth, *pair.labels.shape[1:]
+
+
+# ---- the browser
+
+
+def make_score_browser(
+    judged: Sequence[Judged], names: Sequence[str], image: Stack | None
+) -> Browser:
+    """Put grey values, truth, maps, segments and errors into a browser of sections."""
+    pair = judged[0].pair
+    grey = _ImageReader(image, pair) if image else None
+    layers = [Layer("raw", "grey")] if grey else []
+    maps = range(len(judged))
+    layers += [Layer("map", "grey", i, is_shown=not grey) for i in maps]
+    layers += [Layer("truth", "colours", is_shown=False, opacity=0.4)]
+    layers += [Layer("segments", "colours", i, is_shown=False, opacity=0.3) for i in maps]
+    layers += [Layer("errors", "colours", i) for i in maps]
+
+    def read(index: int) -> list[AnyArray]:
+        found = [one.errors.section(index) for one in judged]
+        truth = found[0].truth
+        colours = colour_cells(truth)
+        return [
+            *([grey.read(index)] if grey else []),
+            *(_as_grey(one.pair.prediction[index]) for one in judged),
+            colours.astype(np.uint8)[truth],
+            *(_draw_segments(one, colours) for one in found),
+            *(colour_errors(one.draw()) for one in found),
+        ]
+
+    faults = [
+        Fault(one.id, one.kind, one.section, one.cost, (one.y, one.x), one.box, prediction)
+        for prediction, each in enumerate(judged)
+        for one in each.errors.listed
+    ]
+    return make_browser(
+        layers,
+        read,
+        pair.prediction.shape[1:],
+        pair.numbers,
+        voxel_size_nm=pair.voxel_size_nm or (image.voxel_size_nm if image else None),
+        ranking=rank_sections(judged),
+        faults=faults,
+        predictions=names,
+    )
+
+
+def rank_sections(judged: Sequence[Judged]) -> list[int]:
+    """Return the indices of the sections, the one with the lowest V_Rand of any map first."""
+    lowest = np.min([[row.v_rand for row in one.scores.per_section] for one in judged], axis=0)
+    order: list[int] = np.argsort(lowest, kind="stable").tolist()
+    return order
+
+
+class _ImageReader:
+    """Read grey values of the sections of a pair, with the contrast of the stack."""
+
+    def __init__(self, image: Stack, pair: Pair) -> None:
+        self._image = image
+        self._indices = find_sections(image, pair)
+        samples = {self._indices[i * (len(self._indices) - 1) // 2] for i in range(3)}
+        self._span = find_span(np.stack([image.section(index) for index in samples]))
+
+    def read(self, index: int) -> AnyArray:
+        return stretch(self._image.section(self._indices[index]), self._span)
+
+
+def find_sections(image: Stack, pair: Pair) -> list[int]:
+    """Find the sections of grey values that belong to those of a pair; refuse others.
+
+    Raises
+    ------
+    ShapeMismatchError
+        If the shape is neither that of the map, nor that of the sections that are scored.
+    """
+    if image.shape == map_shape(pair):
+        return [number - 1 for number in pair.numbers]
+    if image.shape == pair.labels.shape:
+        return list(range(len(pair.numbers)))
+    raise ShapeMismatchError(
+        f"{image.name}: the shape {image.shape} does not match that of the map, {map_shape(pair)}",
+        hint="give --image the stack that the map was predicted from",
+    )
+
+
+def _as_grey(probability: AnyArray) -> AnyArray:
+    """Turn a map into grey values."""
+    if probability.dtype.kind in "fb":
+        return stretch(probability, (0, 1))
+    return stretch(probability, (0, float(np.iinfo(probability.dtype).max)))
+
+
+def _draw_segments(found: SectionErrors, colours: AnyArray) -> AnyArray:
+    of_segment = match_colours(found.segments, found.truth, colours)
+    return of_segment.astype(np.uint8)[found.segments]
+
+
+# ---- charts and tables
+
+
+def draw_charts(judged: Sequence[Judged], names: Sequence[str]) -> list[Markup]:
+    """Draw the scores over the threshold, and split against merge."""
+    if len(judged) == 1:
+        drawn = [_draw_all_scores(judged[0].scores)]
+    else:
+        drawn = [
+            _draw_one_score(judged, names, "V_Rand", lambda row: row.v_rand),
+            _draw_one_score(judged, names, "V_Info", lambda row: row.v_info),
+            _draw_one_score(judged, names, "Dice", lambda row: row.dice),
+        ]
+    halves = [_as_halves(one.scores, name) for one, name in zip(judged, names, strict=True)]
+    trade = chart(
+        halves,
+        title="V_Rand: split against merge, near the best threshold (the dot)",
+        x_label="merge (low: cells run into one)",
+        y_label="split (low: cells in pieces)",
+    )
+    return [*drawn, trade]
+
+
+def _draw_all_scores(scores: Scores) -> Markup:
+    """Draw the three scores of one map over the threshold."""
+    rows = scores.per_threshold
+    best, best_info = (
+        _index_of(rows, each) for each in (scores.v_rand_threshold, scores.v_info_threshold)
+    )
+    x = [row.threshold for row in rows]
+    return chart(
+        [
+            Series("V_Rand", x, [row.v_rand for row in rows], dots=[best]),
+            Series("V_Info", x, [row.v_info for row in rows], dots=[best_info]),
+            Series("Dice", x, [row.dice for row in rows]),
+        ],
+        title="Scores over the threshold",
+        x_label="threshold",
+        y_label="score",
+        marks=[Mark(scores.v_rand_threshold, f"chosen: {scores.v_rand_threshold:.1f}")],
+    )
+
+
+def _draw_one_score(
+    judged: Sequence[Judged], names: Sequence[str], title: str, measure: Measure
+) -> Markup:
+    """Draw a score of all maps over the threshold, with the threshold of V_Rand as a dot."""
+    series = []
+    for one, name in zip(judged, names, strict=True):
+        rows = one.scores.per_threshold
+        best = _index_of(rows, one.scores.v_rand_threshold)
+        x, y = [row.threshold for row in rows], [measure(row) for row in rows]
+        series.append(Series(name, x, y, dots=[best]))
+    return chart(
+        series,
+        title=f"{title} over the threshold, the dot at that chosen by V_Rand",
+        x_label="threshold",
+        y_label=title,
+    )
+
+
+def _as_halves(scores: Scores, name: str) -> Series:
+    """Return merge and split of a map at all thresholds."""
+    rows = [row for row in scores.per_threshold if row.v_rand >= NEAR_BEST * scores.v_rand]
+    return Series(
+        name,
+        [row.v_rand_merge for row in rows],
+        [row.v_rand_split for row in rows],
+        labels=[f"{name}, threshold {row.threshold:.1f}" for row in rows],
+        dots=[_index_of(rows, scores.v_rand_threshold)],
+    )
+
+
+def _index_of(rows: Sequence[ThresholdScore], threshold: float) -> int:
+    return [row.threshold for row in rows].index(threshold)
+
+
+def list_sections(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return the rows of the table by section."""
+    rows = []
+    for index, number in enumerate(judged[0].pair.numbers):
+        cells: list[float | int] = []
+        for one in judged:
+            scored = one.scores.per_section[index]
+            kinds = [error.kind for error in one.errors.listed if error.section == number]
+            cells += [scored.v_rand, scored.v_info, scored.dice]
+            cells += [kinds.count("merge"), kinds.count("split")]
+        rows.append({"number": number, "cells": cells})
+    return rows
