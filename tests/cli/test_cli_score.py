@@ -59,6 +59,28 @@ def test_score_refuses_bad_pairs(volume, labels, tmp_path):
     assert "section 1" in fails("score", volume, tmp_path / "half.tif")
 
 
+def test_several_maps_are_compared(labels, tmp_path):
+    other = tmp_path / "other.tif"
+    tifffile.imwrite(other, tifffile.imread(labels)[:, ::-1].copy(), photometric="minisblack")
+    alone = sfseg("score", labels, labels).stdout
+    both = sfseg("score", labels, other, labels)
+    assert both.stdout.startswith(f"{labels}\n{alone}\n{other}\n4 sections")
+    assert both.stdout.splitlines()[-2].split() == ["1.000000"] * 3 + [str(labels)]
+    facts = json.loads(sfseg("score", labels, other, labels, "--json").stdout)
+    assert [one["prediction"] for one in facts] == [str(labels), str(other)]
+    assert facts[0]["v_rand"] == 1 > facts[1]["v_rand"]
+    drawn = "--errors", tmp_path / "errors.tif"
+    assert "of one map, not of 2" in fails("score", labels, other, labels, *drawn, code=2)
+
+
+def test_a_pattern_that_the_shell_replaced_is_answered_by_one_with_quotes(labels, tmp_path):
+    for number, section in enumerate(tifffile.imread(labels)):
+        path = tmp_path / f"s{number}.tif"
+        tifffile.imwrite(path, section, photometric="minisblack")
+    error = fails("score", *sorted(tmp_path.glob("s?.tif")), labels)
+    assert error.endswith(f"hint: put quotes around a pattern: '{tmp_path}/s*.tif'\n")
+
+
 def test_score_takes_the_options_of_labels_and_tells_warnings_in_json(labels, tmp_path):
     classes = tmp_path / "classes.tif"
     marks = np.where(tifffile.imread(labels) > 0, 2, 1).astype(np.uint8)
