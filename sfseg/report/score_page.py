@@ -264,7 +264,7 @@ def draw_charts(judged: Sequence[Judged], names: Sequence[str]) -> list[Markup]:
     halves = [_as_halves(one.scores, name) for one, name in zip(judged, names, strict=True)]
     trade = chart(
         halves,
-        title="V_Rand: split against merge, near the best threshold (the dot)",
+        title="Split against merge of V_Rand, with a dot at the chosen threshold",
         x_label="merge (low: cells run into one)",
         y_label="split (low: cells in pieces)",
     )
@@ -303,7 +303,7 @@ def _draw_one_score(
         series.append(Series(name, x, y, dots=[best]))
     return chart(
         series,
-        title=f"{title} over the threshold, the dot at that chosen by V_Rand",
+        title=f"{title}, with a dot at the threshold chosen by V_Rand",
         x_label="threshold",
         y_label=title,
     )

@@ -19,7 +19,7 @@ class Pane {
     const [height, width] = viewer.data.shape;
     this.stage.style.width = `${width}px`;
     this.stage.style.height = `${height}px`;
-    element.style.aspectRatio = `${width} / ${height}`;
+    element.style.setProperty("--aspect", `${width} / ${height}`);
     this.pointers = new Map(); // where each finger or button that is down is
     this.listen();
   }
@@ -72,7 +72,7 @@ class Pane {
     this.stage.style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
     this.stage.classList.toggle("coarse", zoom >= 2 * data.shrink);
     this.element.classList.toggle("zoomed", state.zoom !== null);
-    this.errors.forEach((error, i) => move(this.markers.children[i], error.place));
+    for (const [i, error] of this.errors.entries()) move(this.markers.children[i], error.place);
     this.ring.hidden = !this.errors.includes(state.error);
     if (!this.ring.hidden) {
       move(this.ring, state.error.place);

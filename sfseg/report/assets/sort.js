@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const valueOf = (row, column) => {
+  const readCell = (row, column) => {
     const text = row.cells[column].textContent.trim();
     return text === "" || Number.isNaN(Number(text)) ? text : Number(text);
   };
@@ -12,7 +12,7 @@
     const column = Number(heading.dataset.column);
     const isUp = heading.getAttribute("aria-sort") !== "ascending";
     const rows = [...body.rows].sort((a, b) => {
-      const [x, y] = [valueOf(a, column), valueOf(b, column)];
+      const [x, y] = [readCell(a, column), readCell(b, column)];
       return (x < y ? -1 : x > y ? 1 : 0) * (isUp ? 1 : -1);
     });
     for (const other of heading.closest("table").querySelectorAll("th[aria-sort]")) {

@@ -144,9 +144,13 @@
   }
 
   function stepPrediction() {
-    const pane = activePane();
-    pane.prediction = (pane.prediction + 1) % Math.max(data.predictions.length, 1);
-    if (state.error && state.error.prediction !== pane.prediction) state.error = null;
+    showPrediction((activePane().prediction + 1) % Math.max(data.predictions.length, 1));
+  }
+
+  function showPrediction(prediction) {
+    activePane().prediction = prediction;
+    const isShown = (pane, i) => (i === 0 || state.isDouble) && pane.prediction === state.error.prediction;
+    if (state.error && !panes.some(isShown)) state.error = null;
     update();
   }
 
@@ -219,14 +223,10 @@
 
   const choice = find(".prediction-choice");
   choice.append(...data.predictions.map((name, i) => make("option", { value: i, textContent: name })));
-  choice.addEventListener("change", () => {
-    activePane().prediction = Number(choice.value);
-    if (state.error && state.error.prediction !== activePane().prediction) state.error = null;
-    update();
-  });
+  choice.addEventListener("change", () => showPrediction(Number(choice.value)));
 
   const sides = [...root.querySelectorAll(".sides input")];
-  sides.forEach((side, i) => side.addEventListener("change", () => activate(i)));
+  for (const [i, side] of sides.entries()) side.addEventListener("change", () => activate(i));
 
   function updatePanel() {
     const pane = activePane();
@@ -240,8 +240,7 @@
     find("[data-action=side-by-side]").setAttribute("aria-pressed", state.isDouble);
     panes[1].element.hidden = !state.isDouble;
     find(".panes").classList.toggle("double", state.isDouble);
-    panes.forEach((one, i) =>
-      one.element.classList.toggle("active", state.isDouble && i === state.active));
+    for (const one of panes) one.element.classList.toggle("active", state.isDouble && one === pane);
     const number = data.sections[state.section];
     slider.value = state.section;
     slider.setAttribute("aria-valuetext", `section ${number}`);
@@ -385,7 +384,7 @@
 
   function update() {
     updatePanel(); // it shows or hides a pane, on which the zoom depends
-    panes.forEach((pane) => pane.fill());
+    for (const pane of panes) pane.fill();
     updateErrors();
     updateView();
   }
@@ -399,7 +398,7 @@
     };
     state.x = keepInside(state.x, WIDTH, clientWidth);
     state.y = keepInside(state.y, HEIGHT, clientHeight);
-    panes.forEach((pane) => pane.place());
+    for (const pane of panes) pane.place();
     updateScaleBar();
     setText(".zoom", `${Math.round(zoom * 100)} %`);
     writeAddress();
