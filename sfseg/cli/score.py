@@ -35,9 +35,8 @@ PAGES = (".html", ".htm")
 
 EXAMPLES = """
 sfseg score map.tif labels.tif
-sfseg score map.tif labels.tif --sections 25-30
 sfseg score membranes.tif labels.tif --invert --json
-sfseg score map.tif labels.tif --errors errors.tif      where the map is wrong
+sfseg score map.tif labels.tif --sections 25-30 --errors errors.tif
 sfseg score map.tif labels.tif --report score.html --image stack.tif
 """
 
