@@ -69,7 +69,8 @@ class Fault:
     place : tuple of int
         Row and column, from 0.
     box : tuple of int
-        First row and column, and those after the last ones.
+        First row and column of what is shown when the error is chosen, and those after the last
+        ones.
     prediction : int
         Of which prediction, from 0.
     """

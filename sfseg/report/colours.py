@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.io.palette import cell_colours
+from sfseg.scoring.drawing import COLOURS
 from sfseg.types import AnyArray, Segments
 
 Indices = NDArray[np.uint8]
@@ -17,11 +18,8 @@ Indices = NDArray[np.uint8]
 ERRORS = 250
 """What is added to the values of a picture of errors, see `sfseg.scoring.drawing`."""
 
-_MERGE, _SPLIT, _UNKNOWN = (255, 107, 94), (90, 200, 255), (0, 0, 0)
-"""They stand out from grey pictures; viewer.css has the first two as well."""
-
-_OF_ERRORS = ((*_MERGE, 255), (*_SPLIT, 255), (*_MERGE, 110), (*_SPLIT, 110), (*_UNKNOWN, 160))
-"""Merges and splits as lines, merged cells and parts that are cut off as areas, and the unknown."""
+_OPACITIES = (255, 255, 110, 110, 160)
+"""Of the values from 1: lines of merges and splits; areas of both; what is not known."""
 
 CELLS = 60
 """Colours for cells: so few that they are easy to tell apart."""
@@ -39,7 +37,11 @@ def palette() -> NDArray[np.uint8]:
     colours = np.zeros((256, 4), np.uint8)
     colours[1 : CELLS + 1, :3] = cell_colours()[1 : CELLS + 1]
     colours[1 : CELLS + 1, 3] = 255
-    colours[ERRORS + 1 : ERRORS + 1 + len(_OF_ERRORS)] = _OF_ERRORS
+    _, merge, split, *_ = COLOURS  # areas have the colour of their line
+    unknown = (0, 0, 0)
+    of_errors = zip((merge, split, merge, split, unknown), _OPACITIES, strict=True)
+    for value, (colour, opacity) in enumerate(of_errors, 1):
+        colours[ERRORS + value] = *colour, opacity
     return colours
 
 

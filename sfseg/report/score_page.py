@@ -182,7 +182,9 @@ def make_score_browser(
         ]
 
     faults = [
-        Fault(one.id, one.kind, one.section, one.cost, (one.y, one.x), one.box, prediction)
+        Fault(
+            one.id, one.kind, one.section, one.cost, (one.y, one.x), one.places[0].box, prediction
+        )
         for prediction, each in enumerate(judged)
         for one in each.errors.listed
     ]

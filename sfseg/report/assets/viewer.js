@@ -11,8 +11,8 @@
   const [HEIGHT, WIDTH] = data.shape;
   const MOST_ZOOM = 32; // screen pixels for a pixel of the section
   const STEP = 1.25; // of the zoom
-  const CONTEXT = 1.6; // what is seen of a section around an error, in sizes of the error
-  const LEAST_SEEN = 120; // px of a section
+  const CONTEXT = 2; // what is seen of a section around an error, in sizes of the error
+  const LEAST_SEEN = 200; // px of a section
   const MOST_LISTED = 100; // errors, until all are asked for
 
   // Layers of the same name, one for each prediction, share a row of the panel: a slot.
@@ -69,13 +69,13 @@
     update();
   }
 
-  function showError(error, { zoomIn = true } = {}) {
+  function showError(error) {
     const index = data.sections.indexOf(error.section);
     if (index < 0) return;
     state.error = error;
     state.section = index;
     activePane().prediction = error.prediction;
-    if (zoomIn) lookAt(error);
+    lookAt(error);
     update();
   }
 
@@ -420,6 +420,6 @@
   });
 
   new ResizeObserver(updateView).observe(panes[0].element);
-  if (!readAddress() && data.errors.length > 0) showError(data.errors[0], { zoomIn: false });
+  if (!readAddress() && data.errors.length > 0) showError(data.errors[0]);
   root.classList.add("ready");
 })();
