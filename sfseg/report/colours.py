@@ -21,6 +21,12 @@ ERRORS = 250
 _OPACITIES = (255, 255, 110, 110, 160)
 """Of the values from 1: lines of merges and splits; areas of both; what is not known."""
 
+MEMBRANE, EMPTY = 248, 249
+"""Numbers of the colours of membranes, and of areas without tissue."""
+
+MEMBRANE_COLOUR, EMPTY_COLOUR = (255, 122, 0), (66, 82, 128)
+"""Neither is grey, and they are far apart also for colour-blind people."""
+
 CELLS = 60
 """Colours for cells: so few that they are easy to tell apart."""
 
@@ -37,6 +43,7 @@ def palette() -> NDArray[np.uint8]:
     colours = np.zeros((256, 4), np.uint8)
     colours[1 : CELLS + 1, :3] = cell_colours()[1 : CELLS + 1]
     colours[1 : CELLS + 1, 3] = 255
+    colours[MEMBRANE], colours[EMPTY] = (*MEMBRANE_COLOUR, 255), (*EMPTY_COLOUR, 255)
     _, merge, split, *_ = COLOURS  # areas have the colour of their line
     unknown = (0, 0, 0)
     of_errors = zip((merge, split, merge, split, unknown), _OPACITIES, strict=True)

@@ -74,15 +74,18 @@ class Source:
         As for `sfseg.io.open_stack`.
     kind : {"image", "map", "mask", "labels"} or None
         None where it is to be found out.
+    axes : str or None
+        Order of the axes, for a file that does not say it.
     """
 
     path: str
     kind: Kind | None = None
+    axes: str | None = None
 
 
 @contextlib.contextmanager
 def open_layers(
-    sources: Sequence[Source], *, axes: str | None = None, pixel_size_nm: PixelSize | None = None
+    sources: Sequence[Source], *, pixel_size_nm: PixelSize | None = None
 ) -> Iterator[list[Layer]]:
     """Open stacks that lie on each other; they are closed after the block.
 
@@ -90,8 +93,6 @@ def open_layers(
     ----------
     sources : sequence of Source
         At least one.
-    axes : str, optional
-        Order of the axes, for files that do not say it.
     pixel_size_nm : tuple of float, optional
         Size of the pixels, (y, x), in place of what the files say.
 
@@ -111,7 +112,7 @@ def open_layers(
         layers: list[Layer] = []
         for source in sources:
             has_image = any(layer.kind == "image" for layer in layers)
-            layer = _open(source, axes, has_image=has_image)
+            layer = _open(source, has_image=has_image)
             stack = opened.enter_context(layer.stack)
             layers.append(Layer(stack.with_pixel_size(pixel_size_nm), layer.kind, layer.largest))
             if stack.shape != layers[0].stack.shape:
@@ -124,15 +125,15 @@ def open_layers(
         yield layers
 
 
-def _open(source: Source, axes: str | None, *, has_image: bool) -> Layer:
+def _open(source: Source, *, has_image: bool) -> Layer:
     """Open a stack and find out what it is."""
-    stack = open_stack(source.path, axes=axes, labels=source.kind == "labels")
+    stack = open_stack(source.path, axes=source.axes, labels=source.kind == "labels")
     try:
         sample = _sample(stack)
         kind = source.kind or guess_kind(sample, has_image=has_image)
         if kind == "labels" and source.kind is None:  # then the numbers of a palette count
             stack.close()
-            stack = open_stack(source.path, axes=axes, labels=True)
+            stack = open_stack(source.path, axes=source.axes, labels=True)
     except BaseException:
         stack.close()
         raise

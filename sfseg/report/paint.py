@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.report.colours import CELLS, find_span, palette, stretch
+from sfseg.report.colours import (
+    CELLS,
+    EMPTY_COLOUR,
+    MEMBRANE_COLOUR,
+    find_span,
+    palette,
+    stretch,
+)
 from sfseg.report.layers import Layer
 from sfseg.report.sections import View, read_image, read_labels, read_map
 from sfseg.transforms.empty import Mask
@@ -13,9 +20,6 @@ from sfseg.types import AnyArray
 
 Colours = NDArray[np.uint8]
 """Red, green and blue, shape (Y, X, 3)."""
-
-MEMBRANE_COLOUR, EMPTY_COLOUR = (255, 122, 0), (66, 82, 128)
-"""Not grey, and far apart also for colour-blind people."""
 
 MEMBRANE_OPACITY, CELL_OPACITY = 0.75, 0.45
 

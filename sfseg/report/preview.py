@@ -14,17 +14,9 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from sfseg.report.colours import EMPTY_COLOUR, MEMBRANE_COLOUR
 from sfseg.report.layers import Layer, spread
-from sfseg.report.paint import (
-    EMPTY_COLOUR,
-    MEMBRANE_COLOUR,
-    Colours,
-    Painted,
-    lay_over,
-    mark_empty,
-    paint,
-    span_of,
-)
+from sfseg.report.paint import Colours, Painted, lay_over, mark_empty, paint, span_of
 from sfseg.report.sections import View, middle, whole
 from sfseg.system import files
 
