@@ -28,7 +28,12 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
-EXTRAS = {"hdf5": "h5py", "openvino": "openvino", "zarr": "zarr"}
+EXTRAS = {
+    "hdf5": "h5py",
+    "neuroglancer": "neuroglancer",
+    "openvino": "openvino",
+    "zarr": "zarr",
+}
 """The package to install for each extra."""
 
 START_AGAIN = "run without --resume to start again"

@@ -33,6 +33,7 @@ from sfseg.cli.predict_report import (
     reporter,
     say_result,
 )
+from sfseg.cli.previews import make_preview, plan_previews, suggest_view
 from sfseg.cli.progress import progress
 from sfseg.config import (
     EngineChoice,
@@ -111,6 +112,15 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write a picture of some sections as well: NAME.png, or a folder for several "
+            "outputs.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -241,6 +251,9 @@ def predict(
     from sfseg.prediction.jobs import make_jobs
 
     jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    pictures = {}
+    if preview is not None:
+        pictures = plan_previews(jobs, preview, overwrite=overwrite or resume)
     say(describe_jobs(jobs, model))
     from sfseg.prediction.model import Model
     from sfseg.prediction.predict import Failure, predict_files
@@ -252,12 +265,19 @@ def predict(
         for result in predict_files(jobs, loaded, config, report=reporter(bar), say=say):
             results.append(result)
             say_result(result)
-            if not isinstance(result, Failure) and not as_json:
+            if isinstance(result, Failure):
+                continue
+            if pictures:
+                make_preview(result.job, pictures[result.job.output], config)
+            if not as_json:
                 print_result(result.job.output)
     if as_json:
         print_result(json.dumps([as_dict(result) for result in results], indent=2))
     failures = [result for result in results if isinstance(result, Failure)]
     done = len(results) - len(failures)
+    if done and preview is None:
+        job = next(result.job for result in results if not isinstance(result, Failure))
+        say(f"to look at it: {suggest_view(job, config)}")
     if failures:
         if len(results) > 1:
             say(f"{done} done, {len(failures)} failed")

@@ -21,6 +21,9 @@ DESCRIPTIONS: dict[Kind, str] = {
     "labels": "numbers of cells",
 }
 
+_ORDER: dict[Kind, int] = {"image": 0, "map": 1, "mask": 1, "labels": 2}
+"""The lowest first."""
+
 SAMPLE_PX = 512
 """Side of the middle of a section that is looked at to tell what a stack is."""
 
@@ -99,7 +102,7 @@ def open_layers(
     Yields
     ------
     list of Layer
-        As many, in this order.
+        As many; images first, then maps and masks, then numbers of cells.
 
     Raises
     ------
@@ -122,7 +125,7 @@ def open_layers(
                     f"{describe_shape(first.shape)}",
                     hint="name stacks of the same sections, or look at each by itself",
                 )
-        yield layers
+        yield sorted(layers, key=lambda layer: _ORDER[layer.kind])
 
 
 def _open(source: Source, *, has_image: bool) -> Layer:

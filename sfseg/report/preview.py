@@ -14,6 +14,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 
+from sfseg.errors import OptionError
 from sfseg.report.colours import EMPTY_COLOUR, MEMBRANE_COLOUR
 from sfseg.report.layers import Layer, spread
 from sfseg.report.paint import Colours, Painted, lay_over, mark_empty, paint, span_of
@@ -26,8 +27,8 @@ PANEL_PX = 512
 MOST_REDUCED = 4
 """A membrane is 5 to 10 pixels wide: in sections that are reduced more, it cannot be seen."""
 
-SECTIONS = 3
-"""That are shown unless others are asked for."""
+SECTIONS, MOST_SECTIONS = 3, 20
+"""That are shown unless others are asked for, and that are possible."""
 
 MARGIN_PX, GAP_PX, LINE_PX = 16, 8, 24
 
@@ -93,11 +94,18 @@ def write_preview(
 
     Raises
     ------
+    OptionError
+        If there are too many sections.
     StackError
         If a stack cannot be read.
     OutputExistsError, OutputError
         If the file exists and `overwrite` is False, or it cannot be written.
     """
+    if sections and len(sections) > MOST_SECTIONS:
+        raise OptionError(
+            f"{path}: a picture shows up to {MOST_SECTIONS} sections, not {len(sections)}",
+            hint=f"choose some of them, or write a page: {path.with_suffix('.html')}",
+        )
     rows = draw_rows(layers, sections or spread(len(layers[0].stack), SECTIONS))
     data = imagecodecs.png_encode(_Page(layers, rows).draw(), level=PNG_LEVEL)
     files.write_bytes(path, bytes(data), overwrite=overwrite)

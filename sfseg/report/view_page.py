@@ -15,7 +15,7 @@ from sfseg.report.colours import EMPTY, MEMBRANE, stretch
 from sfseg.report.layers import Layer
 from sfseg.report.page import write_page
 from sfseg.report.paint import CELL_OPACITY, MEMBRANE_OPACITY, number_colours, span_of
-from sfseg.report.sections import View, read_image, read_labels, read_map, whole
+from sfseg.report.sections import MEMBRANE_BELOW, View, read_image, read_labels, read_map, whole
 from sfseg.types import AnyArray
 
 MOST_PX = 2048
@@ -71,6 +71,8 @@ def write_view_page(
         version=__version__,
         date=datetime.date.today().isoformat(),
         layers=layers,
+        has_membranes=any(layer.kind in ("map", "mask") for layer in layers),
+        membrane_below=MEMBRANE_BELOW,
         browser=found.render(),
     )
     return found.notes

@@ -18,7 +18,7 @@ from sfseg.cli.failures import find_package
 from sfseg.cli.progress import ProgressLines
 from sfseg.recipes import DEFAULT, RECIPES
 
-COMMANDS = ("fetch", "train", "predict", "score", "compare", "bench")
+COMMANDS = ("fetch", "train", "predict", "view", "score", "compare", "bench")
 pytestmark = pytest.mark.usefixtures("small_shipped")
 TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "float32")
 
@@ -104,6 +104,13 @@ REFUSED = [
     ("predict volume.tif -o maps", 1),
     ("predict volume.tif -o volume.tif --overwrite", 1),
     ("predict volume.tif -o x.png", 2),
+    ("predict volume.tif -o x.tif --preview x.jpg", 2),
+    ("predict volume.tif -o x.tif --preview labels.tif", 2),
+    ("view", 2),
+    ("view missing.tif", 1),
+    ("view volume.tif -o x.tif", 2),
+    ("view volume.tif -o x.html --neuroglancer", 2),
+    ("view volume.tif --sections 9", 2),
     ("compare --archs a,b", 2),
     ("compare --resume --out nosuch", 1),
     ("bench --arch a", 2),
@@ -216,6 +223,7 @@ LONG_WORK = {
     "fetch": ("fetch", "tissue"),
     "train": ("train", "--images", "volume.tif", "--labels", "labels.tif", "-o", "run", *TINY),
     "predict": ("predict", "volume.tif", "-o", "map.tif", "--precision", "float32"),
+    "view": ("view", "volume.tif", "labels.tif"),
     "score": ("score", "labels.tif", "labels.tif"),
     "compare": (
         "compare",
@@ -234,6 +242,7 @@ STARTS = {
     "fetch": "tissue: Synthetic neuropil",
     "train": "training sfnet on ",
     "predict": "predicting volume.tif with sfnet-isbi2012",
+    "view": "volume.tif: an image (4 sections of 96x112",
     "score": "scoring labels.tif against labels.tif",
     "compare": "comparing sfnet on tissue: 1 training run of ",
     "bench": "measuring predictions of sfnet",
