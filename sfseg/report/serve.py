@@ -96,7 +96,7 @@ class Neuroglancer:
             raise MissingExtraError.from_extra("neuroglancer", "--neuroglancer") from error
         self._package: Any = neuroglancer
         neuroglancer.set_server_bind_address(ADDRESS)
-        self._viewer: Any = neuroglancer.Viewer()
+        self._viewer: Any = neuroglancer.Viewer(allow_credentials=False)
         with self._viewer.txn() as state:
             state.dimensions = self._space(layers[0], "xyz")  # as one looks at it
             state.layout = "xy"
@@ -116,6 +116,10 @@ class Neuroglancer:
         trace: TracebackType | None,
     ) -> None:
         self._package.stop()
+
+    def state(self) -> dict[str, Any]:
+        """Return what the viewer shows, as JSON."""
+        return dict(self._viewer.state.to_json())
 
     def _space(self, layer: Layer, names: str) -> Any:
         """Describe the axes: nm, or sections and pixels where the voxel size is unknown."""
