@@ -56,7 +56,7 @@ def test_view_takes_every_option(here, monkeypatch):
     assert iio.imread(here / "out.png").shape[1] > 5 * 400
 
 
-def test_view_names_the_page_of_a_pattern_after_its_folder(here, monkeypatch):
+def test_view_names_the_page_of_a_pattern_after_its_folder(here):
     from sfseg.cli.view import default_name
 
     (here / "raw").mkdir()
@@ -70,16 +70,18 @@ def test_view_refuses_what_cannot_be_shown(here):
     iio.imwrite(here / "section.png", iio.imread(here / "volume.tif")[0])
     refused = fails("view", "section.png", "-o", "section.png", "--overwrite", code=2)
     assert "inputs are never overwritten" in refused
-    assert "do not lie on volume.tif, 4 sections of 96x112" in sfseg(
-        "view", "volume.tif", "section.png"
-    ).stderr
+    assert (
+        "do not lie on volume.tif, 4 sections of 96x112"
+        in sfseg("view", "volume.tif", "section.png").stderr
+    )
     (here / "damaged.tif").write_bytes((here / "volume.tif").read_bytes()[:30_000])
     assert "error: damaged.tif: " in sfseg("view", "damaged.tif").stderr
     assert not list(here.glob("*.html"))
 
 
+@pytest.mark.usefixtures("here")
 @pytest.mark.skipif(os.name != "posix", reason="signals are those of POSIX")
-def test_view_serves_for_neuroglancer_until_ctrl_c(here):
+def test_view_serves_for_neuroglancer_until_ctrl_c():
     pytest.importorskip("neuroglancer", reason="the extra neuroglancer is not installed")
     command = (sys.executable, "-m", "sfseg", "view", "volume.tif", "--neuroglancer")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -94,7 +96,8 @@ def test_view_serves_for_neuroglancer_until_ctrl_c(here):
     assert stderr.endswith(b"Ctrl-C ends it\ninterrupted\n")
 
 
-def test_view_says_what_to_install_for_neuroglancer(here, monkeypatch):
+@pytest.mark.usefixtures("here")
+def test_view_says_what_to_install_for_neuroglancer(monkeypatch):
     monkeypatch.setitem(sys.modules, "neuroglancer", None)
     result = sfseg("view", "volume.tif", "--neuroglancer")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -124,7 +127,7 @@ def test_predict_makes_a_preview_of_each_output_in_a_folder(here):
     inputs = ("predict", "a.tif", "b.tif", "-o", "maps")
     one = fails(*inputs, "--preview", "look.png", code=2)
     assert "look.png is one picture, but there are 2 outputs" in one
-    assert "hint: name a folder: --preview look\n" in f"{one}"
+    assert "hint: name a folder: --preview look\n" in one
     result = sfseg(*inputs, "--preview", "look", *FAST)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in (here / "look").iterdir()) == ["a.png", "b.png"]
