@@ -126,12 +126,12 @@ def view(
         files.check_output_path(target, overwrite=overwrite)
         refuse_input(target, sources)
     with open_layers(sources, pixel_size_nm=parse_pixel_size(pixel_size)) as layers:
+        chosen = parse_sections(sections, len(layers[0].stack)) if sections else None
         for layer in layers:
             say(f"{layer.describe()} ({layer.stack.describe()})")
         if target is None:
             serve(layers, open_it=open_it)
             return
-        chosen = parse_sections(sections, len(layers[0].stack)) if sections else None
         write(target, layers, chosen, overwrite=overwrite)
     print_result(target)
     if open_it:
