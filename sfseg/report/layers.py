@@ -34,9 +34,13 @@ EXTREME = 0.1
 """A value of a map so near to 0 or 1 is sure; most are. Few pixels of an image are so dark or
 bright."""
 
-SURE_SHARE, FLAT_SHARE = 0.5, 0.8
-"""Share of sure pixels from which it is a map, and of pixels that equal their right neighbour from
-which it is numbers of cells. An image has noise."""
+SURE_SHARE, BRIGHT_SHARE = 0.5, 0.05
+"""Shares of pixels that are sure, and sure to be 1, from which it is a map. A dark image has the
+first only."""
+
+FLAT_SHARE = 0.8
+"""Share of pixels that equal their right neighbour from which it is numbers of cells. An image has
+noise."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,8 @@ def guess_kind(sample: AnyArray, *, has_image: bool = False) -> Kind:
     if len(values) <= 2:
         return "image" if len(values) == 1 else "mask"
     others = sample != values[counts.argmax()]  # a border, or what is between the cells
-    is_flat = (sample[..., 1:] == sample[..., :-1])[others[..., 1:]].mean() > FLAT_SHARE
+    equal = (sample[..., 1:] == sample[..., :-1])[others[..., 1:]]
+    is_flat = equal.size > 0 and equal.mean() > FLAT_SHARE
     if is_flat and (values == np.round(values)).all():
         return "labels"
     if values[0] >= 0 and _are_sure(sample[others] / _largest(sample)):
@@ -196,13 +201,14 @@ def guess_kind(sample: AnyArray, *, has_image: bool = False) -> Kind:
 
 
 def _are_sure(shares: AnyArray) -> bool:
-    """Tell whether most of the interior probabilities are near 0 or 1."""
-    return bool(((shares < EXTREME) | (shares > 1 - EXTREME)).mean() > SURE_SHARE)
+    """Tell whether most of the interior probabilities are near 0 or 1, and enough near 1."""
+    inside = (shares > 1 - EXTREME).mean()
+    return bool(inside > BRIGHT_SHARE and inside + (shares < EXTREME).mean() > SURE_SHARE)
 
 
 def _largest(sample: AnyArray) -> float:
     """Find the value that means 1: 1, the largest of the type, or else the largest there is."""
-    found = float(np.nan_to_num(sample).max())
+    found = float(sample[np.isfinite(sample)].max(initial=0))
     if found <= 1:
         return 1.0
     if sample.dtype.kind == "u" and sample.dtype.itemsize <= 2:

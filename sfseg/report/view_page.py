@@ -84,12 +84,11 @@ def _make(layers: Sequence[Layer], sections: Sequence[int], on_section: OnSectio
     views = [whole(stack, index, MOST_PX) for index in sections]
     factor = views[0].factor
     height, width = (-(-length // factor) for length in stack.shape[1:])
-    pictures = [picture for layer in _named(layers, views) for picture in layer.pictures]
-    reader = _Reader(_named(layers, views), views, on_section)
+    named = _named(layers, views)
     voxel = stack.voxel_size_nm
     found = make_browser(
-        pictures,
-        reader.read,
+        [picture for one in named for picture in one.pictures],
+        _Reader(named, views, on_section).read,
         (height, width),
         [index + 1 for index in sections],
         voxel_size_nm=None if voxel is None else (voxel[0], voxel[1] * factor, voxel[2] * factor),

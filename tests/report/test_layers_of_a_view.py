@@ -16,10 +16,14 @@ def stacks(tissue, tmp_path_factory):
     sure = np.where(labels > 0, 0.97, 0.02) + np.random.default_rng(0).normal(0, 0.01, labels.shape)
     probability = sure.clip(0, 1).astype(np.float32)
     numbers = (np.cumsum(labels == 0, axis=2) * (labels > 0)).astype(np.int32)
+    odd = volume.astype(np.float32)
+    odd[:, 50, 50:52] = np.nan, np.inf
     framed = np.pad(volume, ((0, 0), (80, 80), (80, 80)))
     written = {
         "image8": volume,
         "image16": volume.astype(np.uint16) * 100,
+        "image-dark": volume.astype(np.uint16) * 16,  # 12 of 16 bits
+        "image-odd": odd,
         "image-real": volume.astype(np.float32) / 255,
         "image-framed": framed,
         "map": probability,
@@ -37,7 +41,18 @@ def stacks(tissue, tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     [
-        *("image8", "image16", "image-real", "image-framed", "map", "map8", "map16", "mask"),
+        *(
+            "image8",
+            "image16",
+            "image-dark",
+            "image-odd",
+            "image-real",
+            "image-framed",
+            "map",
+            "map8",
+            "map16",
+            "mask",
+        ),
         *("mask-of-ones", "labels"),
     ],
 )
