@@ -10,7 +10,7 @@ import numpy as np
 
 from sfseg.errors import ShapeMismatchError
 from sfseg.io import Stack, open_stack
-from sfseg.types import AnyArray, PixelSize, describe_shape
+from sfseg.types import AnyArray, PixelSize, VoxelSize, describe_shape
 
 Kind = Literal["image", "map", "mask", "labels"]
 
@@ -130,6 +130,11 @@ def open_layers(
                     hint="name stacks of the same sections, or look at each by itself",
                 )
         yield sorted(layers, key=lambda layer: _ORDER[layer.kind])
+
+
+def voxel_size_of(layers: Sequence[Layer]) -> VoxelSize | None:
+    """Return the voxel size, (z, y, x) in nm, of the first of these stacks whose file has it."""
+    return next((size for layer in layers if (size := layer.stack.voxel_size_nm)), None)
 
 
 def _open(source: Source, *, has_image: bool) -> Layer:

@@ -6,7 +6,7 @@ seen as a whole are shown twice: one whole and small, and the middle of each pix
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import numpy as np
 
 from sfseg.errors import OptionError
 from sfseg.report.colours import EMPTY_COLOUR, MEMBRANE_COLOUR
-from sfseg.report.layers import Layer, spread
+from sfseg.report.layers import Layer, spread, voxel_size_of
 from sfseg.report.paint import Colours, Painted, lay_over, mark_empty, paint, span_of
 from sfseg.report.sections import View, middle, whole
 from sfseg.system import files
+from sfseg.types import VoxelSize
 
 PANEL_PX = 512
 """The longer side of a panel; small sections are enlarged to about that."""
@@ -127,28 +128,29 @@ def draw_rows(layers: Sequence[Layer], sections: Sequence[int]) -> list[Row]:
 
 
 def _draw_row(painted: Sequence[Painted], view: View) -> Row:
-    """Lay out one view of all layers: each by itself, then each over the image."""
-    image = next((one for one in painted if one.layer.kind == "image"), None)
-    empty = None if image is None else image.empty
-    panels = [
-        Panel(
-            one.layer.kind,
-            one.colours if one.layer.kind == "image" else mark_empty(one.colours, empty),
-        )
-        for one in painted
-    ]
-    if image is not None:
-        others = [one for one in painted if one.layer.kind != "image"]
-        panels += [Panel(f"image + {one.layer.kind}", lay_over(image, one)) for one in others]
+    """Lay out one view of all layers."""
+    layers = [one.layer for one in painted]
+    panels = list(_panels(painted))
     height, width = panels[0].colours.shape[:2]
     enlarged = max(PANEL_PX // max(height, width), 1)
-    scale = view.factor / enlarged
     return Row(
-        _title(view, painted[0].layer),
+        _title(view, layers[0]),
         tuple(Panel(one.title, _enlarge(one.colours, enlarged)) for one in panels),
-        _choose_bar(width * enlarged, scale, painted[0].layer),
-        empty is not None,
+        _choose_bar(width * enlarged, view.factor / enlarged, voxel_size_of(layers)),
+        any(one.empty is not None for one in painted),
     )
+
+
+def _panels(painted: Sequence[Painted]) -> Iterator[Panel]:
+    """Draw each layer by itself, then each over the image."""
+    image = next((one for one in painted if one.layer.kind == "image"), None)
+    empty = None if image is None else image.empty
+    for one in painted:
+        is_image = one.layer.kind == "image"
+        yield Panel(one.layer.kind, one.colours if is_image else mark_empty(one.colours, empty))
+    for one in painted:
+        if image is not None and one.layer.kind != "image":
+            yield Panel(f"image + {one.layer.kind}", lay_over(image, one))
 
 
 def _title(view: View, layer: Layer) -> str:
@@ -163,12 +165,12 @@ def _title(view: View, layer: Layer) -> str:
     return title
 
 
-def _choose_bar(width_px: int, scale: float, layer: Layer) -> Bar:
+def _choose_bar(width_px: int, scale: float, voxel_size_nm: VoxelSize | None) -> Bar:
     """Choose the scale bar of a panel each of whose pixels is `scale` pixels of the section."""
-    if layer.stack.voxel_size_nm is None:
+    if voxel_size_nm is None:
         length = round_length(width_px * BAR_SHARE * scale)
         return Bar(length / scale, f"{length:g} px")
-    nm_per_px = layer.stack.voxel_size_nm[2] * scale
+    nm_per_px = voxel_size_nm[2] * scale
     length = round_length(width_px * BAR_SHARE * nm_per_px)
     is_long = length >= 1000
     return Bar(length / nm_per_px, f"{length / 1000:g} µm" if is_long else f"{length:g} nm")

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from sfseg.errors import MissingExtraError
-from sfseg.report.layers import Layer
+from sfseg.report.layers import Layer, voxel_size_of
 from sfseg.report.paint import span_of
 from sfseg.report.sections import middle
 from sfseg.types import AnyArray, Shape
@@ -96,9 +96,10 @@ class Neuroglancer:
             raise MissingExtraError.from_extra("neuroglancer", "--neuroglancer") from error
         self._package: Any = neuroglancer
         neuroglancer.set_server_bind_address(ADDRESS)
+        self._voxel_size_nm = voxel_size_of(layers)
         self._viewer: Any = neuroglancer.Viewer(allow_credentials=False)
         with self._viewer.txn() as state:
-            state.dimensions = self._space(layers[0], "xyz")  # as one looks at it
+            state.dimensions = self._space("xyz")  # as one looks at it
             state.layout = "xy"
             for layer in layers:
                 is_lowest = layer is layers[0]
@@ -121,9 +122,12 @@ class Neuroglancer:
         """Return what the viewer shows, as JSON."""
         return dict(self._viewer.state.to_json())
 
-    def _space(self, layer: Layer, names: str) -> Any:
-        """Describe the axes: nm, or sections and pixels where the voxel size is unknown."""
-        voxel = layer.stack.voxel_size_nm
+    def _space(self, names: str) -> Any:
+        """Describe the axes: nm, or sections and pixels where the voxel size is unknown.
+
+        All stacks have the same, else the viewer would not lay them on each other.
+        """
+        voxel = self._voxel_size_nm
         sizes = dict(zip("zyx", voxel or (1, 1, 1), strict=True))
         if not np.isfinite(sizes["z"]):
             sizes["z"] = sizes["x"]  # unknown: then sections look as if they were pixels
@@ -138,7 +142,7 @@ class Neuroglancer:
         is_labels = layer.kind == "labels"
         volume = self._package.LocalVolume(
             LazyArray(layer),
-            dimensions=self._space(layer, "zyx"),
+            dimensions=self._space("zyx"),
             volume_type="segmentation" if is_labels else "image",
             downsampling="2d",  # sections are thicker than pixels are wide
         )

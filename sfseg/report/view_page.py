@@ -12,7 +12,7 @@ from sfseg import __version__
 from sfseg.report import browser
 from sfseg.report.browser import Browser, make_browser
 from sfseg.report.colours import EMPTY, MEMBRANE, stretch
-from sfseg.report.layers import Layer
+from sfseg.report.layers import Layer, voxel_size_of
 from sfseg.report.page import write_page
 from sfseg.report.paint import CELL_OPACITY, MEMBRANE_OPACITY, number_colours, span_of
 from sfseg.report.sections import MEMBRANE_BELOW, View, read_image, read_labels, read_map, whole
@@ -85,7 +85,7 @@ def _make(layers: Sequence[Layer], sections: Sequence[int], on_section: OnSectio
     factor = views[0].factor
     height, width = (-(-length // factor) for length in stack.shape[1:])
     named = _named(layers, views)
-    voxel = stack.voxel_size_nm
+    voxel = voxel_size_of(layers)
     found = make_browser(
         [picture for one in named for picture in one.pictures],
         _Reader(named, views, on_section).read,

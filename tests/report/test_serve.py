@@ -119,4 +119,5 @@ def test_the_viewer_is_told_the_voxel_size_and_what_each_stack_is(served):
     assert state["dimensions"] == {"x": [4e-9, "m"], "y": [4e-9, "m"], "z": [5e-8, "m"]}
     assert [layer["type"] for layer in state["layers"]] == ["image", "image", "segmentation"]
     info = json.loads(served.get(f"/neuroglancer/info/{served.key(2)}")[1])
+    assert info["coordinateSpace"] == {name: state["dimensions"][name] for name in "zyx"}
     assert (info["shape"], info["volumeType"]) == ([3, 40, 50], "segmentation")
