@@ -18,7 +18,7 @@ from sfseg.errors import OptionError
 from sfseg.report.colours import EMPTY_COLOUR, MEMBRANE_COLOUR
 from sfseg.report.layers import Layer, spread, voxel_size_of
 from sfseg.report.paint import Colours, Painted, lay_over, mark_empty, paint, span_of
-from sfseg.report.sections import View, middle, whole
+from sfseg.report.sections import MEMBRANE_BELOW, View, middle, whole
 from sfseg.system import files
 from sfseg.types import VoxelSize
 
@@ -43,7 +43,7 @@ PNG_LEVEL = 9
 """The noise of images packs badly: this saves a tenth."""
 
 TEXT, QUIET = "#1b1f24", "#57606a"
-MEMBRANE_TEXT = "membrane: probability below 0.5"
+MAP_TEXT, MASK_TEXT = f"membrane: probability below {MEMBRANE_BELOW}", "membrane"
 EMPTY_TEXT = "no tissue"
 
 
@@ -262,8 +262,9 @@ class _Page:
     def _write_legend(self, y: int) -> None:
         """Say what the colours are."""
         entries = []
-        if any(layer.kind in ("map", "mask") for layer in self._layers):
-            entries.append((MEMBRANE_COLOUR, MEMBRANE_TEXT))
+        kinds = {layer.kind for layer in self._layers}
+        if kinds & {"map", "mask"}:
+            entries.append((MEMBRANE_COLOUR, MAP_TEXT if "map" in kinds else MASK_TEXT))
         if any(row.has_empty for row in self._rows):
             entries.append((EMPTY_COLOUR, EMPTY_TEXT))
         x = MARGIN_PX
