@@ -202,8 +202,8 @@ def serve(layers: "Sequence[Layer]", *, open_it: bool) -> None:
     from sfseg.report.serve import Neuroglancer
 
     with Neuroglancer(layers) as server:
+        say("serving at an address that only this machine can open; Ctrl-C ends it")
         print_result(server.url)
-        say("only this machine can open this address; Ctrl-C ends it")
         if open_it:
             show_in_browser(server.url)
         while True:
