@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from sfseg.errors import ShapeMismatchError
+from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io import Stack, open_stack
 from sfseg.types import AnyArray, PixelSize, VoxelSize, describe_shape
 
@@ -139,16 +139,39 @@ def voxel_size_of(layers: Sequence[Layer]) -> VoxelSize | None:
 
 def _open(source: Source, *, has_image: bool) -> Layer:
     """Open a stack and find out what it is."""
-    stack = open_stack(source.path, axes=source.axes, labels=source.kind == "labels")
+    if source.kind is not None:
+        return _layer(_open_as(source, source.kind), source.kind)
+    try:
+        layer = _layer(_open_as(source, "image"), None, has_image=has_image)
+    except StackError as error:  # colours: perhaps cells, each in one
+        return _open_colours(source, error)
+    if layer.kind == "labels":  # then the numbers of a grey palette count
+        layer.stack.close()
+        layer = _layer(_open_as(source, "labels"), "labels")
+    return layer
+
+
+def _open_colours(source: Source, error: StackError) -> Layer:
+    """Open cells in colours; raises the error of opening it as grey if it shows something else."""
+    layer = _layer(_open_as(source, "labels"), None)
+    if layer.kind not in ("labels", "mask"):
+        layer.stack.close()
+        raise error
+    return Layer(layer.stack, "labels")
+
+
+def _open_as(source: Source, kind: Kind) -> Stack:
+    return open_stack(source.path, axes=source.axes, labels=kind == "labels")
+
+
+def _layer(stack: Stack, kind: Kind | None, *, has_image: bool = False) -> Layer:
+    """Look at some values, and find out what they are unless it is said."""
     try:
         sample = _sample(stack)
-        kind = source.kind or guess_kind(sample, has_image=has_image)
-        if kind == "labels" and source.kind is None:  # then the numbers of a palette count
-            stack.close()
-            stack = open_stack(source.path, axes=source.axes, labels=True)
     except BaseException:
         stack.close()
         raise
+    kind = kind or guess_kind(sample, has_image=has_image)
     if kind == "map" and len(np.unique(sample)) <= 2:
         kind = "mask"
     return Layer(stack, kind, _largest(sample))

@@ -1,9 +1,10 @@
 """What a stack is, is found from its values."""
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from sfseg.errors import ShapeMismatchError
+from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io import write_stack
 from sfseg.report.layers import Source, guess_kind, open_layers
 
@@ -83,5 +84,18 @@ def test_stacks_of_other_sections_are_refused(stacks):
     with (
         pytest.raises(ShapeMismatchError, match="256x272 do not lie on "),
         open_layers(sources),
+    ):
+        pass
+
+
+def test_cells_in_colours_are_cells_and_a_photograph_is_refused(tmp_path, rng):
+    cells = np.kron(rng.integers(0, 256, (8, 8, 3), np.uint8), np.ones((9, 9, 1), np.uint8))
+    iio.imwrite(tmp_path / "cells.png", cells)
+    iio.imwrite(tmp_path / "photograph.png", rng.integers(0, 256, (60, 60, 3), np.uint8))
+    with open_layers([Source(str(tmp_path / "cells.png"))]) as (layer,):
+        assert layer.kind == "labels"
+    with (
+        pytest.raises(StackError, match="is not one stack of grey"),
+        open_layers([Source(str(tmp_path / "photograph.png"))]),
     ):
         pass
