@@ -7,10 +7,11 @@ from functools import partial
 from itertools import groupby, islice
 from queue import SimpleQueue
 
-from sfseg.prediction.pipeline import WriteBehind, ordered, read_ahead
+from sfseg.prediction.pipeline import WriteBehind, read_ahead
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tile_writer import FinishedTile
+from sfseg.system.threads import ordered
 from sfseg.types import Probability
 
 Finish = Callable[[StackTile, Probability], FinishedTile]

@@ -7,9 +7,9 @@ from itertools import groupby
 import numpy as np
 
 from sfseg.io import Stack, require_finite
-from sfseg.prediction.pipeline import ordered
 from sfseg.prediction.tiles import Rectangle, Shape2D, Tile
 from sfseg.prediction.windows import Window, cut_window, needed_of
+from sfseg.system.threads import ordered
 from sfseg.transforms.empty import Mask
 from sfseg.transforms.normalise import GreyLevels, Normalisation, bands, measure
 from sfseg.transforms.resample import FULL, Scaling

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfseg.prediction import pipeline
-from sfseg.prediction.pipeline import WriteBehind, ordered, read_ahead
+from sfseg.prediction.pipeline import WriteBehind, read_ahead
+from sfseg.system.threads import ordered
 
 PATIENCE_S = 600  # of a test that would hang
 

@@ -1,0 +1,126 @@
+"""Edges of the graph of superpixels, and what is measured at each.
+
+In a section two superpixels are neighbours if they touch; the measures are those of the membrane
+along their border. Between two sections they are neighbours if they overlap.
+"""
+
+from dataclasses import dataclass
+
+import bioimage_cpp as bic
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.segmentation.superpixels import Labels
+from sfseg.types import Probability
+
+Pairs = NDArray[np.uint64]
+Measures = NDArray[np.float32]
+
+BORDER_STATISTICS = ("mean", "p10", "p90")
+"""Of the membrane probability along a border; the lowest tenth finds the gap in a membrane."""
+
+BORDER_MEASURES = (
+    *(f"{name} of the section" for name in BORDER_STATISTICS),
+    *(f"{name} of the average with its neighbours" for name in BORDER_STATISTICS),
+    "log of the length",
+    "log of the smaller area",
+)
+
+OVERLAP_MEASURES = (
+    "overlap over union",
+    "overlap over the smaller area",
+    "overlap over the larger area",
+    "mean interior probability where they overlap",
+    "log of the overlap",
+)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Neighbours.
+
+    Attributes
+    ----------
+    pairs : ndarray of uint64, shape (E, 2)
+        Numbers of two superpixels.
+    measures : ndarray of float32, shape (E, M)
+        One column for each name of `BORDER_MEASURES` or `OVERLAP_MEASURES`.
+    sizes : ndarray of float32, shape (E,)
+        Pixels of the border, or of the overlap.
+    """
+
+    pairs: Pairs
+    measures: Measures
+    sizes: Measures
+
+
+def find_borders(labels: Labels, interior: Probability, around: Probability) -> Edges:
+    """Measure the borders between the superpixels of one section.
+
+    Parameters
+    ----------
+    labels : ndarray of uint32, shape (Y, X)
+        Superpixels, from 1.
+    interior, around : ndarray of float32, shape (Y, X)
+        As `sfseg.segmentation.superpixels.find_superpixels` takes them.
+    """
+    graph = bic.graph.region_adjacency_graph(labels, number_of_threads=1)
+    pairs = graph.uv_ids()
+    names = bic.graph.features.COMPLEX_EDGE_FEATURE_NAMES
+    chosen = [names.index(name) for name in BORDER_STATISTICS]
+    columns = []
+    for light in (interior, around):
+        found = bic.graph.features.edge_map_features_complex(
+            graph, labels, np.float32(1) - light, number_of_threads=1
+        )
+        columns += [found[:, index] for index in chosen]
+    sizes = found[:, names.index("size")]
+    areas = np.bincount(labels.ravel(), minlength=int(labels.max()) + 1)
+    smaller = areas[pairs.astype(np.int64)].min(axis=1)
+    columns += [np.log(sizes), np.log(smaller)]
+    return Edges(pairs, np.stack(columns, axis=1).astype(np.float32), sizes.astype(np.float32))
+
+
+def find_overlaps(
+    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability], threshold: float
+) -> Edges:
+    """Measure the overlaps between the superpixels of two sections.
+
+    Parameters
+    ----------
+    labels : tuple of ndarray of uint32, shape (Y, X)
+        Superpixels of a section and of the next one.
+    interior : tuple of ndarray of float32, shape (Y, X)
+        Their interior probability.
+    threshold : float
+        Above it a pixel is inside a cell. Others do not count, in an area neither.
+
+    Returns
+    -------
+    Edges
+        The first of a pair lies in the first section.
+    """
+    inside = tuple(light > threshold for light in interior)
+    both = inside[0] & inside[1]
+    counts = [int(one.max()) + 1 for one in labels]
+    keys = labels[0][both].astype(np.int64) * counts[1] + labels[1][both]
+    found, places, overlap = np.unique(keys, return_inverse=True, return_counts=True)
+    first, second = np.divmod(found, counts[1])
+    areas = [
+        np.bincount(one[mask], minlength=count)
+        for one, mask, count in zip(labels, inside, counts, strict=True)
+    ]
+    areas = np.stack([areas[0][first], areas[1][second]])
+    light = np.bincount(places, np.minimum(*interior)[both], len(found)) / np.maximum(overlap, 1)
+    columns = [
+        overlap / (areas.sum(axis=0) - overlap),
+        overlap / areas.min(axis=0),
+        overlap / areas.max(axis=0),
+        light,
+        np.log(overlap),
+    ]
+    return Edges(
+        np.stack([first, second], axis=1).astype(np.uint64),
+        np.stack(columns, axis=1).astype(np.float32),
+        overlap.astype(np.float32),
+    )

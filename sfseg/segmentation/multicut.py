@@ -1,0 +1,55 @@
+"""Cut a graph into its cells: the multicut problem, solved approximately.
+
+Every edge has a cost: positive, if cutting it is a loss. Wanted is the division of the nodes with
+the least sum of the costs of all cut edges; it finds the number of cells by itself. It is NP-hard.
+Greedy additive edge contraction (M. Keuper et al., 2015) begins, and the moves of Kernighan and Lin
+improve it; both are those of bioimage-cpp.
+"""
+
+import bioimage_cpp as bic
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.segmentation.edges import Measures, Pairs
+
+ROUNDS = 5
+"""Of Kernighan and Lin, at most."""
+
+
+def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
+    """Divide nodes.
+
+    Parameters
+    ----------
+    count : int
+        Number of nodes.
+    pairs : ndarray of uint64, shape (E, 2)
+        The edges, each once.
+    costs : ndarray of float, shape (E,)
+        Of cutting each edge.
+
+    Returns
+    -------
+    ndarray of uint32, shape (count,)
+        A number for each node, the same for those that stay together, from 0 in order of the nodes.
+    """
+    if not len(pairs):
+        return np.arange(count, dtype=np.uint32)
+    graph = bic.graph.UndirectedGraph.from_edges(count, pairs)
+    solvers = bic.graph.multicut
+    solver = solvers.ChainedMulticutSolvers(
+        [
+            solvers.GreedyAdditiveMulticut(),
+            solvers.KernighanLinMulticut(number_of_outer_iterations=ROUNDS),
+        ]
+    )
+    objective = solvers.MulticutObjective(graph, costs.astype(np.float64))
+    return number_in_order(np.asarray(solver.optimize(objective)))
+
+
+def number_in_order(labels: NDArray[np.integer]) -> NDArray[np.uint32]:
+    """Number labels from 0 in the order in which they come first."""
+    _, first, places = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.uint32)
+    rank[np.argsort(first)] = np.arange(len(first), dtype=np.uint32)
+    return rank[places]

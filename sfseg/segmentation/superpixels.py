@@ -1,0 +1,72 @@
+"""Superpixels: parts of a section so small that each lies in one cell.
+
+A watershed floods the membrane map from the middles of the light parts. Two cells that a faint
+membrane divides have to be two parts, so what counts as light is strict, and the sections beside it
+count, too: a membrane that one section misses is mostly in the next.
+"""
+
+import bioimage_cpp as bic
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sfseg.types import Probability
+
+Labels = NDArray[np.uint32]
+
+INSIDE = 0.9
+"""Interior probability from which on a pixel is far from any membrane, even a faint one."""
+
+SIGMA_PX = 1.0
+"""Of the Gaussian that smooths the distance to membranes: fewer, larger superpixels with more."""
+
+PEAK_PX = 5
+"""Side of the square in which a seed is the highest."""
+
+DEPTH, DEEP_PX = np.float32(0.25), np.float32(25)
+"""How much lower the middle of a cell is than its edge, and how far from it: so that the flood of
+each seed begins in its own middle."""
+
+_ALL_SIDES = np.ones((3, 3), bool)
+
+
+def average_neighbours(
+    before: Probability | None, section: Probability, after: Probability | None
+) -> Probability:
+    """Average a section of a map with those beside it, which count half; at the ends with one."""
+    before = after if before is None else before
+    after = before if after is None else after
+    if before is None or after is None:
+        return section
+    average = before + after
+    average += 2 * section
+    average *= np.float32(0.25)
+    return average
+
+
+def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels, int]:
+    """Divide a section into superpixels.
+
+    Parameters
+    ----------
+    interior : ndarray of float32, shape (Y, X)
+        Interior probability.
+    around : ndarray of float32, shape (Y, X)
+        The average with the sections beside it; see `average_neighbours`.
+
+    Returns
+    -------
+    labels : ndarray of uint32, shape (Y, X)
+        Superpixels, from 1; membranes belong to the nearest one. All 0 if nothing is light.
+    count : int
+        How many.
+    """
+    light = np.minimum(interior, around) > INSIDE
+    if not light.any():
+        light = interior > interior.min()  # a faint map: its lightest parts
+    distance = bic.distance.distance_transform(light)
+    smooth = bic.filters.gaussian_smoothing(np.minimum(distance, max(light.shape)), SIGMA_PX)
+    peaks = light & (ndimage.maximum_filter(smooth, PEAK_PX) == smooth)
+    seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
+    heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
+    return bic.segmentation.watershed(heights, seeds), count
