@@ -26,6 +26,8 @@ PredictPrecision = Literal["auto", "float32", "bf16", "fp16", "int8"]
 TestTimeAugmentation = Literal["none", "flips", "d4"]
 EngineName = Literal["torch", "compile", "openvino"]
 EngineChoice = Literal["auto", "torch", "compile", "openvino"]
+LinkMethod = Literal["graph", "none"]
+SegmentMethod = Literal["multicut", "components"]
 OutputKind = Literal["probability", "binary", "segments"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
 
@@ -292,6 +294,65 @@ class PredictConfig:
     def needs_sections(self) -> bool:
         """Whether a whole section must be in memory before it is written."""
         return self.close_gaps or self.output == "segments"
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """How cells are made of a membrane map.
+
+    Attributes
+    ----------
+    method : {'multicut', 'components'}
+        multicut: superpixels, joined where the membrane between them is weak. components: the
+        connected parts above the threshold.
+    link : {'graph', 'none'}
+        Whether cells go on from section to section, or each section has its own.
+    threshold : float
+        Interior probability above which a pixel belongs to a cell.
+    beta : float
+        For multicut: above 0.5 there are more and smaller cells, below fewer and larger ones.
+    min_size : int
+        Cells of fewer voxels are joined with the neighbour that they touch most; 0 = none are.
+    fill : bool
+        Whether cells grow over the membranes between them.
+    axes : str or None
+        Order of the axes, for an input that does not say it.
+    workers : int or None
+        Threads; None = one for each processor. The result does not depend on them.
+    resume : bool
+        Continue an interrupted run.
+    overwrite : bool
+        Replace an existing output.
+    """
+
+    method: SegmentMethod = "multicut"
+    link: LinkMethod = "graph"
+    threshold: float = 0.2
+    beta: float = 0.5
+    min_size: int = 0
+    fill: bool = False
+    axes: str | None = None
+    workers: int | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the choices and the numbers; raises OptionError."""
+        check_choices(self)
+        if not 0 <= self.threshold < 1:
+            raise OptionError(
+                f"threshold: must be a number from 0 to below 1, not {self.threshold:g}",
+                hint="--threshold 0.2",
+            )
+        if not 0 < self.beta < 1:
+            raise OptionError(
+                f"beta: must be a number between 0 and 1, not {self.beta:g}", hint="--beta 0.5"
+            )
+        if self.min_size < 0:
+            raise OptionError(
+                f"min-size: must be a number of voxels, not {self.min_size}",
+                hint="--min-size 100",
+            )
 
 
 @dataclass(frozen=True)

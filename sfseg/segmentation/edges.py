@@ -4,11 +4,13 @@ In a section two superpixels are neighbours if they touch; the measures are thos
 along their border. Between two sections they are neighbours if they overlap.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bioimage_cpp as bic
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from sfseg.segmentation.superpixels import Labels
 from sfseg.types import Probability
@@ -35,6 +37,10 @@ OVERLAP_MEASURES = (
 )
 
 
+INSIDE = np.float32(0.5)
+"""Interior probability above which a pixel counts in an overlap."""
+
+
 @dataclass(frozen=True)
 class Edges:
     """Neighbours.
@@ -52,6 +58,15 @@ class Edges:
     pairs: Pairs
     measures: Measures
     sizes: Measures
+
+
+def no_edges(measures: Sequence[str]) -> Edges:
+    """Return the edges of a graph that has none."""
+    return Edges(
+        np.empty((0, 2), np.uint64),
+        np.empty((0, len(measures)), np.float32),
+        np.empty(0, np.float32),
+    )
 
 
 def find_borders(labels: Labels, interior: Probability, around: Probability) -> Edges:
@@ -82,7 +97,7 @@ def find_borders(labels: Labels, interior: Probability, around: Probability) -> 
 
 
 def find_overlaps(
-    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability], threshold: float
+    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability]
 ) -> Edges:
     """Measure the overlaps between the superpixels of two sections.
 
@@ -91,32 +106,35 @@ def find_overlaps(
     labels : tuple of ndarray of uint32, shape (Y, X)
         Superpixels of a section and of the next one.
     interior : tuple of ndarray of float32, shape (Y, X)
-        Their interior probability.
-    threshold : float
-        Above it a pixel is inside a cell. Others do not count, in an area neither.
+        Their interior probability. Pixels up to `INSIDE` do not count, in an area neither.
 
     Returns
     -------
     Edges
         The first of a pair lies in the first section.
     """
-    inside = tuple(light > threshold for light in interior)
+    inside = [(light > INSIDE) & (one > 0) for one, light in zip(labels, interior, strict=True)]
     both = inside[0] & inside[1]
     counts = [int(one.max()) + 1 for one in labels]
-    keys = labels[0][both].astype(np.int64) * counts[1] + labels[1][both]
-    found, places, overlap = np.unique(keys, return_inverse=True, return_counts=True)
-    first, second = np.divmod(found, counts[1])
-    areas = [
-        np.bincount(one[mask], minlength=count)
-        for one, mask, count in zip(labels, inside, counts, strict=True)
-    ]
-    areas = np.stack([areas[0][first], areas[1][second]])
-    light = np.bincount(places, np.minimum(*interior)[both], len(found)) / np.maximum(overlap, 1)
+    # Real part: pixels. Imaginary part: their light. So one pass sums both.
+    values = 1 + 1j * np.minimum(*interior)[both]
+    table = sparse.coo_array((values, tuple(one[both] for one in labels)), counts).tocsr()
+    table.sum_duplicates()
+    first, second = table.nonzero()
+    overlap, light = table.data.real, table.data.imag
+    areas = np.stack(
+        [
+            np.bincount(one[mask], minlength=count)[chosen]
+            for one, mask, count, chosen in zip(
+                labels, inside, counts, (first, second), strict=True
+            )
+        ]
+    )
     columns = [
         overlap / (areas.sum(axis=0) - overlap),
         overlap / areas.min(axis=0),
         overlap / areas.max(axis=0),
-        light,
+        light / overlap,
         np.log(overlap),
     ]
     return Edges(

@@ -6,6 +6,8 @@ Greedy additive edge contraction (M. Keuper et al., 2015) begins, and the moves 
 improve it; both are those of bioimage-cpp.
 """
 
+from typing import Any
+
 import bioimage_cpp as bic
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +49,8 @@ def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
     return number_in_order(np.asarray(solver.optimize(objective)))
 
 
-def number_in_order(labels: NDArray[np.integer]) -> NDArray[np.uint32]:
-    """Number labels from 0 in the order in which they come first."""
+def number_in_order(labels: NDArray[np.integer[Any]]) -> NDArray[np.uint32]:
+    """Give labels new numbers, from 0, in the order in which they come first."""
     _, first, places = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.uint32)
     rank[np.argsort(first)] = np.arange(len(first), dtype=np.uint32)

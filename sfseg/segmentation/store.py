@@ -1,0 +1,161 @@
+"""Keep what is found in each section: in memory, or in a folder that a stopped run leaves."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from sfseg.errors import ResumeError
+from sfseg.identity import differences
+from sfseg.segmentation.edges import Edges
+from sfseg.segmentation.section import Section
+from sfseg.segmentation.superpixels import Labels
+from sfseg.system.files import ensure_parent, read_json, write_text
+from sfseg.types import AnyArray
+
+_IDENTITY = "identity.json"
+
+
+class Store(Protocol):
+    """Keeps sections by their index, from 0. None: it is not there yet."""
+
+    def save_section(self, index: int, section: Section) -> None:
+        """Keep a section."""
+
+    def load_section(self, index: int) -> Section | None:
+        """Return a section."""
+
+    def load_labels(self, index: int) -> Labels:
+        """Return the superpixels of a section that is there."""
+
+    def save_overlaps(self, index: int, overlaps: Edges) -> None:
+        """Keep the overlaps of a section with the one before."""
+
+    def load_overlaps(self, index: int) -> Edges | None:
+        """Return the overlaps of a section with the one before."""
+
+
+class MemoryStore:
+    """Keeps the superpixels in memory, for an array."""
+
+    def __init__(self) -> None:
+        self._labels: dict[int, Labels] = {}
+
+    def save_section(self, index: int, section: Section) -> None:
+        """Keep a section."""
+        self._labels[index] = section.labels
+
+    def load_section(self, index: int) -> Section | None:
+        """Return None: nothing is there from before."""
+
+    def load_labels(self, index: int) -> Labels:
+        """Return the superpixels of a section."""
+        return self._labels[index]
+
+    def save_overlaps(self, index: int, overlaps: Edges) -> None:
+        """Keep nothing: they are in the graph."""
+
+    def load_overlaps(self, index: int) -> Edges | None:
+        """Return None: nothing is there from before."""
+
+
+class FolderStore:
+    """Keeps all in a folder, two files a section, each whole or not there.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is missing.
+    identity : mapping
+        What the sections depend on, as plain values.
+    resume : bool
+        Whether to go on with what is there; else it is deleted.
+
+    Raises
+    ------
+    ResumeError
+        If what is there was made from something else.
+    OSError
+        If the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
+        self.folder = folder
+        manifest = folder / _IDENTITY
+        if resume and manifest.exists():
+            _require_same(manifest, identity)
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        with ensure_parent(folder):
+            folder.mkdir(exist_ok=True)
+            write_text(manifest, json.dumps(identity, indent=2), overwrite=True)
+
+    def save_section(self, index: int, section: Section) -> None:
+        """Keep a section."""
+        borders = {f"border_{name}": values for name, values in vars(section.borders).items()}
+        self._save("section", index, labels=section.labels, areas=section.areas, **borders)
+
+    def load_section(self, index: int) -> Section | None:
+        """Return a section."""
+        found = self._load("section", index)
+        if found is None:
+            return None
+        return Section(found["labels"], found["areas"], _edges(found, "border_"))
+
+    def load_labels(self, index: int) -> Labels:
+        """Return the superpixels of a section that is there."""
+        with np.load(self._path("section", index)) as file:
+            return np.asarray(file["labels"])
+
+    def save_overlaps(self, index: int, overlaps: Edges) -> None:
+        """Keep the overlaps of a section with the one before."""
+        self._save("overlaps", index, **vars(overlaps))
+
+    def load_overlaps(self, index: int) -> Edges | None:
+        """Return the overlaps of a section with the one before."""
+        found = self._load("overlaps", index)
+        return None if found is None else _edges(found)
+
+    def remove(self) -> None:
+        """Delete the folder: the output is complete."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, what: str, index: int) -> Path:
+        return self.folder / f"{what}-{index + 1:06}.npz"
+
+    def _save(self, what: str, index: int, **arrays: AnyArray) -> None:
+        path = self._path(what, index)
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+    def _load(self, what: str, index: int) -> dict[str, AnyArray] | None:
+        path = self._path(what, index)
+        if not path.exists():
+            return None
+        with np.load(path) as file:
+            return dict(file)
+
+
+def _edges(found: Mapping[str, AnyArray], prefix: str = "") -> Edges:
+    return Edges(*(found[f"{prefix}{name}"] for name in ("pairs", "measures", "sizes")))
+
+
+def _require_same(manifest: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse to go on with what was made from something else."""
+    try:
+        was = read_json(manifest)
+    except ValueError:
+        was = {}
+    if changed := differences(was, json.loads(json.dumps(identity))):
+        raise ResumeError(
+            f"{manifest.parent}: this was made from something else: {', '.join(changed)}",
+            hint="leave --resume out, to start again",
+        )
