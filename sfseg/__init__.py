@@ -23,7 +23,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sfseg.config import PredictConfig, TrainConfig
+    from sfseg.config import PredictConfig, SegmentConfig, TrainConfig
     from sfseg.datasets.fetch import fetch
     from sfseg.datasets.synthetic import make_tissue
     from sfseg.errors import SfsegError
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from sfseg.scoring.mistakes import Mistake
     from sfseg.scoring.score import Scores, score
     from sfseg.scoring.score_files import ScoreReport, score_files
+    from sfseg.segmentation.segment import SegmentResult, segment, segment_file
     from sfseg.training.train import TrainResult, train
 
 __version__ = "0.1.0"
@@ -51,6 +52,8 @@ __all__ = [
     "ScoreReport",
     "Scores",
     "SectionErrors",
+    "SegmentConfig",
+    "SegmentResult",
     "SfsegError",
     "Stack",
     "TrainConfig",
@@ -65,6 +68,8 @@ __all__ = [
     "read_labels",
     "score",
     "score_files",
+    "segment",
+    "segment_file",
     "train",
     "write_stack",
 ]
@@ -78,6 +83,8 @@ _MODULE_OF = {
     "ScoreReport": "sfseg.scoring.score_files",
     "Scores": "sfseg.scoring.score",
     "SectionErrors": "sfseg.scoring.errors",
+    "SegmentConfig": "sfseg.config",
+    "SegmentResult": "sfseg.segmentation.segment",
     "SfsegError": "sfseg.errors",
     "Stack": "sfseg.io.stack",
     "TrainConfig": "sfseg.config",
@@ -92,6 +99,8 @@ _MODULE_OF = {
     "read_labels": "sfseg.io.labels",
     "score": "sfseg.scoring.score",
     "score_files": "sfseg.scoring.score_files",
+    "segment": "sfseg.segmentation.segment",
+    "segment_file": "sfseg.segmentation.segment",
     "train": "sfseg.training.train",
     "write_stack": "sfseg.io.write",
 }

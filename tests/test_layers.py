@@ -18,7 +18,7 @@ LAYERS = {
     5: {"training"},
     4: {"prediction"},
     3: {"report"},
-    2: {"scoring", "datasets"},
+    2: {"scoring", "datasets", "segmentation"},
     1: {"io", "models", "transforms"},
     0: {"system"},
     -1: {"config"},

@@ -1,26 +1,31 @@
 """Cells of a stack: from a membrane map to ids that continue from section to section."""
 
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sfseg.config import SegmentConfig
 from sfseg.errors import OutputError
-from sfseg.io import as_path, open_array, open_stack, write_sections
+from sfseg.io import Stack, as_path, open_array, open_stack
+from sfseg.io.write import require_writable, write_sections
 from sfseg.segmentation.cells import Cells, find_cells, paint_cells
 from sfseg.segmentation.graph import Graph, build_graph
 from sfseg.segmentation.maps import StackMaps
 from sfseg.segmentation.store import FolderStore, MemoryStore, Store
-from sfseg.system.files import check_output_path, sibling
+from sfseg.system.files import check_output_path, ensure_parent, sibling
 from sfseg.system.limits import usable_processors
 from sfseg.system.locks import exclusive
 from sfseg.system.threads import ordered
-from sfseg.types import AnyArray, Progress, Say, Shape
+from sfseg.types import AnyArray, Say, Shape
 
 VERSION = 1
 """Of the method: the superpixels of another one are not taken over by ``--resume``."""
+
+_ARRAYS = "sfseg.segment takes arrays"
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,11 @@ class SegmentResult:
     superpixels: int
 
 
-def segment(
-    probability: AnyArray,
-    config: SegmentConfig = SegmentConfig(),  # noqa: B008 - frozen
-) -> Cells:
+StageProgress = Callable[[int, int, str], None]
+"""Called with the number of sections done, that of all, and the name of the stage."""
+
+
+def segment(probability: AnyArray, config: SegmentConfig | None = None, **options: Any) -> Cells:
     """Find the cells of a membrane map in memory.
 
     Parameters
@@ -56,8 +62,10 @@ def segment(
     probability : array_like, shape (Z, Y, X) or (Y, X)
         Interior probability, as `sfseg.predict` gives it: float from 0 to 1, or uint8 or uint16,
         which are divided by their maximum.
-    config : SegmentConfig
+    config : SegmentConfig, optional
         How.
+    **options
+        Fields of `SegmentConfig` by name, instead of `config` or on top of it.
 
     Returns
     -------
@@ -71,11 +79,22 @@ def segment(
         If it is no map.
     NonFiniteError
         If a pixel is NaN or infinite.
+    OptionError, UnknownNameError
+        If an option is wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> probability = np.ones((2, 32, 32), np.float32)
+    >>> probability[:, :, 15:17] = 0  # a membrane
+    >>> np.unique(segment(probability)).tolist()
+    [0, 1, 2]
 
     References
     ----------
     .. [1] T. Beier et al., 2017, doi:10.1038/nmeth.4151
     """
+    config = replace(config or SegmentConfig(), **options)
     stack = open_array(probability, "segment", hint="use sfseg.segment_file for files")
     maps, store = StackMaps(stack), MemoryStore()
     workers = config.workers or usable_processors()
@@ -86,28 +105,32 @@ def segment(
 
 
 def segment_file(
-    source: str | Path,
-    output: str | Path,
-    config: SegmentConfig = SegmentConfig(),  # noqa: B008 - frozen
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    config: SegmentConfig | None = None,
     *,
-    progress: Callable[[str], Progress] = lambda _: lambda *_: None,
+    progress: StageProgress = lambda *_: None,
     say: Say = lambda _: None,
+    **options: Any,
 ) -> SegmentResult:
     """Find the cells of a membrane map, from file to file, in bounded memory.
+
+    ``resume=True`` continues a run that was stopped; the output has the same bytes.
 
     Parameters
     ----------
     source : str or Path
-        The map: a stack as `sfseg.open_stack` takes it.
-    output : str or Path
-        The file, which ends in .tif or .zarr.
-    config : SegmentConfig
+        The map: a file, or a folder or glob of sections.
+    out : str or Path
+        The file to write; ends in .tif or .zarr.
+    config : SegmentConfig, optional
         How.
     progress : callable
-        Called with the name of each stage; returns what is called with the number of sections done
-        and that of all.
+        See `StageProgress`.
     say : callable
-        Called with a line for the user.
+        Called with lines of text for the person who waits.
+    **options
+        Fields of `SegmentConfig` by name, instead of `config` or on top of it.
 
     Returns
     -------
@@ -117,43 +140,69 @@ def segment_file(
     Raises
     ------
     StackError
-        If it is no map.
+        If it is no map, or the format cannot hold ids.
     NonFiniteError
         If a pixel is NaN or infinite.
+    OptionError, UnknownNameError
+        If an option is wrong.
     OutputExistsError, OutputError
         If the output exists, or cannot be written.
     ResumeError
         If an unfinished run was made from something else.
+    OSError
+        If a file cannot be read or written.
     """
-    source, target = (as_path(one, "segment_file") for one in (source, output))
-    check_output_path(target, overwrite=config.overwrite or config.resume)
-    workers = config.workers or usable_processors()
+    config = replace(config or SegmentConfig(), **options)
+    source, target = (as_path(one, "segment_file", hint=_ARRAYS) for one in (source, out))
+    require_writable(str(target), np.uint32)
+    check_output_path(target, overwrite=config.overwrite)
     with (
         open_stack(source, axes=config.axes) as stack,
+        ensure_parent(target),
         exclusive(sibling(target, "part.lock"), lambda: _refuse_second(target)),
     ):
-        maps = StackMaps(stack)
-        for line in _doubts(maps, stack.name):
-            say(line)
-        identity = {"version": VERSION, "input": stack.sha256, **_node_options(config)}
-        folder = sibling(target, "part.superpixels")
-        store = FolderStore(folder, identity, resume=config.resume)
-        graph = build_graph(
-            maps, config, store, workers=workers, progress=progress("dividing the sections")
-        )
-        say(f"{len(graph.areas):,} superpixels, {len(graph.borders.pairs):,} borders, "
-            f"{len(graph.overlaps.pairs):,} overlaps")  # fmt: skip
-        found = find_cells(graph, config)
-        write_sections(
-            target,
-            _counted(_paint(maps, store, graph, found, config, workers), len(maps), progress),
-            stack.shape,
-            np.uint32,
-            voxel_size_nm=stack.voxel_size_nm,
-            overwrite=config.overwrite or config.resume,
-        )
-        store.remove()
-    return SegmentResult(target, stack.shape, int(found.max(initial=0)), len(found))
+        for line in stack.notes:
+            say(f"{stack.name}: {line}")
+        return _segment_stack(stack, target, config, progress, say)
+
+
+def _segment_stack(
+    stack: Stack, target: Path, config: SegmentConfig, progress: StageProgress, say: Say
+) -> SegmentResult:
+    """Divide the sections, solve the graph, and write the cells."""
+    maps, workers = StackMaps(stack), config.workers or usable_processors()
+    for line in _doubts(maps, stack.name):
+        say(f"warning: {line}")
+    identity = {"version": VERSION, "input": stack.sha256, **_node_options(config)}
+    folder = sibling(target, "part.superpixels")
+    store = FolderStore(folder, identity, resume=config.resume)
+
+    def divided(done: int, total: int) -> None:
+        progress(done, total, f"dividing {stack.name} into superpixels")
+
+    graph = build_graph(maps, config, store, workers=workers, progress=divided)
+    say(
+        f"graph: {len(graph.areas)} superpixels, {len(graph.borders.pairs)} borders, "
+        f"{len(graph.overlaps.pairs)} overlaps"
+    )
+    cells = find_cells(graph, config)
+
+    def counted() -> Iterator[Cells]:
+        painted = _paint(maps, store, graph, cells, config, workers)
+        for done, section in enumerate(painted):
+            progress(done, len(maps), f"writing {target}")
+            yield section
+
+    write_sections(
+        target,
+        counted(),
+        stack.shape,
+        np.uint32,
+        voxel_size_nm=stack.voxel_size_nm,
+        overwrite=config.overwrite,
+    )
+    store.remove()
+    return SegmentResult(target, stack.shape, int(cells.max(initial=0)), len(cells))
 
 
 def _refuse_second(target: Path) -> None:
@@ -185,21 +234,11 @@ def _paint(
     return ordered(paint, range(len(maps)), workers)
 
 
-def _counted(
-    sections: Iterator[Cells], count: int, progress: Callable[[str], Progress]
-) -> Iterator[Cells]:
-    update = progress("writing the cells")
-    update(0, count)
-    for done, section in enumerate(sections, 1):
-        yield section
-        update(done, count)
-
-
 def _doubts(maps: StackMaps, name: str) -> Iterator[str]:
     """Say what looks odd."""
     if maps.is_mask():
         yield (
-            f"warning: {name}: this is a mask, not a map of probabilities: a faint membrane cannot "
+            f"{name}: this is a mask, not a map of probabilities: a faint membrane cannot "
             "be told from a strong one, so cells are divided by their shape alone; predict with "
             "--output probability"
         )

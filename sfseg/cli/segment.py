@@ -1,0 +1,142 @@
+"""`sfseg segment`: cells that continue from section to section, out of a membrane map."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sfseg.cli.checks import require_inputs
+from sfseg.cli.console import print_result, say
+from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption
+from sfseg.cli.progress import progress
+from sfseg.config import LinkMethod, SegmentConfig, SegmentMethod
+from sfseg.types import describe_shape
+
+DEFAULTS = SegmentConfig()
+
+EXAMPLES = """
+sfseg segment map.tif -o cells.tif
+sfseg segment map.tif -o cells.zarr --beta 0.6    more and smaller cells
+sfseg segment map.tif -o cells.tif --link none    each section by itself
+"""
+
+
+def segment(
+    probability: Annotated[
+        str,
+        typer.Argument(
+            metavar="MAP", help="Interior probability, as predict writes it: a file or a folder."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The file to write; ends in .tif or .zarr.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
+    method: Annotated[
+        SegmentMethod,
+        typer.Option(
+            help="multicut joins small parts where the membrane between them is weak; components "
+            "takes all that is connected above the threshold.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = DEFAULTS.method,
+    link: Annotated[
+        LinkMethod,
+        typer.Option(
+            help="graph continues cells from section to section; none does not.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = DEFAULTS.link,
+    beta: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER",
+            help="For multicut: above 0.5 there are more and smaller cells, below it fewer and "
+            "larger ones.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = DEFAULTS.beta,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            metavar="NUMBER",
+            help="Pixels with a higher interior probability belong to a cell.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = DEFAULTS.threshold,
+    min_size: Annotated[
+        int,
+        typer.Option(
+            metavar="VOXELS",
+            help="Join smaller cells with a neighbour.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = DEFAULTS.min_size,
+    fill: Annotated[
+        bool,
+        typer.Option(
+            "--fill", help="Grow cells over the membranes between them.", rich_help_panel=OUTPUT
+        ),
+    ] = DEFAULTS.fill,
+    axes: AxesOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Threads; the result is the same. [default: one for each processor]",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an existing file.", rich_help_panel=OUTPUT),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print facts as JSON instead of the name.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+) -> None:
+    """Find the cells in a membrane map, and follow them through the stack.
+
+    Writes an id for each pixel: 0 = membrane, else the number of its cell, the same in all
+    sections.
+    """
+    config = SegmentConfig(
+        method=method,
+        link=link,
+        threshold=threshold,
+        beta=beta,
+        min_size=min_size,
+        fill=fill,
+        axes=axes,
+        workers=workers,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    require_inputs([probability])
+    say(f"segmenting {probability}")
+    from sfseg.segmentation.segment import segment_file
+
+    with progress(f"reading {probability}") as bar:
+        result = segment_file(probability, out, config, progress=bar.update, say=say)
+    cells = f"{result.cells} cell{'s' * (result.cells != 1)}"
+    say(f"{out}: {cells} in {describe_shape(result.shape)}")
+    if as_json:
+        facts = {"output": str(out), "cells": result.cells, "superpixels": result.superpixels}
+        print_result(json.dumps({**facts, "shape": result.shape}, indent=2))
+    else:
+        print_result(out)
