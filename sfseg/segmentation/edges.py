@@ -37,10 +37,6 @@ OVERLAP_MEASURES = (
 )
 
 
-INSIDE = np.float32(0.5)
-"""Interior probability above which a pixel counts in an overlap."""
-
-
 @dataclass(frozen=True)
 class Edges:
     """Neighbours.
@@ -97,7 +93,7 @@ def find_borders(labels: Labels, interior: Probability, around: Probability) -> 
 
 
 def find_overlaps(
-    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability]
+    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability], threshold: float
 ) -> Edges:
     """Measure the overlaps between the superpixels of two sections.
 
@@ -106,14 +102,19 @@ def find_overlaps(
     labels : tuple of ndarray of uint32, shape (Y, X)
         Superpixels of a section and of the next one.
     interior : tuple of ndarray of float32, shape (Y, X)
-        Their interior probability. Pixels up to `INSIDE` do not count, in an area neither.
+        Their interior probability.
+    threshold : float
+        Pixels that are not above it do not count, in an area neither.
 
     Returns
     -------
     Edges
         The first of a pair lies in the first section.
     """
-    inside = [(light > INSIDE) & (one > 0) for one, light in zip(labels, interior, strict=True)]
+    inside = [
+        (light > np.float32(threshold)) & (one > 0)
+        for one, light in zip(labels, interior, strict=True)
+    ]
     both = inside[0] & inside[1]
     counts = [int(one.max()) + 1 for one in labels]
     # Real part: pixels. Imaginary part: their light. So one pass sums both.

@@ -98,7 +98,8 @@ def build_graph(
         overlaps = store.load_overlaps(triple.index)
         if overlaps is None:
             labels = before[1].labels, section.labels
-            overlaps = find_overlaps(labels, (before[0].section, triple.section))
+            interior = before[0].section, triple.section
+            overlaps = find_overlaps(labels, interior, config.threshold)
             store.save_overlaps(triple.index, overlaps)
         return section, overlaps
 

@@ -173,7 +173,7 @@ def _segment_stack(
     maps, workers = StackMaps(stack), config.workers or usable_processors()
     for line in _doubts(maps, stack.name):
         say(f"warning: {line}")
-    identity = {"version": VERSION, "input": stack.sha256, **_node_options(config)}
+    identity = {"version": VERSION, "input": stack.sha256(), **_node_options(config)}
     folder = sibling(target, "part.superpixels")
     store = FolderStore(folder, identity, resume=config.resume)
 

@@ -44,7 +44,9 @@ def average_neighbours(
     return average
 
 
-def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels, int]:
+def find_superpixels(
+    interior: Probability, around: Probability, threshold: float
+) -> tuple[Labels, int]:
     """Divide a section into superpixels.
 
     Parameters
@@ -53,20 +55,34 @@ def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels
         Interior probability.
     around : ndarray of float32, shape (Y, X)
         The average with the sections beside it; see `average_neighbours`.
+    threshold : float
+        Whatever is connected above it is at least one superpixel, however faint.
 
     Returns
     -------
     labels : ndarray of uint32, shape (Y, X)
-        Superpixels, from 1; membranes belong to the nearest one. All 0 if nothing is light.
+        Superpixels, from 1; membranes belong to the nearest one. All 0 if nothing is above the
+        threshold.
     count : int
         How many.
     """
     light = np.minimum(interior, around) > INSIDE
-    if not light.any():
-        light = interior > interior.min()  # a faint map: its lightest parts
     distance = bic.distance.distance_transform(light)
     smooth = bic.filters.gaussian_smoothing(np.minimum(distance, max(light.shape)), SIGMA_PX)
     peaks = light & (ndimage.maximum_filter(smooth, PEAK_PX) == smooth)
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
+    count = _seed_faint_parts(seeds, count, interior > np.float32(threshold))
     heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
     return bic.segmentation.watershed(heights, seeds), count
+
+
+def _seed_faint_parts(seeds: Labels, count: int, inside: NDArray[np.bool_]) -> int:
+    """Make each connected part without a seed one; return the number of all seeds."""
+    parts, parts_count = ndimage.label(inside, output=np.uint32)
+    new = np.ones(parts_count + 1, bool)
+    new[parts[seeds > 0]] = False
+    new[0] = False
+    numbers = np.zeros(parts_count + 1, np.uint32)
+    numbers[new] = count + np.arange(1, new.sum() + 1)
+    np.add(seeds, numbers[parts], out=seeds)
+    return count + int(new.sum())
