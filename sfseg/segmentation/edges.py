@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sfseg.segmentation.superpixels import Labels
+from sfseg.segmentation.superpixels import LIKELY, Labels
 from sfseg.types import Probability
 
 Pairs = NDArray[np.uint64]
@@ -93,7 +93,7 @@ def find_borders(labels: Labels, interior: Probability, around: Probability) -> 
 
 
 def find_overlaps(
-    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability], threshold: float
+    labels: tuple[Labels, Labels], interior: tuple[Probability, Probability]
 ) -> Edges:
     """Measure the overlaps between the superpixels of two sections.
 
@@ -102,19 +102,15 @@ def find_overlaps(
     labels : tuple of ndarray of uint32, shape (Y, X)
         Superpixels of a section and of the next one.
     interior : tuple of ndarray of float32, shape (Y, X)
-        Their interior probability.
-    threshold : float
-        Pixels that are not above it do not count, in an area neither.
+        Their interior probability. Pixels that are not likely in a cell do not count, in an area
+        neither.
 
     Returns
     -------
     Edges
         The first of a pair lies in the first section.
     """
-    inside = [
-        (light > np.float32(threshold)) & (one > 0)
-        for one, light in zip(labels, interior, strict=True)
-    ]
+    inside = [(light > LIKELY) & (one > 0) for one, light in zip(labels, interior, strict=True)]
     both = inside[0] & inside[1]
     counts = [int(one.max()) + 1 for one in labels]
     # Real part: pixels. Imaginary part: their light. So one pass sums both.

@@ -99,7 +99,7 @@ def build_graph(
         if overlaps is None:
             labels = before[1].labels, section.labels
             interior = before[0].section, triple.section
-            overlaps = find_overlaps(labels, interior, config.threshold)
+            overlaps = find_overlaps(labels, interior)
             store.save_overlaps(triple.index, overlaps)
         return section, overlaps
 

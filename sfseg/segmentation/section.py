@@ -43,7 +43,7 @@ def divide_section(
         labels, count = ndimage.label(inside, output=np.uint32)
         return Section(labels, _areas(labels, inside, count), no_edges(BORDER_MEASURES))
     around = average_neighbours(before, section, after)
-    labels, count = find_superpixels(section, around, config.threshold)
+    labels, count = find_superpixels(section, around)
     borders = find_borders(labels, section, around) if count > 1 else no_edges(BORDER_MEASURES)
     return Section(labels, _areas(labels, inside, count), borders)
 

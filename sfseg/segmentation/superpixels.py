@@ -17,6 +17,9 @@ Labels = NDArray[np.uint32]
 INSIDE = 0.9
 """Interior probability from which on a pixel is far from any membrane, even a faint one."""
 
+LIKELY = np.float32(0.5)
+"""Interior probability above which a pixel is rather in a cell than on a membrane."""
+
 SIGMA_PX = 1.0
 """Of the Gaussian that smooths the distance to membranes: fewer, larger superpixels with more."""
 
@@ -44,9 +47,7 @@ def average_neighbours(
     return average
 
 
-def find_superpixels(
-    interior: Probability, around: Probability, threshold: float
-) -> tuple[Labels, int]:
+def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels, int]:
     """Divide a section into superpixels.
 
     Parameters
@@ -55,14 +56,11 @@ def find_superpixels(
         Interior probability.
     around : ndarray of float32, shape (Y, X)
         The average with the sections beside it; see `average_neighbours`.
-    threshold : float
-        Whatever is connected above it is at least one superpixel, however faint.
 
     Returns
     -------
     labels : ndarray of uint32, shape (Y, X)
-        Superpixels, from 1; membranes belong to the nearest one. All 0 if nothing is above the
-        threshold.
+        Superpixels, from 1; membranes belong to the nearest one. All 0 if no pixel is likely.
     count : int
         How many.
     """
@@ -71,13 +69,13 @@ def find_superpixels(
     smooth = bic.filters.gaussian_smoothing(np.minimum(distance, max(light.shape)), SIGMA_PX)
     peaks = light & (ndimage.maximum_filter(smooth, PEAK_PX) == smooth)
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
-    count = _seed_faint_parts(seeds, count, interior > np.float32(threshold))
+    count = _seed_faint_parts(seeds, count, interior > LIKELY)
     heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
     return bic.segmentation.watershed(heights, seeds), count
 
 
 def _seed_faint_parts(seeds: Labels, count: int, inside: NDArray[np.bool_]) -> int:
-    """Make each connected part without a seed one; return the number of all seeds."""
+    """Make each connected part without a seed one: faint cells. Return the number of all seeds."""
     parts, parts_count = ndimage.label(inside, output=np.uint32)
     new = np.ones(parts_count + 1, bool)
     new[parts[seeds > 0]] = False

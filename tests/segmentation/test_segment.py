@@ -159,12 +159,12 @@ def test_what_another_input_left_is_not_taken_over(source, tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 40), (2, 3, 5), (40, 40)])
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.6, 1.0])
 def test_sections_of_one_value_are_one_cell_or_none(shape, value):
     cells = sfseg.segment(np.full(shape, value, np.float32))
     assert cells.shape == shape
     assert len(np.unique(cells)) == 1
-    assert bool(cells.any()) is (value > 0.2)
+    assert bool(cells.any()) is (value > 0.5)
 
 
 def test_whole_numbers_are_divided_by_their_maximum():

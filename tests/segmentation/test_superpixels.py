@@ -19,7 +19,7 @@ def test_every_pixel_has_a_superpixel_and_each_is_in_one_piece():
     rng = np.random.default_rng(0)
     light = ndimage.gaussian_filter(rng.random((90, 110)).astype(np.float32), 2)
     light = (light - light.min()) / np.ptp(light)
-    labels, count = find_superpixels(light, light, 0.2)
+    labels, count = find_superpixels(light, light)
     assert set(np.unique(labels)) == set(range(1, count + 1))
     assert count > 5
     pieces = [ndimage.label(labels == number)[1] for number in range(1, count + 1)]
@@ -28,26 +28,26 @@ def test_every_pixel_has_a_superpixel_and_each_is_in_one_piece():
 
 def test_a_faint_membrane_divides_and_so_does_one_of_the_next_section():
     faint = grid(membrane=0.8)
-    assert find_superpixels(faint, faint, 0.2)[1] == 4
+    assert find_superpixels(faint, faint)[1] == 4
     gone = np.ones_like(faint)
-    assert find_superpixels(gone, average_neighbours(grid(), gone, grid()), 0.2)[1] >= 4
-    assert find_superpixels(gone, gone, 0.2)[1] == 1
+    assert find_superpixels(gone, average_neighbours(grid(), gone, grid()))[1] >= 4
+    assert find_superpixels(gone, gone)[1] == 1
 
 
 def test_a_cell_that_is_faint_all_over_is_a_superpixel():
     light = grid()
-    light[:29, :29] *= 0.3
-    labels, count = find_superpixels(light, light, 0.2)
+    light[:29, :29] *= 0.6
+    labels, count = find_superpixels(light, light)
     assert count == 4
     assert len(np.unique(labels[:29, :29])) == 1
 
 
 def test_sections_without_light_or_without_a_membrane_have_superpixels_or_none():
-    for value in (0.0, 0.4, 1.0):
+    for value in (0.0, 0.5, 0.6, 1.0):
         section = np.full((20, 30), value, np.float32)
-        labels, count = find_superpixels(section, section, 0.2)
-        assert labels.max() == count == (value > 0.2)
-    labels, count = find_superpixels(*[np.ones((1, 1), np.float32)] * 2, 0.2)
+        labels, count = find_superpixels(section, section)
+        assert labels.max() == count == (value > 0.5)
+    labels, count = find_superpixels(*[np.ones((1, 1), np.float32)] * 2)
     assert (labels.tolist(), count) == ([[1]], 1)
 
 
@@ -61,7 +61,7 @@ def test_the_average_has_half_of_each_neighbour():
 def test_borders_are_those_of_pixels_that_touch():
     light = grid()
     light[:29, 29:32] = 0.6  # a faint membrane between the upper two
-    labels, _ = find_superpixels(light, light, 0.2)
+    labels, _ = find_superpixels(light, light)
     edges = find_borders(labels, light, light)
     assert edges.measures.shape == (len(edges.pairs), len(BORDER_MEASURES))
     upper = sorted((labels[5, 5], labels[5, 55]))
@@ -82,7 +82,7 @@ def test_overlaps_count_the_pixels_that_are_inside_in_both():
     rng = np.random.default_rng(1)
     labels = tuple(rng.integers(0, 4, (20, 30)).astype(np.uint32) for _ in range(2))
     light = tuple(rng.random((20, 30)).astype(np.float32) for _ in range(2))
-    edges = find_overlaps(labels, light, 0.5)
+    edges = find_overlaps(labels, light)
     assert edges.measures.shape == (len(edges.pairs), len(OVERLAP_MEASURES))
     assert len(edges.pairs) == 9  # 0 is no superpixel
     inside = [one > 0.5 for one in light]
