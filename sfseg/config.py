@@ -329,7 +329,7 @@ class SegmentConfig:
     link: LinkMethod = "graph"
     threshold: float = 0.2
     beta: float = 0.5
-    min_size: int = 0
+    min_size: int = 100
     fill: bool = False
     axes: str | None = None
     workers: int | None = None

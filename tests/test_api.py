@@ -62,8 +62,8 @@ def test_names_are_imported_when_they_are_used():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'segment'"):
-        _ = sfseg.segment
+    with pytest.raises(AttributeError, match="no attribute 'stitch'"):
+        _ = sfseg.stitch
 
 
 # --- predict equals the command

@@ -54,9 +54,9 @@ for command, examples in (
     (fetch.fetch, fetch.EXAMPLES),
     (train.train, train.EXAMPLES),
     (predict.predict, predict.EXAMPLES),
+    (segment.segment, segment.EXAMPLES),
     (view.view, view.EXAMPLES),
     (score.score, score.EXAMPLES),
-    (segment.segment, segment.EXAMPLES),
     (compare.compare, compare.EXAMPLES),
     (bench.bench, bench.EXAMPLES),
 ):

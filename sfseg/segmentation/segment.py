@@ -22,6 +22,9 @@ from sfseg.system.locks import exclusive
 from sfseg.system.threads import ordered
 from sfseg.types import AnyArray, Say, Shape
 
+SCRATCH = "part.superpixels"
+"""Ending of the folder beside an output that is not complete."""
+
 VERSION = 1
 """Of the method: the superpixels of another one are not taken over by ``--resume``."""
 
@@ -163,7 +166,13 @@ def segment_file(
     ):
         for line in stack.notes:
             say(f"{stack.name}: {line}")
-        return _segment_stack(stack, target, config, progress, say)
+        try:
+            return _segment_stack(stack, target, config, progress, say)
+        except BaseException:
+            if sibling(target, SCRATCH).exists():
+                say(f"{target}: finished sections are kept; to continue, add --resume to the same "
+                    "command")  # fmt: skip
+            raise
 
 
 def _segment_stack(
@@ -174,7 +183,7 @@ def _segment_stack(
     for line in _doubts(maps, stack.name):
         say(f"warning: {line}")
     identity = {"version": VERSION, "input": stack.sha256(), **_node_options(config)}
-    folder = sibling(target, "part.superpixels")
+    folder = sibling(target, SCRATCH)
     store = FolderStore(folder, identity, resume=config.resume)
 
     def divided(done: int, total: int) -> None:

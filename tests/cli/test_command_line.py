@@ -18,7 +18,7 @@ from sfseg.cli.failures import find_package
 from sfseg.cli.progress import ProgressLines
 from sfseg.recipes import DEFAULT, RECIPES
 
-COMMANDS = ("fetch", "train", "predict", "view", "score", "compare", "bench")
+COMMANDS = ("fetch", "train", "predict", "segment", "view", "score", "compare", "bench")
 pytestmark = pytest.mark.usefixtures("small_shipped")
 TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "float32")
 
@@ -224,6 +224,7 @@ LONG_WORK = {
     "train": ("train", "--images", "volume.tif", "--labels", "labels.tif", "-o", "run", *TINY),
     "predict": ("predict", "volume.tif", "-o", "map.tif", "--precision", "float32"),
     "view": ("view", "volume.tif", "labels.tif"),
+    "segment": ("segment", "labels.tif", "-o", "cells.tif"),
     "score": ("score", "labels.tif", "labels.tif"),
     "compare": (
         "compare",
@@ -243,6 +244,7 @@ STARTS = {
     "train": "training sfnet on ",
     "predict": "predicting volume.tif with sfnet-isbi2012",
     "view": "volume.tif: an image (4 sections of 96x112",
+    "segment": "segmenting labels.tif",
     "score": "scoring labels.tif against labels.tif",
     "compare": "comparing sfnet on tissue: 1 training run of ",
     "bench": "measuring predictions of sfnet",

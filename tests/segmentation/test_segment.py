@@ -86,12 +86,12 @@ def test_without_links_each_section_has_its_own_ids():
 
 def test_beta_divides_more_and_smallest_cells_are_joined(tissue):
     light = ndimage.gaussian_filter(tissue[1] / np.float32(255), (0, 2, 2))
-    few, many = (len(np.unique(sfseg.segment(light, beta=beta))) for beta in (0.1, 0.9))
+    few, many = (len(np.unique(sfseg.segment(light, beta=beta, min_size=0))) for beta in (0.1, 0.9))
     assert few < many
     joined = sfseg.segment(light, beta=0.9, min_size=300)
     sizes = np.bincount(joined.ravel())[1:]
     assert len(sizes) < many
-    assert (joined > 0).sum() == (sfseg.segment(light, beta=0.9) > 0).sum()
+    assert (joined > 0).sum() == (sfseg.segment(light, beta=0.9, min_size=0) > 0).sum()
 
 
 def test_cells_grow_over_membranes_and_not_over_empty_areas():
