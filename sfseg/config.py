@@ -28,7 +28,7 @@ EngineName = Literal["torch", "compile", "openvino"]
 EngineChoice = Literal["auto", "torch", "compile", "openvino"]
 LinkMethod = Literal["graph", "none"]
 SegmentMethod = Literal["multicut", "components"]
-OutputKind = Literal["probability", "binary", "segments"]
+OutputKind = Literal["probability", "binary", "segments", "cells"]
 OutputDtype = Literal["float32", "uint16", "uint8"]
 
 
@@ -503,7 +503,7 @@ class CompareConfig:
         return max(1, round(self.budget * self.recipe.epochs))
 
 
-C = TypeVar("C", TrainConfig, PredictConfig)
+C = TypeVar("C", TrainConfig, PredictConfig, SegmentConfig)
 
 
 def configure(kind: type[C], config: C | None, options: Mapping[str, Any]) -> C:

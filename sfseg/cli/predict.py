@@ -79,8 +79,8 @@ def predict(
         OutputKind,
         typer.Option(
             metavar="KIND",
-            help="What to write: probability; binary (255 and 0); or segments (a number for each "
-            "cell).",
+            help="What to write: probability; binary (255 and 0); segments (a number for each "
+            "cell of a section); or cells (numbers that continue through the stack).",
             rich_help_panel=OUTPUT,
         ),
     ] = DEFAULTS.output,
@@ -210,12 +210,13 @@ def predict(
     ] = DEFAULTS.memory_gib,
 ) -> None:
     """Predict membrane maps of stacks: 1 = inside a cell, 0 = membrane."""
-    if output == "probability" and threshold is not None:
+    if output in ("probability", "cells") and threshold is not None:
+        other = "use sfseg segment" if output == "cells" else "add --output binary"
         raise OptionError(
             "--threshold only works with --output binary or segments",
-            hint="leave --threshold out, or add --output binary",
+            hint=f"leave --threshold out, or {other}",
         )
-    if output != "probability" and dtype is not None:
+    if output not in ("probability", "cells") and dtype is not None:
         raise OptionError(
             f"--dtype only works with --output probability, not {output}",
             hint="leave --dtype out: binary is uint8, segments are int32",

@@ -11,7 +11,6 @@ from sfseg.cli.console import print_result, say
 from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption
 from sfseg.cli.progress import progress
 from sfseg.config import LinkMethod, SegmentConfig, SegmentMethod
-from sfseg.types import describe_shape
 
 DEFAULTS = SegmentConfig()
 
@@ -133,8 +132,7 @@ def segment(
 
     with progress(f"reading {probability}") as bar:
         result = segment_file(probability, out, config, progress=bar.update, say=say)
-    cells = f"{result.cells} cell{'s' * (result.cells != 1)}"
-    say(f"{out}: {cells} in {describe_shape(result.shape)}")
+    say(f"{out}: {result.describe()}")
     if as_json:
         facts = {"output": str(out), "cells": result.cells, "superpixels": result.superpixels}
         print_result(json.dumps({**facts, "shape": result.shape}, indent=2))

@@ -4,9 +4,11 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sfseg import io
 from sfseg.config import (
@@ -31,6 +33,8 @@ from sfseg.prediction.resumable import (
 )
 from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
 from sfseg.prediction.tile_writer import output_dtype
+from sfseg.segmentation.segment import SCRATCH, segment_file
+from sfseg.system.files import check_output_path, sibling
 from sfseg.system.memory import is_out_of_memory
 from sfseg.types import AnyArray, PixelSize, Probability, Say
 
@@ -234,6 +238,8 @@ def predict_job(
     OSError
         If a file cannot be read or written. Finished tiles are kept for ``config.resume``.
     """
+    if config.output == "cells":
+        return _predict_cells(job, model, config, report, say)
     started = time.monotonic()
     io.require_writable(str(job.output), output_dtype(config))
     record = find_record(job.output, overwrite=config.overwrite)
@@ -285,6 +291,32 @@ def predict_job(
                 )
             raise
         return result
+
+
+def _predict_cells(
+    job: Job, model: Model, config: PredictConfig, report: OnTile, say: Say
+) -> PredictResult:
+    """Predict the map of a stack, which stays beside the cells, and find its cells.
+
+    With the map at hand, ``sfseg segment`` finds them again in seconds, with other options.
+    """
+    io.require_writable(str(job.output), np.uint32)
+    check_output_path(job.output, overwrite=config.overwrite or config.resume)
+    path = map_path(job.output)
+    config = replace(config, output="probability")
+    result = predict_job(Job(job.source, path), model, config, report=report, say=say)
+    if not config.resume or not job.output.exists() or sibling(job.output, SCRATCH).exists():
+        say(f"finding the cells of {path}")
+        found = segment_file(
+            path, job.output, say=say, resume=config.resume, overwrite=config.overwrite
+        )
+        say(f"{job.output}: {found.describe()}; its map is {path}")
+    return replace(result, job=job)
+
+
+def map_path(cells: Path) -> Path:
+    """Name the map beside an output of cells: ``cells.map.tif`` for ``cells.tif``."""
+    return cells.with_suffix(f".map{cells.suffix}")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sfseg.config import SegmentConfig
+from sfseg.config import SegmentConfig, configure
 from sfseg.errors import OutputError
 from sfseg.io import Stack, as_path, open_array, open_stack
 from sfseg.io.write import require_writable, write_sections
@@ -20,7 +20,7 @@ from sfseg.system.files import check_output_path, ensure_parent, sibling
 from sfseg.system.limits import usable_processors
 from sfseg.system.locks import exclusive
 from sfseg.system.threads import ordered
-from sfseg.types import AnyArray, Say, Shape
+from sfseg.types import AnyArray, Say, Shape, describe_shape
 
 SCRATCH = "part.superpixels"
 """Ending of the folder beside an output that is not complete."""
@@ -51,6 +51,10 @@ class SegmentResult:
     shape: Shape
     cells: int
     superpixels: int
+
+    def describe(self) -> str:
+        """Say how many cells there are, and in what."""
+        return f"{self.cells} cell{'s' * (self.cells != 1)} in {describe_shape(self.shape)}"
 
 
 StageProgress = Callable[[int, int, str], None]
@@ -97,7 +101,7 @@ def segment(probability: AnyArray, config: SegmentConfig | None = None, **option
     ----------
     .. [1] T. Beier et al., 2017, doi:10.1038/nmeth.4151
     """
-    config = replace(config or SegmentConfig(), **options)
+    config = configure(SegmentConfig, config, options)
     stack = open_array(probability, "segment", hint="use sfseg.segment_file for files")
     maps, store = StackMaps(stack), MemoryStore()
     workers = config.workers or usable_processors()
@@ -155,7 +159,7 @@ def segment_file(
     OSError
         If a file cannot be read or written.
     """
-    config = replace(config or SegmentConfig(), **options)
+    config = configure(SegmentConfig, config, options)
     source, target = (as_path(one, "segment_file", hint=_ARRAYS) for one in (source, out))
     require_writable(str(target), np.uint32)
     check_output_path(target, overwrite=config.overwrite)
