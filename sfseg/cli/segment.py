@@ -13,11 +13,12 @@ from sfseg.cli.progress import progress
 from sfseg.config import LinkMethod, SegmentConfig, SegmentMethod
 
 DEFAULTS = SegmentConfig()
+CORRECTIONS = "Corrections"
 
 EXAMPLES = """
 sfseg segment map.tif -o cells.tif
 sfseg segment map.tif -o cells.zarr --beta 0.6    more and smaller cells
-sfseg segment map.tif -o cells.tif --link none    each section by itself
+sfseg segment map.tif -o corrected.tif --merge 3,7 --split 12@4,100,200
 """
 
 
@@ -84,6 +85,31 @@ def segment(
             "--fill", help="Grow cells over the membranes between them.", rich_help_panel=OUTPUT
         ),
     ] = DEFAULTS.fill,
+    merge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A,B",
+            help="Cells A and B of the output are one; repeat the option for more.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID@SECTION,Y,X",
+            help="The part of cell ID around this place is another cell; repeat the option for "
+            "more.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None,
+    edits: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="A file of corrections with the columns edit, cell, other, section, y, x.",
+            rich_help_panel=CORRECTIONS,
+        ),
+    ] = None,
     axes: AxesOption = None,
     workers: Annotated[
         int | None,
@@ -126,12 +152,18 @@ def segment(
         resume=resume,
         overwrite=overwrite,
     )
+    from sfseg.segmentation.edits import Edit, parse_merge, parse_split, read_edits
+
+    corrections: list[Edit] = read_edits(edits) if edits else []
+    corrections += [*map(parse_merge, merge or []), *map(parse_split, split or [])]
     require_inputs([probability])
     say(f"segmenting {probability}")
     from sfseg.segmentation.segment import segment_file
 
     with progress(f"reading {probability}") as bar:
-        result = segment_file(probability, out, config, progress=bar.update, say=say)
+        result = segment_file(
+            probability, out, config, edits=corrections, progress=bar.update, say=say
+        )
     say(f"{out}: {result.describe()}")
     if as_json:
         facts = {"output": str(out), "cells": result.cells, "superpixels": result.superpixels}

@@ -1,7 +1,7 @@
 """Cells of a stack: from a membrane map to ids that continue from section to section."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sfseg.config import SegmentConfig, configure
-from sfseg.errors import OutputError
+from sfseg.errors import OptionError, OutputError
 from sfseg.io import Stack, as_path, open_array, open_stack
 from sfseg.io.write import require_writable, write_sections
 from sfseg.segmentation.cells import Cells, find_cells, paint_cells
+from sfseg.segmentation.edits import Edit, NodeAt, Point, apply_edits
 from sfseg.segmentation.graph import Graph, build_graph
 from sfseg.segmentation.maps import StackMaps
 from sfseg.segmentation.store import FolderStore, MemoryStore, Store
@@ -42,7 +43,7 @@ class SegmentResult:
     shape : tuple of int
         (Z, Y, X).
     cells : int
-        How many there are; their ids are 1 to this.
+        How many there are. Without corrections their ids are 1 to this.
     superpixels : int
         Of which they are made.
     """
@@ -116,6 +117,7 @@ def segment_file(
     out: str | os.PathLike[str],
     config: SegmentConfig | None = None,
     *,
+    edits: Sequence[Edit] = (),
     progress: StageProgress = lambda *_: None,
     say: Say = lambda _: None,
     **options: Any,
@@ -132,6 +134,8 @@ def segment_file(
         The file to write; ends in .tif or .zarr.
     config : SegmentConfig, optional
         How.
+    edits : sequence of Merge or Split
+        Corrections, with the ids that the output has without them.
     progress : callable
         See `StageProgress`.
     say : callable
@@ -171,7 +175,7 @@ def segment_file(
         for line in stack.notes:
             say(f"{stack.name}: {line}")
         try:
-            return _segment_stack(stack, target, config, progress, say)
+            return _segment_stack(stack, target, config, edits, progress, say)
         except BaseException:
             if sibling(target, SCRATCH).exists():
                 say(f"{target}: finished sections are kept; to continue, add --resume to the same "
@@ -180,7 +184,12 @@ def segment_file(
 
 
 def _segment_stack(
-    stack: Stack, target: Path, config: SegmentConfig, progress: StageProgress, say: Say
+    stack: Stack,
+    target: Path,
+    config: SegmentConfig,
+    edits: Sequence[Edit],
+    progress: StageProgress,
+    say: Say,
 ) -> SegmentResult:
     """Divide the sections, solve the graph, and write the cells."""
     maps, workers = StackMaps(stack), config.workers or usable_processors()
@@ -199,6 +208,9 @@ def _segment_stack(
         f"{len(graph.overlaps.pairs)} overlaps"
     )
     cells = find_cells(graph, config)
+    cells = apply_edits(cells, graph, edits, config.beta, _node_finder(stack, store, graph))
+    for edit in edits:
+        say(f"done: {edit}")
 
     def counted() -> Iterator[Cells]:
         painted = _paint(maps, store, graph, cells, config, workers)
@@ -215,7 +227,24 @@ def _segment_stack(
         overwrite=config.overwrite,
     )
     store.remove()
-    return SegmentResult(target, stack.shape, int(cells.max(initial=0)), len(cells))
+    return SegmentResult(target, stack.shape, len(np.unique(cells[cells > 0])), len(cells))
+
+
+def _node_finder(stack: Stack, store: Store, graph: Graph) -> NodeAt:
+    """Make the function that finds the superpixel at a place."""
+
+    def node_at(place: Point) -> int:
+        section, y, x = place
+        depth, height, width = stack.shape
+        if not (1 <= section <= depth and y < height and x < width):
+            raise OptionError(
+                f"section {section}, row {y}, column {x}: outside of {stack.name}",
+                hint=f"sections are 1 to {depth}, rows 0 to {height - 1}, columns 0 to {width - 1}",
+            )
+        label = int(store.load_labels(section - 1)[y, x])
+        return int(graph.starts[section - 1]) + label - 1 if label else -1
+
+    return node_at
 
 
 def _refuse_second(target: Path) -> None:

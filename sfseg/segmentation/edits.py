@@ -1,0 +1,193 @@
+"""Corrections by a person: two cells that are one, or a cell that is two.
+
+The cells are found first as they are without corrections. So an id means the cell that the person
+saw, and all other cells keep their ids. Corrections are made one after the other.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.errors import OptionError
+from sfseg.segmentation.costs import find_costs
+from sfseg.segmentation.edges import Edges
+from sfseg.segmentation.graph import Graph
+from sfseg.segmentation.multicut import multicut
+
+STEP, LAST = 0.5, 20.0
+"""By how much the logarithm of the prior odds grows until a cell falls apart, and where it ends."""
+
+COLUMNS = ("edit", "cell", "other", "section", "y", "x")
+"""Of a file of corrections."""
+
+
+Point = tuple[int, int, int]
+"""(section, y, x): the number of the section from 1, row and column from 0."""
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Two cells are one, which keeps the id of the first."""
+
+    cell: int
+    other: int
+
+    def __str__(self) -> str:
+        return f"merge {self.cell},{self.other}"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of a cell around a place is another cell, which gets a new id.
+
+    Attributes
+    ----------
+    cell : int
+        Its id.
+    place : Point
+        A pixel of that part.
+    """
+
+    cell: int
+    place: Point
+
+    def __str__(self) -> str:
+        return f"split {self.cell}@{','.join(map(str, self.place))}"
+
+
+Edit = Merge | Split
+NodeAt = Callable[[Point], int]
+"""Returns the node at a place, -1 where there is none; raises OptionError if it is outside."""
+
+
+def parse_merge(text: str) -> Merge:
+    """Read ``A,B``: two ids; raises OptionError."""
+    if not (found := re.fullmatch(r"(\d+),(\d+)", text)):
+        raise OptionError(f"--merge: must be two ids, not {text!r}", hint="--merge 3,7")
+    return Merge(int(found[1]), int(found[2]))
+
+
+def parse_split(text: str) -> Split:
+    """Read ``ID@SECTION,Y,X``; raises OptionError."""
+    if not (found := re.fullmatch(r"(\d+)@(\d+),(\d+),(\d+)", text)):
+        raise OptionError(
+            f"--split: must be an id, and a place in the part to cut off, not {text!r}",
+            hint="--split 12@4,100,200: cell 12, at section 4, row 100, column 200",
+        )
+    cell, section, y, x = map(int, found.groups())
+    return Split(cell, (section, y, x))
+
+
+def read_edits(path: Path) -> list[Edit]:
+    """Read a CSV file of corrections, with the columns `COLUMNS`; raises OptionError, OSError."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
+            raise OptionError(
+                f"{path}: the column {missing[0]} is missing",
+                hint=f"begin with the line {','.join(COLUMNS)}",
+            )
+        return [_read_row(row, f"{path}: line {reader.line_num}") for row in reader]
+
+
+def _read_row(row: dict[str, str], where: str) -> Edit:
+    try:
+        if row["edit"] == "merge":
+            return Merge(int(row["cell"]), int(row["other"]))
+        if row["edit"] == "split":
+            place = int(row["section"]), int(row["y"]), int(row["x"])
+            return Split(int(row["cell"]), place)
+    except (TypeError, ValueError) as error:
+        raise OptionError(
+            f"{where}: a whole number is missing",
+            hint="merge needs cell and other; split needs cell, section, y and x",
+        ) from error
+    raise OptionError(f"{where}: edit is {row['edit']!r}", hint="write merge or split")
+
+
+def apply_edits(
+    cells: NDArray[np.uint32], graph: Graph, edits: Sequence[Edit], beta: float, node_at: NodeAt
+) -> NDArray[np.uint32]:
+    """Correct the cells of the superpixels.
+
+    Parameters
+    ----------
+    cells : ndarray of uint32, shape (nodes,)
+        As found.
+    graph : Graph
+        The superpixels.
+    edits : sequence of Merge or Split
+        The corrections, in order.
+    beta : float
+        With which the cells were found.
+    node_at : callable
+        See `NodeAt`.
+
+    Returns
+    -------
+    ndarray of uint32, shape (nodes,)
+        The corrected ones.
+
+    Raises
+    ------
+    OptionError
+        If a cell is not there, or cannot be divided.
+    """
+    cells = cells.copy()
+    for edit in edits:
+        _require_cell(cells, edit.cell, edit)
+        if isinstance(edit, Merge):
+            _require_cell(cells, edit.other, edit)
+            cells[cells == edit.other] = edit.cell
+        else:
+            node = node_at(edit.place)
+            there = cells[node] if node >= 0 else 0
+            if there != edit.cell:
+                raise OptionError(
+                    f"{edit}: at this place is {f'cell {there}' if there else 'a membrane'}",
+                    hint="give a place inside of the cell: section, y, x",
+                )
+            cells[_cut_off(cells == edit.cell, node, graph, beta, edit)] = cells.max() + 1
+    return cells
+
+
+def _require_cell(cells: NDArray[np.uint32], cell: int, edit: Edit) -> None:
+    if cell == 0 or not (cells == cell).any():
+        raise OptionError(
+            f"{edit}: there is no cell {cell}",
+            hint="take ids of the output of the same command without corrections",
+        )
+
+
+def _cut_off(
+    own: NDArray[np.bool_], node: int, graph: Graph, beta: float, edit: Edit
+) -> NDArray[np.intp]:
+    """Return the nodes around one that leave their cell first, if cuts become likely."""
+    nodes = np.flatnonzero(own)
+    if len(nodes) < 2:
+        raise OptionError(
+            f"{edit}: the cell is one superpixel, which cannot be divided",
+            hint="draw the membrane in the map, and find the cells again",
+        )
+    borders, overlaps = (_within(edges, own) for edges in (graph.borders, graph.overlaps))
+    numbers = np.cumsum(own) - 1
+    pairs = numbers[np.concatenate([borders.pairs, overlaps.pairs]).astype(np.int64)]
+    start = np.log(beta / (1 - beta))
+    for odds in np.arange(start + STEP, LAST, STEP):
+        costs = np.concatenate(find_costs(borders, overlaps, 1 / (1 + np.exp(-odds))))
+        parts = multicut(len(nodes), pairs.astype(np.uint64), costs)
+        part = parts == parts[numbers[node]]
+        if not part.all():
+            return np.asarray(nodes[part])
+    return np.array([node])
+
+
+def _within(edges: Edges, own: NDArray[np.bool_]) -> Edges:
+    """Keep the edges whose both ends are in a cell."""
+    kept = own[edges.pairs.astype(np.int64)].all(axis=1)
+    return Edges(edges.pairs[kept], edges.measures[kept], edges.sizes[kept])
