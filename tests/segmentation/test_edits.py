@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tifffile
-from sfseg.segmentation.edits import Merge, Split, parse_merge, parse_split, read_edits
 
 import sfseg
 from sfseg.errors import OptionError
+from sfseg.segmentation.edits import Merge, Split, parse_merge, parse_split, read_edits
 
 
 @pytest.fixture
