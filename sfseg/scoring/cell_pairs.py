@@ -1,0 +1,185 @@
+"""Cells and true cells, read section by section: checked ids, and the borders between cells."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfseg.errors import StackError
+from sfseg.io.labels import require_numbers
+from sfseg.types import AnyArray, Number, PixelSize, Shape
+
+_FAR = 2**30
+"""More columns than a section has."""
+
+
+class Labelled(NamedTuple):
+    """One section of a pair."""
+
+    cells: AnyArray
+    """Predicted ids, unsigned, shape (Y, X)."""
+    truth: AnyArray
+    """True ids, unsigned, shape (Y, X); 0 where nothing is counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellPair:
+    """Cells and their truth.
+
+    Attributes
+    ----------
+    read : callable
+        Called with a position from 0. Returns a section of the cells and one of the truth.
+    shape : tuple of int
+        (Z, Y, X) of what is scored.
+    numbers : tuple of int
+        The number of each section in its stack.
+    names : tuple of str
+        The cells and the truth, for messages.
+    ignore : int or float, optional
+        A value of the truth that is not known.
+    pixel_size_nm : tuple of float, optional
+        (y, x).
+    """
+
+    read: Callable[[int], tuple[AnyArray, AnyArray]]
+    shape: Shape
+    numbers: tuple[int, ...]
+    names: tuple[str, str]
+    ignore: Number | None = None
+    pixel_size_nm: PixelSize | None = None
+
+    def __iter__(self) -> Iterator[Labelled]:
+        """Read the sections, one at a time.
+
+        Raises
+        ------
+        StackError
+            If a value is no id.
+        NonFiniteError
+            If a pixel is NaN or infinite.
+        """
+        for position, number in enumerate(self.numbers):
+            cells, truth = self.read(position)
+            require_numbers(truth, self.names[1], number)
+            if self.ignore is not None:
+                truth = np.where(truth == self.ignore, 0, truth).astype(truth.dtype)
+            yield Labelled(
+                as_ids(cells, self.names[0], number), as_ids(truth, self.names[1], number, "truth")
+            )
+
+
+def as_ids(section: AnyArray, name: str, number: int, side: str = "cells") -> AnyArray:
+    """Check that a section holds ids: whole numbers from 0.
+
+    Parameters
+    ----------
+    section : ndarray, shape (Y, X)
+        The values.
+    name : str
+        The stack, for messages.
+    number : int
+        The section, for messages.
+    side : {"cells", "truth"}
+        Whether `ignore` may help.
+
+    Returns
+    -------
+    ndarray of unsigned integers, shape (Y, X)
+        The same numbers.
+
+    Raises
+    ------
+    StackError
+        If a value is below 0, not whole, or a float so large that whole numbers are rounded.
+    NonFiniteError
+        If a pixel is NaN or infinite.
+    """
+    require_numbers(section, name, number)
+    if section.dtype.kind in "bu":
+        return section.astype(np.uint8) if section.dtype.kind == "b" else section
+    where = f"{name}: section {number}"
+    lowest = section.min()
+    if section.dtype.kind == "f":
+        _require_whole(section, where)
+    if lowest < 0:
+        ignore = f"add --ignore {lowest:g}, if it means not labelled"
+        raise StackError(
+            f"{where}: {lowest:g} is no id: ids are whole numbers from 0",
+            hint=ignore if side == "truth" else "set these pixels to 0, which is no cell",
+        )
+    return section.astype(np.uint64)
+
+
+def _require_whole(section: AnyArray, where: str) -> None:
+    """Refuse floats between whole numbers, or so large that two ids may be one number."""
+    broken = section[section != np.round(section)]
+    if broken.size:
+        raise StackError(
+            f"{where}: {broken[0]:g} is no id: ids are whole numbers",
+            hint="give cells, each with its number; a map is scored without --segments",
+        )
+    limit = 2 ** (np.finfo(section.dtype).nmant + 1)  # from here on, some whole numbers are missing
+    if section.max() >= limit:
+        raise StackError(
+            f"{where}: the ids are {section.dtype} and go up to {section.max():.0f}; from {limit} "
+            "on, several ids become one number",
+            hint="save the ids as whole numbers, for example as uint32",
+        )
+
+
+def find_borders(truth: AnyArray, width_nm: float, pixel_size_nm: PixelSize) -> NDArray[np.bool_]:
+    """Find the pixels near a border, as CREMI does: `create_border_mask_2d`.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (Y, X)
+        True ids; 0 counts as an id.
+    width_nm : float
+        The largest distance to a pixel at a border: one of whose 4 neighbours has another id.
+    pixel_size_nm : tuple of float
+        (y, x).
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+        Where the distance is at most `width_nm`. The edge of the section is no border.
+
+    Notes
+    -----
+    The same as a distance transform that is cut, in a tenth of its time. Each row knows how far
+    the next border is along the row. A disc is a row of some length for each step up or down.
+    """
+    columns = _columns_to_border(_at_border(truth))
+    height, (step_y, step_x) = truth.shape[0], pixel_size_nm
+    radius, ratio = width_nm / step_x, step_y / step_x
+    near = np.zeros(truth.shape, bool)
+    for rows in range(min(math.floor(radius / ratio), height - 1) + 1):
+        reach = 0  # columns from the middle of the disc to its edge, in this row
+        while math.sqrt((reach + 1) ** 2 + (rows * ratio) ** 2) <= radius:
+            reach += 1
+        inside = columns <= reach
+        near[rows:] |= inside[: height - rows]
+        near[: height - rows] |= inside[rows:]
+    return near
+
+
+def _at_border(truth: AnyArray) -> NDArray[np.bool_]:
+    """Find the pixels that have a neighbour with another id."""
+    border = np.zeros(truth.shape, bool)
+    for ids, at in ((truth, border), (truth.T, border.T)):
+        differ = ids[1:] != ids[:-1]
+        at[1:] |= differ
+        at[:-1] |= differ
+    return border
+
+
+def _columns_to_border(border: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Count the columns from each pixel to the next border in its row."""
+    columns = np.arange(border.shape[1], dtype=np.int32)
+    left = np.maximum.accumulate(np.where(border, columns, np.int32(-_FAR)), axis=1)
+    right = np.minimum.accumulate(np.where(border, columns, np.int32(_FAR))[:, ::-1], axis=1)
+    return np.minimum(columns - left, right[:, ::-1] - columns)
