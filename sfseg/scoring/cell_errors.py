@@ -113,10 +113,9 @@ def _choose(table: Table, kind: Kind, count: int) -> Iterator[CellError]:
             own = wholes == known[place]
             ids, pixels = _largest_first(parts[own], table.pixels[own])
             whole = (int(known[place]),)
-            sides = (whole, ids) if kind == "split" else (ids, whole)
-            yield CellError(
-                0, kind, float(costs[place]), *sides, pixels.size, int(pixels[1:].sum())
-            )
+            true_ids, cell_ids = (whole, ids) if kind == "split" else (ids, whole)
+            cost, smaller = float(costs[place]), int(pixels[1:].sum())
+            yield CellError(0, kind, cost, true_ids, cell_ids, pixels.size, smaller)
 
 
 def _largest_first(parts: Ids, pixels: Counts) -> tuple[tuple[int, ...], Counts]:
@@ -171,7 +170,7 @@ class _Search:
         self._before = now
 
     def _mark(self, wholes: Ids, parts: Ids) -> tuple[Segments, Segments] | None:
-        """Number the wholes from 1, and the parts of whole n as 2n - 1 and 2n; 0 is all else."""
+        """Mark whole n, from 1, with n, and its parts with 2n - 1 and 2n; 0 is all else."""
         if not self._errors:
             return None
         index = np.minimum(np.searchsorted(self._wholes, wholes), len(self._errors) - 1)

@@ -21,10 +21,11 @@ class Losses(NamedTuple):
     """n_ij/N log(s_j/n_ij); 0 if predicted cell j lies in one true cell."""
 
 
-def add_up(ids: Ids, amounts: AnyArray) -> tuple[Ids, Floats, NDArray[np.int64]]:
+def add_up(ids: Ids, amounts: AnyArray) -> tuple[Ids, Floats, NDArray[np.intp]]:
     """Add up the amounts of each id: the ids, their sums, and the position of each id in them."""
     known, positions = np.unique(ids, return_inverse=True)
-    return known, np.bincount(positions, amounts), positions  # exact up to 2^53 pixels
+    sums = np.bincount(positions, amounts).astype(np.float64)  # exact up to 2^53 pixels
+    return known, sums, positions
 
 
 def find_losses(table: Table) -> Losses:

@@ -23,6 +23,8 @@ class Labelled(NamedTuple):
     """Predicted ids, unsigned, shape (Y, X)."""
     truth: AnyArray
     """True ids, unsigned, shape (Y, X); 0 where nothing is counted."""
+    has_unknown: bool
+    """Whether a pixel had the value to ignore."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,12 @@ class CellPair:
         for position, number in enumerate(self.numbers):
             cells, truth = self.read(position)
             require_numbers(truth, self.names[1], number)
-            if self.ignore is not None:
-                truth = np.where(truth == self.ignore, 0, truth).astype(truth.dtype)
-            yield Labelled(
-                as_ids(cells, self.names[0], number), as_ids(truth, self.names[1], number, "truth")
-            )
+            unknown = False if self.ignore is None else truth == self.ignore
+            has_unknown = bool(np.any(unknown))
+            if has_unknown:
+                truth = np.where(unknown, np.zeros((), truth.dtype), truth)
+            true_ids = as_ids(truth, self.names[1], number, "truth")
+            yield Labelled(as_ids(cells, self.names[0], number), true_ids, has_unknown)
 
 
 def as_ids(section: AnyArray, name: str, number: int, side: str = "cells") -> AnyArray:

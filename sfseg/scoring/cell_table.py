@@ -39,7 +39,7 @@ class Table(NamedTuple):
 
     def select(self, chosen: NDArray[np.bool_]) -> "Table":
         """Keep some of the pairs."""
-        return Table(*(column[chosen] for column in self))
+        return Table(self.truth[chosen], self.cells[chosen], self.pixels[chosen])
 
 
 def find_runs(truth: AnyArray, cells: AnyArray) -> Runs:
@@ -59,8 +59,8 @@ def find_runs(truth: AnyArray, cells: AnyArray) -> Runs:
     is_start = np.ones(truth.size, bool)
     is_start[1:] = (flat[0][1:] != flat[0][:-1]) | (flat[1][1:] != flat[1][:-1])
     starts = np.flatnonzero(is_start)
-    ids = (each[starts].astype(np.uint64) for each in flat)
-    return Runs(*ids, np.diff(starts, append=truth.size))
+    true_ids, ids = (each[starts].astype(np.uint64) for each in flat)
+    return Runs(true_ids, ids, np.diff(starts, append=truth.size))
 
 
 def tabulate(truth: Ids, cells: Ids, pixels: Counts) -> Table:
@@ -79,7 +79,8 @@ class TableSum:
     """The sum of the tables of many sections, in little more memory than the sum itself."""
 
     def __init__(self) -> None:
-        self._tables: list[Table] = []
+        nothing = np.zeros(0, np.uint64)
+        self._tables = [Table(nothing, nothing, np.zeros(0, np.int64))]
 
     def add(self, table: Table) -> None:
         """Add the table of a section."""
@@ -90,6 +91,7 @@ class TableSum:
 
     def total(self) -> Table:
         """Return the sum of the tables so far."""
-        columns = zip(*self._tables, strict=True)
-        self._tables = [tabulate(*(np.concatenate(column) for column in columns))]
+        if len(self._tables) > 1:
+            truth, cells, pixels = map(np.concatenate, zip(*self._tables, strict=True))
+            self._tables = [tabulate(truth, cells, pixels)]
         return self._tables[0]

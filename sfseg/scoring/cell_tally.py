@@ -54,6 +54,8 @@ class Tally:
         """Of the cells, and of the truth."""
         self.empty: list[int] = []
         """The numbers of the sections without true cells."""
+        self.has_unknown = False
+        """Whether a pixel had the value to ignore."""
         self._parts: list[int] = []  # of the true id in each section, while there is only one
         self._first_ids: set[int] = set()
         self._whole, self._inner = TableSum(), TableSum()
@@ -71,8 +73,10 @@ class Tally:
         if not table.pixels.size:
             self.empty.append(number)
         if self._before and self._before[0] == number - 1:
-            for each, before, now in zip(self.continuity, self._before[1], section, strict=True):
-                each.add(before, now)
+            before = self._before[1]
+            self.continuity[0].add(before.cells, section.cells)
+            self.continuity[1].add(before.truth, section.truth)
+        self.has_unknown |= section.has_unknown
         self._before = number, section
         return table
 
@@ -100,4 +104,5 @@ class Tally:
 def _tabulate(truth: AnyArray, cells: AnyArray) -> Table:
     """Make the table of a section, without pixels outside true cells."""
     runs = find_runs(truth, cells)
-    return tabulate(*(column[runs.truth > 0] for column in runs))
+    counted = runs.truth > 0
+    return tabulate(runs.truth[counted], runs.cells[counted], runs.lengths[counted])

@@ -9,6 +9,7 @@ import numpy as np
 
 from sfseg.errors import OptionError, StackError
 from sfseg.io import as_stack_array
+from sfseg.io.labels import nothing_ignored
 from sfseg.scoring.cell_doubts import find_cell_doubts
 from sfseg.scoring.cell_errors import CellError, find_worst
 from sfseg.scoring.cell_measures import adapted_rand_error, find_losses
@@ -129,17 +130,26 @@ class CellScores(CellScore):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain values, in the order of the JSON output."""
-        facts = {"prediction": self.names[0], "truth": self.names[1], "shape": list(self.shape)}
-        facts |= {"true_cells": self.true_cells, "cells": self.cells} | super().as_dict()
-        parts = {"without_zero": self.without_zero, "without_borders": self.without_borders}
-        facts |= {key: score.as_dict() if score else None for key, score in parts.items()}
-        return facts | {
-            "border_nm": self.border_nm,
-            "section_mean": self.section_mean.as_dict(),
-            "per_section": [row.as_dict() for row in self.per_section],
-            "errors": [asdict(error) for error in self.errors],
-            "warnings": list(self.warnings),
+        facts: dict[str, Any] = {
+            "prediction": self.names[0],
+            "truth": self.names[1],
+            "shape": list(self.shape),
+            "true_cells": self.true_cells,
+            "cells": self.cells,
         }
+        return (
+            facts
+            | super().as_dict()
+            | {
+                "without_zero": self.without_zero and self.without_zero.as_dict(),
+                "border_nm": self.border_nm,
+                "without_borders": self.without_borders and self.without_borders.as_dict(),
+                "section_mean": self.section_mean.as_dict(),
+                "per_section": [row.as_dict() for row in self.per_section],
+                "errors": [asdict(error) for error in self.errors],
+                "warnings": list(self.warnings),
+            }
+        )
 
 
 def score_cells(
@@ -268,6 +278,8 @@ def score_pair(
     _require_cells(tally, pair.names[1])
     errors = find_worst(pair, tally.whole(), worst, lambda read: progress(depth + read, steps))
     scores = _summarise(pair, tally, per_section, errors)
+    if pair.ignore is not None and not tally.has_unknown:
+        notes = (*notes, nothing_ignored(pair.names[1]))
     warnings = *notes, *find_cell_doubts(tally, pair.names)
     return replace(scores, border_nm=border_nm if tolerance else None, warnings=warnings)
 

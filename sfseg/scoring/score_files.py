@@ -149,7 +149,7 @@ def score_files(
         open_stack(prediction, axes=axes) as maps,
         open_stack(truth, axes=label_axes or axes, labels=True) as labels,
     ):
-        partners, notes = _pair_sections(maps, labels, sections)
+        partners, notes = pair_sections(maps, labels, sections)
         indices = tuple(partners)
         predicted = maps.read(indices)
         true = labels.read([partners[index] for index in indices])
@@ -279,7 +279,7 @@ def _soft_notes(labels: AnyArray, form: LabelFormat, name: str) -> Iterator[str]
         )
 
 
-def _pair_sections(
+def pair_sections(
     maps: Stack, labels: Stack, sections: str | None
 ) -> tuple[dict[int, int], tuple[str, ...]]:
     """Find the labels of each section to score: their indices, and what to say about it."""
@@ -379,7 +379,7 @@ def _refuse_cell_numbers(probability: AnyArray, name: str) -> None:
         raise StackError(
             f"{name}: whole numbers up to {largest}, and it is not known which of them means 1",
             hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure; numbers of "
-            "cells that touch cannot be scored",
+            "cells that touch are scored with --segments, against true numbers",
         )
 
 

@@ -1,0 +1,171 @@
+"""Score cells on disk against true cells on disk; tell cells from maps and masks."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sfseg.config import LabelFormat
+from sfseg.errors import SfsegError
+from sfseg.io import Stack, as_path, open_stack
+from sfseg.io.label_values import Census, explain_labels, sample_indices
+from sfseg.scoring.cell_pairs import CellPair
+from sfseg.scoring.cells import BORDER_NM, WORST, CellScores, score_pair
+from sfseg.scoring.score_files import pair_sections
+from sfseg.types import AnyArray, Number, PixelSize, Progress, as_pixel_size
+
+_WINDOW_PX = 1024
+"""Side of the middle of a section that is looked at."""
+
+_FEW = 3
+"""So few ids may be classes; of more, the rare ones have even areas, too."""
+
+_EVEN = 0.4
+"""More of the pixels of an id have equal neighbours; fewer of those of a grey value of a map."""
+
+
+def score_cell_files(
+    cells: str | Path,
+    truth: str | Path,
+    *,
+    sections: str | None = None,
+    ignore: Number | None = None,
+    border_nm: float = BORDER_NM,
+    pixel_size_nm: float | PixelSize | None = None,
+    worst: int = WORST,
+    axes: str | None = None,
+    label_axes: str | None = None,
+    progress: Progress = lambda *_: None,
+) -> CellScores:
+    """Score cells against true cells, section by section, in bounded memory.
+
+    Parameters
+    ----------
+    cells, truth : str or Path
+        Stacks of ids, 0 = no cell.
+    sections : str, optional
+        Sections to score, as in ``"25-30"``; default is all.
+    ignore, border_nm, worst, progress
+        As for `sfseg.score_cells`.
+    pixel_size_nm : float or tuple of float, optional
+        Default is that of the truth, or else that of the cells.
+    axes : str, optional
+        Order of the axes, for files that do not say it; see `sfseg.open_stack`.
+    label_axes : str, optional
+        Order of the axes of the truth; default is `axes`.
+
+    Returns
+    -------
+    CellScores
+        As of `sfseg.score_cells`. Sections keep their numbers in the files. Two folders are paired
+        by the numbers in the names of their files, where both have them.
+
+    Raises
+    ------
+    ShapeMismatchError, StackError, NonFiniteError
+        As `sfseg.score_cells` and `sfseg.open_stack` do.
+    OptionError
+        If `sections` names none, or one outside the stacks; and as `sfseg.score_cells`.
+    """
+    hint = "sfseg.score_cells takes arrays"
+    paths = [as_path(each, "score_cell_files", hint=hint) for each in (cells, truth)]
+    with (
+        open_stack(paths[0], axes=axes, labels=True) as found,
+        open_stack(paths[1], axes=label_axes or axes, labels=True) as true,
+    ):
+        partners, notes = pair_sections(found, true, sections)
+        indices = tuple(partners)
+        pair = CellPair(
+            lambda position: (
+                found.section(indices[position]),
+                true.section(partners[indices[position]]),
+            ),
+            (len(indices), *found.shape[1:]),
+            tuple(index + 1 for index in indices),
+            (str(cells), str(truth)),
+            ignore,
+            as_pixel_size(pixel_size_nm) or _pixel_size(true) or _pixel_size(found),
+        )
+        doubts = (*notes, *_special_notes(true, ignore))
+        return score_pair(pair, border_nm=border_nm, worst=worst, notes=doubts, progress=progress)
+
+
+def _pixel_size(stack: Stack) -> PixelSize | None:
+    """Return the size of a pixel, if it is known."""
+    size = stack.voxel_size_nm[1:] if stack.voxel_size_nm else None
+    return size if size and all(math.isfinite(length) for length in size) else None
+
+
+def _special_notes(truth: Stack, ignore: Number | None) -> Iterator[str]:
+    """Warn of a number in the truth that other programs use for `not labelled`."""
+    special = None if ignore is not None else _find_special(_look(truth, None), truth.name)
+    if special is not None:
+        yield (
+            f"{truth.name}: {special} is perhaps no cell, as it is much larger than the others: "
+            f"--ignore {special} leaves it out"
+        )
+
+
+def _find_special(census: Census | None, name: str) -> Number | None:
+    """Find a number, other than 0, that is perhaps no cell."""
+    form = None if census is None else explain_labels(census, LabelFormat(), name).form
+    return form and (form.ignore or form.membrane_value or None)
+
+
+def are_cells(
+    cells: str | Path,
+    truth: str | Path,
+    *,
+    ignore: Number | None = None,
+    axes: str | None = None,
+    label_axes: str | None = None,
+) -> bool:
+    """Tell whether both files number cells, by a few sections; parameters as `score_cell_files`.
+
+    Returns
+    -------
+    bool
+        False as well if a file cannot be read, or too few cells are there to tell.
+    """
+    try:
+        # the truth first: it is a mask most of the time
+        for source, order in ((truth, label_axes or axes), (cells, axes)):
+            with open_stack(source, axes=order, labels=True) as stack:
+                if not _holds_cells(stack, ignore if source is truth else None):
+                    return False
+    except SfsegError:  # whoever scores the files says what is wrong
+        return False
+    return True
+
+
+def _holds_cells(stack: Stack, ignore: Number | None) -> bool:
+    """Tell whether the values are numbers of cells, not grey values, a mask or classes."""
+    census = _look(stack, ignore)
+    if ignore is None and (special := _find_special(census, stack.name)) is not None:
+        census = _look(stack, special)
+    if census is None or np.count_nonzero(census.values) < 2:
+        return False
+    form = explain_labels(census, LabelFormat(), stack.name).form
+    if form is None or form.kind != "instances":
+        return False
+    rarest = census.values[np.argsort(census.counts)[:-2]]  # in a map, two values are frequent
+    return len(census.values) <= _FEW or census.evenness(rarest) > _EVEN
+
+
+def _look(stack: Stack, ignore: Number | None) -> Census | None:
+    """Count the values in the middle of a few sections; None if they are no whole numbers from 0.
+
+    A map of floats is refused before its values, which are many, are counted.
+    """
+    height, width = stack.shape[1:]
+    top, left = max(height - _WINDOW_PX, 0) // 2, max(width - _WINDOW_PX, 0) // 2
+    windows: list[AnyArray] = []
+    for index in sample_indices(len(stack)):
+        rows = slice(top, min(top + _WINDOW_PX, height))
+        window = stack.window(index, rows, slice(left, min(left + _WINDOW_PX, width)))
+        if window.dtype.kind == "f" and (window != np.round(window)).any():
+            return None
+        windows.append(window)
+    census = Census.from_sections(windows, ignore)
+    return census if census.values.size and census.values[0] >= 0 else None
