@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from sfseg.prediction.model import Model, load_model
     from sfseg.prediction.predict import predict, predict_file
     from sfseg.prediction.run import PredictResult
+    from sfseg.scoring.cell_errors import CellError
+    from sfseg.scoring.cell_files import score_cell_files
+    from sfseg.scoring.cells import CellScores, score_cells
     from sfseg.scoring.errors import Errors, SectionErrors, find_errors
     from sfseg.scoring.mistakes import Mistake
     from sfseg.scoring.score import Scores, score
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CellError",
+    "CellScores",
     "Errors",
     "Mistake",
     "Model",
@@ -67,6 +72,8 @@ __all__ = [
     "predict_file",
     "read_labels",
     "score",
+    "score_cell_files",
+    "score_cells",
     "score_files",
     "segment",
     "segment_file",
@@ -75,6 +82,8 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "CellError": "sfseg.scoring.cell_errors",
+    "CellScores": "sfseg.scoring.cells",
     "Errors": "sfseg.scoring.errors",
     "Mistake": "sfseg.scoring.mistakes",
     "Model": "sfseg.prediction.model",
@@ -98,6 +107,8 @@ _MODULE_OF = {
     "predict_file": "sfseg.prediction.predict",
     "read_labels": "sfseg.io.labels",
     "score": "sfseg.scoring.score",
+    "score_cell_files": "sfseg.scoring.cell_files",
+    "score_cells": "sfseg.scoring.cells",
     "score_files": "sfseg.scoring.score_files",
     "segment": "sfseg.segmentation.segment",
     "segment_file": "sfseg.segmentation.segment",

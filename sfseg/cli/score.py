@@ -19,10 +19,18 @@ from sfseg.cli.options import (
     LabelAxesOption,
     LabelsAreOption,
     MembraneValueOption,
+    PixelSizeOption,
     ThresholdLabelsOption,
     parse_number,
 )
 from sfseg.cli.progress import ProgressDisplay, progress
+from sfseg.cli.score_cells import (
+    BorderOption,
+    CellFiles,
+    SegmentsOption,
+    are_for_cells,
+    print_cell_scores,
+)
 from sfseg.cli.score_report import format_json, format_tables
 from sfseg.errors import OptionError, ShapeMismatchError
 from sfseg.system.files import suggest_quotes
@@ -38,6 +46,7 @@ sfseg score map.tif labels.tif
 sfseg score membranes.tif labels.tif --invert --json
 sfseg score map.tif labels.tif --sections 25-30 --errors errors.tif
 sfseg score map.tif labels.tif --report score.html --image stack.tif
+sfseg score cells.tif true-cells.tif                    numbers of cells, in 3D
 """
 
 
@@ -96,6 +105,9 @@ def score(
     ignore: IgnoreOption = None,
     axes: AxesOption = None,
     label_axes: LabelAxesOption = None,
+    segments: SegmentsOption = False,
+    border: BorderOption = None,
+    pixel_size: PixelSizeOption = None,
     errors: Annotated[
         Path | None,
         typer.Option(
@@ -132,9 +144,26 @@ def score(
 
     V_Rand and V_Info after border thinning, each the best over the thresholds 0, 0.1 ... 1. In
     both files 1 = inside a cell, 0 = membrane.
+
+    If both files hold the numbers of cells: variation of information and adapted Rand error, in 3D.
     """
     inputs = [*predictions, truth, *([image] if image else [])]
     require_inputs(inputs)
+    for_maps = {
+        "--invert": invert,
+        "--invert-labels": invert_labels,
+        "--map-max": map_max is not None,
+        "--labels-are": labels_are == "membrane",
+        "--membrane-value": membrane_value is not None,
+        "--threshold-labels": threshold_labels is not None,
+        "--errors": errors is not None,
+        "--report": report is not None,
+        "--image": image is not None,
+    }
+    files = CellFiles(predictions, truth, ignore, axes, label_axes)
+    if are_for_cells(files, for_maps, segments=segments, border=border, pixel_size=pixel_size):
+        print_cell_scores(files, sections, border, pixel_size, as_json=as_json)
+        return
     require_outputs(errors, report, inputs, overwrite=overwrite)
     require_fitting(predictions, errors=errors, report=report, image=image, axes=axes)
     from sfseg.scoring.score_files import score_files

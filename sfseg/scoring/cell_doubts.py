@@ -8,6 +8,10 @@ from sfseg.scoring.cell_measures import find_losses
 from sfseg.scoring.cell_tally import Tally
 from sfseg.types import format_sections
 
+_SELDOM, _FAR_LESS = 0.2, 0.6
+"""Ids that continue along z lie above themselves in a larger share of their pixels than the first,
+and than this part of the share of the other side."""
+
 _MUCH_ZERO = 0.01
 """The share of pixels in true cells that may be 0 without a word."""
 
@@ -28,17 +32,14 @@ def find_cell_doubts(tally: Tally, names: tuple[str, str]) -> Iterator[str]:
 
 def _broken(tally: Tally, names: tuple[str, str]) -> Iterator[str]:
     """Warn of ids that do not continue along z, as those of segments of single sections."""
-    broken = [
-        (name, each.share)
-        for name, each in zip(names, tally.continuity, strict=True)
-        if each.is_seldom
-    ]
-    for name, share in broken:
-        yield (
-            f"{name}: ids do not continue along z: only {share:.0%} of the pixels have the id of "
-            "the pixel above them. The scores in 3D count each section of a cell as a cell; those "
-            "by section hold"
-        )
+    shares = [each.share for each in tally.continuity]
+    for name, own, other in zip(names, shares, shares[::-1], strict=True):
+        if own < max(_SELDOM, other * _FAR_LESS):
+            yield (
+                f"{name}: ids do not continue along z: {own:.0%} of the pixels have the id of the "
+                f"pixel above them, and {other:.0%} on the other side. If each section has ids of "
+                "its own, only the scores of the sections count, not those in 3D"
+            )
 
 
 def _single(tally: Tally, names: tuple[str, str]) -> Iterator[str]:

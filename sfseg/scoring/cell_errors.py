@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sfseg.scoring.cell_measures import add_up, find_losses
 from sfseg.scoring.cell_pairs import CellPair
-from sfseg.scoring.cell_table import Counts, Ids, Table, find_runs
+from sfseg.scoring.cell_table import Counts, Ids, Runs, Table, find_runs
 from sfseg.scoring.overlaps import KINDS, Kind
 from sfseg.scoring.places import find_meetings, make_place
-from sfseg.types import Segments
+from sfseg.types import AnyArray, Segments
+
+Box = tuple[slice, slice]
+"""Rows and columns."""
 
 _MOST_PARTS = 10
 
@@ -38,9 +43,9 @@ class CellError:
     section : int
         Number of the section of the place.
     z, y, x : int
-        A pixel in the middle of the place, from 0 in what was scored: where the two largest parts
-        meet in most pixels of a section, else between two sections. If they never meet, it is in
-        the second part.
+        A pixel in the middle of the place, from 0 in the stack: where the two largest parts meet in
+        most pixels of a section, else between two sections. If they never meet, it is in the
+        second part.
     """
 
     id: int
@@ -93,7 +98,7 @@ def find_worst(
     errors.sort(key=lambda error: (-error.cost, error.kind, error.whole))
     places = _find_places(pair, errors, progress)
     return tuple(
-        replace(error, id=number, section=pair.numbers[z], z=z, y=y, x=x)
+        replace(error, id=number, section=pair.numbers[z], z=pair.numbers[z] - 1, y=y, x=x)
         for number, (error, (z, y, x)) in enumerate(zip(errors, places, strict=True), 1)
     )
 
@@ -135,64 +140,68 @@ class _Place:
     zyx: tuple[int, int, int]
 
 
+class _Layer(NamedTuple):
+    """A section, seen from one kind of error."""
+
+    wholes: AnyArray
+    """The ids that may have several parts, shape (Y, X)."""
+    parts: AnyArray
+    """The ids of the parts."""
+
+    def mark(self, whole: int, pair: tuple[int, int], box: Box) -> Segments:
+        """Mark the two parts of a whole with 1 and 2 in a box; 0 is all else."""
+        wholes, parts = self.wholes[box], self.parts[box]
+        marks = (parts == pair[0]) + np.int32(2) * (parts == pair[1])
+        return np.where(wholes == whole, marks, 0).astype(np.int32)
+
+
 class _Search:
     """The places of the errors of one kind, looked for section by section."""
 
     def __init__(self, errors: Sequence[CellError]) -> None:
-        self._errors = sorted(errors, key=lambda error: error.whole)
-        self._wholes = np.array([error.whole for error in self._errors], np.uint64)
-        # two parts between which lies nothing but 0 meet across it; else 0 is the second part
-        pairs = [([part for part in error.parts if part] + [0])[:2] for error in self._errors]
-        self._pairs = np.array(pairs, np.uint64).reshape(-1, 2)
-        self._before: Segments | None = None
-        self._best: dict[int, _Place] = {}
+        self._errors = errors
+        self._before: _Layer | None = None
+        self.best: dict[int, _Place] = {}
+        """The best place of each error so far, by its whole."""
 
-    def places(self) -> dict[int, tuple[int, int, int]]:
-        """Return the place of each error, (z, y, x), by its whole."""
-        return {self._errors[index].whole: place.zyx for index, place in self._best.items()}
+    def look(self, layer: _Layer, runs: Runs, z: int) -> None:
+        """Look for places in a section; in `runs`, the wholes take the place of the truth."""
+        for error in self._errors:
+            # two parts between which lies nothing but 0 meet across it; else 0 is the second part
+            first, second = ([part for part in error.parts if part] + [0])[:2]
+            own = runs.truth == error.whole
+            if (own & ((runs.cells == first) | (runs.cells == second))).any():
+                box = _find_box(runs.lengths, own, layer.wholes.shape[1])
+                self._look_for(error.whole, (first, second), box, layer, z)
+        self._before = layer
 
-    def look(
-        self, wholes: Ids, parts: Ids, lengths: Counts, z: int, shape: tuple[int, ...]
-    ) -> None:
-        """Look for places in a section, given as runs."""
-        marked = self._mark(wholes, parts)
-        if marked is None:
-            self._before = None
-            return
-        whole_image, now = (np.repeat(each, lengths).reshape(shape) for each in marked)
-        for (whole, _, _), pixels in find_meetings(whole_image, now).items():
-            self._consider(whole - 1, 2, pixels, z, shape[1])
+    def _look_for(self, whole: int, pair: tuple[int, int], box: Box, layer: _Layer, z: int) -> None:
+        """Look for places of one error in the box of its whole."""
+        parts = layer.mark(whole, pair, box)
+        corner, width = (z, box[0].start, box[1].start), parts.shape[1]
+        is_whole = (layer.wholes[box] == whole).astype(np.int32)
+        places = [(2, pixels) for pixels in find_meetings(is_whole, parts).values()]
         if self._before is not None:
-            differ = (self._before > 0) & (now > 0) & (now != self._before)
-            differ &= (now + 1) // 2 == (self._before + 1) // 2
-            self._consider_each(np.where(differ, now, 0), 1, z)
-        self._consider_each(np.where(now % 2 == 0, now, 0), 0, z)
-        self._before = now
+            before = self._before.mark(whole, pair, box)
+            places.append((1, np.flatnonzero((before > 0) & (parts > 0) & (before != parts))))
+        places.append((0, np.flatnonzero(parts == 2)))
+        for rank, pixels in places:
+            best = self.best.get(whole)
+            if pixels.size and (best is None or (rank, pixels.size) > (best.rank, best.size)):
+                place = make_place(pixels, width)
+                zyx = (corner[0], corner[1] + place.y, corner[2] + place.x)
+                self.best[whole] = _Place(rank, pixels.size, zyx)
 
-    def _mark(self, wholes: Ids, parts: Ids) -> tuple[Segments, Segments] | None:
-        """Mark whole n, from 1, with n, and its parts with 2n - 1 and 2n; 0 is all else."""
-        if not self._errors:
-            return None
-        index = np.minimum(np.searchsorted(self._wholes, wholes), len(self._errors) - 1)
-        is_whole = self._wholes[index] == wholes
-        first, second = (self._pairs[index, side] == parts for side in (0, 1))
-        numbers = np.where(is_whole, index + 1, 0).astype(np.int32)
-        marks = np.where(first, 2 * numbers - 1, np.where(second, 2 * numbers, 0)) * is_whole
-        return (numbers, marks.astype(np.int32)) if marks.any() else None
 
-    def _consider_each(self, marks: Segments, rank: int, z: int) -> None:
-        """Consider the pixels of each whole; `marks` are those of their parts, 0 elsewhere."""
-        pixels = np.flatnonzero(marks)
-        owners = (marks.reshape(-1)[pixels] - 1) // 2
-        for index in np.unique(owners).tolist():
-            self._consider(index, rank, pixels[owners == index], z, marks.shape[1])
-
-    def _consider(self, index: int, rank: int, pixels: Counts, z: int, width: int) -> None:
-        """Take a place if it is better than the best one so far."""
-        best = self._best.get(index)
-        if best is None or (rank, pixels.size) > (best.rank, best.size):
-            place = make_place(pixels, width)
-            self._best[index] = _Place(rank, pixels.size, (z, place.y, place.x))
+def _find_box(lengths: Counts, own: NDArray[np.bool_], width: int) -> Box:
+    """Find the box around some of the runs of a section."""
+    ends = np.cumsum(lengths)
+    top, left = np.divmod((ends - lengths)[own], width)
+    bottom, right = np.divmod(ends[own] - 1, width)
+    columns = slice(int(left.min()), int(right.max()) + 1)
+    if (bottom > top).any():  # a run that goes on in the next row
+        columns = slice(0, width)
+    return slice(int(top.min()), int(bottom.max()) + 1), columns
 
 
 def _find_places(
@@ -201,9 +210,9 @@ def _find_places(
     """Read all sections once more, and find where the two largest parts of each error meet."""
     search = {kind: _Search([each for each in errors if each.kind == kind]) for kind in KINDS}
     for z, section in enumerate(pair):
-        truth, cells, lengths = find_runs(section.truth, section.cells)
-        search["split"].look(truth, cells, lengths, z, section.truth.shape)
-        search["merge"].look(cells, truth, lengths, z, section.truth.shape)
+        runs = find_runs(section.truth, section.cells)
+        search["split"].look(_Layer(section.truth, section.cells), runs, z)
+        turned = Runs(runs.cells, runs.truth, runs.lengths)
+        search["merge"].look(_Layer(section.cells, section.truth), turned, z)
         progress(z + 1)
-    places = {kind: each.places() for kind, each in search.items()}
-    yield from (places[error.kind][error.whole] for error in errors)
+    yield from (search[error.kind].best[error.whole].zyx for error in errors)

@@ -11,7 +11,7 @@ from sfseg.errors import SfsegError
 from sfseg.io import Stack, as_path, open_stack
 from sfseg.io.label_values import Census, explain_labels, sample_indices
 from sfseg.scoring.cell_pairs import CellPair
-from sfseg.scoring.cells import BORDER_NM, WORST, CellScores, score_pair
+from sfseg.scoring.cells import WORST, CellScores, score_pair
 from sfseg.scoring.score_files import pair_sections
 from sfseg.types import AnyArray, Number, PixelSize, Progress, as_pixel_size
 
@@ -31,7 +31,7 @@ def score_cell_files(
     *,
     sections: str | None = None,
     ignore: Number | None = None,
-    border_nm: float = BORDER_NM,
+    border_nm: float | None = None,
     pixel_size_nm: float | PixelSize | None = None,
     worst: int = WORST,
     axes: str | None = None,
@@ -110,7 +110,7 @@ def _special_notes(truth: Stack, ignore: Number | None) -> Iterator[str]:
 def _find_special(census: Census | None, name: str) -> Number | None:
     """Find a number, other than 0, that is perhaps no cell."""
     form = None if census is None else explain_labels(census, LabelFormat(), name).form
-    return form and (form.ignore or form.membrane_value or None)
+    return None if form is None else (form.ignore or form.membrane_value or None)
 
 
 def are_cells(

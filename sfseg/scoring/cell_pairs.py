@@ -12,9 +12,6 @@ from sfseg.errors import StackError
 from sfseg.io.labels import require_numbers
 from sfseg.types import AnyArray, Number, PixelSize, Shape
 
-_FAR = 2**30
-"""More columns than a section has."""
-
 
 class Labelled(NamedTuple):
     """One section of a pair."""
@@ -153,20 +150,20 @@ def find_borders(truth: AnyArray, width_nm: float, pixel_size_nm: PixelSize) -> 
 
     Notes
     -----
-    The same as a distance transform that is cut, in a tenth of its time. Each row knows how far
-    the next border is along the row. A disc is a row of some length for each step up or down.
+    The same as a distance transform that is cut, in a tenth of its time: a disc is laid around each
+    pixel at a border, row by row. The rows are longer the nearer they are to its middle.
     """
-    columns = _columns_to_border(_at_border(truth))
-    height, (step_y, step_x) = truth.shape[0], pixel_size_nm
-    radius, ratio = width_nm / step_x, step_y / step_x
-    near = np.zeros(truth.shape, bool)
-    for rows in range(min(math.floor(radius / ratio), height - 1) + 1):
-        reach = 0  # columns from the middle of the disc to its edge, in this row
-        while math.sqrt((reach + 1) ** 2 + (rows * ratio) ** 2) <= radius:
+    border = _at_border(truth)
+    height, width = truth.shape
+    radius, ratio = width_nm / pixel_size_nm[1], pixel_size_nm[0] / pixel_size_nm[1]
+    near, wide, reach = np.zeros_like(border), border.copy(), 0
+    for rows in range(min(math.floor(radius / ratio), height - 1), -1, -1):
+        while reach < width and math.sqrt((reach + 1) ** 2 + (rows * ratio) ** 2) <= radius:
             reach += 1
-        inside = columns <= reach
-        near[rows:] |= inside[: height - rows]
-        near[: height - rows] |= inside[rows:]
+            wide[:, reach:] |= border[:, :-reach]
+            wide[:, :-reach] |= border[:, reach:]
+        near[rows:] |= wide[: height - rows]
+        near[: height - rows] |= wide[rows:]
     return near
 
 
@@ -178,11 +175,3 @@ def _at_border(truth: AnyArray) -> NDArray[np.bool_]:
         at[1:] |= differ
         at[:-1] |= differ
     return border
-
-
-def _columns_to_border(border: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Count the columns from each pixel to the next border in its row."""
-    columns = np.arange(border.shape[1], dtype=np.int32)
-    left = np.maximum.accumulate(np.where(border, columns, np.int32(-_FAR)), axis=1)
-    right = np.minimum.accumulate(np.where(border, columns, np.int32(_FAR))[:, ::-1], axis=1)
-    return np.minimum(columns - left, right[:, ::-1] - columns)

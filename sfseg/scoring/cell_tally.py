@@ -9,9 +9,6 @@ from sfseg.scoring.cell_pairs import Labelled, find_borders
 from sfseg.scoring.cell_table import Table, TableSum, find_runs, tabulate
 from sfseg.types import AnyArray, PixelSize
 
-_SELDOM = 0.2
-"""Ids that continue along z lie above themselves in a larger share of their pixels."""
-
 _MASK_PARTS = 3
 """A single id with as many parts in each section is no cell, but the inside of many cells."""
 
@@ -30,14 +27,9 @@ class Continuity:
         self.same += int(np.count_nonzero(both & (before == section)))
 
     @property
-    def is_seldom(self) -> bool:
-        """Whether ids seldom continue."""
-        return self.pixels > 0 and self.same < _SELDOM * self.pixels
-
-    @property
     def share(self) -> float:
-        """The share of pixels with the same id."""
-        return self.same / max(self.pixels, 1)
+        """The share of pixels with the same id; 1 if there is no section above another."""
+        return self.same / self.pixels if self.pixels else 1.0
 
 
 class Tally:

@@ -157,7 +157,7 @@ def score_cells(
     truth: AnyArray,
     *,
     ignore: Number | None = None,
-    border_nm: float = BORDER_NM,
+    border_nm: float | None = None,
     pixel_size_nm: float | PixelSize | None = None,
     worst: int = WORST,
     names: tuple[str, str] = ("cells", "truth"),
@@ -173,11 +173,11 @@ def score_cells(
         The true ids. Pixels of 0 are not counted.
     ignore : int or float, optional
         Another value of the truth that is not counted.
-    border_nm : float
+    border_nm : float, optional
         For the score without borders: pixels so near to a border are not counted; 0 = no such
-        score.
+        score. Default is 25 where the size of a pixel is known.
     pixel_size_nm : float or tuple of float, optional
-        Size of a pixel, or (y, x). Without it there is no score without borders.
+        Size of a pixel, or (y, x).
     worst : int
         How many splits, and how many merges, to look for.
     names : tuple of str
@@ -200,7 +200,7 @@ def score_cells(
     NonFiniteError
         If a pixel is NaN or infinite.
     OptionError
-        If `border_nm` is below 0, or the pixel size not above 0.
+        If `border_nm` is below 0 or needs the size of a pixel, or this is not above 0.
 
     Notes
     -----
@@ -254,18 +254,13 @@ def score_cells(
 def score_pair(
     pair: CellPair,
     *,
-    border_nm: float = BORDER_NM,
+    border_nm: float | None = None,
     worst: int = WORST,
     notes: Sequence[str] = (),
     progress: Progress = lambda *_: None,
 ) -> CellScores:
     """Score a pair, in the memory of two sections and the tables; see `score_cells`."""
-    if not 0 <= border_nm < math.inf:
-        raise OptionError(
-            f"border: must be a number of nm from 0, not {border_nm:g}",
-            hint=f"write it like {BORDER_NM:g}; 0 is no tolerance",
-        )
-    tolerance = (border_nm, pair.pixel_size_nm) if border_nm and pair.pixel_size_nm else None
+    tolerance = _find_tolerance(border_nm, pair.pixel_size_nm)
     depth, plane = len(pair.numbers), math.prod(pair.shape[1:])
     steps = depth * (2 if worst else 1)
     tally, per_section = Tally(tolerance), []
@@ -281,7 +276,25 @@ def score_pair(
     if pair.ignore is not None and not tally.has_unknown:
         notes = (*notes, nothing_ignored(pair.names[1]))
     warnings = *notes, *find_cell_doubts(tally, pair.names)
-    return replace(scores, border_nm=border_nm if tolerance else None, warnings=warnings)
+    return replace(scores, border_nm=tolerance and tolerance[0], warnings=warnings)
+
+
+def _find_tolerance(
+    border_nm: float | None, pixel_size_nm: PixelSize | None
+) -> tuple[float, PixelSize] | None:
+    """Return the width of borders and the size of a pixel; None = no tolerance."""
+    if border_nm is not None and not 0 <= border_nm < math.inf:
+        raise OptionError(
+            f"border: must be a number of nm from 0, not {border_nm:g}",
+            hint=f"write it like {BORDER_NM:g}; 0 is no tolerance",
+        )
+    if border_nm and pixel_size_nm is None:
+        raise OptionError(
+            f"border: how many pixels are {border_nm:g} nm is not known",
+            hint="give the size of a pixel: --pixel-size, or pixel_size_nm in Python",
+        )
+    width_nm = BORDER_NM if border_nm is None else border_nm
+    return (width_nm, pixel_size_nm) if width_nm and pixel_size_nm else None
 
 
 def _require_cells(tally: Tally, name: str) -> None:

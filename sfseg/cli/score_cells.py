@@ -1,0 +1,196 @@
+"""`sfseg score` of cells: the numbers of both files are ids."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from sfseg.cli.console import print_result, say
+from sfseg.cli.options import INPUT
+from sfseg.cli.progress import progress
+from sfseg.errors import OptionError
+from sfseg.types import Number, describe_shape, parse_pixel_size
+
+if TYPE_CHECKING:
+    from sfseg.scoring.cell_errors import CellError
+    from sfseg.scoring.cells import CellScore, CellScores
+
+WORST = 5
+"""Splits, and as many merges, in the table."""
+
+_NAME = 24
+"""Width of the names of rows."""
+
+_NAMED = 3
+"""Parts of an error that are named in the table."""
+
+SegmentsOption = Annotated[
+    bool,
+    typer.Option(
+        "--segments",
+        help="Both files hold the numbers of cells. [default: found out by looking]",
+        rich_help_panel=INPUT,
+    ),
+]
+BorderOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NM",
+        min=0,
+        help="Of cells: score also without the pixels so near to a border of true cells, as CREMI "
+        "does; 0 = do not. [default: 25, where the size of a pixel is known]",
+        rich_help_panel=INPUT,
+    ),
+]
+
+
+class CellFiles(NamedTuple):
+    """Predictions and the truth, and how they are read."""
+
+    cells: Sequence[str]
+    truth: str
+    ignore: Number | None
+    axes: str | None
+    label_axes: str | None
+
+
+def are_for_cells(
+    files: CellFiles,
+    for_maps: Mapping[str, bool],
+    *,
+    segments: bool,
+    border: float | None,
+    pixel_size: str | None,
+) -> bool:
+    """Tell whether cells are scored; refuse options of maps with those of cells.
+
+    `for_maps` says which options of maps were given.
+    """
+    of_maps = [option for option, is_given in for_maps.items() if is_given]
+    if of_maps and segments:
+        raise OptionError(
+            f"{of_maps[0]}: it is for maps, and --segments scores cells",
+            hint=f"leave out {of_maps[0]}",
+        )
+    if not segments and not of_maps:
+        from sfseg.scoring.cell_files import are_cells
+
+        segments = all(
+            are_cells(
+                cells,
+                files.truth,
+                ignore=files.ignore,
+                axes=files.axes,
+                label_axes=files.label_axes,
+            )
+            for cells in files.cells
+        )
+    given = {"--border": border, "--pixel-size": pixel_size}
+    of_cells = [option for option, value in given.items() if value is not None]
+    if of_cells and not segments:
+        raise OptionError(
+            f"{of_cells[0]}: it is for cells, and this is the score of a map",
+            hint=f"add --segments if both files hold numbers of cells, or leave out {of_cells[0]}",
+        )
+    return segments
+
+
+def print_cell_scores(
+    files: CellFiles,
+    sections: str | None,
+    border: float | None,
+    pixel_size: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Score cells, and print tables or JSON."""
+    scored = []
+    for cells in files.cells:
+        say(f"scoring the cells of {cells} against {files.truth}")
+        scored.append(_score(cells, files, sections, border, pixel_size))
+        for warning in scored[-1].warnings:
+            say(f"warning: {warning}")
+    facts = [scores.as_dict() for scores in scored]
+    if as_json:
+        print_result(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
+    else:
+        print_result(format_cell_tables(scored))
+
+
+def _score(
+    cells: str, files: CellFiles, sections: str | None, border: float | None, pixel_size: str | None
+) -> "CellScores":
+    """Score the cells of one file, and show the progress."""
+    from sfseg.scoring.cell_files import score_cell_files
+
+    with progress(f"reading {cells}") as bar:
+        return score_cell_files(
+            cells,
+            files.truth,
+            sections=sections,
+            ignore=files.ignore,
+            border_nm=border,
+            pixel_size_nm=parse_pixel_size(pixel_size),
+            axes=files.axes,
+            label_axes=files.label_axes,
+            progress=lambda done, total: bar.update(
+                done, total, f"scoring {cells}, {done} of {total} sections read"
+            ),
+        )
+
+
+def format_cell_tables(scored: "Sequence[CellScores]") -> str:
+    """Lay the scores of each file out for a person; of several, side by side as well."""
+    tables = ["\n".join(format_cell_table(scores)) for scores in scored]
+    if len(tables) == 1:
+        return tables[0]
+    named = [f"{scores.names[0]}\n{table}" for scores, table in zip(scored, tables, strict=True)]
+    lines = [_head("in 3D"), *(f"{_row('', scores)}  {scores.names[0]}" for scores in scored)]
+    return "\n\n".join([*named, "\n".join(lines)])
+
+
+def format_cell_table(scores: "CellScores") -> Iterator[str]:
+    """Lay the scores out for a person."""
+    size = describe_shape(scores.shape)
+    yield f"{size}, {scores.true_cells} true cells, {scores.cells} predicted"
+    yield ""
+    yield _head("VOI in bits (log2)")
+    yield _row("in 3D", scores)
+    if scores.without_zero:
+        yield _row("without 0", scores.without_zero)
+    if scores.without_borders:
+        yield _row(f"without {scores.border_nm:g} nm borders", scores.without_borders)
+    yield _row("mean of sections", scores.section_mean)
+    yield ""
+    yield _head(f"{'section':>{_NAME}}")
+    yield from (_row(f"{row.section:{_NAME}}", row) for row in scores.per_section)
+    if scores.errors:
+        yield from _format_errors(scores.errors)
+
+
+def _head(name: str) -> str:
+    return f"{name:{_NAME}}{'VOI':>10}{'split':>10}{'merge':>10}{'Rand error':>13}"
+
+
+def _row(name: str, score: "CellScore") -> str:
+    return (
+        f"{name:{_NAME}}{score.voi:10.6f}{score.voi_split:10.6f}{score.voi_merge:10.6f}"
+        f"{score.adapted_rand_error:13.6f}"
+    )
+
+
+def _format_errors(errors: "Sequence[CellError]") -> Iterator[str]:
+    """List the worst splits and merges."""
+    yield ""
+    yield f"{'error':>9}{'kind':>7}{'section':>9}{'y':>7}{'x':>7}{'pixels':>12}{'bits':>10}  ids"
+    left = {"split": WORST, "merge": WORST}
+    for each in errors:
+        left[each.kind] -= 1
+        if left[each.kind] >= 0:
+            more = " ..." if each.part_count > _NAMED else ""
+            parts = ", ".join(map(str, each.parts[:_NAMED]))
+            yield (
+                f"{each.id:9}{each.kind:>7}{each.section:9}{each.y:7}{each.x:7}{each.pixels:12}"
+                f"{each.cost:10.6f}  {each.whole}: {parts}{more}"
+            )
