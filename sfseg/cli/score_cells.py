@@ -183,7 +183,7 @@ def _row(name: str, score: "CellScore") -> str:
 def _format_errors(errors: "Sequence[CellError]") -> Iterator[str]:
     """List the worst splits and merges."""
     yield ""
-    yield f"{'error':>9}{'kind':>7}{'section':>9}{'y':>7}{'x':>7}{'pixels':>12}{'bits':>10}  ids"
+    yield f"{'error':>7}{'kind':>7}{'section':>9}{'y':>6}{'x':>6}{'pixels':>11}{'bits':>10}  ids"
     left = {"split": WORST, "merge": WORST}
     for each in errors:
         left[each.kind] -= 1
@@ -191,6 +191,6 @@ def _format_errors(errors: "Sequence[CellError]") -> Iterator[str]:
             more = " ..." if each.part_count > _NAMED else ""
             parts = ", ".join(map(str, each.parts[:_NAMED]))
             yield (
-                f"{each.id:9}{each.kind:>7}{each.section:9}{each.y:7}{each.x:7}{each.pixels:12}"
+                f"{each.id:7}{each.kind:>7}{each.section:9}{each.y:6}{each.x:6}{each.pixels:11}"
                 f"{each.cost:10.6f}  {each.whole}: {parts}{more}"
             )

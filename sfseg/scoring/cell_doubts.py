@@ -60,5 +60,6 @@ def _zero(tally: Tally, name: str) -> Iterator[str]:
         cost = sum(float(loss[is_zero].sum()) for loss in find_losses(table))
         yield (
             f"{name}: {share:.1%} of the pixels in true cells are 0. For VOI this is one more "
-            f"cell: {cost:.2f} bits. Without these pixels VOI is that of the row 'without 0'"
+            f"cell, and costs {cost:.2f} bits; `without 0` leaves them out. To fill them: sfseg "
+            "segment --fill"
         )

@@ -144,7 +144,7 @@ def _holds_cells(stack: Stack, ignore: Number | None) -> bool:
     census = _look(stack, ignore)
     if ignore is None and (special := _find_special(census, stack.name)) is not None:
         census = _look(stack, special)
-    if census is None or np.count_nonzero(census.values) < 2:
+    if census is None:
         return False
     form = explain_labels(census, LabelFormat(), stack.name).form
     if form is None or form.kind != "instances":
@@ -154,7 +154,7 @@ def _holds_cells(stack: Stack, ignore: Number | None) -> bool:
 
 
 def _look(stack: Stack, ignore: Number | None) -> Census | None:
-    """Count the values in the middle of a few sections; None if they are no whole numbers from 0.
+    """Count the values in the middle of a few sections; None if these are no ids, or only one.
 
     A map of floats is refused before its values, which are many, are counted.
     """
@@ -168,4 +168,5 @@ def _look(stack: Stack, ignore: Number | None) -> Census | None:
             return None
         windows.append(window)
     census = Census.from_sections(windows, ignore)
-    return census if census.values.size and census.values[0] >= 0 else None
+    has_ids = np.count_nonzero(census.values) > 1 and census.values[0] >= 0
+    return census if has_ids else None
