@@ -108,9 +108,12 @@ def _special_notes(truth: Stack, ignore: Number | None) -> Iterator[str]:
 
 
 def _find_special(census: Census | None, name: str) -> Number | None:
-    """Find a number, other than 0, that is perhaps no cell."""
-    form = None if census is None else explain_labels(census, LabelFormat(), name).form
-    return None if form is None else (form.ignore or form.membrane_value or None)
+    """Find a number that is perhaps no cell: it is far above the others."""
+    if census is None or census.values[-2] > census.values[-1] / 2:
+        return None
+    form = explain_labels(census, LabelFormat(), name).form
+    largest: Number = census.values[-1].item()
+    return largest if form and largest in {form.ignore, form.membrane_value} else None
 
 
 def are_cells(
@@ -130,9 +133,9 @@ def are_cells(
     """
     try:
         # the truth first: it is a mask most of the time
-        for source, order in ((truth, label_axes or axes), (cells, axes)):
+        for source, order, unknown in ((truth, label_axes or axes, ignore), (cells, axes, None)):
             with open_stack(source, axes=order, labels=True) as stack:
-                if not _holds_cells(stack, ignore if source is truth else None):
+                if not _holds_cells(stack, unknown):
                     return False
     except SfsegError:  # whoever scores the files says what is wrong
         return False

@@ -9,8 +9,8 @@ from sfseg.scoring.cell_pairs import Labelled, find_borders
 from sfseg.scoring.cell_table import Table, TableSum, find_runs, tabulate
 from sfseg.types import AnyArray, PixelSize
 
-_MASK_PARTS = 3
-"""A single id with as many parts in each section is no cell, but the inside of many cells."""
+_MASK_IDS, _MASK_PARTS = {1, 255, 65535}, 3
+"""One of these as the only id, with as many parts in each section, is the inside of many cells."""
 
 
 @dataclass
@@ -81,8 +81,9 @@ class Tally:
 
     @property
     def is_mask(self) -> bool:
-        """Whether the truth has one id, which is in many places of a section."""
-        return len(self._first_ids) == 1 and sum(self._parts) >= _MASK_PARTS * len(self._parts)
+        """Whether the truth has one id, that of a mask, which is in many places of a section."""
+        is_single = len(self._first_ids) == 1 and self._first_ids <= _MASK_IDS
+        return is_single and sum(self._parts) >= _MASK_PARTS * len(self._parts)
 
     def whole(self) -> Table:
         """Return the table of all sections."""

@@ -48,8 +48,8 @@ def test_cells_are_scored_as_a_table_of_80_columns_without_being_asked():
     names = [line[:24].strip() for line in lines[3:6]]
     assert names == ["in 3D", "without 25 nm borders", "mean of sections"]
     assert lines[-2].split()[:3] == ["1", "merge", "1"]
-    assert lines[-2].endswith("  8589934607: 15, 16")
-    assert lines[-1].endswith(" 0.057393  1: 8589934593, 99")
+    assert lines[-2].endswith(f"{3 * 11 * 11:11}  0.125000  {FIRST + 15}: 15, 16")
+    assert lines[-1].endswith(f"{11 * 11:11}  0.057393  1: {FIRST + 1}, 99")
 
 
 def test_json_has_all_of_it_under_the_same_keys():
