@@ -85,3 +85,13 @@ def test_options_of_maps_and_of_cells_do_not_mix():
     assert "--pixel-size: it is for cells" in fails(
         "score", "cells.tif", "truth.tif", "--map-max", 1, "--pixel-size", 4, code=2
     )
+
+
+def test_several_files_of_cells_stand_beside_each_other():
+    both = ("score", "cells.tif", "truth.tif", "truth.tif")
+    lines = sfseg(*both).stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith(".tif")] == [
+        *("cells.tif", "truth.tif", "0.182393", "0.000000")
+    ]
+    facts = json.loads(sfseg(*both, "--json").stdout)
+    assert [each["prediction"] for each in facts] == ["cells.tif", "truth.tif"]
