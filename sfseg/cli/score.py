@@ -45,7 +45,7 @@ EXAMPLES = """
 sfseg score map.tif labels.tif
 sfseg score map.tif labels.tif --sections 25-30 --errors errors.tif
 sfseg score map.tif labels.tif --report score.html --image stack.tif
-sfseg score cells.tif true-cells.tif                    numbers of cells, in 3D
+sfseg score cells.tif true-cells.tif    numbers of cells, in 3D
 """
 
 
