@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from sfseg.datasets.tissue import TissueOptions
 from sfseg.types import LabelKind, Shape, VoxelSize
 
 
@@ -66,12 +67,15 @@ class DatasetSource:
         Names of the files there; None = all.
     git_blob : str or None
         Git blob id of the archive itself.
+    tissue : TissueOptions or None
+        What a generator draws; None = the plain tissue.
     """
 
     url: str
     kind: Literal["files", "archive", "generator"] = "files"
     files: tuple[str, ...] | None = None
     git_blob: str | None = None
+    tissue: TissueOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ class Dataset:
         The optional dependency that is needed to read it.
     unlabelled : str or None
         A stack of the same tissue without labels.
+    arguments : str or None
+        What follows ``sfseg fetch`` to get it; None = its name.
     """
 
     name: str
@@ -131,6 +137,12 @@ class Dataset:
     split: str
     extra: str | None = None
     unlabelled: str | None = None
+    arguments: str | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that fetches it."""
+        return f"sfseg fetch {self.arguments or self.name}"
 
     @property
     def size_bytes(self) -> int:

@@ -185,7 +185,7 @@ def verify(
     wanted = _resolve(dataset)
     folder = data_folder(to) / wanted.name
     records = manifest.read(folder)
-    again = f"sfseg fetch {wanted.name}" + (f" --data-dir {to}" if to is not None else "")
+    again = wanted.command + (f" --data-dir {to}" if to is not None else "")
     if not records:
         raise FetchError(
             f"{folder}: the dataset {wanted.name} is not here",

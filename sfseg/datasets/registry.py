@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource, LabelledStack
+from sfseg.datasets.tissue import TissueOptions
 from sfseg.errors import UnknownNameError
 from sfseg.types import Shape
 
@@ -270,24 +271,45 @@ CREMI = Dataset(
     extra="hdf5",
 )
 
-TISSUE = Dataset(
-    name="tissue",
-    title="Synthetic neuropil, drawn here from a seed",
-    citation="not needed: sfseg draws it",
-    dois=(),
-    licence="BSD-3-Clause",
-    voxel_size_nm=(50.0, 4.0, 4.0),
-    label_kind="interior",
-    files=(
-        # No hash: the last bit of floating-point arithmetic may differ between machines.
-        DataFile("volume.tif", 790_000, (12, 256, 256)),
-        DataFile("labels.tif", 790_000, (12, 256, 256), values=(0, 255)),
-    ),
-    sources=(DatasetSource("seed 0", "generator"),),
-    train=(LabelledStack("volume.tif", "labels.tif", "1-9"),),
-    test=(LabelledStack("volume.tif", "labels.tif", "10-12"),),
-    split="ours",
-)
+TISSUE_FILES = ("volume.tif", "labels.tif", "cells.tif")
+"""Images, interior, and the number of the cell of each pixel."""
+
+_BYTES_OF_TAGS = 4_000
+
+
+def tissue_dataset(options: TissueOptions) -> Dataset:
+    """Describe synthetic tissue as a dataset.
+
+    Each choice of options has a name of its own, and so a folder: the plain `tissue` stays what it
+    is, whatever else is drawn.
+    """
+    volume, labels, cells = TISSUE_FILES
+    depth, height, width = options.shape
+    size, cut = depth * height * width, max(1, depth * 3 // 4)
+    parts = ("tissue", *(f"{word}{value}" for word, value in options.words.items()))
+    return Dataset(
+        name="-".join(parts),
+        title="Synthetic neuropil, drawn here from a seed",
+        citation="not needed: sfseg draws it",
+        dois=(),
+        licence="BSD-3-Clause",
+        voxel_size_nm=(50.0, 4.0, 4.0),
+        label_kind="interior",
+        files=(
+            # No hash: the last bit of floating-point arithmetic may differ between machines.
+            DataFile(volume, size + _BYTES_OF_TAGS, options.shape),
+            DataFile(labels, size + _BYTES_OF_TAGS, options.shape, values=(0, 255)),
+            DataFile(cells, 4 * size + _BYTES_OF_TAGS, options.shape, dtype="uint32"),
+        ),
+        sources=(DatasetSource(f"seed {options.seed}", "generator", tissue=options),),
+        train=(LabelledStack(volume, labels, f"1-{cut}"),),
+        test=(LabelledStack(volume, labels, f"{cut + 1}-{depth}"),) if cut < depth else (),
+        split="ours",
+        arguments=" ".join(("tissue", *(f"--{w} {value}" for w, value in options.words.items()))),
+    )
+
+
+TISSUE = tissue_dataset(TissueOptions())
 
 DATASETS: Mapping[str, Dataset] = MappingProxyType(
     {d.name: d for d in (ISBI2012, PIRIFORM, VNC, SNEMI3D, CREMI, TISSUE)}

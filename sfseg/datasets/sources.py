@@ -6,12 +6,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from sfseg import io
+from sfseg.datasets import registry, synthetic
 from sfseg.datasets.archive import extract
 from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource
 from sfseg.datasets.download import DownloadProgress, Patience, download, shown
-from sfseg.datasets.synthetic import make_tissue
+from sfseg.datasets.tissue import TissueOptions
 from sfseg.datasets.verify import git_blob
 from sfseg.errors import ChecksumError, FetchError
+from sfseg.types import AnyArray
 
 Candidates = Callable[[DataFile], Sequence[Path]]
 """Returns the paths of local files that may be this file of the table."""
@@ -110,7 +112,7 @@ class Opener:
             return lambda file: self._download_one(source, file, folder)
         if source.kind == "archive":
             return self._open_archive_at(source, wanted, folder)
-        return _draw(folder)
+        return _draw(folder, source.tissue or TissueOptions())
 
     def _open_path(self, path: Path, wanted: Sequence[DataFile], folder: Path) -> Candidates:
         if path.is_dir():
@@ -156,8 +158,10 @@ def _search(folder: Path) -> Candidates:
     return candidates
 
 
-def _draw(folder: Path) -> Candidates:
+def _draw(folder: Path, options: TissueOptions) -> Candidates:
     """Draw the synthetic dataset; see `sfseg.datasets.synthetic`."""
-    for name, pixels in zip(("volume.tif", "labels.tif"), make_tissue(), strict=True):
-        io.write_stack(folder / name, pixels, voxel_size_nm=(50.0, 4.0, 4.0))
+    wanted, tissue = registry.tissue_dataset(options), synthetic.draw(options)
+    stacks: tuple[AnyArray, ...] = (tissue.volume, tissue.labels, tissue.cells)
+    for file, pixels in zip(wanted.files, stacks, strict=True):
+        io.write_stack(folder / file.name, pixels, voxel_size_nm=wanted.voxel_size_nm)
     return _search(folder)

@@ -105,7 +105,7 @@ def _deliver(
         raise (ChecksumError if mismatch else FetchError)(
             "\n".join([f"{dataset.name}: no source delivered {_some(required)}:", *said]),
             hint="download the data yourself, then give the file or folder: "
-            f"sfseg fetch {dataset.name} --from PATH",
+            f"{dataset.command} --from PATH",
         )
     if left_out := [file.name for file in _missing(dataset, good)]:
         say(f"without {_some(left_out)}, which is not required")
