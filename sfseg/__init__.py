@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sfseg.config import PredictConfig, SegmentConfig, TrainConfig
     from sfseg.datasets.fetch import fetch
-    from sfseg.datasets.synthetic import make_tissue
+    from sfseg.datasets.synthetic import Tissue, draw_tissue, make_tissue
     from sfseg.errors import SfsegError
     from sfseg.io.labels import read_labels
     from sfseg.io.open import open_stack
@@ -61,8 +61,10 @@ __all__ = [
     "SegmentResult",
     "SfsegError",
     "Stack",
+    "Tissue",
     "TrainConfig",
     "TrainResult",
+    "draw_tissue",
     "fetch",
     "find_errors",
     "load_model",
@@ -96,8 +98,10 @@ _MODULE_OF = {
     "SegmentResult": "sfseg.segmentation.segment",
     "SfsegError": "sfseg.errors",
     "Stack": "sfseg.io.stack",
+    "Tissue": "sfseg.datasets.synthetic",
     "TrainConfig": "sfseg.config",
     "TrainResult": "sfseg.training.train",
+    "draw_tissue": "sfseg.datasets.synthetic",
     "fetch": "sfseg.datasets.fetch",
     "find_errors": "sfseg.scoring.errors",
     "load_model": "sfseg.prediction.model",

@@ -1,7 +1,7 @@
 """`sfseg fetch`: datasets by name, verified."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,11 +11,26 @@ from sfseg.cli.options import complete_datasets
 from sfseg.cli.progress import progress
 from sfseg.errors import OptionError
 
+if TYPE_CHECKING:
+    from sfseg.datasets.dataset import Dataset
+
+TISSUE = "tissue"
+"""The dataset that is drawn."""
+
+DRAWING = "Tissue"
+"""The group of the options that say how."""
+
+_SHAPE, _FIELDS = ("sections", "size"), {"shift": "shift_px"}
+"""Options that make the shape, and those whose field of `TissueOptions` has another name."""
+
+_SMALLEST_PX = 64
+"""Smaller sections hold hardly a cell."""
+
 EXAMPLES = """
 sfseg fetch --list                      what there is, and what is here
 sfseg fetch isbi2012                    download into the user's cache
-sfseg fetch isbi2012 --data-dir data    download into the folder data
 sfseg fetch isbi2012 --from ~/Downloads/ISBI-2012-challenge.zip
+sfseg fetch tissue --seed 5 --shift 4   drawn here, with shifted sections
 """
 
 
@@ -62,12 +77,79 @@ def fetch(
             rich_help_panel="Where",
         ),
     ] = None,
+    sections: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Sections. [default: 12]", rich_help_panel=DRAWING),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=_SMALLEST_PX,
+            help="Rows and columns of a section. [default: 256]",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Another seed gives other cells. [default: 0]",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            min=0,
+            help="Strength of the grain; 1 is that of isbi2012. [default: 1]",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
+    shift: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=0,
+            help="Displace each section by up to this many pixels along y and x. [default: 0]",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
+    missing: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Sections that are lost: black, with labels of 0. [default: 0]",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
+    branches: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Places where a cell forks or joins. [default: 0]",
+            rich_help_panel=DRAWING,
+        ),
+    ] = None,
 ) -> None:
     """Fetch a dataset by name, verify it, and print its folder.
 
     `tissue` is made on this machine and needs no network. A dataset that is here is not fetched
     again. `sfseg train` and `sfseg compare` find it with the same --data-dir.
     """
+    drawn: dict[str, Any] = {
+        "sections": sections,
+        "size": size,
+        "seed": seed,
+        "noise": noise,
+        "shift": shift,
+        "missing": missing,
+        "branches": branches,
+    }
     if source is not None and (verify or show_list):
         raise OptionError(
             "--from only works when a dataset is fetched, not with --verify or --list",
@@ -77,20 +159,21 @@ def fetch(
         raise OptionError("the name of a dataset is missing", hint="sfseg fetch --list")
     if dataset is not None:
         require_dataset(dataset)
+    wanted = resolve(dataset, {name: value for name, value in drawn.items() if value is not None})
     require_parent_of_data_dir(data_dir)
     from sfseg.datasets import fetch as verb
 
     if show_list:
         say(f"looked in {verb.data_folder(data_dir)}")
         print_result(format_list(data_dir))
-    elif dataset is None:
+    elif wanted is None:
         return
     elif verify:
-        folder = verb.dataset_folder(dataset, to=data_dir)
+        folder = verb.dataset_folder(wanted, to=data_dir)
         say(f"reading {folder}")
         with progress(f"verifying {dataset}") as bar:
             records = verb.verify(
-                dataset,
+                wanted,
                 to=data_dir,
                 progress=lambda name, done, total: bar.update(done, total, f"verifying {name}"),
             )
@@ -100,7 +183,7 @@ def fetch(
     else:
         with progress(f"fetching {dataset}") as bar:
             folder = verb.fetch(
-                dataset,
+                wanted,
                 to=data_dir,
                 source=source,
                 say=say,
@@ -109,6 +192,32 @@ def fetch(
                 ),
             )
         print_result(folder)
+
+
+def resolve(name: str | None, drawn: dict[str, Any]) -> "str | Dataset | None":
+    """Return the dataset of a name; with options that draw it, the tissue of these options.
+
+    Raises
+    ------
+    OptionError
+        If the dataset is not drawn, or an option is out of range.
+    """
+    if not drawn:
+        return name
+    first, value = next(iter(drawn.items()))
+    if name != TISSUE:
+        is_not = "no dataset is" if name is None else f"{name} is not"
+        raise OptionError(
+            f"--{first}: only the dataset {TISSUE} is drawn, {is_not}",
+            hint=f"leave it out, or: sfseg fetch {TISSUE} --{first} {value}",
+        )
+    from sfseg.datasets.registry import tissue_dataset
+    from sfseg.datasets.tissue import TissueOptions
+
+    depth, side, _ = TissueOptions.shape
+    side = drawn.get("size", side)
+    others = {_FIELDS.get(name, name): value for name, value in drawn.items() if name not in _SHAPE}
+    return tissue_dataset(TissueOptions((drawn.get("sections", depth), side, side), **others))
 
 
 def format_list(data_dir: Path | None) -> str:

@@ -25,7 +25,7 @@ _MARGIN_PX = 48  # cells are placed this far outside, too, so the border looks l
 _CELL_PX = 50.0  # spacing of the cell centres; the power diagram makes them 10 to 120 px wide
 
 _SPREAD_PX = 3.0  # that the halves of a branch move away from their middle in each section
-_LARGE_PX, _LONG_PX = 600, 15  # a profile that can branch, and its border with its other half
+_LARGE_PX, _LONG_PX = 600, 24  # a profile that can branch, and its border with its other half
 
 
 def make_tissue(
@@ -149,10 +149,8 @@ def draw(options: TissueOptions) -> Tissue:
     """Draw tissue; see `draw_tissue`."""
     rng = np.random.default_rng(options.seed)
     harder = rng.spawn(1)[0]  # a stream of its own: the plain tissue stays the same to the byte
-    depth, height, width = options.shape
-    margin = 2 * options.shift_px
-    shape = (depth, height + margin, width + margin)
-    profiles, owners = _draw_cells(rng, harder, shape, options)
+    shape = options.drawn_shape
+    profiles, owners = _draw_cells(rng, harder, options)
     border = _distance_to_border(profiles)
     half_width = 1.6 + np.exp(0.6 * _smooth_field(rng, shape, (2, 24, 24)))
     depth_px = border - half_width  # px into the cell; negative on the membrane
@@ -166,8 +164,8 @@ def draw(options: TissueOptions) -> Tissue:
         np.where(inside, INTERIOR, 0).astype(np.uint8),
         np.where(inside, owners[profiles] + 1, 0),
     )
-    volume, labels, cells = _displace(harder, stacks, options) if margin else stacks
-    lost = 1 + harder.permutation(max(depth - 2, 0))[: options.missing]
+    volume, labels, cells = _displace(harder, stacks, options)
+    lost = 1 + harder.permutation(max(shape[0] - 2, 0))[: options.missing]
     for stack in (volume, labels, cells):
         stack[lost] = 0
     return Tissue(volume, labels, _numbered(cells))
@@ -259,12 +257,12 @@ class _Fork(NamedTuple):
 
     def join(self, profiles: NDArray[np.int32]) -> None:
         """Make them one profile, in the sections where they are one."""
-        for section in profiles[self.steps == 0]:
-            section[section == self.second] = self.first
+        is_one = (self.steps == 0)[:, np.newaxis, np.newaxis]
+        profiles[is_one & (profiles == self.second)] = self.first
 
 
 def _draw_cells(
-    rng: np.random.Generator, harder: np.random.Generator, shape: Shape, options: TissueOptions
+    rng: np.random.Generator, harder: np.random.Generator, options: TissueOptions
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Draw the profiles of cells.
 
@@ -275,20 +273,19 @@ def _draw_cells(
     owners : ndarray of int32, shape (N,)
         The cell of each profile.
     """
-    diagram = _Diagram.draw(rng, shape)
+    diagram = _Diagram.draw(rng, options.drawn_shape)
     owners = np.arange(len(diagram.radii), dtype=np.int32)
     forks = _find_forks(harder, diagram, options)
     for fork in forks:
-        fork.move(diagram.centres)
         owners[fork.second] = fork.first
-    profiles = np.stack([diagram.section(z) for z in range(shape[0])])
+    profiles = np.stack([diagram.section(z) for z in range(options.shape[0])])
     for fork in forks:
         fork.join(profiles)
     return profiles, owners
 
 
 def _find_forks(rng: np.random.Generator, diagram: _Diagram, options: TissueOptions) -> list[_Fork]:
-    """Choose pairs of large neighbours, and the sections where they become one."""
+    """Choose pairs of large neighbours, and the sections where they become one; move them."""
     sections = np.arange(len(diagram.centres))
     forks: list[_Fork] = []
     for _ in range(options.branches):
@@ -305,6 +302,7 @@ def _find_forks(rng: np.random.Generator, diagram: _Diagram, options: TissueOpti
         first, second = pairs[rng.integers(len(pairs))].tolist()
         away = sections - at if forward else at - sections
         forks.append(_Fork(first, second, np.maximum(away, 0)))
+        forks[-1].move(diagram.centres)
     return forks
 
 

@@ -49,16 +49,16 @@ class TissueOptions:
                 f"tissue: the shape {self.shape} or the seed {self.seed} is wrong",
                 hint="give three positive numbers (Z, Y, X), and a seed from 0 on",
             )
-        if math.prod(self.shape) > _MOST_PIXELS:
-            raise OptionError(
-                f"tissue: {format_shape(self.shape)} has {math.prod(self.shape):,} pixels, and "
-                f"{_MOST_PIXELS:,} can be drawn at most",
-                hint="draw fewer or smaller sections",
-            )
         if not 0 <= self.noise < math.inf or min(self.shift_px, self.missing, self.branches) < 0:
             raise OptionError(
                 "tissue: noise, shift, missing sections and branches must be 0 or more",
                 hint="give 0 to switch one off",
+            )
+        if math.prod(self.drawn_shape) > _MOST_PIXELS:
+            raise OptionError(
+                f"tissue: {format_shape(self.shape)} with shifts of {self.shift_px} is too large: "
+                f"{_MOST_PIXELS:,} pixels can be drawn at most",
+                hint="draw fewer or smaller sections, or shift them less",
             )
         if self.missing > (most := self.shape[0] // 4):
             raise OptionError(
@@ -69,6 +69,12 @@ class TissueOptions:
             raise OptionError(
                 "tissue: a cell of one section has no branches", hint="draw at least 2 sections"
             )
+
+    @property
+    def drawn_shape(self) -> Shape:
+        """Sections, rows, columns of what is drawn: each section is cut out of a larger one."""
+        depth, height, width = self.shape
+        return depth, height + 2 * self.shift_px, width + 2 * self.shift_px
 
     @property
     def words(self) -> dict[str, str]:
