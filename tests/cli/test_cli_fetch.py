@@ -41,6 +41,23 @@ def test_fetch_from_takes_the_data_that_the_user_has(isbi, tmp_path):
     assert (tmp_path / "isbi2012" / "train-labels.tif").is_file()
 
 
+def test_fetch_draws_tissue_of_other_options_and_finds_it_again(tmp_path):
+    options = ("--sections", 4, "--size", 64, "--seed", 2, "--noise", 1.5, "--branches", 1)
+    options += ("--shift", 2, "--missing", 1, "--to", tmp_path)
+    first = sfseg("fetch", "tissue", *options)
+    assert first.exit_code == 0, first.output
+    again = sfseg("fetch", "tissue", *options, "--verify")
+    assert again.stdout == first.stdout
+    assert "cells.tif" in again.stderr
+    assert not (tmp_path / "tissue").exists()
+
+
+@pytest.mark.parametrize("name", ["isbi2012", "--list"])
+def test_options_that_draw_are_refused_where_nothing_is_drawn(name):
+    said = fails("fetch", name, "--seed", 3, code=2)
+    assert said.endswith("hint: leave it out, or: sfseg fetch tissue --seed 3\n")
+
+
 def test_fetch_of_an_unknown_dataset_suggests_the_nearest():
     assert "did you mean 'isbi2012'" in fails("fetch", "isbi2021", code=2)
 

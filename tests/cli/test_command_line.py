@@ -116,6 +116,7 @@ REFUSED = [
     ("bench --arch a", 2),
     ("fetch nosuch", 2),
     ("fetch tissue --data-dir no/such", 2),
+    ("fetch isbi2012 --noise 2", 2),
     ("nosuch", 2),
 ]
 """Lines that a command refuses, and the exit codes."""
@@ -211,11 +212,10 @@ def test_verify_shows_how_many_bytes_are_done(updates, tmp_path):
     assert run("fetch", "tissue", "--to", tmp_path).exit_code == 0
     updates.clear()
     assert run("fetch", "tissue", "--verify", "--to", tmp_path).exit_code == 0
-    volume, labels = ((tmp_path / "tissue" / f"{name}.tif") for name in ("volume", "labels"))
-    sizes = [path.stat().st_size for path in (volume, labels)]
+    names = ("volume.tif", "labels.tif", "cells.tif")
+    sizes = [(tmp_path / "tissue" / name).stat().st_size for name in names]
     assert updates == [
-        (0, sum(sizes), "verifying volume.tif"),
-        (sizes[0], sum(sizes), "verifying labels.tif"),
+        (sum(sizes[:place]), sum(sizes), f"verifying {name}") for place, name in enumerate(names)
     ]
 
 

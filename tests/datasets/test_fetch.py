@@ -17,10 +17,11 @@ import pytest
 import tifffile
 from localhost import Host, deliver
 
-from sfseg.datasets import fetch, registry
+from sfseg.datasets import fetch, manifest, registry
 from sfseg.datasets.dataset import DataFile, Dataset, DatasetSource, LabelledStack
 from sfseg.datasets.download import Patience
-from sfseg.datasets.synthetic import make_tissue
+from sfseg.datasets.synthetic import draw_tissue, make_tissue
+from sfseg.datasets.tissue import TissueOptions
 from sfseg.errors import (
     ChecksumError,
     FetchError,
@@ -513,10 +514,44 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
 
 def test_tissue_needs_no_connection_and_is_the_stack_of_seed_0(tmp_path):
     folder = fetch.fetch("tissue", to=tmp_path)
-    volume, labels = make_tissue()
-    assert np.array_equal(tifffile.imread(folder / "volume.tif"), volume)
-    assert np.array_equal(tifffile.imread(folder / "labels.tif"), labels)
-    fetch.verify("tissue", to=tmp_path)
+    tissue = draw_tissue()
+    for name in ("volume", "labels", "cells"):
+        written = tifffile.imread(folder / f"{name}.tif")
+        assert written.dtype == getattr(tissue, name).dtype
+        assert np.array_equal(written, getattr(tissue, name))
+    assert len(fetch.verify("tissue", to=tmp_path)) == 3
+
+
+def test_tissue_of_a_time_without_cells_is_completed(tmp_path):
+    folder = fetch.fetch("tissue", to=tmp_path)
+    (folder / "cells.tif").unlink()
+    dataset = registry.find("tissue")
+    records = [manifest.record(folder, name) for name in ("volume.tif", "labels.tif")]
+    manifest.write(folder, dataset, records)
+    assert len(fetch.verify("tissue", to=tmp_path)) == 2
+    fetch.fetch("tissue", to=tmp_path)
+    assert manifest.is_whole(folder, dataset)
+    assert manifest.read(folder)[:2] == tuple(records)
+    assert (folder / "cells.tif").is_file()
+
+
+def test_tissue_of_other_options_lies_beside_the_plain_one_and_is_verified(tmp_path):
+    options = TissueOptions((4, 64, 64), seed=3, shift_px=2, missing=1)
+    dataset = registry.tissue_dataset(options)
+    folder = fetch.fetch(dataset, to=tmp_path)
+    assert folder.name == "tissue-sections4-size64-seed3-shift2-missing1"
+    assert dataset.command == (
+        "sfseg fetch tissue --sections 4 --size 64 --seed 3 --shift 2 --missing 1"
+    )
+    assert np.array_equal(
+        tifffile.imread(folder / "cells.tif"),
+        draw_tissue((4, 64, 64), seed=3, shift_px=2, missing=1).cells,
+    )
+    assert len(fetch.verify(dataset, to=tmp_path)) == 3
+    (folder / "labels.tif").unlink()
+    with pytest.raises(ChecksumError, match=r"labels\.tif: is missing") as caught:
+        fetch.verify(dataset, to=tmp_path)
+    assert caught.value.hint.startswith(dataset.command)
 
 
 def test_an_unknown_name_suggests_the_nearest(tmp_path):
