@@ -130,7 +130,7 @@ def check_parts(dataset: Dataset, folder: Path) -> None:
 def _check_polarity(dataset: Dataset, path: str) -> None:
     with io.open_stack(path) as labels:
         counts = [int(np.count_nonzero(section)) for section in labels]
-        labelled = np.count_nonzero(counts)  # a lost section has no label
+        labelled = int(np.count_nonzero(counts))  # a lost section has no label
         inside = sum(counts) / (max(labelled, 1) * math.prod(labels.shape[1:]))
     share = 1 - inside if dataset.label_kind == "membrane" else inside
     low, high = PLAUSIBLE_INTERIOR
