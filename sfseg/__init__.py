@@ -13,7 +13,8 @@ The packages, top layer first. Each imports only from lower layers::
     cli                                    the command line, a file for each command
     comparison   benchmark                 networks compared; speed measured
     training                               from stacks with labels to weights
-    prediction   scoring   datasets        from a stack to a map; how good it is; data by name
+    prediction                             from a stack to a map
+    scoring   datasets   segmentation      how good a map is; data by name; cells
     io   models   transforms               image files; networks; grey values and orientations
     system                                 files, locks, devices, memory
     config recipes identity types errors   leaves
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sfseg.scoring.mistakes import Mistake
     from sfseg.scoring.score import Scores, score
     from sfseg.scoring.score_files import ScoreReport, score_files
+    from sfseg.segmentation.measure import CellMeasures, MeasureResult, measure, measure_file
     from sfseg.segmentation.segment import SegmentResult, segment, segment_file
     from sfseg.training.train import TrainResult, train
 
@@ -48,8 +50,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CellError",
+    "CellMeasures",
     "CellScores",
     "Errors",
+    "MeasureResult",
     "Mistake",
     "Model",
     "PredictConfig",
@@ -69,6 +73,8 @@ __all__ = [
     "find_errors",
     "load_model",
     "make_tissue",
+    "measure",
+    "measure_file",
     "open_stack",
     "predict",
     "predict_file",
@@ -85,8 +91,10 @@ __all__ = [
 
 _MODULE_OF = {
     "CellError": "sfseg.scoring.cell_errors",
+    "CellMeasures": "sfseg.segmentation.measure",
     "CellScores": "sfseg.scoring.cells",
     "Errors": "sfseg.scoring.errors",
+    "MeasureResult": "sfseg.segmentation.measure",
     "Mistake": "sfseg.scoring.mistakes",
     "Model": "sfseg.prediction.model",
     "PredictConfig": "sfseg.config",
@@ -106,6 +114,8 @@ _MODULE_OF = {
     "find_errors": "sfseg.scoring.errors",
     "load_model": "sfseg.prediction.model",
     "make_tissue": "sfseg.datasets.synthetic",
+    "measure": "sfseg.segmentation.measure",
+    "measure_file": "sfseg.segmentation.measure",
     "open_stack": "sfseg.io.open",
     "predict": "sfseg.prediction.predict",
     "predict_file": "sfseg.prediction.predict",

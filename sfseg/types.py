@@ -216,6 +216,48 @@ def parse_pixel_size(text: str | None) -> PixelSize | None:
     return as_pixel_size(numbers[0] if len(numbers) == 1 else numbers)
 
 
+def as_voxel_size(value: object) -> VoxelSize | None:
+    """Turn three numbers of nm for (z, y, x) into a voxel size; None stays None.
+
+    Raises
+    ------
+    OptionError
+        If it is no such triple, or one of them is not above 0.
+    """
+    if value is None:
+        return None
+    given = tuple(value) if isinstance(value, Sequence) else (value,)
+    numbers = [float(v) for v in given if isinstance(v, int | float) and 0 < v < inf]
+    if len(given) != 3 or len(numbers) != 3:
+        raise OptionError(
+            f"voxel size: must be three numbers of nm above 0, for Z, Y and X, not {value!r}",
+            hint="write it like 50,4,4",
+        )
+    return numbers[0], numbers[1], numbers[2]
+
+
+def parse_voxel_size(text: str | None) -> VoxelSize | None:
+    """Read a voxel size in nm, as in ``"50,4,4"`` for (z, y, x); None stays None.
+
+    Raises
+    ------
+    OptionError
+        If it is not one.
+
+    Examples
+    --------
+    >>> parse_voxel_size("50,4,4")
+    (50.0, 4.0, 4.0)
+    """
+    if text is None:
+        return None
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return as_voxel_size(text)
+    return as_voxel_size(numbers)
+
+
 def format_pixel_size(size_nm: PixelSize) -> str:
     """Write a pixel size: 4 nm, or 4x5 nm."""
     height, width = (f"{length:.3g}" for length in size_nm)

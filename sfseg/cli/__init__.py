@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sfseg import __version__
-from sfseg.cli import bench, compare, fetch, predict, score, segment, train, view
+from sfseg.cli import bench, compare, fetch, measure, predict, score, segment, train, view
 from sfseg.cli.console import encode_as_names, show_warning, unwind_on_signals
 from sfseg.cli.failures import Commands
 from sfseg.cli.help import Command
@@ -57,6 +57,7 @@ for command, examples in (
     (segment.segment, segment.EXAMPLES),
     (view.view, view.EXAMPLES),
     (score.score, score.EXAMPLES),
+    (measure.measure, measure.EXAMPLES),
     (compare.compare, compare.EXAMPLES),
     (bench.bench, bench.EXAMPLES),
 ):

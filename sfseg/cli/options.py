@@ -193,6 +193,15 @@ PixelSizeOption = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+VoxelSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--voxel-size",
+        metavar="Z,Y,X",
+        help="Size of a voxel in nm, where the file does not say it or is wrong.",
+        rich_help_panel=INPUT,
+    ),
+]
 RescaleOption = Annotated[
     Rescale,
     typer.Option(

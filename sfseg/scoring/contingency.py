@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.scoring.thinning import DAM, compiled
+from sfseg.scoring.thinning import DAM
+from sfseg.system.kernels import compiled
 from sfseg.types import AnyArray
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sfseg.scoring.thinning import compiled
+from sfseg.system.kernels import compiled
 from sfseg.types import Segments
 
 Pixels = NDArray[np.int64]
