@@ -302,7 +302,7 @@ def _require_ids(stack: Stack, remedy: str) -> None:
             raise StackError(
                 f"{stack.name}: its values are scattered as in a map or an image, these are not "
                 "the numbers of cells",
-                hint=f"give the cells that {remedy[0]} makes of a map",
+                hint="give the cells that sfseg segment makes of a map",
             )
 
 

@@ -18,7 +18,7 @@ from sfseg.cli.failures import find_package
 from sfseg.cli.progress import ProgressLines
 from sfseg.recipes import DEFAULT, RECIPES
 
-COMMANDS = ("fetch", "train", "predict", "segment", "view", "score", "compare", "bench")
+COMMANDS = ("fetch", "train", "predict", "segment", "view", "score", "measure", "compare", "bench")
 pytestmark = pytest.mark.usefixtures("small_shipped")
 TINY = ("--epochs", "1", "--patch", "32", "--batch-size", "12", "--precision", "float32")
 
@@ -89,6 +89,10 @@ REFUSED = [
     ("predict volume.tif -o labels.tif", 1),
     ("predict volume.tif", 2),
     ("score missing.tif labels.tif", 1),
+    ("measure missing.tif -o x.csv", 1),
+    ("measure labels.tif", 2),
+    ("measure labels.tif -o x.tif", 2),
+    ("measure labels.tif -o x.csv --voxel-size 4", 2),
     ("train --arch resnet", 2),
     ("train --images missing.tif --labels labels.tif", 1),
     ("train --dataset nosuch", 2),
@@ -226,6 +230,7 @@ LONG_WORK = {
     "view": ("view", "volume.tif", "labels.tif"),
     "segment": ("segment", "labels.tif", "-o", "cells.tif"),
     "score": ("score", "labels.tif", "labels.tif"),
+    "measure": ("measure", "labels.tif", "-o", "cells.csv"),
     "compare": (
         "compare",
         "--dataset",
@@ -246,6 +251,7 @@ STARTS = {
     "view": "volume.tif: an image (4 sections of 96x112",
     "segment": "segmenting labels.tif",
     "score": "scoring labels.tif against labels.tif",
+    "measure": "measuring labels.tif",
     "compare": "comparing sfnet on tissue: 1 training run of ",
     "bench": "measuring predictions of sfnet",
 }
