@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.io import as_path, open_array, open_stack
@@ -36,6 +37,10 @@ _UNKNOWN: VoxelSize = (math.nan, math.nan, math.nan)
 _SAFE_ID = 10**15
 """Spreadsheets keep 15 digits of a number."""
 
+_EXACT = 2**24
+"""float32 has no exact whole numbers above it."""
+
+_GIVE_CELLS = "give the cells that sfseg segment makes of a map"
 _TABLE = ".csv"
 
 
@@ -132,7 +137,6 @@ def measure(cells: AnyArray, *, voxel_size_nm: VoxelSize | None = None) -> CellM
     stack = open_array(cells, "measure", hint="sfseg.measure_file takes paths")
     voxel = as_voxel_size(voxel_size_nm)
     parts: list[Table] = []
-    _require_ids(stack, "sfseg.segment(map)")
     swept = _sweep(stack, voxel or _UNKNOWN, parts.append)
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return CellMeasures(swept.cells, joined, swept.contacts)
@@ -194,7 +198,6 @@ def measure_file(
             part = open_files.enter_context(files.atomic_path(Path(path), overwrite=overwrite))
             return open_files.enter_context(part.open("w", encoding="utf-8", newline="\n"))
 
-        _require_ids(stack, f"sfseg segment {stack.name} -o cells.tif")
         voxel = voxel or stack.voxel_size_nm
         targets = {path: create(path) for path in paths}
         rows = None if by_section is None else _Rows(targets[Path(by_section)])
@@ -261,6 +264,7 @@ def _sweep(
     progress: Progress = _ignore,
 ) -> _Swept:
     """Go through the sections; call `each` with the table of every section."""
+    _require_ids(stack)
     sums, contacts = CellSums(), ContactSums()
     last: tuple[Profiles, AnyArray] | None = None
     progress(0, len(stack))
@@ -275,46 +279,55 @@ def _sweep(
             contacts.add(0, keys)
         last = profiles, indices
         progress(z + 1, len(stack))
-    ids, pairs = np.array(sums.ids, stack.dtype), contacts.pairs()
+    dtype = np.int64 if stack.dtype.kind == "f" else stack.dtype
+    ids, pairs = np.array(sums.ids, dtype), contacts.pairs()
     return _Swept(
         cell_table(ids, sums.sums, pairs, stack.shape, voxel), contact_table(ids, pairs, voxel)
     )
 
 
-def _require_ids(stack: Stack, remedy: str) -> None:
-    """Refuse a map of probabilities, and ids that are not whole numbers."""
-    make = f"make cells of it first: {remedy}"
-    if stack.dtype.kind == "f":
-        first = stack.section(0)
-        if np.array_equal(first, np.rint(first)) and first.max() > 1:
-            raise StackError(
-                f"{stack.name}: the numbers of the cells are stored as {stack.dtype}, which is not "
-                "exact for large ones",
-                hint="save them as whole numbers, for example of uint32",
-            )
+def _require_ids(stack: Stack) -> None:
+    """Refuse a map of probabilities in 8 or 16 bits, and an image."""
+    if stack.dtype not in (np.uint8, np.uint16):
+        return
+    samples = [stack.section(index) for index in sample_indices(len(stack))]
+    census = Census.from_sections(samples, None, range(len(samples)))
+    if census.is_soft or census.is_scattered:
         raise StackError(
-            f"{stack.name}: this is a map of {stack.dtype}, not the numbers of cells", hint=make
+            f"{stack.name}: its values are scattered as in a map or an image, these are not the "
+            "numbers of cells",
+            hint=_GIVE_CELLS,
         )
-    if stack.dtype in (np.uint8, np.uint16):  # maps are saved as these, too
-        samples = [stack.section(index) for index in sample_indices(len(stack))]
-        census = Census.from_sections(samples, None, range(len(samples)))
-        if census.is_soft or census.is_scattered:
-            raise StackError(
-                f"{stack.name}: its values are scattered as in a map or an image, these are not "
-                "the numbers of cells",
-                hint="give the cells that sfseg segment makes of a map",
-            )
 
 
 def _whole_numbers(stack: Stack) -> Iterator[AnyArray]:
-    """Read the sections; refuse ids below 0."""
+    """Read the sections as whole numbers; refuse what numbers no cell."""
     for number, section in enumerate(stack, start=1):
-        if section.dtype.kind == "i" and (lowest := section.min()) < 0:
+        where = f"{stack.name}: section {number}"
+        ids = _from_floats(section, where) if section.dtype.kind == "f" else section
+        if ids.dtype.kind == "i" and (lowest := ids.min()) < 0:
             raise StackError(
-                f"{stack.name}: section {number}: {lowest} is no number of a cell",
+                f"{where}: {lowest} is no number of a cell",
                 hint="number cells from 1, and write 0 where there is none",
             )
-        yield section
+        yield ids
+
+
+def _from_floats(section: AnyArray, where: str) -> NDArray[np.int64]:
+    """Turn floats that are whole numbers into integers; ImageJ saves numbers of cells so."""
+    broken = section[section != np.rint(section)]
+    if broken.size:
+        raise StackError(
+            f"{where}: {broken[0]:g} is no number of a cell, this looks like a map",
+            hint=_GIVE_CELLS,
+        )
+    if section.max() > _EXACT:
+        raise StackError(
+            f"{where}: {section.max():.0f} is too large for {section.dtype}, which has no exact "
+            "numbers there",
+            hint="save the numbers of the cells as integers, for example of uint32",
+        )
+    return section.astype(np.int64)
 
 
 def _list_doubts(
@@ -343,5 +356,5 @@ def _list_doubts(
     if contacts and len(ids) > 1 and not swept.touch:
         yield (
             f"{name}: no two cells touch within a section, as membranes lie between them: the "
-            "contacts are only those with the sections above and below"
+            "contacts are only those with the sections above and below; segment --fill closes the gaps"
         )

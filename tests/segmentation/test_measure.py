@@ -245,13 +245,21 @@ def test_one_pixel_is_a_cell():
     assert found.contacts["id_1"].tolist() == []
 
 
+def test_whole_numbers_that_imagej_saved_as_floats_are_cells(cells, measured):
+    found = sfseg.measure(cells.astype(np.float32), voxel_size_nm=VOXEL).cells
+    assert found["id"].dtype == np.int64
+    for name, column in measured.cells.items():
+        np.testing.assert_array_equal(found[name], column)
+
+
 SMOOTH = np.clip(np.hypot(*np.indices((40, 40)) - 20)[np.newaxis] * 9, 0, 255)
 NOISE = np.random.default_rng(1).integers(0, 255, (1, 40, 40))
 BAD = {
-    "a probability map": (SMOOTH.astype(np.float32) / 255, "a map of float32", "sfseg"),
+    "a probability map": (SMOOTH.astype(np.float32) / 255, "looks like a map", "sfseg segment"),
+    "not a number": (np.full((1, 5, 6), np.nan, np.float32), "nan is no number", "sfseg segment"),
     "an 8-bit map": (SMOOTH.astype(np.uint8), "scattered as in a map", "sfseg segment"),
     "an image": (NOISE.astype(np.uint16), "scattered as in a map or an image", "sfseg segment"),
-    "ids as floats": (np.full((2, 5, 6), 7.0, np.float32), "not exact", "whole numbers"),
+    "large floats": (np.full((1, 5, 6), 1e9, np.float32), "too large for float32", "integers"),
     "an id below 0": (np.array([[[1, -3]]]), "section 1: -3 is no number", "from 1"),
     "no stack": (np.zeros(5, np.uint8), "is no stack", "(Y, X)"),
 }
