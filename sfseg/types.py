@@ -9,6 +9,8 @@ Glossary, for code, messages and docs:
 * *labels*: the truth; inside sfseg uint8, 255 = inside a cell, 0 = membrane.
 * *instances*: labels that number the cells, 0 = membrane: the true segments.
 * *segments*: int32; cells with numbers from 1, 0 = border.
+* *cells*: uint32; numbers of cells that continue from section to section, 0 = membrane.
+* *profile*: what one section shows of a cell.
 * *tile*: a rectangle of a section that is predicted at once.
 * *core*: the part of a tile whose result is kept.
 * *halo*: the margin of a tile that the network needs to see, in pixels.

@@ -356,5 +356,6 @@ def _list_doubts(
     if contacts and len(ids) > 1 and not swept.touch:
         yield (
             f"{name}: no two cells touch within a section, as membranes lie between them: the "
-            "contacts are only those with the sections above and below; segment --fill closes the gaps"
+            "contacts are only those with the sections above and below. segment --fill closes "
+            "the gaps"
         )
