@@ -12,7 +12,6 @@ from scipy.optimize import minimize
 
 import sfseg
 from sfseg.config import SegmentConfig
-from sfseg.datasets import synthetic
 from sfseg.segmentation.costs import WEIGHTS
 from sfseg.segmentation.edges import BORDER_MEASURES, OVERLAP_MEASURES, Edges
 from sfseg.segmentation.graph import build_graph
@@ -28,9 +27,8 @@ Known = tuple[Floats, NDArray[np.bool_]]
 
 def draw(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Draw tissue; return its membrane map and its cells, 0 = membrane."""
-    volume, labels = sfseg.make_tissue(SHAPE, seed=seed)
-    cells = synthetic._draw_cells(np.random.default_rng(seed), SHAPE) + 1
-    return sfseg.predict(volume), np.where(labels > 0, cells, 0).astype(np.int64)
+    tissue = sfseg.draw_tissue(SHAPE, seed=seed)
+    return sfseg.predict(tissue.volume), tissue.cells.astype(np.int64)
 
 
 def find_known_edges(seed: int) -> tuple[Known, Known]:
