@@ -192,19 +192,19 @@ def measure_file(
     paths = [as_path(p, "measure_file") for p in (out, by_section, contacts) if p is not None]
     require_tables(paths)
     voxel = as_voxel_size(voxel_size_nm)
-    with open_stack(source, axes=axes, labels=True) as stack, contextlib.ExitStack() as open_files:
+    with open_stack(source, axes=axes, labels=True) as stack, contextlib.ExitStack() as created:
 
-        def create(path: str | Path) -> TextIO:
-            part = open_files.enter_context(files.atomic_path(Path(path), overwrite=overwrite))
-            return open_files.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+        def create(path: str | Path | None) -> Callable[[Table], None]:
+            if path is None:
+                return _ignore
+            part = created.enter_context(files.atomic_path(Path(path), overwrite=overwrite))
+            return _Rows(created.enter_context(part.open("w", encoding="utf-8", newline="\n")))
 
+        write_cells, write_sections, write_contacts = map(create, (out, by_section, contacts))
         voxel = voxel or stack.voxel_size_nm
-        targets = {path: create(path) for path in paths}
-        rows = None if by_section is None else _Rows(targets[Path(by_section)])
-        swept = _sweep(stack, voxel or _UNKNOWN, rows or _ignore, progress)
-        _Rows(targets[Path(out)])(swept.cells)
-        if contacts is not None:
-            _Rows(targets[Path(contacts)])(swept.contacts)
+        swept = _sweep(stack, voxel or _UNKNOWN, write_sections, progress)
+        write_cells(swept.cells)
+        write_contacts(swept.contacts)
         notes = (*stack.notes, *_list_doubts(stack.name, swept, voxel, contacts is not None))
     return MeasureResult(len(swept.cells["id"]), stack.shape, voxel, notes)
 
