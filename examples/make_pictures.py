@@ -1,6 +1,6 @@
 """Draw the picture at the top of the README: a section, its probability map, its cells.
 
-Predicts a section of synthetic tissue twice with the shipped weights. Writes one small PNG and
+Predicts five sections of synthetic tissue with the shipped weights. Writes one small PNG and
 prints its path and size, for example::
 
     docs/images/section-map-cells.png: 1176 x 384 pixels, 130 kB
@@ -10,7 +10,6 @@ Run it from the root of the repository, or name another file:
 """
 
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +18,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 import sfseg
 
-SIDE_PX, GAP_PX = 384, 12
-VOXEL_SIZE_NM = (50, 4, 4)
+SECTIONS, SHOWN, SIDE_PX, GAP_PX = 5, 2, 384, 12
 GREYS, COLOURS = 40, 21  # black, and the 20 colours of matplotlib's "tab20"
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/images/section-map-cells.png")
 
-volume, _ = sfseg.make_tissue((1, SIDE_PX, SIDE_PX), seed=5)
-with tempfile.TemporaryDirectory() as folder:
-    section, cells = Path(folder, "section.tif"), Path(folder, "cells.tif")
-    sfseg.write_stack(section, volume, voxel_size_nm=VOXEL_SIZE_NM)
-    sfseg.predict_file(section, cells, output="segments", close_gaps=True)
-    with sfseg.open_stack(cells) as stack:
-        segments = stack.read()[0]  # (Y, X), 0 = border
-probability = sfseg.predict(volume)[0]  # (Y, X), 1 = inside a cell
+volume, _ = sfseg.make_tissue((SECTIONS, SIDE_PX, SIDE_PX), seed=5)
+probability = sfseg.predict(volume)  # (Z, Y, X), 1 = inside a cell
+cells = sfseg.segment(probability)[SHOWN]  # found in all sections; 0 = membrane
 
 # One palette for all: first the greys, then black and the colours, then nothing (the gaps).
 palette = np.zeros((256, 3), np.uint8)
@@ -47,9 +40,9 @@ def grey(values: np.ndarray) -> np.ndarray:
 
 
 # Numbers spread over the palette give neighbouring cells different colours.
-coloured = np.where(segments == 0, GREYS, GREYS + 1 + segments * 7 % (COLOURS - 1))
+coloured = np.where(cells == 0, GREYS, GREYS + 1 + cells * 7 % (COLOURS - 1))
 gap = np.full((SIDE_PX, GAP_PX), nothing)
-panels = [grey(volume[0] / 255), gap, grey(probability), gap, coloured]
+panels = [grey(volume[SHOWN] / 255), gap, grey(probability[SHOWN]), gap, coloured]
 pixels = np.hstack(panels).astype(np.uint8)
 picture = Image.frombytes("P", pixels.shape[::-1], pixels.tobytes())
 picture.putpalette(palette.tobytes())
