@@ -10,6 +10,8 @@ import os
 if importlib.util.find_spec("triton") is None:
     collect_ignore = ["sfseg/prediction/engines/kernels.py"]  # its doctests: it needs Triton
 
+collect_ignore_glob = ["tests/*/conftest.py"]  # as modules with doctests: they share one name
+
 for _pool in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
     os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")
 
