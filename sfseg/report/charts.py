@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from markupsafe import Markup
@@ -24,6 +25,7 @@ DIGITS = 3
 """Of a number at a tick, so that neighbouring ticks differ."""
 
 Range = tuple[float, float]
+Shape = Literal["circle", "diamond"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Series:
         Of the points, shown under the pointer; none, or as many as points.
     dots : sequence of int
         Indices of the values of a line that are points, too.
+    shape : {'circle', 'diamond'}
+        Of the points.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Series:
     is_points: bool = False
     labels: Sequence[str] = ()
     dots: Sequence[int] = ()
+    shape: Shape = "circle"
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class _Axis:
     span: Range
     start: float
     end: float
+    is_counted: bool = False
+    names: Sequence[str] = ()
 
     def place(self, value: float) -> float:
         low, high = self.span
@@ -77,10 +84,11 @@ class _Axis:
         """Return the places of the ticks, and the numbers that stand there."""
         from matplotlib.ticker import MaxNLocator
 
+        if self.names:
+            return [(self.place(number), name) for number, name in enumerate(self.names)]
         low, high = self.span
-        steps = [
-            tick for tick in MaxNLocator(TICKS - 1).tick_values(low, high) if low <= tick <= high
-        ]
+        locator = MaxNLocator(TICKS - 1, integer=self.is_counted)
+        steps = [tick for tick in locator.tick_values(low, high) if low <= tick <= high]
         width = steps[1] - steps[0] if len(steps) > 1 else 1.0
         return [(self.place(tick), _number(tick, width)) for tick in steps]
 
@@ -104,6 +112,8 @@ def chart(
     x_range: Range | None = None,
     y_range: Range | None = None,
     marks: Sequence[Mark] = (),
+    x_is_counted: bool = False,
+    x_names: Sequence[str] = (),
 ) -> Markup:
     """Draw a chart.
 
@@ -119,15 +129,22 @@ def chart(
         Ends of the axes; by default all values fit.
     marks : sequence of Mark
         Vertical lines.
+    x_is_counted : bool
+        Whether only whole numbers stand at the ticks of x, as for epochs.
+    x_names : sequence of str
+        What stands at 0, 1, 2 ... of x, instead of numbers.
 
     Returns
     -------
     Markup
         A ``figure``, with its legend.
     """
-    x = _Axis(x_range or _span([one.x for one in series]), LEFT, WIDTH - RIGHT)
+    if x_names:
+        x_range = (-0.5, len(x_names) - 0.5)
+    span = x_range or _span([one.x for one in series])
+    x = _Axis(span, LEFT, WIDTH - RIGHT, x_is_counted, x_names)
     y = _Axis(y_range or _span([one.y for one in series]), HEIGHT - BOTTOM, TOP)
-    drawn = [(one.name, _paths(one, x, y), _points(one, x, y)) for one in series]
+    drawn = [(one.name, _paths(one, x, y), _points(one, x, y), one.shape) for one in series]
     return Markup(
         render(
             "chart",
@@ -166,9 +183,17 @@ def _paths(series: Series, x: _Axis, y: _Axis) -> str:
 
 
 def _points(series: Series, x: _Axis, y: _Axis) -> list[tuple[float, float, str]]:
-    """Return the places of single points, and what each says."""
+    """Return the places of single points, and what each says; of a line, those without a line."""
     labels = series.labels or [""] * len(series.x)
     pairs = zip(series.x, series.y, labels, strict=True)
     places = [(x.place(a), y.place(b), label) if np.isfinite(b) else None for a, b, label in pairs]
-    wanted = range(len(places)) if series.is_points else series.dots
+    dots = {*series.dots, *_alone(series.y)}
+    wanted = range(len(places)) if series.is_points else sorted(dots)
     return [place for index in wanted if (place := places[index])]
+
+
+def _alone(values: Sequence[float]) -> list[int]:
+    """Return the indices of values between gaps: no line leads there."""
+    is_there = np.isfinite(np.asarray(values, float))
+    beside = np.pad(is_there, 1)
+    return np.flatnonzero(is_there & ~beside[:-2] & ~beside[2:]).tolist()

@@ -7,6 +7,7 @@ addresses. Whatever a template prints is escaped, unless it is `Markup`.
 
 import base64
 import hashlib
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sfseg import __version__
 from sfseg.system.files import write_text
 
 ASSETS = Path(__file__).parent / "assets"
@@ -39,6 +41,18 @@ def write_page(path: Path, template: str, *, overwrite: bool = False, **values: 
         If it cannot be written.
     """
     write_text(path, render(template, **values), overwrite=overwrite)
+
+
+def made_on(seconds: float) -> dict[str, str]:
+    """Return what the footer of each page says: the version, and the local time of a moment.
+
+    Parameters
+    ----------
+    seconds : float
+        Since 1970.
+    """
+    moment = datetime.fromtimestamp(seconds).astimezone()
+    return {"version": __version__, "date": moment.isoformat(" ", "seconds")}
 
 
 def render(template: str, **values: Any) -> str:
@@ -72,6 +86,7 @@ def _environment() -> Environment:
         loader=PackageLoader("sfseg.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # a page belongs to one version, even if another is installed meanwhile
         trim_blocks=True,
         lstrip_blocks=True,
     )
