@@ -30,12 +30,14 @@ Glossary, for code, messages and docs:
 import re
 from collections.abc import Callable, Sequence
 from math import inf, isfinite
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import OptionError
+
+T = TypeVar("T")
 
 AnyArray = NDArray[Any]
 Normalised = NDArray[np.float32]
@@ -147,6 +149,24 @@ def parse_sections(text: str, count: int) -> tuple[int, ...]:
             )
         indices.update(range(first - 1, last))
     return tuple(sorted(indices))
+
+
+def both(one: Callable[[T], None], other: Callable[[T], None]) -> Callable[[T], None]:
+    """Return a function that passes what it is called with to two others, one after the other."""
+
+    def call(value: T) -> None:
+        one(value)
+        other(value)
+
+    return call
+
+
+def format_time(seconds: float) -> str:
+    """Write a duration as 45 s, 12:03 or 1:02:03."""
+    hours, minutes = divmod(round(seconds) // 60, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{round(seconds) % 60:02}"
+    return f"{minutes}:{round(seconds) % 60:02}" if minutes else f"{round(seconds)} s"
 
 
 def format_sections(indices: Sequence[int]) -> str:

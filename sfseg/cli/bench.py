@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfseg.cli.checks import require_architectures, require_device_name
-from sfseg.cli.console import format_time, print_result, say
+from sfseg.cli.console import print_result, say
 from sfseg.cli.options import (
     MACHINE,
     NETWORK,
@@ -20,7 +20,7 @@ from sfseg.cli.options import (
 from sfseg.cli.progress import progress
 from sfseg.config import BenchConfig
 from sfseg.recipes import find_recipe
-from sfseg.types import describe_shape
+from sfseg.types import describe_shape, format_time
 
 if TYPE_CHECKING:
     from sfseg.benchmark.bench import BenchResult, EndToEnd, InferenceRow, TrainingRow

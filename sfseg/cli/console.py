@@ -144,14 +144,6 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def format_time(seconds: float) -> str:
-    """Write a duration as 45 s, 12:03 or 1:02:03."""
-    hours, minutes = divmod(round(seconds) // 60, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{round(seconds) % 60:02}"
-    return f"{minutes}:{round(seconds) % 60:02}" if minutes else f"{round(seconds)} s"
-
-
 @contextlib.contextmanager
 def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
     """Call ``handle(exit_code)`` on Ctrl-C, and on each of `STOPPING`, while the block runs."""

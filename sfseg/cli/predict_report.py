@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sfseg.cli.console import format_time, say, say_error
+from sfseg.cli.console import say, say_error
 from sfseg.cli.progress import ProgressDisplay
 from sfseg.config import PredictConfig
-from sfseg.types import voxel_as_json
+from sfseg.types import format_time, voxel_as_json
 
 if TYPE_CHECKING:
     from sfseg.prediction.jobs import Job

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TextIO, cast
 
-from sfseg.cli.console import escape_controls, format_time, is_terminal, say
+from sfseg.cli.console import escape_controls, is_terminal, say
 from sfseg.cli.live import Curve, Display
 from sfseg.system.torchrun import is_first
+from sfseg.types import format_time
 
 LINE_EVERY_S = 60.0
 """A log has at least one line in this time."""

@@ -4,9 +4,10 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from sfseg.cli.console import format_time, say
+from sfseg.cli.console import say
 from sfseg.cli.live import Curve, Trace
 from sfseg.cli.progress import ProgressDisplay
+from sfseg.types import format_time
 
 if TYPE_CHECKING:
     from sfseg.training.progress import EpochRecord, StepRecord
