@@ -93,7 +93,7 @@ class TrainConfig:
     Attributes
     ----------
     out : Path
-        Folder of the run: weights, training state, history, curves, resolved configuration.
+        Folder of the run: weights, training state, page, history, curves, resolved configuration.
     arch : str
         Architecture.
     recipe : Recipe

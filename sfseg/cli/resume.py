@@ -1,9 +1,6 @@
 """What --resume needs: the options of the run in a folder, and those of the command line."""
 
 import dataclasses
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +68,3 @@ def is_given(ctx: typer.Context, name: str) -> bool:
     """Tell whether a parameter is on the command line, be it with its default value."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
-
-
-def command_to_resume(command: str, out: Path) -> str:
-    """Write the command that resumes the run in a folder."""
-    name = Path(sys.argv[0])
-    program = [name.name] if name.name != "__main__.py" else ["python", "-m", "sfseg"]
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
-        program = ["torchrun", *["--nnodes", nodes] * (nodes != "1")]
-        program += ["--nproc-per-node", processes, "-m", "sfseg"]
-    return shlex.join([*program, command, "--resume", "--out", str(out)])

@@ -39,12 +39,13 @@ from sfseg.cli.options import (
     complete_recipes,
 )
 from sfseg.cli.progress import progress
-from sfseg.cli.resume import command_to_resume, is_given, resumed_config
+from sfseg.cli.resume import is_given, resumed_config
 from sfseg.cli.signals import Stop, describe_stop
 from sfseg.cli.train_report import describe_kept, describe_run, reporter
 from sfseg.config import DEFAULT_DATASET, TrainConfig
 from sfseg.recipes import FINETUNE, STUDENT, Augmentation, Recipe, find_recipe
-from sfseg.training.run_folder import refuse_taken
+from sfseg.training.command import command_to_resume
+from sfseg.training.run_folder import PAGE, refuse_taken
 from sfseg.types import parse_pixel_size
 
 DEFAULTS = TrainConfig(out=Path("runs"))
@@ -259,7 +260,8 @@ def train(
 ) -> None:
     """Train a network and print the path of its weights.
 
-    The folder also gets history.csv, curves.png, config.json, and the state for --resume.
+    The folder also gets report.html, which shows the run in a browser while it goes on;
+    history.csv, curves.png, config.json, and the state for --resume.
     """
     changes = {
         "epochs": epochs,
@@ -315,6 +317,7 @@ def train(
 
     setup = verb.prepare(config)
     say(describe_run(setup))
+    say(f"to watch it in a browser: {config.out / PAGE}")
     resume_with = command_to_resume("train", config.out)
     stop = Stop(resume_with)
     with stop.listening(), progress("training") as bar:

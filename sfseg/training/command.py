@@ -1,7 +1,10 @@
 """The command that trains as a configuration says, for hints that can be followed."""
 
+import os
 import shlex
+import sys
 from dataclasses import fields
+from pathlib import Path
 
 from sfseg.config import TrainConfig
 from sfseg.recipes import DEFAULT, RECIPES, find_recipe
@@ -55,3 +58,14 @@ def command_for_more_epochs(config: TrainConfig) -> str:
         if (value := getattr(config.recipe, name)) != getattr(usual, name):
             words += [option, str(value)]
     return shlex.join([*words, "--out", f"{config.out}-more"])
+
+
+def command_to_resume(command: str, out: Path) -> str:
+    """Write the command that resumes the run in a folder."""
+    name = Path(sys.argv[0]).name
+    program = ["python", "-m", "sfseg"] if name == "__main__.py" else ["sfseg"]
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        nodes, processes = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
+        program = ["torchrun", *["--nnodes", nodes] * (nodes != "1")]
+        program += ["--nproc-per-node", processes, "-m", "sfseg"]
+    return shlex.join([*program, command, "--resume", "--out", str(out)])

@@ -45,6 +45,8 @@ class TrainingData:
         Facts about the stacks that the sections come from.
     taught : tuple of Section
         More training sections; their labels are predictions of teachers, 255 for P(inside) = 1.
+    validation_numbers : tuple of int
+        Numbers of the sections for validation, from 1 through all stacks.
     """
 
     training: tuple[Section, ...]
@@ -53,13 +55,14 @@ class TrainingData:
     description: str
     pairs: tuple[PairFacts, ...] = ()
     taught: tuple[Section, ...] = ()
+    validation_numbers: tuple[int, ...] = ()
 
     @property
     def epoch_sections(self) -> tuple[Section, ...]:
         """The sections of an epoch: those with labels twice, those marked by teachers once."""
         return self.training * 2 + self.taught if self.taught else self.training
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Number of training pixels with labels."""
         return sum(section.known_px for section in self.training)
@@ -208,6 +211,7 @@ def load_training_data(
         next((p.voxel_size_nm for p in pairs if p.voxel_size_nm), voxel_size),
         f"{_name(config, parts)} {described}",
         tuple(pairs),
+        validation_numbers=tuple(index + 1 for index in held),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sfseg.errors import CheckpointError
+from sfseg.training.samples import Sample, thin
 from sfseg.training.state import State
 
 SCORES = ("v_rand", "v_rand_threshold", "v_info", "dice")
@@ -75,6 +76,31 @@ class EpochRecord:
     dice: float | None = None
 
 
+@dataclass(frozen=True)
+class ShippedScore:
+    """How the shipped weights do on the held-out sections.
+
+    Attributes
+    ----------
+    name : str
+        Name of the weights.
+    trained_on : str
+        Their data, from their header.
+    scores : dict of str to float
+        `SCORES` by name.
+    seconds : float
+        How long it took.
+    pictures : list of str
+        As those of a `Sample`.
+    """
+
+    name: str
+    trained_on: str
+    scores: dict[str, float]
+    seconds: float
+    pictures: list[str]
+
+
 @dataclass
 class TrainingProgress:
     """The progress of a training run; saved with its state.
@@ -91,6 +117,10 @@ class TrainingProgress:
         Spent before the last interruption.
     start : dict of str to float or None
         `SCORES` of the weights that it started from; None if they were not scored.
+    shipped : ShippedScore or None
+        How the shipped weights do on the held-out sections; None if they were not scored.
+    samples : list of Sample
+        Pictures of the maps of some epochs, in their order.
     """
 
     step: int = 0
@@ -98,6 +128,8 @@ class TrainingProgress:
     history: list[EpochRecord] = field(default_factory=list)
     seconds: float = 0.0
     start: dict[str, float] | None = None
+    shipped: ShippedScore | None = None
+    samples: list[Sample] = field(default_factory=list)
 
     @property
     def best_v_rand(self) -> float | None:
@@ -112,6 +144,16 @@ class TrainingProgress:
             return self.history[-1] if self.history else None
         return next(record for record in self.history if record.v_rand == best)
 
+    def add_sample(self, pictures: list[str]) -> None:
+        """Add pictures of the last epoch, or of the start; leave older ones out if they are many.
+
+        Nothing is added where there are no pictures.
+        """
+        if pictures:
+            kept = self.kept
+            samples = [*self.samples, Sample(len(self.history), pictures)]
+            self.samples = thin(samples, kept.epoch if kept else None)
+
     @classmethod
     def from_state(cls, state: State) -> "TrainingProgress":
         """Read the progress from a saved state.
@@ -124,11 +166,19 @@ class TrainingProgress:
         try:
             raw = state.facts["progress"]
             history = [EpochRecord(**record) for record in raw["history"]]
-            progress = cls(**{**raw, "history": history})
+            samples = [Sample(**sample) for sample in raw.get("samples", ())]
+            shipped = ShippedScore(**raw["shipped"]) if raw.get("shipped") else None
+            changed = {"history": history, "samples": samples, "shipped": shipped}
+            progress = cls(**{**raw, **changed})
             values = [progress.step, progress.seconds, *progress.losses]
             values += [v for r in history for v in dataclasses.astuple(r) if v is not None]
             values += (progress.start or {}).values()
+            values += [sample.epoch for sample in samples]
+            if shipped:
+                values += [shipped.seconds, *(shipped.scores[name] for name in SCORES)]
             sum(values)  # a text among them is a TypeError
+            pictures = [*(s.pictures for s in samples), *([shipped.pictures] if shipped else [])]
+            "".join("".join(each) for each in pictures)  # and so is a number here
         except (TypeError, LookupError) as error:
             raise CheckpointError(
                 f"{state.path}: the progress of the training is damaged: {error}",

@@ -16,6 +16,7 @@ from sfseg.system import files, locks, torchrun
 STATE = f"state{SUFFIX}"
 HISTORY = "history.csv"
 CURVES = "curves.png"
+PAGE = "report.html"
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def claim_folder(config: TrainConfig) -> Iterator[None]:
         return
     with locks.only_one(config.out / "training.lock", "training run"):
         refuse_taken(config)
-        for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG_NAME):
+        for name in (STATE, WEIGHTS_NAME, HISTORY, CURVES, CONFIG_NAME, PAGE):
             path = config.out / name
             with files.explain_errors(path):
                 files.remove(files.sibling(path, "part"))
@@ -62,6 +63,9 @@ def refuse_taken(config: TrainConfig) -> None:
     found = [name for name in names if (config.out / name).exists()]
     if not found and not _is_replaceable(config.out / CONFIG_NAME):
         found = [CONFIG_NAME]
+    # A run that was killed at once leaves its page beside its configuration.
+    if not found and (config.out / PAGE).exists() and not (config.out / CONFIG_NAME).exists():
+        found = [PAGE]
     if found and not config.resume:
         raise OutputExistsError(
             f"{config.out}: holds a training run already ({found[0]})",

@@ -9,9 +9,16 @@ SHARE = 0.05
 
 
 class TimeBudget:
-    """Times one kind of work, and says when it may be done again."""
+    """Times one kind of work, and says when it may be done again.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    share : float, optional
+        Largest share of the time; default is `SHARE`.
+    """
+
+    def __init__(self, share: float | None = None) -> None:
+        self._share = share
         self._ended = time.monotonic()
         self._took_s = 0.0
 
@@ -23,12 +30,15 @@ class TimeBudget:
     @property
     def is_affordable(self) -> bool:
         """Whether enough time has passed for the share to hold if the work is done now."""
-        return self.waited_s * SHARE >= self._took_s
+        share = SHARE if self._share is None else self._share
+        return self.waited_s * share >= self._took_s
 
     @contextlib.contextmanager
     def doing(self) -> Iterator[None]:
-        """Time the work, which the block does."""
+        """Time the work, which the block does; work that fails takes time, too."""
         started = time.monotonic()
-        yield
-        self._ended = time.monotonic()
-        self._took_s = self._ended - started
+        try:
+            yield
+        finally:
+            self._ended = time.monotonic()
+            self._took_s = self._ended - started

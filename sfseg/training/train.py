@@ -7,7 +7,6 @@ SIGTERM and the like the command does both, see `sfseg.cli.signals`. If an error
 `run` saves the state, too.
 """
 
-import shlex
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from sfseg.config import TrainConfig, configure
 from sfseg.datasets.fetch import fetch
 from sfseg.errors import CheckpointError, SfsegError
 from sfseg.training.checkpointing import Saving
-from sfseg.training.command import command_for_more_epochs
+from sfseg.training.command import command_for_more_epochs, command_to_resume
 from sfseg.training.data import load_training_data
 from sfseg.training.distributed import process_group
 from sfseg.training.initial_weights import origin_warnings
+from sfseg.training.page import RunPage, collect_warnings
 from sfseg.training.progress import (
     EpochRecord,
     StepRecord,
@@ -32,7 +32,7 @@ from sfseg.training.pseudo_labels import add_pseudo_labels
 from sfseg.training.run_folder import claim_folder, refuse_taken, write_config
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.trainer import Trainer
-from sfseg.types import Say
+from sfseg.types import Say, both, format_time
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,14 @@ def train_prepared(
 ) -> TrainResult:
     """Train with the result of `prepare`; parameters and errors as those of `train`."""
     config = setup.config
+    stop = stop or threading.Event()
+    warnings: list[str] = []
+    say = collect_warnings(say, warnings)
     folder = fetch(setup.dataset, to=config.data_dir, say=say) if setup.dataset else None
     data = add_pseudo_labels(load_training_data(setup, folder, say=say), setup, folder, say=say)
     with claim_folder(config), process_group(setup.device) as world:
         trainer = Trainer(setup, data, world)
+        page = RunPage(trainer, warnings, say=say, is_stopping=stop.is_set)
         for change in trainer.load_state() if config.resume else []:
             say(f"warning: the last bits may differ from an uninterrupted training:{change}")
         if trainer.is_finished:
@@ -165,6 +169,7 @@ def train_prepared(
                 f"{config.out}: finished already, after {config.recipe.epochs} epochs; "
                 f"to train for longer: {_longer(config)}"
             )
+            page.complete()
             return result_of(trainer)
         if world.is_first:
             write_config(config, {"device": str(setup.device), **trainer.identity})
@@ -172,18 +177,33 @@ def train_prepared(
         say(f"training on {data.description}, {size:.1f} megapixels, {share:.0%} inside cells")
         for warning in origin_warnings(setup, data):
             say(f"warning: {warning}")
-        stop = stop or threading.Event()
         if start := trainer.score_start(stop.is_set):
             say(f"the starting weights score {describe_scores(start)}")
-        on_start(trainer.save_state)
-        run(trainer, report, stop)
+        _compare_with_shipped(trainer, say, stop)
+        on_start(page.save)
+        with page.kept_up(lambda: trainer.is_finished):
+            run(trainer, both(report, page.update), stop)
         return result_of(trainer)
+
+
+def _compare_with_shipped(trainer: Trainer, say: Say, stop: threading.Event) -> None:
+    """Score the shipped weights on the held-out sections; what goes wrong there is a warning."""
+    try:
+        shipped = trainer.score_shipped(stop.is_set)
+    except (SfsegError, OSError) as error:
+        say(f"warning: the shipped weights are not compared: {error}")
+        return
+    if shipped:
+        say(
+            f"the shipped weights {shipped.name} score {describe_scores(shipped.scores)} "
+            f"on the held-out sections; this took {format_time(shipped.seconds)}"
+        )
 
 
 def _longer(config: TrainConfig) -> str:
     """Write the command that trains a finished run for longer."""
     if config.recipe.is_endless:
-        return f"sfseg train --resume --epochs MORE --out {shlex.quote(str(config.out))}"
+        return f"{command_to_resume('train', config.out)} --epochs MORE"
     return command_for_more_epochs(config)
 
 

@@ -20,12 +20,21 @@ from sfseg.training.distributed import ALONE, World
 from sfseg.training.initial_weights import identify_weights, start_network
 from sfseg.training.optim import learning_rate
 from sfseg.training.patches import CPU, Patches
-from sfseg.training.progress import SCORES, EpochRecord, StepRecord, TrainingProgress
+from sfseg.training.progress import (
+    SCORES,
+    EpochRecord,
+    ShippedScore,
+    StepRecord,
+    TrainingProgress,
+)
 from sfseg.training.run_folder import STATE
 from sfseg.training.run_setup import TrainSetup
+from sfseg.training.samples import choose_crops
+from sfseg.training.shipped import hash_shipped, score_shipped
 from sfseg.training.step import TrainStep
 from sfseg.training.time_budget import TimeBudget
 from sfseg.training.validation import validate
+from sfseg.types import Probability
 
 
 class Trainer:
@@ -61,6 +70,7 @@ class Trainer:
         self.train_step = TrainStep(start_network(setup), setup, world)
         self.init = identify_weights(setup.init) if setup.init else None
         self.teachers = [identify_weights(teacher) for teacher in setup.teachers] or None
+        self.crops = choose_crops(data.validation)
         self.next_batch: tuple[int, tuple[Tensor, Tensor]] | None = None
         self.saved: tuple[int, int] | None = None
         self.saving_weights = TimeBudget()
@@ -180,9 +190,39 @@ class Trainer:
         """
         if not (self.init and self.data.validation and self.world.is_first) or self.progress.step:
             return None
-        scores = validate(self.train_step.average, self.data.validation, self.setup, stopped)
-        self.progress.start = scores
+        maps: list[Probability] = []
+        held_out = self.data.validation
+        scores = validate(self.train_step.average, held_out, self.setup, stopped, maps.append)
+        if scores is not None:
+            self.progress.start = scores
+            self.progress.add_sample([crop.cut(maps) for crop in self.crops])
         return scores
+
+    def score_shipped(self, stopped: Callable[[], bool]) -> ShippedScore | None:
+        """Score the shipped weights on the held-out sections, for comparison.
+
+        Parameters
+        ----------
+        stopped : callable
+            As for `finish_epoch`.
+
+        Returns
+        -------
+        ShippedScore or None
+            None if it was stopped or is known already, without held-out sections, or if the
+            training starts from these weights.
+
+        Raises
+        ------
+        SfsegError
+            As `sfseg.training.shipped.score_shipped` does.
+        """
+        if self.progress.shipped or not (self.data.validation and self.world.is_first):
+            return None
+        if self.init and self.init["sha256"] == hash_shipped():
+            return None
+        self.progress.shipped = score_shipped(self.setup, self.data, self.crops, stopped)
+        return self.progress.shipped
 
     def finish_epoch(self, stopped: Callable[[], bool]) -> EpochRecord | None:
         """Validate, write the weights if they are worth keeping, and add the epoch to the history.
@@ -199,9 +239,11 @@ class Trainer:
         """
         progress, recipe = self.progress, self.config.recipe
         held_out = self.data.validation if self.world.is_first else ()
-        scores = validate(self.train_step.average, held_out, self.setup, stopped)
+        maps: list[Probability] = []
+        scores = validate(self.train_step.average, held_out, self.setup, stopped, maps.append)
         if scores is None:
             return None
+        pictures = [crop.cut(maps) for crop in self.crops] if maps else []
         record = EpochRecord(
             epoch=progress.step // self.patches.steps,
             loss=float(np.mean(progress.losses)),
@@ -216,6 +258,7 @@ class Trainer:
         with self.train_step.last_step.update():
             progress.history.append(record)
             progress.losses.clear()
+            progress.add_sample(pictures)
         return record
 
     def _keeps_weights_of(self, record: EpochRecord) -> bool:

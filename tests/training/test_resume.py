@@ -16,7 +16,6 @@ import torch
 
 from sfseg import models
 from sfseg.cli import signals
-from sfseg.cli.resume import command_to_resume
 from sfseg.config import TrainConfig
 from sfseg.datasets.synthetic import make_tissue
 from sfseg.errors import CheckpointError, NonFiniteError, OutputError, OutputExistsError
@@ -30,7 +29,7 @@ from sfseg.training import checkpointing, loss, state, time_budget, trainer
 from sfseg.training import step as train_step
 from sfseg.training import train as verb
 from sfseg.training.checkpointing import Saving
-from sfseg.training.command import command_for_more_epochs
+from sfseg.training.command import command_for_more_epochs, command_to_resume
 from sfseg.training.last_step import LastStep
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import StepRecord, train

@@ -27,7 +27,7 @@ from tests.trust.trainings import after_each_step
 
 Arguments = tuple[object, ...]
 
-TIMED = ("history.csv", "config.json")
+TIMED = ("history.csv", "config.json", "report.html")
 """Files with times or with the command in them: they differ from run to run."""
 
 INTERRUPTED = 130
