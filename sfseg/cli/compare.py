@@ -13,7 +13,7 @@ from sfseg.cli.checks import (
     require_dataset,
     require_device_name,
 )
-from sfseg.cli.console import format_time, print_result, say
+from sfseg.cli.console import print_result, say
 from sfseg.cli.options import (
     INPUT,
     LEARNING,
@@ -29,12 +29,15 @@ from sfseg.cli.options import (
     complete_recipes,
 )
 from sfseg.cli.progress import ProgressDisplay, progress
-from sfseg.cli.resume import command_to_resume, is_given, read_asked
+from sfseg.cli.resume import is_given, read_asked
 from sfseg.cli.signals import Stop
 from sfseg.cli.train_report import Course
 from sfseg.comparison.run_folder import refuse_taken
 from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
+from sfseg.training.command import command_to_resume
+from sfseg.training.run_folder import PAGE
+from sfseg.types import format_time
 
 if TYPE_CHECKING:
     from sfseg.comparison.results import RunScore
@@ -145,7 +148,7 @@ def compare(
     Each is trained on all training sections, without looking at the test. Its last weights predict
     the test sections in a single pass, scored as the challenge does. The table has mean and
     standard deviation over the seeds. It is in the folder as table.md, table.json and table.png,
-    updated after each run.
+    updated after each run, and in report.html, which shows the comparison while it runs.
     """
     chosen = pick_recipe(recipe, dataset)
     out = out or default_folder(chosen, dataset, budget, folds, close_gaps=close_gaps)
@@ -179,6 +182,7 @@ def compare(
 
     setup = verb.prepare(config)
     say(describe_comparison(config))
+    say(f"to watch it in a browser: {config.out / PAGE}")
     stop = Stop(command_to_resume("compare", config.out))
     try:
         with stop.listening(), progress("comparing") as bar:
@@ -191,7 +195,7 @@ def compare(
     if not result.finished:
         say_stopped(config, stop)
         raise typer.Exit(stop.exit_code)
-    say(f"{config.out}: table.md, table.json, table.png")
+    say(f"{config.out}: {PAGE}, table.md, table.json, table.png")
     table = config.out / ("table.json" if as_json else "table.md")
     print_result(table.read_text(encoding="utf-8").rstrip("\n"))
 

@@ -14,6 +14,7 @@ from typing import Any
 from sfseg import __version__
 from sfseg.comparison import markdown, plot, table
 from sfseg.comparison.costs import cost_of
+from sfseg.comparison.page import ComparisonPage
 from sfseg.comparison.protocol import (
     DataSplit,
     TestSet,
@@ -37,7 +38,7 @@ from sfseg.system import devices, files, locks
 from sfseg.training.progress import EpochRecord, StepRecord
 from sfseg.training.run_folder import STATE
 from sfseg.training.train import Save, TrainResult, train
-from sfseg.types import Say
+from sfseg.types import Say, both
 
 MAP_NAME = "map.tif"
 
@@ -49,7 +50,8 @@ class CompareResult:
     Attributes
     ----------
     folder : Path
-        With ``table.md``, ``table.json``, ``table.png``, and a folder for each run.
+        With ``table.md``, ``table.json``, ``table.png``, ``report.html``, and a folder for each
+        run.
     table : Table or None
         Of the finished runs; None if there is none.
     finished : bool
@@ -127,7 +129,10 @@ def compare_prepared(
         _refuse_folder(setup)  # again: another comparison may have started since
         write_config(config, setup.identity)
         comparison = Comparison(setup, folder, splits)
-        finished = comparison.run(report, say, stop or threading.Event(), on_start)
+        page = ComparisonPage(comparison, say)
+        with page.kept_up(lambda: comparison.is_finished):
+            telling = both(report, page.update)
+            finished = comparison.run(telling, say, stop or threading.Event(), on_start)
         return CompareResult(config.out, comparison.table, finished)
 
 
@@ -191,6 +196,11 @@ class Comparison:
         self.runs = [Run(arch, seed, split) for seed, split, arch in order]
         found = {run: read_score(config.out / run.name) for run in self.runs}
         self.scores = {run: score for run, score in found.items() if score is not None}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all runs are done."""
+        return all(run in self.scores for run in self.runs)
 
     @property
     def table(self) -> Table | None:

@@ -12,9 +12,10 @@ def to_markdown(table: Table) -> str:
     """Write a table, with its title above and the protocol below."""
     cells = [list(HEADINGS)]
     for row in table.rows:
-        cells.append(_measured(row))
+        cells.append(measured_cells(row))
         if row.thesis:
-            cells.append(_printed(row.arch, row.thesis))
+            name, *printed = printed_cells(row.arch, row.thesis)
+            cells.append([f"*{name}*", *printed])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [_line(cells[0], widths)]
     rule = [f"{'-' * (width - 1)}:" for width in widths]
@@ -30,7 +31,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def _measured(row: TableRow) -> list[str]:
+def measured_cells(row: TableRow) -> list[str]:
+    """Write the figures of a network, under `HEADINGS`."""
     minutes = Figure.from_values([seconds / 60 for seconds in row.figures["training_s"].values])
     return [
         row.arch,
@@ -43,10 +45,11 @@ def _measured(row: TableRow) -> list[str]:
     ]
 
 
-def _printed(arch: str, printed: Published) -> list[str]:
+def printed_cells(arch: str, printed: Published) -> list[str]:
+    """Write the figures of the thesis for a network, under `HEADINGS`."""
     scores = {"v_rand": f"{printed.v_rand:.4f}", "dice": f"{printed.dice:.4f}"}
     columns = [scores.get(name, "") for name in SCORES]
-    return [f"*{arch}, thesis*", *columns, _millions(printed.parameters), "", "", "", ""]
+    return [f"{arch}, thesis", *columns, _millions(printed.parameters), "", "", "", ""]
 
 
 def _mean_and_sd(figure: Figure, form: str) -> str:

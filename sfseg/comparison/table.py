@@ -140,7 +140,7 @@ def make_table(
         if found
     )
     return Table(
-        title=f"{', '.join(config.archs)} on {config.dataset}, recipe {config.recipe.name}",
+        title=describe_title(config),
         budget=describe_budget(config),
         protocol=protocol,
         notes=tuple(_notes(config, rows, runs)),
@@ -169,6 +169,11 @@ def _make_row(
 def _jaccard(dice: float) -> float:
     """Turn Dice, 2J / (1 + J), into the Jaccard index J of the same overlap."""
     return dice / (2 - dice)
+
+
+def describe_title(config: CompareConfig) -> str:
+    """Say what is compared, on what."""
+    return f"{', '.join(config.archs)} on {config.dataset}, recipe {config.recipe.name}"
 
 
 def describe_budget(config: CompareConfig) -> str:

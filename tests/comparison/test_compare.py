@@ -190,6 +190,41 @@ def test_the_table_is_written_as_markdown_json_and_picture_and_no_state_is_left(
     assert list(whole.folder.rglob(STATE)) == []
 
 
+def test_the_page_has_the_table_every_run_and_a_link_to_its_page(whole):
+    page = (whole.folder / "report.html").read_text(encoding="utf-8")
+    assert 'data-outcome="finished"' in page
+    for row in to_markdown(whole.table).splitlines():
+        for cell in row.strip("| ").split("|") if row.startswith("| ") else []:
+            assert f">{cell.strip().strip('*-:')}</t" in page
+    for run, found in scores(whole.folder).items():
+        assert f'<a href="{run}/report.html">{run}</a>' in page
+        assert (whole.folder / run / "report.html").is_file()
+        assert f"<td>{found['scores']['v_rand']:.4f}</td>" in page
+    assert page.count("<title>one run: ") == 4 * 2  # runs, and V_Rand and Dice
+    assert page.count("Training loss of") == 2 * 2  # title and label of a chart
+
+
+def test_a_stopped_comparison_says_so_on_its_page_and_how_to_go_on(config):
+    StopAt(run=2, step=1).compare(config)
+    page = (config.out / "report.html").read_text(encoding="utf-8")
+    assert 'data-outcome="stopped"' in page
+    assert "1 of 4 runs are done." in page
+    assert "compare --resume --out" in page
+    assert re.findall(r"<td>(finished|stopped|not done)</td>", page) == [
+        "finished",
+        "stopped",
+        "not done",
+        "not done",
+    ]
+
+
+def test_a_page_that_cannot_be_written_does_not_end_a_comparison(config):
+    (config.out / "report.html" / "in the way").mkdir(parents=True)
+    said = []
+    assert compare(dataclasses.replace(config, archs=("narrow",)), say=said.append).finished
+    assert len([line for line in said if "the page is not up to date" in line]) == 1
+
+
 def test_the_scores_are_those_of_predict_and_score_on_the_test_sections(whole, tmp_path):
     folder, out = dataset_folder(SMALL), tmp_path / "whole.tif"
     weights = str(whole.folder / "narrow-seed0")
