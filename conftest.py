@@ -7,8 +7,12 @@ that tests start inherit it.
 import importlib.util
 import os
 
+# Modules that the search for doctests would import; they have none.
+collect_ignore = [  # of napari, whose import warns
+    f"sfseg/napari_plugin/{name}.py" for name in ("fields", "panel", "score_widget", "widgets")
+]
 if importlib.util.find_spec("triton") is None:
-    collect_ignore = ["sfseg/prediction/engines/kernels.py"]  # its doctests: it needs Triton
+    collect_ignore.append("sfseg/prediction/engines/kernels.py")
 
 collect_ignore_glob = ["tests/*/conftest.py"]  # as modules with doctests: they share one name
 

@@ -10,7 +10,7 @@ Arrays in, arrays out::
 
 The packages, top layer first. Each imports only from lower layers::
 
-    cli                                    the command line, a file for each command
+    cli   napari_plugin                    the command line, a file for each command; in napari
     comparison   benchmark                 networks compared; speed measured
     training                               from stacks with labels to weights
     prediction                             from a stack to a map

@@ -13,7 +13,7 @@ import sfseg
 ROOT = Path(sfseg.__file__).parent
 LAYERS = {
     8: {"__main__"},
-    7: {"cli"},
+    7: {"cli", "napari_plugin"},
     6: {"comparison", "benchmark"},
     5: {"training"},
     4: {"prediction"},
@@ -31,6 +31,7 @@ LAYERS = {
 LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 ONLY_IN = {
     "cli": {"typer", "rich"},
+    "napari_plugin": {"magicgui", "napari", "qtpy"},
     "io": {"tifffile", "imageio", "h5py", "PIL", "zarr"},
 }
 """Packages that only one room imports."""

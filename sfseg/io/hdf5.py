@@ -191,12 +191,7 @@ def refuse_unnamed(path: Path, name: str) -> NoReturn:
     MissingExtraError
         If h5py is not installed.
     """
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingExtraError.from_extra("hdf5", name) from error
-    with translate_errors(name), _open_file(h5py, path) as file:
-        found = _datasets(file)
+    found = list_datasets(path, name)
     named = " or ".join(f"{name}:{dataset}" for dataset in found[:_LISTED])
     raise StackError(
         f"{name}: this is an HDF5 file, and no dataset in it is named",
@@ -205,6 +200,22 @@ def refuse_unnamed(path: Path, name: str) -> NoReturn:
         if found
         else "check the program that wrote the file: it holds no dataset",
     )
+
+
+def list_datasets(path: Path, name: str) -> list[str]:
+    """List the paths of the datasets in a file.
+
+    Raises
+    ------
+    MissingExtraError
+        If h5py is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError.from_extra("hdf5", name) from error
+    with translate_errors(name), _open_file(h5py, path) as file:
+        return _datasets(file)
 
 
 def _datasets(file: Any) -> list[str]:

@@ -39,7 +39,7 @@ from sfseg.system.files import cache_folder
 from sfseg.system.memory import base_bytes
 from sfseg.transforms.pixel_size import PixelChoice, choose_pixels
 from sfseg.transforms.resample import Scaling
-from sfseg.types import AnyArray, PixelSize, Probability, Say
+from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,7 @@ class Model:
         close_gaps: bool = False,
         invert_image: bool = False,
         pixel_size_nm: float | PixelSize | None = None,
+        progress: Progress = lambda *_: None,
     ) -> Probability:
         """Predict the interior probability of a section or stack in memory.
 
@@ -215,6 +216,9 @@ class Model:
             Size of the pixels, or (y, x). By default it is assumed to be that of the training data.
             Where it differs by more than a fifth, sections are resampled for the network, and the
             result is on their own grid.
+        progress : callable
+            Called with the number of tiles predicted and that of all, before the first and after
+            each, from another thread. What it raises stops the prediction.
 
         Returns
         -------
@@ -239,9 +243,11 @@ class Model:
             "invert_image": invert_image,
             "pixel_size_nm": pixel_size_nm,
         }
-        return predict_array(array, options, lambda _: self)
+        return predict_array(array, options, lambda _: self, progress)
 
-    def _predict_stack(self, stack: io.Stack, config: PredictConfig) -> Probability:
+    def _predict_stack(
+        self, stack: io.Stack, config: PredictConfig, progress: Progress = lambda *_: None
+    ) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
         stack = stack.with_pixel_size(config.pixel_size)
         model = self.calibrated(stack, config)
@@ -250,11 +256,13 @@ class Model:
         writer = make_writer(target, config)
 
         facts: list[Facts] = []
+        numbers = range(len(stack) * len(setup.tiles))
 
         def write(tile: FinishedTile) -> None:
             facts.extend(fact for _, fact in writer.put(tile))
+            progress(len(facts), len(numbers))
 
-        numbers = range(len(stack) * len(setup.tiles))
+        progress(0, len(numbers))
         tiles = read_tiles(stack, setup.tiles, numbers, setup.scaling, workers=setup.workers)
         finish = partial(finish_tile, config=config)
         predict_tiles(tiles, setup.predictors, finish, write, workers=setup.workers)
@@ -397,7 +405,10 @@ _FILES = "use sfseg.predict_file for files, or open them: sfseg.open_stack(path)
 
 
 def predict_array(
-    array: AnyArray, options: Mapping[str, Any], get_model: Callable[[PredictConfig], Model]
+    array: AnyArray,
+    options: Mapping[str, Any],
+    get_model: Callable[[PredictConfig], Model],
+    progress: Progress = lambda *_: None,
 ) -> Probability:
     """Check an array and the options, then get the model and predict the array.
 
@@ -409,6 +420,8 @@ def predict_array(
         Fields of `PredictConfig` by name.
     get_model : callable
         Returns the model for these options; called when array and options are checked.
+    progress : callable
+        See `Model.predict`.
 
     Returns
     -------
@@ -424,7 +437,7 @@ def predict_array(
     config = configure(PredictConfig, None, options)
     if config.invert_image:
         stack = stack.inverted()
-    pixels = get_model(config)._predict_stack(stack, config)
+    pixels = get_model(config)._predict_stack(stack, config, progress)
     return pixels.reshape(stack.shape[-np.ndim(array) :])
 
 

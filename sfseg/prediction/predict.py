@@ -36,7 +36,7 @@ from sfseg.prediction.tile_writer import output_dtype
 from sfseg.segmentation.segment import SCRATCH, segment_file
 from sfseg.system.files import check_output_path, sibling
 from sfseg.system.memory import is_out_of_memory
-from sfseg.types import AnyArray, PixelSize, Probability, Say
+from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def predict(
     close_gaps: bool = False,
     invert_image: bool = False,
     pixel_size_nm: float | PixelSize | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Probability:
     """Predict the interior probability of a section or stack in memory.
 
@@ -81,6 +82,8 @@ def predict(
     pixel_size_nm : float or tuple of float, optional
         Size of the pixels, or (y, x). By default it is assumed to be that of the training data of
         the weights, 4 nm for the shipped ones; see `Model.predict`.
+    progress : callable
+        Called with the number of tiles predicted and that of all; see `Model.predict`.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def predict(
         "invert_image": invert_image,
         "pixel_size_nm": pixel_size_nm,
     }
-    return predict_array(array, options, Model.load)
+    return predict_array(array, options, Model.load, progress)
 
 
 def predict_file(

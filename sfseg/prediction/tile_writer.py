@@ -24,6 +24,7 @@ for whole sections ``numbered``, the largest segment so far."""
 _CACHE_PX = 2**15
 """Pixels that are converted at a time: their float64 copies stay in the cache."""
 
+_FLOAT32 = np.dtype(np.float32)
 _NOTHING: Mapping[int, Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -37,11 +38,11 @@ class Target(Protocol):
 
 
 class ArrayTarget:
-    """An output in memory: float32, shape (Z, Y, X)."""
+    """An output in memory, shape (Z, Y, X); float32 by default."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dtype: np.dtype[Any] = _FLOAT32) -> None:
         self.shape = shape
-        self.pixels = np.empty(shape, np.float32)
+        self.pixels: AnyArray = np.empty(shape, dtype)
 
     def put(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
         """Write a rectangle of a section."""

@@ -153,7 +153,10 @@ def _open(source: Source, *, has_image: bool) -> Layer:
 
 def _open_colours(source: Source, error: StackError) -> Layer:
     """Open cells in colours; raises the error of opening it as grey if it shows something else."""
-    layer = _layer(_open_as(source, "labels"), None)
+    try:
+        layer = _layer(_open_as(source, "labels"), None)
+    except StackError:  # whose hint may name an option of labels
+        raise error from None
     if layer.kind not in ("labels", "mask"):
         layer.stack.close()
         raise error

@@ -1,7 +1,6 @@
 """Find where a membrane map is wrong: each merge and split, its place, and its cost in V_Rand."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from sfseg.io.write import write_sections
 from sfseg.scoring.drawing import COLOURS, UNKNOWN, draw_mistakes
 from sfseg.scoring.mistakes import Found, Mistake, SmallErrors, find_mistakes
 from sfseg.scoring.pair import Pair
-from sfseg.scoring.score import default_workers, score_known, split_ignored
+from sfseg.scoring.score import score_known, section_threads, split_ignored
 from sfseg.scoring.thresholds import THRESHOLDS
 from sfseg.types import AnyArray, Number, Progress, Segments
 
@@ -235,7 +234,7 @@ def find_pair_errors(
 
     found, depth = [], len(pair.numbers)
     progress(0, depth)
-    with ThreadPoolExecutor(workers or default_workers()) as pool:
+    with section_threads(workers) as pool:
         for section in pool.map(search, range(depth)):
             found.append(section)
             progress(len(found), depth)

@@ -6,7 +6,8 @@ overlap scores. The halves of a score are called *split* (low if true cells are 
 in which is which.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -282,7 +283,7 @@ def _sweep(
     sections = []
     progress(0, len(prediction))
     sweep = partial(sweep_section, names=names)
-    with ThreadPoolExecutor(workers or default_workers()) as pool:
+    with section_threads(workers) as pool:
         for swept in pool.map(sweep, prediction, labels, numbers, known):
             sections.append(swept)
             progress(len(sections), len(prediction))
@@ -292,9 +293,26 @@ def _sweep(
     return tallies, np.stack([above for _, above in sections])
 
 
-def default_workers() -> int:
-    """Return the number of sections that are scored at once."""
-    return min(usable_processors(), MOST_WORKERS)
+@contextlib.contextmanager
+def section_threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Make threads for sections; after an error in the block, those that wait are dropped.
+
+    Parameters
+    ----------
+    workers : int, optional
+        Number of threads; default is one per core, at most 8.
+
+    Yields
+    ------
+    ThreadPoolExecutor
+        The threads.
+    """
+    with ThreadPoolExecutor(workers or min(usable_processors(), MOST_WORKERS)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def require_same_shape(

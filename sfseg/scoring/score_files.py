@@ -157,14 +157,14 @@ def score_files(
             require_numbers(section, labels.name, partners[index] + 1)
         form = resolve_format(labels, form)
         depth, voxel_size_nm = len(maps), maps.voxel_size_nm or labels.voxel_size_nm
-    predicted = _scaled(predicted, map_max, names[0])
+    predicted = scale_map(predicted, map_max, names[0])
     notes = (*notes, *_soft_notes(true, form, names[1]))
     values = len({value for section in true for value in count_values(section)[0]})
-    true, known = _understood(true, form, names[1])
+    true, known = understand_labels(true, form, names[1])
     if known is not None and known.all():
         notes = (*notes, nothing_ignored(names[1]))
     pair = Pair(
-        _inverted(predicted) if invert else predicted,
+        invert_map(predicted) if invert else predicted,
         _inverted_labels(true) if invert_labels else true,
         known,
         tuple(index + 1 for index in indices),
@@ -175,7 +175,7 @@ def score_files(
         pair.prediction,
         pair.labels,
         pair.known,
-        turns=_find_turns(form, invert=invert, invert_labels=invert_labels),
+        turns=find_turns(form, invert=invert, invert_labels=invert_labels),
         names=names,
         numbers=pair.numbers,
         progress=progress,
@@ -200,7 +200,7 @@ def _label_format(
     return form
 
 
-def _find_turns(form: LabelFormat, *, invert: bool, invert_labels: bool) -> tuple[str, str]:
+def find_turns(form: LabelFormat, *, invert: bool, invert_labels: bool) -> tuple[str, str]:
     """Say which options turn the map, and the labels, as they are read now."""
     turn_map, turn_labels = TURNS
     if form.membrane_value is not None:
@@ -215,7 +215,7 @@ def _find_turns(form: LabelFormat, *, invert: bool, invert_labels: bool) -> tupl
     )
 
 
-def _understood(
+def understand_labels(
     labels: AnyArray, form: LabelFormat, name: str
 ) -> tuple[AnyArray, NDArray[np.bool_] | None]:
     """Read labels as their format says; refuse those that would be misread.
@@ -338,7 +338,7 @@ def _require_partners(indices: Sequence[int], partners: Mapping[int, int], truth
         )
 
 
-def _scaled(probability: AnyArray, full: Number | None, name: str) -> AnyArray:
+def scale_map(probability: AnyArray, full: Number | None, name: str) -> AnyArray:
     """Divide a map by the value that means 1; refuse a mask whose scale is not known."""
     if full is None:
         _refuse_mask(probability, name)
@@ -402,7 +402,8 @@ def _refuse_one_value(labels: AnyArray, name: str) -> None:
         )
 
 
-def _inverted(probability: AnyArray) -> AnyArray:
+def invert_map(probability: AnyArray) -> AnyArray:
+    """Turn a probability of membrane into one of the inside of cells."""
     if probability.dtype.kind == "f":
         return 1 - probability
     return np.iinfo(probability.dtype).max - probability

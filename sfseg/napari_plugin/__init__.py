@@ -1,0 +1,1 @@
+"""sfseg in napari: read stacks into layers, predict, number cells, and score, in its window."""
