@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sfseg import __version__
-from sfseg.system.files import write_text
+from sfseg.system import files
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -40,7 +40,7 @@ def write_page(path: Path, template: str, *, overwrite: bool = False, **values: 
     OSError
         If it cannot be written.
     """
-    write_text(path, render(template, **values), overwrite=overwrite)
+    files.write_text(path, render(template, **values), overwrite=overwrite)
 
 
 def made_on(seconds: float) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Keep what is found in each section: in memory, or in a folder that a stopped run leaves."""
 
+import io
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from sfseg.identity import differences
 from sfseg.segmentation.edges import Edges
 from sfseg.segmentation.section import Section
 from sfseg.segmentation.superpixels import Labels
-from sfseg.system.files import ensure_parent, read_json, write_text
+from sfseg.system import files
 from sfseg.types import AnyArray
 
 _IDENTITY = "identity.json"
@@ -90,9 +90,9 @@ class FolderStore:
             _require_same(manifest, identity)
             return
         shutil.rmtree(folder, ignore_errors=True)
-        with ensure_parent(folder):
+        with files.ensure_parent(folder):
             folder.mkdir(exist_ok=True)
-            write_text(manifest, json.dumps(identity, indent=2), overwrite=True)
+            files.write_text(manifest, json.dumps(identity, indent=2), overwrite=True)
 
     def save_section(self, index: int, section: Section) -> None:
         """Keep a section."""
@@ -128,13 +128,9 @@ class FolderStore:
         return self.folder / f"{what}-{index + 1:06}.npz"
 
     def _save(self, what: str, index: int, **arrays: AnyArray) -> None:
-        path = self._path(what, index)
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        written = io.BytesIO()
+        np.savez(written, allow_pickle=False, **arrays)
+        files.write_bytes(self._path(what, index), written.getvalue(), overwrite=True)
 
     def _load(self, what: str, index: int) -> dict[str, AnyArray] | None:
         path = self._path(what, index)
@@ -151,7 +147,7 @@ def _edges(found: Mapping[str, AnyArray], prefix: str = "") -> Edges:
 def _require_same(manifest: Path, identity: Mapping[str, Any]) -> None:
     """Refuse to go on with what was made from something else."""
     try:
-        was = read_json(manifest)
+        was = files.read_json(manifest)
     except ValueError:
         was = {}
     if changed := differences(was, json.loads(json.dumps(identity))):

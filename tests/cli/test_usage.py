@@ -41,7 +41,7 @@ def test_a_misspelt_option_is_answered_by_the_nearest_one(line, nearest):
 def test_a_wrong_command_is_answered_by_the_nearest_one_or_all():
     error, hint = usage("trian")
     assert (error, hint) == ("trian: there is no command of that name", "did you mean 'train'?")
-    everything = "bench, compare, fetch, predict, score, segment, train, view"
+    everything = "bench, compare, fetch, measure, predict, score, segment, train, view"
     assert usage("zzz")[1] == f"choose one of: {everything}"
     assert usage("--")[0] == "missing command"
 

@@ -75,6 +75,7 @@ def network(width):
 SMALL = dataclasses.replace(
     registry.TISSUE,
     name="small",
+    arguments=None,
     files=tuple(DataFile(name, 30_000, (6, 64, 64)) for name in ("volume.tif", "labels.tif")),
     sources=(),
     train=(LabelledStack("volume.tif", "labels.tif", "1-4"),),

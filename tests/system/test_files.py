@@ -355,6 +355,7 @@ WRITERS = {
     "io/flat.py": "into such a part: the pixels of a TIFF or MRC",
     "io/mrc/writer.py": "into such a part",
     "io/zarr/writer.py": "into such a part, and each file is flushed and renamed on its own",
+    "segmentation/measure.py": "into parts that `atomic_path` flushes and renames",
     "datasets/archive.py": "into the staging folder, whose files are flushed before they move",
     "datasets/download.py": "into the staging folder",
     "datasets/manifest.py": "into the staging folder",

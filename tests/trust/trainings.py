@@ -23,6 +23,7 @@ from safetensors import safe_open
 
 from sfseg.models.safetensors_file import read_tensors
 from sfseg.models.weights import WEIGHTS_NAME
+from sfseg.training.live_page import LivePage
 from sfseg.training.run_folder import STATE
 from sfseg.training.trainer import Trainer
 from tests.trust.children import Child, sfseg
@@ -90,7 +91,7 @@ class Training:
     def _start(self, out: Path, *before: Callable[[], object]) -> Child:
         resume = ["--resume"] * (out / STATE).exists()
         command = self.world.train(out, *self.own, *resume)
-        return sfseg(*command, before=[self.world.enter, *before])
+        return sfseg(*command, before=[self.world.enter, write_page_at_news, *before])
 
     def _stop(self, out: Path, moment: int, tally: Tally) -> tuple[bool, str]:
         """Signal it at a moment; return whether that stopped it, and what is wrong.
@@ -133,6 +134,16 @@ class Training:
         wrong = ended.stderr if ended.code else ", ".join(differences(self.whole, out))
         shutil.rmtree(out.parent)
         return wrong
+
+
+def write_page_at_news() -> None:
+    """Let a process write its page after each epoch only, so that its moments are the same."""
+
+    def write(page: LivePage, *, is_news: bool) -> None:
+        if is_news:
+            page.write("running")
+
+    mock.patch.object(LivePage, "write_if_due", write).start()
 
 
 def after_each_step(call: Callable[[], object]) -> Callable[[], None]:
