@@ -156,12 +156,7 @@ def format_cell_table(scores: "CellScores") -> Iterator[str]:
     yield f"{size}, {scores.true_cells} true cells, {scores.cells} predicted"
     yield ""
     yield _head("VOI in bits (log2)")
-    yield _row("in 3D", scores)
-    if scores.without_zero:
-        yield _row("without 0", scores.without_zero)
-    if scores.without_borders:
-        yield _row(f"without {scores.border_nm:g} nm borders", scores.without_borders)
-    yield _row("mean of sections", scores.section_mean)
+    yield from (_row(name, score) for name, score in scores.rows().items())
     yield ""
     yield _head(f"{'section':>{_NAME}}")
     yield from (_row(f"{row.section:{_NAME}}", row) for row in scores.per_section)

@@ -104,6 +104,25 @@ class Browser:
         return Markup(render("browser", data=self.data, notes=self.notes))
 
 
+@dataclass(frozen=True)
+class Words:
+    """What a page calls things.
+
+    Attributes
+    ----------
+    prediction : str
+        One of the predictions.
+    cost : str
+        In what the cost of an error is given.
+    unit : str
+        What stands behind the number; may be empty.
+    """
+
+    prediction: str = "map"
+    cost: str = "V_Rand"
+    unit: str = ""
+
+
 Read = Callable[[int], Sequence[AnyArray]]
 """Called with the index of a section, from 0; returns an image of uint8 for each layer."""
 
@@ -118,6 +137,7 @@ def make_browser(
     ranking: Sequence[int] | None = None,
     faults: Sequence[Fault] = (),
     predictions: Sequence[str] = (),
+    words: Words = Words(),
     most_bytes: int = MOST_BYTES,
 ) -> Browser:
     """Encode the pictures of a browser, section by section.
@@ -141,6 +161,8 @@ def make_browser(
         The errors to draw and to list, largest cost first.
     predictions : sequence of str
         The names of the predictions.
+    words : Words
+        What the page calls them, and the cost of their errors.
     most_bytes : int
         Most bytes of all pictures.
 
@@ -161,6 +183,7 @@ def make_browser(
         "voxel_nm": voxel_as_json(voxel_size_nm),
         "sections": [numbers[index] for index in shown],
         "predictions": list(predictions),
+        "words": vars(words),
         "layers": [
             {
                 "name": layer.name,
@@ -229,6 +252,6 @@ def _describe(shrink: int, shown: int, count: int, is_ranked: bool) -> list[str]
     if shrink > 1:
         notes.append(f"The pictures are shown at 1:{shrink}.")
     if shown < count:
-        which = "those with the lowest scores" if is_ranked else "evenly spaced"
+        which = "the worst ones" if is_ranked else "evenly spaced"
         notes.append(f"{shown} of {count} sections are shown, {which}.")
     return notes

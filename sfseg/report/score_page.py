@@ -10,22 +10,19 @@ import numpy as np
 from markupsafe import Markup
 
 from sfseg import __version__
-from sfseg.errors import OptionError, ShapeMismatchError
 from sfseg.io.stack import Stack
 from sfseg.report import browser
 from sfseg.report.browser import Browser, Fault, Layer, make_browser
 from sfseg.report.charts import Mark, Series, chart
-from sfseg.report.colours import colour_cells, colour_errors, find_span, match_colours, stretch
+from sfseg.report.colours import colour_cells, colour_errors, match_colours, stretch
 from sfseg.report.page import write_page
+from sfseg.report.together import ImageReader, require_alike, short_names
 from sfseg.scoring import thesis
 from sfseg.scoring.errors import Errors, SectionErrors
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, ThresholdScore
 from sfseg.scoring.score_files import ScoreReport
 from sfseg.types import AnyArray, Shape, describe_shape
-
-MOST_PREDICTIONS = 8
-"""As many as a chart has colours."""
 
 NEAR_BEST = 0.9
 """Split against merge is drawn at thresholds with at least this share of the best V_Rand."""
@@ -80,7 +77,7 @@ def write_score_page(
     path : Path
         The file to write.
     judged : sequence of Judged
-        The maps, at most `MOST_PREDICTIONS`.
+        The maps, at most `sfseg.report.together.MOST_PREDICTIONS`.
     image : Stack, optional
         Grey values, as many sections as the map has, or as are scored.
     command : str
@@ -97,8 +94,9 @@ def write_score_page(
     FileExistsError, OSError
         If the page cannot be written.
     """
-    require_alike([one.report for one in judged])
-    names = short_names([one.report.prediction for one in judged])
+    predictions = [one.report.prediction for one in judged]
+    require_alike(predictions, [one.pair.numbers for one in judged])
+    names = short_names(predictions)
     found = make_score_browser(judged, names, image)
     write_page(
         path,
@@ -108,39 +106,22 @@ def write_score_page(
         styles=browser.STYLES,
         version=__version__,
         date=datetime.date.today().isoformat(),
+        called="map",
         names=names,
+        predictions=predictions,
+        truth=judged[0].report.truth,
+        warnings=[warning for one in judged for warning in one.report.warnings],
         judged=judged,
         shape=describe_shape(judged[0].scores.shape),
         browser=found.render(),
         charts=draw_charts(judged, names),
+        columns=["V_Rand", "V_Info", "Dice", "merges", "splits"],
         rows=list_sections(judged),
         thesis=thesis.TABLES["isbi2012"]["sfnet"],
         is_of_thesis=is_of_thesis(judged[0].pair),
         command=command,
         image=image.name if image else None,
     )
-
-
-def require_alike(reports: Sequence[ScoreReport]) -> None:
-    """Refuse maps that one page cannot show together; see `write_score_page`."""
-    if len(reports) > MOST_PREDICTIONS:
-        raise OptionError(
-            f"--report: a page shows up to {MOST_PREDICTIONS} maps, not {len(reports)}",
-            hint="write a page for some of them",
-        )
-    for each in reports[1:]:
-        if each.pair.numbers != reports[0].pair.numbers:
-            raise ShapeMismatchError(
-                f"{each.prediction}: its sections are not those of {reports[0].prediction}, so one "
-                "page cannot show both",
-                hint="write a page for each",
-            )
-
-
-def short_names(names: Sequence[str]) -> list[str]:
-    """Return the names of files without their folders, where these still differ."""
-    short = [Path(name).name for name in names]
-    return short if len(set(short)) == len(short) else list(names)
 
 
 def is_of_thesis(pair: Pair) -> bool:
@@ -161,7 +142,7 @@ def make_score_browser(
 ) -> Browser:
     """Put grey values, truth, maps, segments and errors into a browser of sections."""
     pair = judged[0].pair
-    grey = _ImageReader(image, pair) if image else None
+    grey = ImageReader(image, pair.numbers, map_shape(pair)) if image else None
     layers = [Layer("raw", "grey")] if grey else []
     maps = range(len(judged))
     layers += [Layer("map", "grey", i, is_shown=not grey) for i in maps]
@@ -205,37 +186,6 @@ def rank_sections(judged: Sequence[Judged]) -> list[int]:
     lowest = np.min([[row.v_rand for row in one.scores.per_section] for one in judged], axis=0)
     order: list[int] = np.argsort(lowest, kind="stable").tolist()
     return order
-
-
-class _ImageReader:
-    """Read grey values of the sections of a pair, with the contrast of the stack."""
-
-    def __init__(self, image: Stack, pair: Pair) -> None:
-        self._image = image
-        self._indices = find_sections(image, pair)
-        samples = {self._indices[i * (len(self._indices) - 1) // 2] for i in range(3)}
-        self._span = find_span(np.stack([image.section(index) for index in samples]))
-
-    def read(self, index: int) -> AnyArray:
-        return stretch(self._image.section(self._indices[index]), self._span)
-
-
-def find_sections(image: Stack, pair: Pair) -> list[int]:
-    """Find the sections of grey values that belong to those of a pair; refuse others.
-
-    Raises
-    ------
-    ShapeMismatchError
-        If the shape is neither that of the map, nor that of the sections that are scored.
-    """
-    if image.shape == map_shape(pair):
-        return [number - 1 for number in pair.numbers]
-    if image.shape == pair.labels.shape:
-        return list(range(len(pair.numbers)))
-    raise ShapeMismatchError(
-        f"{image.name}: the shape {image.shape} does not match that of the map, {map_shape(pair)}",
-        hint="give --image the stack that the map was predicted from",
-    )
 
 
 def _as_grey(probability: AnyArray) -> AnyArray:

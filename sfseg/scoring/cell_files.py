@@ -1,7 +1,9 @@
 """Score cells on disk against true cells on disk; tell cells from maps and masks."""
 
+import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from sfseg.io.label_values import Census, explain_labels, sample_indices
 from sfseg.scoring.cell_pairs import CellPair
 from sfseg.scoring.cells import WORST, CellScores, score_pair
 from sfseg.scoring.score_files import pair_sections
-from sfseg.types import AnyArray, Number, PixelSize, Progress, as_pixel_size
+from sfseg.types import AnyArray, Number, PixelSize, Progress, Shape, VoxelSize, as_pixel_size
 
 _WINDOW_PX = 1024
 """Side of the middle of a section that is looked at."""
@@ -23,6 +25,40 @@ _FEW = 3
 
 _EVEN = 0.4
 """More of the pixels of an id have equal neighbours; fewer of those of a grey value of a map."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenCells:
+    """Two files of cells that are open.
+
+    Attributes
+    ----------
+    pair : CellPair
+        The sections that are scored.
+    shape : tuple of int
+        (Z, Y, X) of the whole stack of the cells.
+    voxel_size_nm : tuple of float or None
+        That of the cells, or else of the truth.
+    notes : tuple of str
+        What a person should know about the files.
+    """
+
+    pair: CellPair
+    shape: Shape
+    voxel_size_nm: VoxelSize | None
+    notes: tuple[str, ...]
+
+    def score(
+        self,
+        *,
+        border_nm: float | None = None,
+        worst: int = WORST,
+        progress: Progress = lambda *_: None,
+    ) -> CellScores:
+        """Score the cells; parameters and errors as for `sfseg.score_cells`."""
+        return score_pair(
+            self.pair, border_nm=border_nm, worst=worst, notes=self.notes, progress=progress
+        )
 
 
 def score_cell_files(
@@ -70,9 +106,35 @@ def score_cell_files(
     """
     hint = "sfseg.score_cells takes arrays"
     paths = [as_path(each, "score_cell_files", hint=hint) for each in (cells, truth)]
+    with open_cells(
+        *paths,
+        sections=sections,
+        ignore=ignore,
+        pixel_size_nm=as_pixel_size(pixel_size_nm),
+        axes=axes,
+        label_axes=label_axes,
+    ) as opened:
+        return opened.score(border_nm=border_nm, worst=worst, progress=progress)
+
+
+@contextlib.contextmanager
+def open_cells(
+    cells: str | Path,
+    truth: str | Path,
+    *,
+    sections: str | None = None,
+    ignore: Number | None = None,
+    pixel_size_nm: PixelSize | None = None,
+    axes: str | None = None,
+    label_axes: str | None = None,
+) -> Iterator[OpenCells]:
+    """Open cells and their truth; they are closed after the block.
+
+    Parameters and errors are those of `score_cell_files`.
+    """
     with (
-        open_stack(paths[0], axes=axes, labels=True) as found,
-        open_stack(paths[1], axes=label_axes or axes, labels=True) as true,
+        open_stack(cells, axes=axes, labels=True) as found,
+        open_stack(truth, axes=label_axes or axes, labels=True) as true,
     ):
         partners, notes = pair_sections(found, true, sections)
         indices = tuple(partners)
@@ -85,10 +147,10 @@ def score_cell_files(
             tuple(index + 1 for index in indices),
             (str(cells), str(truth)),
             ignore,
-            as_pixel_size(pixel_size_nm) or _pixel_size(true) or _pixel_size(found),
+            pixel_size_nm or _pixel_size(true) or _pixel_size(found),
         )
         doubts = (*notes, *_special_notes(true, ignore))
-        return score_pair(pair, border_nm=border_nm, worst=worst, notes=doubts, progress=progress)
+        yield OpenCells(pair, found.shape, found.voxel_size_nm or true.voxel_size_nm, doubts)
 
 
 def _pixel_size(stack: Stack) -> PixelSize | None:

@@ -20,8 +20,8 @@ class Labelled(NamedTuple):
     """Predicted ids, unsigned, shape (Y, X)."""
     truth: AnyArray
     """True ids, unsigned, shape (Y, X); 0 where nothing is counted."""
-    has_unknown: bool
-    """Whether a pixel had the value to ignore."""
+    unknown: NDArray[np.bool_] | None
+    """Where the truth had the value to ignore, shape (Y, X); None = nowhere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,11 @@ class CellPair:
     pixel_size_nm: PixelSize | None = None
 
     def __iter__(self) -> Iterator[Labelled]:
-        """Read the sections, one at a time.
+        """Read the sections, one at a time; raises as `section` does."""
+        yield from map(self.section, range(len(self.numbers)))
+
+    def section(self, position: int) -> Labelled:
+        """Read one section, by its position from 0.
 
         Raises
         ------
@@ -61,15 +65,16 @@ class CellPair:
         NonFiniteError
             If a pixel is NaN or infinite.
         """
-        for position, number in enumerate(self.numbers):
-            cells, truth = self.read(position)
-            require_numbers(truth, self.names[1], number)
-            unknown = False if self.ignore is None else truth == self.ignore
-            has_unknown = bool(np.any(unknown))
-            if has_unknown:
-                truth = np.where(unknown, np.zeros((), truth.dtype), truth)
-            true_ids = as_ids(truth, self.names[1], number, "truth")
-            yield Labelled(as_ids(cells, self.names[0], number), true_ids, has_unknown)
+        number = self.numbers[position]
+        cells, truth = self.read(position)
+        require_numbers(truth, self.names[1], number)
+        unknown = None if self.ignore is None else truth == self.ignore
+        if unknown is not None and unknown.any():
+            truth = np.where(unknown, np.zeros((), truth.dtype), truth)
+        else:
+            unknown = None
+        true_ids = as_ids(truth, self.names[1], number, "truth")
+        return Labelled(as_ids(cells, self.names[0], number), true_ids, unknown)
 
 
 def as_ids(section: AnyArray, name: str, number: int, side: str = "cells") -> AnyArray:

@@ -29,6 +29,10 @@ class Runs(NamedTuple):
     lengths: Counts
     """The pixels of each run."""
 
+    def paint(self, values: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Give the pixels of each run its value: an image of that shape, (Y, X)."""
+        return np.repeat(values, self.lengths).reshape(shape)
+
 
 class Table(NamedTuple):
     """The pairs of ids that occur, each once, sorted by the true id and then the predicted one."""

@@ -68,7 +68,7 @@ class Tally:
             before = self._before[1]
             self.continuity[0].add(before.cells, section.cells)
             self.continuity[1].add(before.truth, section.truth)
-        self.has_unknown |= section.has_unknown
+        self.has_unknown |= section.unknown is not None
         self._before = number, section
         return table
 

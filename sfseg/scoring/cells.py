@@ -107,6 +107,8 @@ class CellScores(CellScore):
         The worst splits and merges, largest cost first.
     warnings : tuple of str
         What looks wrong.
+    overlaps : Table
+        The pixels that each true cell shares with each predicted one; only pairs that occur.
     """
 
     names: tuple[str, str]
@@ -120,6 +122,7 @@ class CellScores(CellScore):
     per_section: tuple[SectionCellScore, ...] = field(repr=False)
     errors: tuple[CellError, ...] = field(repr=False)
     warnings: tuple[str, ...] = field(compare=False)
+    overlaps: Table = field(repr=False, compare=False)
 
     def __repr__(self) -> str:
         return (
@@ -127,6 +130,16 @@ class CellScores(CellScore):
             f"{self.voi_split:.6f}, merge {self.voi_merge:.6f}), adapted Rand error "
             f"{self.adapted_rand_error:.6f})"
         )
+
+    def rows(self) -> dict[str, CellScore]:
+        """Return the scores of the stack by what they are taken over."""
+        rows = {
+            "in 3D": self,
+            "without 0": self.without_zero,
+            f"without {self.border_nm or 0:g} nm borders": self.without_borders,
+            "mean of sections": self.section_mean,
+        }
+        return {name: score for name, score in rows.items() if score is not None}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores as plain values, in the order of the JSON output."""
@@ -335,6 +348,7 @@ def _summarise(
         per_section=tuple(per_section),
         errors=errors,
         warnings=(),
+        overlaps=table,
     )
 
 

@@ -1,14 +1,18 @@
 """Draw the errors of a section as a label image, for any viewer."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sfseg.io.write import write_sections
 from sfseg.scoring.mistakes import Mistake
-from sfseg.types import AnyArray, Segments
+from sfseg.types import AnyArray, Segments, Shape, VoxelSize
+
+Picture = NDArray[np.uint8]
 
 MERGE, SPLIT, MERGED, CUT_OFF, UNKNOWN = 1, 2, 3, 4, 5
 """Values of the picture; 0 is right. See `draw_mistakes`."""
@@ -32,7 +36,7 @@ def draw_mistakes(
     segments: Segments,
     mistakes: Sequence[Mistake],
     known: AnyArray | None = None,
-) -> NDArray[np.uint8]:
+) -> Picture:
     """Draw the errors of a section.
 
     Parameters
@@ -74,3 +78,47 @@ def _smaller_parts(mistake: Mistake) -> Iterator[tuple[int, int]]:
     if mistake.kind == "merge":
         return itertools.product(mistake.cells[1:], mistake.segments)
     return itertools.product(mistake.cells, mistake.segments[1:])
+
+
+def write_drawn(
+    path: str | Path,
+    drawn: Iterable[Picture],
+    numbers: Sequence[int],
+    shape: Shape,
+    *,
+    voxel_size_nm: VoxelSize | None,
+    overwrite: bool,
+) -> None:
+    """Write drawn sections as a stack with colours; the sections that are not scored are unknown.
+
+    Parameters
+    ----------
+    path : str or Path
+        See `sfseg.scoring.errors.Errors.write`.
+    drawn : iterable of ndarray of uint8, shape (Y, X)
+        The sections that are scored, in order.
+    numbers : sequence of int
+        Their numbers.
+    shape : tuple of int
+        (Z, Y, X) of the whole stack.
+    voxel_size_nm : tuple of float or None
+        That of the stack.
+    overwrite : bool
+        Whether to replace an existing file.
+    """
+    write_sections(
+        path,
+        _fill_up(drawn, numbers, shape),
+        shape,
+        np.uint8,
+        voxel_size_nm=voxel_size_nm,
+        palette=COLOURS,
+        overwrite=overwrite,
+    )
+
+
+def _fill_up(drawn: Iterable[Picture], numbers: Sequence[int], shape: Shape) -> Iterator[Picture]:
+    """Yield all sections of a stack."""
+    left = iter(drawn)
+    for number in range(1, shape[0] + 1):
+        yield next(left) if number in numbers else np.full(shape[1:], UNKNOWN, np.uint8)

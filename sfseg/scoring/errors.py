@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from sfseg.errors import OptionError
 from sfseg.io import as_path
-from sfseg.io.write import write_sections
-from sfseg.scoring.drawing import COLOURS, UNKNOWN, draw_mistakes
+from sfseg.scoring.drawing import draw_mistakes, write_drawn
 from sfseg.scoring.mistakes import Found, Mistake, SmallErrors, find_mistakes
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import score_known, section_threads, split_ignored
@@ -128,25 +127,14 @@ class Errors:
         OutputExistsError, OutputError, StackError, MissingExtraError
             As `sfseg.write_stack` does.
         """
-        shape = self.pair.depth, *self.pair.labels.shape[1:]
-        write_sections(
+        write_drawn(
             as_path(path, "write"),
-            self._pictures(),
-            shape,
-            np.uint8,
+            (section.draw() for section in self.sections()),
+            self.pair.numbers,
+            (self.pair.depth, *self.pair.labels.shape[1:]),
             voxel_size_nm=self.pair.voxel_size_nm,
-            palette=COLOURS,
             overwrite=overwrite,
         )
-
-    def _pictures(self) -> Iterator[NDArray[np.uint8]]:
-        """Draw each section of the stack of the map."""
-        scored, found = set(self.pair.numbers), self.sections()
-        for number in range(1, self.pair.depth + 1):
-            if number in scored:
-                yield next(found).draw()
-            else:
-                yield np.full(self.pair.labels.shape[1:], UNKNOWN, np.uint8)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the errors as plain values, in the order of the JSON output."""

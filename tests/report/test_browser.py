@@ -55,7 +55,7 @@ def test_a_large_stack_is_shown_smaller_and_then_in_part(noise):
     assert found.data["shape"] == [1024, 1100]
     assert found.notes[0] == "The pictures are shown at 1:2."
     assert found.data["sections"] == [11, 12, 15]
-    assert found.notes[1] == "3 of 6 sections are shown, those with the lowest scores."
+    assert found.notes[1] == "3 of 6 sections are shown, the worst ones."
     pictures = [one for layer in found.data["layers"] for one in layer["pictures"]]
     assert 400_000 < sum(map(len, pictures)) <= 800_000
     evenly = browse(noise, most_bytes=800_000)

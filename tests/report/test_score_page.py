@@ -315,7 +315,7 @@ def test_a_page_is_refused_early(files, tmp_path):
     options = "--report", page, "--image"
     assert "small.tif: the shape (4, 20, 20)" in fails("score", *maps, *options, small)
     tifffile.imwrite(small, np.zeros((3, 96, 112), np.uint8), photometric="minisblack")
-    assert "that of the map, (4, 96, 112)" in fails("score", *maps, *options, small)
+    assert "that of the prediction, (4, 96, 112)" in fails("score", *maps, *options, small)
     page.write_text("mine")
     assert "exists already" in fails("score", *maps, "--report", page)
     assert page.read_text() == "mine"

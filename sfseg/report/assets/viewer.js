@@ -303,7 +303,7 @@
     if (!error) return "";
     const [row, column] = error.place;
     return `${error.kind} ${error.id}: section ${error.section}, row ${row}, column ${column}, `
-      + `costs ${error.cost.toFixed(6)}`;
+      + `costs ${error.cost.toFixed(6)} ${data.words.unit}`.trimEnd();
   }
 
   function makeEntry(error) {
