@@ -27,6 +27,7 @@ from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.cli.score_cells import (
     BorderOption,
     CellFiles,
+    CellOutputs,
     SegmentsOption,
     are_for_cells,
     print_cell_scores,
@@ -111,8 +112,8 @@ def score(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Write where the map is wrong, as a label image (.tif or .zarr): 1 merges, 2 "
-            "splits, 3 cells merged into a larger one, 4 parts cut off.",
+            help="Write where the prediction is wrong, as a label image (.tif or .zarr): 1 merges, "
+            "2 splits, 3 cells merged into a larger one, 4 parts cut off; of cells, 3 and 4.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -129,7 +130,7 @@ def score(
         str | None,
         typer.Option(
             metavar="STACK",
-            help="The grey values under the map, for the page.",
+            help="The grey values under the map or the cells, for the page.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -155,16 +156,19 @@ def score(
         "--labels-are": labels_are == "membrane",
         "--membrane-value": membrane_value is not None,
         "--threshold-labels": threshold_labels is not None,
-        "--errors": errors is not None,
-        "--report": report is not None,
-        "--image": image is not None,
     }
-    files = CellFiles(predictions, truth, ignore, axes, label_axes)
-    if are_for_cells(files, for_maps, segments=segments, border=border, pixel_size=pixel_size):
-        print_cell_scores(files, sections, border, pixel_size, as_json=as_json)
-        return
     require_outputs(errors, report, inputs, overwrite=overwrite)
-    require_fitting(predictions, errors=errors, report=report, image=image, axes=axes)
+    files = CellFiles(predictions, truth, ignore, axes, label_axes)
+    segments = are_for_cells(
+        files, for_maps, segments=segments, border=border, pixel_size=pixel_size
+    )
+    require_fitting(
+        predictions, errors=errors, report=report, image=image, axes=axes, labels=segments
+    )
+    if segments:
+        outputs = CellOutputs(errors, report, image, describe_call(ctx), overwrite)
+        print_cell_scores(files, sections, border, pixel_size, outputs, as_json=as_json)
+        return
     from sfseg.scoring.score_files import score_files
 
     scored: list[Scored] = []
@@ -230,12 +234,16 @@ def require_fitting(
     report: Path | None,
     image: str | None,
     axes: str | None,
+    labels: bool,
 ) -> None:
-    """Refuse options that do not go together, and grey values of another size than the map."""
+    """Refuse options that do not go together, and grey values of another size than the map.
+
+    `labels` says whether the predictions are read as numbers of cells.
+    """
     if errors is not None and len(predictions) > 1:
         raise OptionError(
-            f"--errors: it draws the errors of one map, not of {len(predictions)}",
-            hint="score one map at a time, or write a page: --report score.html",
+            f"--errors: it draws the errors of one file, not of {len(predictions)}",
+            hint="score one file at a time, or write a page: --report score.html",
         )
     if image is None:
         return
@@ -243,11 +251,14 @@ def require_fitting(
         raise OptionError("--image: the grey values are for a page", hint="add --report score.html")
     from sfseg.io import open_stack
 
-    with open_stack(image, axes=axes) as grey, open_stack(predictions[0], axes=axes) as found:
+    with (
+        open_stack(image, axes=axes) as grey,
+        open_stack(predictions[0], axes=axes, labels=labels) as found,
+    ):
         if grey.shape[1:] != found.shape[1:]:
             raise ShapeMismatchError(
                 f"{image}: the shape {grey.shape} does not match {predictions[0]}, {found.shape}",
-                hint="give --image the stack that the map was predicted from",
+                hint="give --image the stack that was predicted from",
             )
 
 

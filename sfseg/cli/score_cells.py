@@ -1,7 +1,9 @@
 """`sfseg score` of cells: the numbers of both files are ids."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
@@ -14,7 +16,10 @@ from sfseg.types import Number, describe_shape, parse_pixel_size
 
 if TYPE_CHECKING:
     from sfseg.scoring.cell_errors import CellError
+    from sfseg.scoring.cell_files import OpenCells
     from sfseg.scoring.cells import CellScore, CellScores
+
+    Judged = tuple[OpenCells, CellScores]
 
 WORST = 5
 """Splits, and as many merges, in the table."""
@@ -53,6 +58,16 @@ class CellFiles(NamedTuple):
     ignore: Number | None
     axes: str | None
     label_axes: str | None
+
+
+class CellOutputs(NamedTuple):
+    """What is written beside the tables."""
+
+    errors: Path | None
+    report: Path | None
+    image: str | None
+    command: str
+    overwrite: bool
 
 
 def are_for_cells(
@@ -101,16 +116,31 @@ def print_cell_scores(
     sections: str | None,
     border: float | None,
     pixel_size: str | None,
+    outputs: CellOutputs,
     *,
     as_json: bool,
 ) -> None:
-    """Score cells, and print tables or JSON."""
-    scored = []
-    for cells in files.cells:
-        say(f"scoring the cells of {cells} against {files.truth}")
-        scored.append(_score(cells, files, sections, border, pixel_size))
-        for warning in scored[-1].warnings:
-            say(f"warning: {warning}")
+    """Score cells, write what is asked for, and print tables or JSON."""
+    from sfseg.scoring.cell_files import open_cells
+
+    with contextlib.ExitStack() as stacks:
+        judged: list[Judged] = []
+        for cells in files.cells:
+            say(f"scoring the cells of {cells} against {files.truth}")
+            opened = stacks.enter_context(
+                open_cells(
+                    cells,
+                    files.truth,
+                    sections=sections,
+                    ignore=files.ignore,
+                    pixel_size_nm=parse_pixel_size(pixel_size),
+                    axes=files.axes,
+                    label_axes=files.label_axes,
+                )
+            )
+            judged.append((opened, _score(cells, opened, border)))
+        _write(judged, outputs, files.axes)
+    scored = [scores for _, scores in judged]
     facts = [scores.as_dict() for scores in scored]
     if as_json:
         print_result(json.dumps(facts if len(facts) > 1 else facts[0], indent=2))
@@ -118,26 +148,43 @@ def print_cell_scores(
         print_result(format_cell_tables(scored))
 
 
-def _score(
-    cells: str, files: CellFiles, sections: str | None, border: float | None, pixel_size: str | None
-) -> "CellScores":
-    """Score the cells of one file, and show the progress."""
-    from sfseg.scoring.cell_files import score_cell_files
-
+def _score(cells: str, opened: "OpenCells", border: float | None) -> "CellScores":
+    """Score the cells of one file, and show the progress and the warnings."""
     with progress(f"reading {cells}") as bar:
-        return score_cell_files(
-            cells,
-            files.truth,
-            sections=sections,
-            ignore=files.ignore,
+        scores = opened.score(
             border_nm=border,
-            pixel_size_nm=parse_pixel_size(pixel_size),
-            axes=files.axes,
-            label_axes=files.label_axes,
             progress=lambda done, total: bar.update(
                 done, total, f"scoring {cells}, {done} of {total} sections read"
             ),
         )
+    for warning in scores.warnings:
+        say(f"warning: {warning}")
+    return scores
+
+
+def _write(judged: "Sequence[Judged]", outputs: CellOutputs, axes: str | None) -> None:
+    """Write the picture of the errors, and the page."""
+    if outputs.errors is not None:
+        from sfseg.scoring.cell_drawing import write_cell_errors
+
+        opened, scores = judged[0]
+        with progress(f"writing {outputs.errors}"):
+            write_cell_errors(outputs.errors, opened, scores.errors, overwrite=outputs.overwrite)
+        say(f"errors drawn in {outputs.errors}")
+    if outputs.report is not None:
+        from sfseg.io import open_stack
+        from sfseg.report.cells_page import JudgedCells, write_cells_page
+
+        grey = open_stack(outputs.image, axes=axes) if outputs.image else None
+        with progress(f"writing {outputs.report}"), grey or contextlib.nullcontext():
+            write_cells_page(
+                outputs.report,
+                [JudgedCells(*one) for one in judged],
+                image=grey,
+                command=outputs.command,
+                overwrite=outputs.overwrite,
+            )
+        say(f"page for the web browser: {outputs.report}")
 
 
 def format_cell_tables(scored: "Sequence[CellScores]") -> str:
