@@ -26,6 +26,9 @@ from sfseg.types import AnyArray, describe_shape
 
 WORDS = Words("cells", "VOI", "bits")
 
+ALONE_OPACITY = 0.25
+"""Of cells without grey values: errors stand out from them."""
+
 SCRIPTS = ["sort.js", *browser.SCRIPTS]
 
 
@@ -117,7 +120,8 @@ def make_cells_browser(
     grey = ImageReader(image, numbers, opened.shape) if image else None
     layers = [Layer("raw", "grey")] if grey else []
     layers += [Layer("truth", "colours", is_shown=False, opacity=CELL_OPACITY)]
-    layers += [Layer("cells", "colours", i, is_shown=not grey, opacity=CELL_OPACITY) for i in files]
+    opacity = CELL_OPACITY if grey else ALONE_OPACITY
+    layers += [Layer("cells", "colours", i, is_shown=not grey, opacity=opacity) for i in files]
     layers += [Layer("errors", "colours", i) for i in files]
     colours = [CellColours(one.scores.overlaps) for one in judged]
 
