@@ -1,6 +1,5 @@
 """The page of `sfseg score` of cells: the numbers, and where cells are cut or run into one."""
 
-import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,14 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from sfseg import __version__
 from sfseg.io import Stack
-from sfseg.report import browser
 from sfseg.report.browser import Browser, Fault, Layer, Words, make_browser
 from sfseg.report.colours import CELLS, Indices, colour_errors
-from sfseg.report.page import write_page
 from sfseg.report.paint import CELL_OPACITY, number_colours
-from sfseg.report.together import ImageReader, require_alike, short_names
+from sfseg.report.together import Files, ImageReader, require_alike, short_names, write_together
 from sfseg.scoring.cell_drawing import draw_cell_errors
 from sfseg.scoring.cell_errors import CellError
 from sfseg.scoring.cell_files import OpenCells
@@ -28,8 +24,6 @@ WORDS = Words("cells", "VOI", "bits")
 
 ALONE_OPACITY = 0.25
 """Of cells without grey values: errors stand out from them."""
-
-SCRIPTS = ["sort.js", *browser.SCRIPTS]
 
 
 @dataclass(frozen=True)
@@ -83,28 +77,19 @@ def write_cells_page(
     predictions = [one.scores.names[0] for one in judged]
     require_alike(predictions, [one.opened.pair.numbers for one in judged])
     names = short_names(predictions)
-    found = make_cells_browser(judged, names, image)
-    write_page(
+    write_together(
         path,
         "cells",
+        Files(predictions, names, judged[0].scores.names[1], image.name if image else None),
+        make_cells_browser(judged, names, image),
+        command=command,
         overwrite=overwrite,
-        scripts=SCRIPTS,
-        styles=browser.STYLES,
-        version=__version__,
-        date=datetime.date.today().isoformat(),
-        called=WORDS.prediction,
-        names=names,
-        predictions=predictions,
-        truth=judged[0].scores.names[1],
         warnings=[warning for one in judged for warning in one.scores.warnings],
         scored=[one.scores for one in judged],
         has_unknown=judged[0].opened.pair.ignore is not None,
         shape=describe_shape(judged[0].scores.shape),
-        browser=found.render(),
         columns=["VOI", "split", "merge", "Rand error"],
         rows=list_sections([one.scores for one in judged]),
-        command=command,
-        image=image.name if image else None,
     )
 
 

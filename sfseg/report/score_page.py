@@ -1,6 +1,5 @@
 """The page of `sfseg score`: the numbers, the curves, and where a map is wrong."""
 
-import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +8,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from sfseg import __version__
 from sfseg.io.stack import Stack
-from sfseg.report import browser
 from sfseg.report.browser import Browser, Fault, Layer, make_browser
 from sfseg.report.charts import Mark, Series, chart
 from sfseg.report.colours import colour_cells, colour_errors, match_colours, stretch
-from sfseg.report.page import write_page
-from sfseg.report.together import ImageReader, require_alike, short_names
+from sfseg.report.together import Files, ImageReader, require_alike, short_names, write_together
 from sfseg.scoring import thesis
 from sfseg.scoring.errors import Errors, SectionErrors
 from sfseg.scoring.pair import Pair
@@ -30,8 +26,6 @@ NEAR_BEST = 0.9
 THESIS_SECTIONS = (25, 26, 27, 28, 29, 30)
 THESIS_SHAPE = (30, 512, 512)
 """What the thesis scores: the last sections of the training stack of ISBI 2012."""
-
-SCRIPTS = ["sort.js", *browser.SCRIPTS]
 
 Measure = Callable[[ThresholdScore], float]
 
@@ -97,30 +91,21 @@ def write_score_page(
     predictions = [one.report.prediction for one in judged]
     require_alike(predictions, [one.pair.numbers for one in judged])
     names = short_names(predictions)
-    found = make_score_browser(judged, names, image)
-    write_page(
+    write_together(
         path,
         "score",
+        Files(predictions, names, judged[0].report.truth, image.name if image else None),
+        make_score_browser(judged, names, image),
+        command=command,
         overwrite=overwrite,
-        scripts=SCRIPTS,
-        styles=browser.STYLES,
-        version=__version__,
-        date=datetime.date.today().isoformat(),
-        called="map",
-        names=names,
-        predictions=predictions,
-        truth=judged[0].report.truth,
         warnings=[warning for one in judged for warning in one.report.warnings],
         judged=judged,
         shape=describe_shape(judged[0].scores.shape),
-        browser=found.render(),
         charts=draw_charts(judged, names),
         columns=["V_Rand", "V_Info", "Dice", "merges", "splits"],
         rows=list_sections(judged),
         thesis=thesis.TABLES["isbi2012"]["sfnet"],
         is_of_thesis=is_of_thesis(judged[0].pair),
-        command=command,
-        image=image.name if image else None,
     )
 
 

@@ -1,17 +1,61 @@
 """What pages of several predictions share: which go together, and the grey values under them."""
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sfseg import __version__
 from sfseg.errors import OptionError, ShapeMismatchError
 from sfseg.io import Stack
+from sfseg.report import browser
+from sfseg.report.browser import Browser
 from sfseg.report.colours import find_span, stretch
+from sfseg.report.page import write_page
 from sfseg.types import AnyArray, Shape
 
 MOST_PREDICTIONS = 8
 """As many as a chart has colours."""
+
+
+class Files(NamedTuple):
+    """What a page is made of."""
+
+    predictions: Sequence[str]
+    names: Sequence[str]
+    """The predictions, as the page calls them."""
+    truth: str
+    image: str | None
+    """The grey values."""
+
+
+def write_together(
+    path: Path,
+    template: str,
+    files: Files,
+    sections: Browser,
+    *,
+    command: str,
+    overwrite: bool,
+    **values: Any,
+) -> None:
+    """Write a page of scores; its template extends `scored.html`, and prints the values, too."""
+    write_page(
+        path,
+        template,
+        overwrite=overwrite,
+        scripts=["sort.js", *browser.SCRIPTS],
+        styles=browser.STYLES,
+        version=__version__,
+        date=datetime.date.today().isoformat(),
+        browser=sections.render(),
+        called=sections.data["words"],
+        command=command,
+        **files._asdict(),
+        **values,
+    )
 
 
 def require_alike(predictions: Sequence[str], numbers: Sequence[Sequence[int]]) -> None:
