@@ -70,7 +70,7 @@ def test_several_maps_are_compared(labels, tmp_path):
     assert [one["prediction"] for one in facts] == [str(labels), str(other)]
     assert facts[0]["v_rand"] == 1 > facts[1]["v_rand"]
     drawn = "--errors", tmp_path / "errors.tif"
-    assert "of one map, not of 2" in fails("score", labels, other, labels, *drawn, code=2)
+    assert "of one file, not of 2" in fails("score", labels, other, labels, *drawn, code=2)
 
 
 def test_a_pattern_that_the_shell_replaced_is_answered_by_one_with_quotes(labels, tmp_path):
