@@ -1,5 +1,6 @@
 """The page of `sfseg score`: the numbers, the curves, and where a map is wrong."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ NEAR_BEST = 0.9
 THESIS_SECTIONS = (25, 26, 27, 28, 29, 30)
 THESIS_SHAPE = (30, 512, 512)
 """What the thesis scores: the last sections of the training stack of ISBI 2012."""
+
+WHOLE = (0.0, 1.0)
+"""The range of a score."""
 
 Measure = Callable[[ThresholdScore], float]
 
@@ -201,11 +205,18 @@ def draw_charts(judged: Sequence[Judged], names: Sequence[str]) -> list[Markup]:
     halves = [_as_halves(one.scores, name) for one, name in zip(judged, names, strict=True)]
     trade = chart(
         halves,
+        x_range=_range_of_halves([one.x for one in halves]),
+        y_range=_range_of_halves([one.y for one in halves]),
         title="Split against merge of V_Rand, with a dot at the chosen threshold",
         x_label="merge (low: cells run into one)",
         y_label="split (low: cells in pieces)",
     )
     return [*drawn, trade]
+
+
+def _range_of_halves(values: Sequence[Sequence[float]]) -> tuple[float, float] | None:
+    """Return the range of an axis on which all values are the same: else it would leave 0 to 1."""
+    return WHOLE if len(set(itertools.chain(*values))) == 1 else None
 
 
 def _draw_all_scores(scores: Scores) -> Markup:
@@ -224,6 +235,7 @@ def _draw_all_scores(scores: Scores) -> Markup:
         title="Scores over the threshold",
         x_label="threshold",
         y_label="score",
+        y_range=WHOLE,
         marks=[Mark(scores.v_rand_threshold, f"chosen: {scores.v_rand_threshold:.1f}")],
     )
 
@@ -243,6 +255,7 @@ def _draw_one_score(
         title=f"{title}, with a dot at the threshold chosen by V_Rand",
         x_label="threshold",
         y_label=title,
+        y_range=WHOLE,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from scipy import ndimage
 
+from sfseg.report.browser import make_browser
 from tests.cli.commands import fails, sfseg
 
 HOSTILE = "<img src=x onerror=alert(1)>.tif"
@@ -283,6 +284,39 @@ def test_several_maps_stand_beside_each_other(visitor, compared):
     worst = facts[1]["errors"][0]
     assert visitor.text(".error-status").endswith(f"costs {worst['cost']:.6f}")
     assert visitor.find(".prediction-choice option:checked").text == "poor.tif"
+
+
+def test_a_section_that_is_not_in_the_page_leads_nowhere(visitor, files, tmp_path, monkeypatch):
+    monkeypatch.setitem(make_browser.__kwdefaults__, "most_bytes", 50_000)
+    page = tmp_path / "part.html"
+    rows = score(files, "poor.tif", page=page)["per_section"]
+    visitor.open(page)
+    shown = visitor.run(
+        "return JSON.parse(document.getElementById('viewer-data').textContent).sections"
+    )
+    assert 0 < len(shown) < len(rows) == 4
+    for row in rows:
+        number = row["section"]
+        before = visitor.text(".section-number")
+        button = visitor.find(f".sections tr[data-section='{number}'] button")
+        assert button.is_enabled() == (number in shown)
+        visitor.find_all(f".sections tr[data-section='{number}'] td")[0].click()
+        after = visitor.text(".section-number")
+        assert after.startswith(f"section {number} ") if number in shown else after == before
+
+
+def test_a_perfect_map_has_charts_from_0_to_1(files, visitor, tmp_path):
+    labels, page = files / "labels.tif", tmp_path / "perfect.html"
+    assert sfseg("score", labels, labels, "--report", page).exit_code == 0
+    visitor.open(page)
+    ticks = {
+        float(one)
+        for one in visitor.run("""
+        return [...document.querySelectorAll('.chart .ticks text')].map((one) => one.textContent)
+    """)
+    }
+    assert (min(ticks), max(ticks)) == (0, 1)
+    assert visitor.errors() == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -413,11 +413,22 @@
       const own = errorsOf(Number(prediction ?? 0));
       showError(own.find((one) => one.id === Number(error)));
     } else {
-      showSection(data.sections.indexOf(Number(section)));
+      const index = data.sections.indexOf(Number(section));
+      if (index < 0) return;
+      showSection(index);
     }
     root.scrollIntoView({ block: "start" });
     activePane().element.focus({ preventScroll: true });
   });
+
+  // Those that are not in the page lead nowhere.
+  for (const link of document.querySelectorAll("[data-section] button, button[data-error]")) {
+    const { error, prediction } = link.dataset;
+    const fault = errorsOf(Number(prediction ?? 0)).find((one) => one.id === Number(error));
+    const number = error ? fault.section : Number(link.closest("[data-section]").dataset.section);
+    link.disabled = !data.sections.includes(number);
+    if (link.disabled) link.title = `section ${number} is not shown`;
+  }
 
   new ResizeObserver(updateView).observe(panes[0].element);
   if (!readAddress() && data.errors.length > 0) showError(data.errors[0]);
