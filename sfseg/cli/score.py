@@ -290,5 +290,7 @@ def write_page(
     judged = [Judged(one, errors) for one, errors in scored if errors]
     grey = open_stack(image, axes=axes) if image else None
     with progress(f"writing {path}"), grey or contextlib.nullcontext():
-        write_score_page(path, judged, image=grey, command=command, overwrite=overwrite)
+        notes = write_score_page(path, judged, image=grey, command=command, overwrite=overwrite)
     say(f"page for the web browser: {path}")
+    for note in notes:
+        say(note)

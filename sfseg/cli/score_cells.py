@@ -177,7 +177,7 @@ def _write(judged: "Sequence[Judged]", outputs: CellOutputs, axes: str | None) -
 
         grey = open_stack(outputs.image, axes=axes) if outputs.image else None
         with progress(f"writing {outputs.report}"), grey or contextlib.nullcontext():
-            write_cells_page(
+            notes = write_cells_page(
                 outputs.report,
                 [JudgedCells(*one) for one in judged],
                 image=grey,
@@ -185,6 +185,8 @@ def _write(judged: "Sequence[Judged]", outputs: CellOutputs, axes: str | None) -
                 overwrite=outputs.overwrite,
             )
         say(f"page for the web browser: {outputs.report}")
+        for note in notes:
+            say(note)
 
 
 def format_cell_tables(scored: "Sequence[CellScores]") -> str:

@@ -49,7 +49,7 @@ def write_cells_page(
     image: Stack | None = None,
     command: str = "",
     overwrite: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """Write the page of the cells of one or several files of the same sections.
 
     Parameters
@@ -65,6 +65,11 @@ def write_cells_page(
     overwrite : bool
         Whether an existing file is replaced.
 
+    Returns
+    -------
+    tuple of str
+        What is not shown, or shown smaller.
+
     Raises
     ------
     OptionError
@@ -77,7 +82,7 @@ def write_cells_page(
     predictions = [one.scores.names[0] for one in judged]
     require_alike(predictions, [one.opened.pair.numbers for one in judged])
     names = short_names(predictions)
-    write_together(
+    return write_together(
         path,
         "cells",
         Files(predictions, names, judged[0].scores.names[1], image.name if image else None),

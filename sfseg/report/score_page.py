@@ -67,7 +67,7 @@ def write_score_page(
     image: Stack | None = None,
     command: str = "",
     overwrite: bool = False,
-) -> None:
+) -> tuple[str, ...]:
     """Write the page of one or several maps of the same sections.
 
     Parameters
@@ -83,6 +83,11 @@ def write_score_page(
     overwrite : bool
         Whether an existing file is replaced.
 
+    Returns
+    -------
+    tuple of str
+        What is not shown, or shown smaller.
+
     Raises
     ------
     OptionError
@@ -95,7 +100,7 @@ def write_score_page(
     predictions = [one.report.prediction for one in judged]
     require_alike(predictions, [one.pair.numbers for one in judged])
     names = short_names(predictions)
-    write_together(
+    return write_together(
         path,
         "score",
         Files(predictions, names, judged[0].report.truth, image.name if image else None),

@@ -40,8 +40,11 @@ def write_together(
     command: str,
     overwrite: bool,
     **values: Any,
-) -> None:
-    """Write a page of scores; its template extends `scored.html`, and prints the values, too."""
+) -> tuple[str, ...]:
+    """Write a page of scores; its template extends `scored.html`, and prints the values, too.
+
+    Returns what is not shown, or shown smaller.
+    """
     write_page(
         path,
         template,
@@ -56,6 +59,7 @@ def write_together(
         **files._asdict(),
         **values,
     )
+    return sections.notes
 
 
 def require_alike(predictions: Sequence[str], numbers: Sequence[Sequence[int]]) -> None:

@@ -289,8 +289,11 @@ def test_several_maps_stand_beside_each_other(visitor, compared):
 def test_a_section_that_is_not_in_the_page_leads_nowhere(visitor, files, tmp_path, monkeypatch):
     monkeypatch.setitem(make_browser.__kwdefaults__, "most_bytes", 50_000)
     page = tmp_path / "part.html"
-    rows = score(files, "poor.tif", page=page)["per_section"]
+    maps = files / "poor.tif", files / "labels.tif"
+    result = sfseg("score", *maps, "--image", files / "volume.tif", "--report", page, "--json")
+    rows = json.loads(result.stdout)["per_section"]
     visitor.open(page)
+    assert visitor.find_all(".viewer > p.quiet")[0].text in result.stderr
     shown = visitor.run(
         "return JSON.parse(document.getElementById('viewer-data').textContent).sections"
     )
