@@ -51,7 +51,19 @@ def main() -> None:
         sfseg("predict", volume, "-o", prediction)
         sfseg("score", prediction, labels, "--image", volume, "--report", page)
         take_picture(page, "score-report.png")
-        sfseg("train", "--images", volume, "--labels", labels, "--epochs", 12, "-o", run)
+        sfseg(
+            "train",
+            "--images",
+            volume,
+            "--labels",
+            labels,
+            "--epochs",
+            12,
+            "--patch",
+            96,
+            "-o",
+            run,
+        )
         take_picture(run / "report.html", "train-report.png")
 
 
