@@ -4,6 +4,7 @@ Both show drawn tissue. Needs chromium, chromium-driver and selenium. The traini
 minutes. Run it in the root of the repository.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,16 +17,21 @@ IMAGES = Path("docs/images")
 WIDTH_PX, HEIGHT_PX, COLOURS = 1200, 820, 128
 
 
-def sfseg(*arguments: object) -> str:
-    """Run a command; return what it prints."""
+def sfseg(folder: Path, *arguments: object) -> None:
+    """Run a command in a folder, so that pages show names without folders."""
     command = [sys.executable, "-m", "sfseg", *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run(command, check=True, cwd=folder)
 
 
 def take_picture(page: Path, name: str) -> None:
     """Write the top of a page as a small PNG."""
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", f"--window-size={WIDTH_PX},{HEIGHT_PX}"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--hide-scrollbars",
+        f"--window-size={WIDTH_PX},{HEIGHT_PX}",
+    ):
         options.add_argument(argument)
     driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
     try:
@@ -45,26 +51,17 @@ def main() -> None:
     """Predict and score tissue, train on it, and take both pictures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = Path(sfseg("fetch", "tissue", "--data-dir", folder, "--seed", 3))
-        volume, labels = data / "volume.tif", data / "labels.tif"
-        prediction, page, run = folder / "map.tif", folder / "score.html", folder / "run"
-        sfseg("predict", volume, "-o", prediction)
-        sfseg("score", prediction, labels, "--image", volume, "--report", page)
-        take_picture(page, "score-report.png")
-        sfseg(
-            "train",
-            "--images",
-            volume,
-            "--labels",
-            labels,
-            "--epochs",
-            12,
-            "--patch",
-            96,
-            "-o",
-            run,
-        )
-        take_picture(run / "report.html", "train-report.png")
+        sfseg(folder, "fetch", "tissue", "--data-dir", ".")
+        for file in ("volume.tif", "labels.tif"):
+            shutil.move(folder / "tissue" / file, folder)
+        sfseg(folder, "predict", "volume.tif", "-o", "map.tif")
+        maps = ("map.tif", "labels.tif", "--image", "volume.tif")
+        sfseg(folder, "score", *maps, "--report", "score.html")
+        take_picture(folder / "score.html", "score-report.png")
+        stacks = ("--images", "volume.tif", "--labels", "labels.tif")
+        short = ("--sections", "1-6", "--validation", 1, "--epochs", 10, "--patch", 64)
+        sfseg(folder, "train", *stacks, *short, "-o", "run")
+        take_picture(folder / "run" / "report.html", "train-report.png")
 
 
 if __name__ == "__main__":
