@@ -35,6 +35,7 @@ def rand_error_of_skimage(cells, truth):
     scikit-image counts pairs of two pixels, and the scripts of the challenges those with the same
     pixel, too. Counts that are multiplied by a large number have no such pairs.
     """
+    pytest.importorskip("skimage", minversion="0.26")  # before, it takes no sparse array
     counted = truth > 0
     ends = truth[counted].astype(np.int32), cells[counted].astype(np.int32)
     table = sparse.coo_array((np.full(counted.sum(), 2.0**60), ends)).tocsr()
