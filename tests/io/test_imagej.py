@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import sfseg
 from sfseg import io
 from sfseg.config import LabelFormat
 from sfseg.errors import StackError
 from sfseg.io.labels import read_label_stack
 from sfseg.io.palette import cell_colours
-from sfseg.prediction.predict import predict_file
 from tests.io.files import VOXEL
 
+pytest.importorskip("torch")  # predicts, too
 pytestmark = pytest.mark.slow
 
 IJ_JAR = Path("/usr/share/java/ij.jar")
@@ -120,7 +121,7 @@ def write_files(folder, tissue):
     fast = {"engine": "torch", "precision": "float32"}
     for output in ("probability", "binary", "segments"):
         name = "map" if output == "probability" else output
-        predict_file(tissue / "volume.tif", folder / f"{name}.tif", output=output, **fast)
+        sfseg.predict_file(tissue / "volume.tif", folder / f"{name}.tif", output=output, **fast)
 
 
 def write_command(folder, weights):
