@@ -7,7 +7,7 @@ import typer
 
 from sfseg.cli.checks import require_inputs, require_output
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import OUTPUT, AxesOption, VoxelSizeOption
+from sfseg.cli.options import OUTPUT, AxesOption, OverwriteOption, VoxelSizeOption
 from sfseg.cli.progress import progress
 from sfseg.types import describe_shape, parse_voxel_size
 
@@ -54,10 +54,7 @@ def measure(
     ] = None,
     voxel_size: VoxelSizeOption = None,
     axes: AxesOption = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace existing tables.", rich_help_panel=OUTPUT),
-    ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Measure cells: volume, place, area, perimeter and contacts, as CSV.
 

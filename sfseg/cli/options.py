@@ -225,3 +225,7 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print JSON instead of a table.", rich_help_panel=OUTPUT),
 ]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT),
+]

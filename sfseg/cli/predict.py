@@ -21,6 +21,7 @@ from sfseg.cli.options import (
     AxesOption,
     DevicesOption,
     InvertOption,
+    OverwriteOption,
     PixelSizeOption,
     RescaleOption,
     complete_models,
@@ -129,10 +130,7 @@ def predict(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT),
-    ] = False,
+    overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool,
         typer.Option(

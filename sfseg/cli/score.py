@@ -19,6 +19,7 @@ from sfseg.cli.options import (
     LabelAxesOption,
     LabelsAreOption,
     MembraneValueOption,
+    OverwriteOption,
     PixelSizeOption,
     ThresholdLabelsOption,
     parse_number,
@@ -134,10 +135,7 @@ def score(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=OUTPUT),
-    ] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a prediction against labels, exactly as the ISBI 2012 challenge does.

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.checks import require_inputs
+from sfseg.cli.checks import require_inputs, require_output
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption
+from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption, OverwriteOption
 from sfseg.cli.progress import progress
 from sfseg.config import LinkMethod, SegmentConfig, SegmentMethod
 
@@ -124,10 +124,7 @@ def segment(
         bool,
         typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace an existing file.", rich_help_panel=OUTPUT),
-    ] = False,
+    overwrite: OverwriteOption = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -152,11 +149,12 @@ def segment(
         resume=resume,
         overwrite=overwrite,
     )
+    require_inputs([probability])
+    require_output(out, [probability], overwrite=overwrite)
     from sfseg.segmentation.edits import Edit, parse_merge, parse_split, read_edits
 
     corrections: list[Edit] = read_edits(edits) if edits else []
     corrections += [*map(parse_merge, merge or []), *map(parse_split, split or [])]
-    require_inputs([probability])
     say(f"segmenting {probability}")
     from sfseg.segmentation.segment import segment_file
 

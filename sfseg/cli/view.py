@@ -10,7 +10,7 @@ import typer
 
 from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import INPUT, OUTPUT, AxesOption, PixelSizeOption
+from sfseg.cli.options import INPUT, OUTPUT, AxesOption, OverwriteOption, PixelSizeOption
 from sfseg.cli.progress import progress
 from sfseg.errors import OptionError
 from sfseg.system import files
@@ -100,10 +100,7 @@ def view(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace an existing output.", rich_help_panel=OUTPUT),
-    ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Look at stacks, maps and cells: in a page, a picture, or Neuroglancer."""
     from sfseg.report.layers import Source, open_layers

@@ -297,6 +297,15 @@ def test_a_broken_compiler_is_an_error_line(line, compiler, tissue_files, monkey
     assert "Traceback" not in found.stderr
 
 
+def test_segment_never_replaces_its_map(tissue_files):
+    path = tissue_files / "labels.tif"
+    before = path.read_bytes()
+    found = run("segment", path, "-o", path, "--overwrite")
+    assert found.exit_code == 1
+    assert "this would overwrite" in found.stderr
+    assert path.read_bytes() == before
+
+
 def test_an_error_belongs_to_the_package_that_raised_it():
     import tifffile
 
