@@ -111,11 +111,19 @@ def find_overlaps(
         The first of a pair lies in the first section.
     """
     inside = [(light > LIKELY) & (one > 0) for one, light in zip(labels, interior, strict=True)]
-    both = inside[0] & inside[1]
     counts = [int(one.max()) + 1 for one in labels]
-    # Real part: pixels. Imaginary part: their light. So one pass sums both.
-    values = 1 + 1j * np.minimum(*interior)[both]
-    table = sparse.coo_array((values, tuple(one[both] for one in labels)), counts).tocsr()
+    # Both numbers of a pixel in one integer, 0 = does not count. Along a row they rarely change,
+    # so runs of pixels are summed first: a tenth of the entries of a sparse table.
+    keys = labels[0].astype(np.uint64) << np.uint64(32) | labels[1]
+    keys *= inside[0] & inside[1]
+    starts = _run_starts(keys.ravel())
+    lengths = np.diff(starts, append=keys.size)
+    sums = np.add.reduceat(np.minimum(*interior).ravel(), starts, dtype=np.float64)
+    runs = keys.ravel()[starts]
+    both = runs > 0
+    ends = (runs[both] >> np.uint64(32)), (runs[both] & np.uint64(2**32 - 1))
+    # Real part: pixels. Imaginary part: their light. So one table sums both.
+    table = sparse.coo_array((lengths[both] + 1j * sums[both], ends), counts).tocsr()
     table.sum_duplicates()
     first, second = table.nonzero()
     overlap, light = table.data.real, table.data.imag
@@ -139,3 +147,8 @@ def find_overlaps(
         np.stack(columns, axis=1).astype(np.float32),
         overlap.astype(np.float32),
     )
+
+
+def _run_starts(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return where runs of equal values begin."""
+    return np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))

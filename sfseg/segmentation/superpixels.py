@@ -5,6 +5,8 @@ membrane divides have to be two parts, so what counts as light is strict, and th
 count, too: a membrane that one section misses is mostly in the next.
 """
 
+from itertools import product
+
 import bioimage_cpp as bic
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ SIGMA_PX = 1.0
 """Of the Gaussian that smooths the distance to membranes: fewer, larger superpixels with more."""
 
 PEAK_PX = 5
-"""Side of the square in which a seed is the highest."""
+"""Side of the square in which a seed is the highest; odd."""
 
 DEPTH, DEEP_PX = np.float32(0.25), np.float32(25)
 """How much lower the middle of a cell is than its edge, and how far from it: so that the flood of
@@ -67,11 +69,33 @@ def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels
     light = np.minimum(interior, around) > INSIDE
     distance = bic.distance.distance_transform(light)
     smooth = bic.filters.gaussian_smoothing(np.minimum(distance, max(light.shape)), SIGMA_PX)
-    peaks = light & (ndimage.maximum_filter(smooth, PEAK_PX) == smooth)
+    peaks = find_peaks(smooth, light)
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
     count = _seed_faint_parts(seeds, count, interior > LIKELY)
     heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
     return bic.segmentation.watershed(heights, seeds), count
+
+
+def find_peaks(heights: Probability, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find the pixels of a mask that nothing exceeds in the square of `PEAK_PX` around them.
+
+    Few pixels are as high as the four beside them, so only of these the square is looked at: four
+    times as fast as a maximum filter.
+    """
+    peaks = where.copy()
+    peaks[1:] &= heights[1:] >= heights[:-1]
+    peaks[:-1] &= heights[:-1] >= heights[1:]
+    peaks[:, 1:] &= heights[:, 1:] >= heights[:, :-1]
+    peaks[:, :-1] &= heights[:, :-1] >= heights[:, 1:]
+    reach = PEAK_PX // 2
+    padded = np.pad(heights, reach, constant_values=-np.inf)
+    flat, width = padded.ravel(), padded.shape[1]
+    places = np.flatnonzero(np.pad(peaks, reach))
+    highest = flat[places]
+    for y, x in product(range(-reach, reach + 1), repeat=2):
+        np.maximum(highest, flat[places + (y * width + x)], out=highest)
+    peaks[peaks] = flat[places] == highest
+    return peaks
 
 
 def _seed_faint_parts(seeds: Labels, count: int, inside: NDArray[np.bool_]) -> int:

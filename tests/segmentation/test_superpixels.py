@@ -1,10 +1,18 @@
 """Superpixels and edges, against slow definitions."""
 
+import hypothesis.extra.numpy as arrays
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from sfseg.segmentation.edges import BORDER_MEASURES, OVERLAP_MEASURES, find_borders, find_overlaps
-from sfseg.segmentation.superpixels import average_neighbours, find_superpixels
+from sfseg.segmentation.superpixels import (
+    PEAK_PX,
+    average_neighbours,
+    find_peaks,
+    find_superpixels,
+)
 
 
 def grid(side=60, membrane=0.0):
@@ -24,6 +32,20 @@ def test_every_pixel_has_a_superpixel_and_each_is_in_one_piece():
     assert count > 5
     pieces = [ndimage.label(labels == number)[1] for number in range(1, count + 1)]
     assert pieces == [1] * count
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.integers(0, 3),
+    ),
+    st.booleans(),
+)
+def test_peaks_are_where_a_maximum_filter_changes_nothing(heights, everywhere):
+    where = np.full(heights.shape, True) if everywhere else heights > 1
+    highest = ndimage.maximum_filter(heights, PEAK_PX)
+    np.testing.assert_array_equal(find_peaks(heights, where), where & (heights == highest))
 
 
 def test_a_faint_membrane_divides_and_so_does_one_of_the_next_section():
