@@ -17,10 +17,13 @@ from sfseg.io.stack import Stack, require_finite
 from sfseg.io.write import (
     STACK_SUFFIXES,
     create_canvas,
+    create_shared,
     reopen_canvas,
     require_writable,
+    shard_px,
     write_sections,
     write_stack,
+    writing_ticket,
 )
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "as_stack_array",
     "container",
     "create_canvas",
+    "create_shared",
     "has_rows_from_below",
     "hash_input",
     "list_files",
@@ -40,7 +44,9 @@ __all__ = [
     "reopen_canvas",
     "require_finite",
     "require_writable",
+    "shard_px",
     "write_picture",
     "write_sections",
     "write_stack",
+    "writing_ticket",
 ]

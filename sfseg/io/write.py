@@ -7,7 +7,9 @@ TIFF.
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -222,13 +224,84 @@ def create_canvas(
     return reopen_canvas(part, name, shape, dtype)
 
 
-def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canvas:
+def create_shared(
+    part: Path,
+    name: str,
+    shape: Shape,
+    dtype: DTypeLike,
+    *,
+    voxel_size_nm: VoxelSize | None = None,
+    multiscale: bool = False,
+) -> None:
+    """Make an OME-Zarr of full size for several writers, unless it is there.
+
+    Several processes may call this at once. See `writing_ticket` for what comes next.
+
+    Parameters
+    ----------
+    part, name, shape, dtype, voxel_size_nm, multiscale
+        As for `create_canvas`.
+
+    Raises
+    ------
+    StackError, MissingExtraError, OSError
+        As `create_canvas` does.
+    """
+    dtype = require_writable(name, dtype)
+    _require_pixels(name, shape)
+    _zarr_writer(name).make_shared(part, name, shape, dtype, voxel_size_nm, multiscale=multiscale)
+
+
+def writing_ticket(part: Path, name: str) -> AbstractContextManager[str]:
+    """Let several processes write whole files of an OME-Zarr at the same time.
+
+    Parameters
+    ----------
+    part : Path
+        The folder of the store.
+    name : str
+        Its final name.
+
+    Returns
+    -------
+    context manager of str
+        The ticket for `reopen_canvas`. After the block no process can write with it any more.
+
+    Raises
+    ------
+    MissingExtraError
+        If zarr is not installed.
+    OSError
+        If the store cannot be written to.
+    """
+    ticket: AbstractContextManager[str] = _zarr_writer(name).writing_ticket(part)
+    return ticket
+
+
+def shard_px(name: str, shape: Shape, dtype: DTypeLike) -> tuple[int, int]:
+    """Return the rows and columns of the files of an OME-Zarr; each holds a part of one section.
+
+    Raises
+    ------
+    MissingExtraError
+        If zarr is not installed.
+    """
+    rows, columns = _zarr_writer(name).shard_px(shape, np.dtype(dtype))
+    return rows, columns
+
+
+def reopen_canvas(
+    part: Path, name: str, shape: Shape, dtype: DTypeLike, *, ticket: str | None = None
+) -> Canvas:
     """Open a canvas of `create_canvas` again, for more pixels.
 
     Parameters
     ----------
     part, name, shape, dtype
         The same as for `create_canvas`.
+    ticket : str, optional
+        Of `writing_ticket`, for an OME-Zarr that others write to as well. A file that is put by
+        more than one of them has to be put whole.
 
     Returns
     -------
@@ -247,7 +320,10 @@ def reopen_canvas(part: Path, name: str, shape: Shape, dtype: DTypeLike) -> Canv
         raise StackError(f"{part}: the interrupted run left nothing to resume", hint=START_AGAIN)
     try:
         with translate_errors(str(part)):
-            canvas = kind.canvas(part, name, shape, dtype)
+            if ticket is None:
+                canvas = kind.canvas(part, name, shape, dtype)
+            else:
+                canvas = _zarr_writer(name).ZarrCanvas(part, name, shape, dtype, ticket)
     except StackError as error:
         raise StackError(error.message, hint=START_AGAIN) from error
     return canvas
@@ -340,8 +416,14 @@ def _find_format(name: str) -> _Format:
             f"{name}: the name of a stack ends in .tif, .mrc or .zarr",
             hint=f"name it {Path(name).with_suffix('.tif')}",
         )
+    zarr_writer = _zarr_writer(name)
+    return _Format(zarr_writer.make, zarr_writer.ZarrCanvas, has_levels=True)
+
+
+def _zarr_writer(name: str) -> ModuleType:
+    """Import what writes OME-Zarr, which is an extra."""
     try:
-        from sfseg.io.zarr import writer as zarr_writer
+        from sfseg.io.zarr import writer
     except ImportError as error:
         raise MissingExtraError.from_extra("zarr", name) from error
-    return _Format(zarr_writer.make, zarr_writer.ZarrCanvas, has_levels=True)
+    return writer

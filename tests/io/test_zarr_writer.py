@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise, product
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from sfseg.errors import MissingExtraError
 from sfseg.io.open import open_stack
-from sfseg.io.write import create_canvas, reopen_canvas
+from sfseg.io.write import create_canvas, create_shared, reopen_canvas, writing_ticket
 from sfseg.system import files
 
 zarr = pytest.importorskip("zarr")
@@ -221,6 +222,44 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
         for path in [part, *part.rglob("*")]:
             name = flushed[path.stat().st_ino]
             assert name.endswith(".part") if path.is_file() else name == path.name
+
+
+def put_sections(part, pixels, ticket, indices):
+    """Put whole sections as one of many writers does."""
+    with reopen_canvas(part, "a b.zarr", pixels.shape, pixels.dtype, ticket=ticket) as canvas:
+        for index in indices:
+            canvas.put(index, slice(0, pixels.shape[1]), slice(0, pixels.shape[2]), pixels[index])
+
+
+@pytest.mark.usefixtures("small")
+def test_many_writers_make_and_fill_one_store(tmp_path):
+    pixels = noise((6, 37, 70), "uint8")
+    filled(tmp_path / "whole", pixels, multiscale=True).finish()
+    part = tmp_path / "part"
+
+    def write(number):
+        create_shared(part, "a b.zarr", pixels.shape, "uint8", multiscale=True)
+        with writing_ticket(part, "a b.zarr") as ticket:
+            put_sections(part, pixels, ticket, {0, 1, number, (number + 1) % 6})
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write, range(6)))
+    with reopen_canvas(part, "a b.zarr", pixels.shape, "uint8") as canvas:
+        canvas.finish()
+    assert bytes_of(part) == bytes_of(tmp_path / "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "part"}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_writer_that_comes_late_changes_nothing(tmp_path):
+    part, pixels = tmp_path / "part", noise(SHAPE, "uint8")
+    create_shared(part, "a b.zarr", SHAPE, "uint8")
+    with writing_ticket(part, "a b.zarr") as ticket:
+        put_sections(part, pixels, ticket, [0])
+    before = bytes_of(part)
+    with pytest.raises(FileNotFoundError):
+        put_sections(part, pixels, ticket, [1])
+    assert bytes_of(part) == before
 
 
 def test_memory_grows_with_shards_and_not_with_sections(tmp_path, monkeypatch):

@@ -4,7 +4,9 @@ This module needs zarr, an extra; import it only for a name in .zarr.
 """
 
 import asyncio
+import contextlib
 import math
+import secrets
 from collections.abc import Iterator
 from itertools import pairwise, product
 from pathlib import Path
@@ -31,6 +33,14 @@ _SMALLEST_PX = 512
 class ZarrCanvas(Canvas):
     """A store made by `make`; see `sfseg.io.canvas.Canvas`.
 
+    Parameters
+    ----------
+    part, name, shape, dtype
+        See `sfseg.io.canvas.Canvas`.
+    ticket : str, optional
+        That of `writing_ticket`, for one of many writers. Each of them may only put whole shards,
+        or be the only one that puts a shard. Without a ticket, nobody else may write.
+
     Raises
     ------
     StackError
@@ -42,10 +52,13 @@ class ZarrCanvas(Canvas):
     again. Both take the memory of one shard besides the pixels.
     """
 
-    def __init__(self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def __init__(
+        self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any], ticket: str | None = None
+    ) -> None:
         super().__init__(part, name, shape, dtype)
-        self._store = _DurableStore(part)
-        self._store.sweep()
+        self._store = _DurableStore(part, ticket=ticket)
+        if ticket is None:
+            self._store.sweep()
         group = zarr.open_group(self._store, mode="r+", zarr_format=3)
         ome: Any = group.attrs["ome"]
         # A blank section is not a missing one. No file says so, and each opening has to.
@@ -66,14 +79,19 @@ class ZarrCanvas(Canvas):
         self._store.sync()
 
     def finish(self) -> None:
-        """Make each level of the pyramid from the one before, then flush and close."""
+        """Make the pyramid of each section, then flush and close."""
+        for section in range(self.shape[0]):
+            self.add_levels(section)
+        super().finish()
+
+    def add_levels(self, section: int) -> None:
+        """Make each level of a section from the one before."""
         for finer, coarser in pairwise(self._levels):
-            depth, height, width = coarser.shape
+            _, height, width = coarser.shape
             rows = list(_spans(slice(0, height), coarser.shards[1]))
             columns = list(_spans(slice(0, width), coarser.shards[2]))
-            for section, y, x in product(range(depth), rows, columns):
+            for y, x in product(rows, columns):
                 coarser[section, y, x] = _coarse(finer, section, y, x)
-        super().finish()
 
     def close(self) -> None:
         """Close the store."""
@@ -85,10 +103,16 @@ class _DurableStore(LocalStore):
 
     zarr puts a file in place by renaming it but does not flush it before: after a power cut a
     shard may be empty that had pixels of an earlier flush in it.
+
+    A file has another name until it is whole. With a ticket, it lies in the folder of the ticket
+    so long; without that folder, nothing can be written.
     """
 
-    def __init__(self, root: Path | str, *, read_only: bool = False) -> None:
+    def __init__(
+        self, root: Path | str, *, read_only: bool = False, ticket: str | None = None
+    ) -> None:
         super().__init__(root, read_only=read_only)
+        self._drafts = self.root / (ticket or "")
         self._touched: set[Path] = set()
 
     async def set(self, key: str, value: Buffer) -> None:
@@ -96,17 +120,19 @@ class _DurableStore(LocalStore):
         await asyncio.to_thread(self._place, key, value)
 
     def _place(self, key: str, value: Buffer) -> None:
-        path, part = self.root / key, self.root / f"{key.replace('/', '.')}.part"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # No two writers of one shard, nor two tries of one of them, share a name.
+        path = self.root / key
+        part = self._drafts / f"{key.replace('/', '.')}.{secrets.token_hex(4)}.part"
         part.write_bytes(value.as_numpy_array().data)
         files.sync(part)
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.replace(path)
         self._touched.update(folder for folder in path.parents if folder.is_relative_to(self.root))
 
     def sweep(self) -> None:
-        """Remove the unfinished files of a killed run."""
+        """Remove the unfinished files and the tickets of a killed run."""
         for part in self.root.glob("*.part"):
-            part.unlink()
+            files.remove(part)
 
     def sync(self) -> None:
         """Flush the folders of the files that were written."""
@@ -167,6 +193,61 @@ def make(
         )
     store.sync()
     files.sync(part.parent)
+
+
+def make_shared(
+    part: Path,
+    name: str,
+    shape: Shape,
+    dtype: np.dtype[Any],
+    voxel_size_nm: VoxelSize | None,
+    *,
+    multiscale: bool,
+) -> None:
+    """Make a store as `make` does, unless it is there; several processes may do so at once.
+
+    A kill in the middle leaves a small folder ``<part>.<8 letters>``, and no half store.
+    """
+    if part.exists():
+        return
+    own = files.sibling(part, secrets.token_hex(4))
+    try:
+        make(own, name, shape, dtype, voxel_size_nm, multiscale=multiscale)
+        own.rename(part)
+        files.sync(part.parent)
+    except OSError:
+        if not part.exists():  # else another process was faster
+            raise
+    finally:
+        files.remove(own)
+
+
+@contextlib.contextmanager
+def writing_ticket(part: Path) -> Iterator[str]:
+    """Let several processes write to a store, each with a `ZarrCanvas` of this ticket.
+
+    After the block none of them can write to it, even one that nobody can reach any more.
+
+    Yields
+    ------
+    str
+        The ticket: the name of a folder in the store, for files that are not whole yet.
+    """
+    folder = part / f"{secrets.token_hex(8)}.part"
+    folder.mkdir()
+    try:
+        yield folder.name
+    finally:
+        void = folder.with_suffix(".void.part")  # from now on a file in it gets no name any more
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(void)
+        files.remove(void)
+
+
+def shard_px(shape: Shape, dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return the rows and columns of the shards of a store."""
+    _, rows, columns = _grid(shape, dtype)[1]
+    return rows, columns
 
 
 def _grid(shape: Shape, dtype: np.dtype[Any]) -> tuple[Shape, Shape]:
