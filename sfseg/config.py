@@ -296,6 +296,14 @@ class PredictConfig:
         return self.close_gaps or self.output == "segments"
 
 
+def require_map_max(full: Number) -> None:
+    """Refuse a value of a map that cannot mean 1; raises OptionError."""
+    if not full > 0:
+        raise OptionError(
+            f"--map-max: must be a number above 0, not {full:g}", hint="--map-max 100"
+        )
+
+
 @dataclass(frozen=True)
 class SegmentConfig:
     """How cells are made of a membrane map.
@@ -315,6 +323,8 @@ class SegmentConfig:
         Cells of fewer voxels are joined with the neighbour that they touch most; 0 = none are.
     fill : bool
         Whether cells grow over the membranes between them.
+    map_max : int or float or None
+        The value of the map that means 1; None = 1, and the type's maximum for integers.
     axes : str or None
         Order of the axes, for an input that does not say it.
     workers : int or None
@@ -331,6 +341,7 @@ class SegmentConfig:
     beta: float = 0.5
     min_size: int = 100
     fill: bool = False
+    map_max: Number | None = None
     axes: str | None = None
     workers: int | None = None
     resume: bool = False
@@ -353,6 +364,8 @@ class SegmentConfig:
                 f"min-size: must be a number of voxels, not {self.min_size}",
                 hint="--min-size 100",
             )
+        if self.map_max is not None:
+            require_map_max(self.map_max)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What can be refused before torch is imported, which takes seconds: wrong names and paths."""
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,30 +54,6 @@ def require_inputs(sources: Iterable[str]) -> None:
         (first, *others) = io.list_files(source)
         if not others and not io.container(first).exists():
             io.open_stack(source).close()  # which says what is wrong
-
-
-def require_output(path: Path, sources: Iterable[str], *, overwrite: bool) -> None:
-    """Refuse an output that exists, or that would replace an input.
-
-    Raises
-    ------
-    OutputExistsError
-        If it exists and `overwrite` is False; or if it is an input, or a folder with an input.
-    OutputError
-        If its name is too long.
-    """
-    from sfseg import io
-
-    found = (io.container(file) for source in sources for file in io.list_files(source))
-    inputs = [Path(os.path.realpath(file)) for file in found]
-    target = Path(os.path.realpath(path))
-    for each in inputs:
-        if target in (each, *each.parents):
-            raise OutputExistsError(
-                f"{path}: this would overwrite {each}, which is an input",
-                hint="choose another name; inputs are never overwritten",
-            )
-    files.check_output_path(path, overwrite=overwrite)
 
 
 def require_dataset(name: str) -> None:

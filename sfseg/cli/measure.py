@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.checks import require_inputs, require_output
+from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
 from sfseg.cli.options import OUTPUT, AxesOption, OverwriteOption, VoxelSizeOption
 from sfseg.cli.progress import progress
@@ -63,11 +63,8 @@ def measure(
     voxel_size_nm = parse_voxel_size(voxel_size)
     require_inputs([cells])
     tables = [path for path in (out, by_section, contacts) if path is not None]
-    from sfseg.segmentation.measure import measure_file, require_tables
+    from sfseg.segmentation.measure import measure_file
 
-    require_tables(tables)
-    for path in tables:
-        require_output(path, [cells], overwrite=overwrite)
     say(f"measuring {cells}")
     with progress(f"reading {cells}") as bar:
         result = measure_file(

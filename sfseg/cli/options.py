@@ -146,6 +146,16 @@ def parse_threshold(text: str) -> str | Number:
     return "auto" if text == "auto" else parse_number(text)
 
 
+MapMaxOption = Annotated[
+    Any,
+    typer.Option(
+        metavar="VALUE",
+        parser=parse_number,
+        help="The value of the map that means 1, e.g. 100. [default: 1, and the type's "
+        "maximum for integers]",
+        rich_help_panel=INPUT,
+    ),
+]
 LabelsAreOption = Annotated[
     LabelKind,
     typer.Option(

@@ -3,11 +3,11 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.checks import require_inputs, require_output
+from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
 from sfseg.cli.help import describe_call
 from sfseg.cli.options import (
@@ -18,11 +18,11 @@ from sfseg.cli.options import (
     JsonOption,
     LabelAxesOption,
     LabelsAreOption,
+    MapMaxOption,
     MembraneValueOption,
     OverwriteOption,
     PixelSizeOption,
     ThresholdLabelsOption,
-    parse_number,
 )
 from sfseg.cli.progress import ProgressDisplay, progress
 from sfseg.cli.score_cells import (
@@ -90,16 +90,7 @@ def score(
             rich_help_panel=INPUT,
         ),
     ] = False,
-    map_max: Annotated[
-        Any,
-        typer.Option(
-            metavar="VALUE",
-            parser=parse_number,
-            help="The value of the prediction that means 1, e.g. 100. [default: 1, and the type's "
-            "maximum for integers]",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
+    map_max: MapMaxOption = None,
     labels_are: LabelsAreOption = "interior",
     membrane_value: MembraneValueOption = None,
     threshold_labels: ThresholdLabelsOption = None,
@@ -211,6 +202,8 @@ def require_outputs(
     errors: Path | None, report: Path | None, inputs: Sequence[str], *, overwrite: bool
 ) -> None:
     """Refuse outputs that exist, are inputs, or have a name of another kind of file."""
+    from sfseg.io.outputs import require_output
+
     if errors is not None:
         from sfseg.io.write import require_writable
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.checks import require_inputs, require_output
+from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption, OverwriteOption
+from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption, MapMaxOption, OverwriteOption
 from sfseg.cli.progress import progress
 from sfseg.config import LinkMethod, SegmentConfig, SegmentMethod
 
@@ -110,6 +110,7 @@ def segment(
             rich_help_panel=CORRECTIONS,
         ),
     ] = None,
+    map_max: MapMaxOption = None,
     axes: AxesOption = None,
     workers: Annotated[
         int | None,
@@ -144,13 +145,13 @@ def segment(
         beta=beta,
         min_size=min_size,
         fill=fill,
+        map_max=map_max,
         axes=axes,
         workers=workers,
         resume=resume,
         overwrite=overwrite,
     )
     require_inputs([probability])
-    require_output(out, [probability], overwrite=overwrite)
     from sfseg.segmentation.edits import Edit, parse_merge, parse_split, read_edits
 
     corrections: list[Edit] = read_edits(edits) if edits else []

@@ -13,7 +13,6 @@ from sfseg.cli.console import print_result, say
 from sfseg.cli.options import INPUT, OUTPUT, AxesOption, OverwriteOption, PixelSizeOption
 from sfseg.cli.progress import progress
 from sfseg.errors import OptionError
-from sfseg.system import files
 from sfseg.types import describe_shape, parse_pixel_size, parse_sections
 
 if TYPE_CHECKING:
@@ -120,8 +119,9 @@ def view(
         )
     require_inputs(source.path for source in sources)
     if target is not None:
-        files.check_output_path(target, overwrite=overwrite)
-        refuse_input(target, sources)
+        from sfseg.io.outputs import require_output
+
+        require_output(target, [source.path for source in sources], overwrite=overwrite)
     with open_layers(sources, pixel_size_nm=parse_pixel_size(pixel_size)) as layers:
         chosen = parse_sections(sections, len(layers[0].stack)) if sections else None
         for layer in layers:
@@ -154,18 +154,6 @@ def default_name(source: str) -> str:
     path = io.container(source)
     plain = [part for part in path.parts if not any(mark in part for mark in "*?[")]
     return f"{Path(plain[-1]).stem if plain else 'stack'}{ENDING}"
-
-
-def refuse_input(target: Path, sources: "Sequence[Source]") -> None:
-    """Refuse an output that is an input; raises OptionError."""
-    from sfseg import io
-
-    inputs = {path.resolve() for source in sources for path in io.list_files(source.path)}
-    if target.resolve() in inputs:
-        raise OptionError(
-            f"{target}: this is an input, and inputs are never overwritten",
-            hint="give -o another name",
-        )
 
 
 def write(

@@ -6,7 +6,7 @@ the numbers alone.
 """
 
 import math
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -16,10 +16,14 @@ from scipy import ndimage
 
 from sfseg.config import LABEL_OPTIONS, LabelFormat
 from sfseg.errors import StackError
+from sfseg.io.stack import Stack
 from sfseg.types import AnyArray, Number
 
 _SAMPLES = 4
 """Sections whose areas are looked at; the values are counted in all."""
+
+_WINDOW_PX = 1024
+"""Side of the middle of a section that is looked at."""
 
 _MAX_CLASSES = 8
 """Labels of more values are numbers of cells."""
@@ -165,6 +169,15 @@ def count_values(section: AnyArray) -> tuple[list[Number], list[int]]:
 def sample_indices(count: int) -> tuple[int, ...]:
     """Choose some of the sections of a stack, spread over it."""
     return tuple(sorted(set(np.linspace(0, count - 1, _SAMPLES).astype(int).tolist())))
+
+
+def sample_windows(stack: Stack) -> Iterator[AnyArray]:
+    """Read the middle of some of the sections of a stack, shape (Y, X)."""
+    height, width = stack.shape[1:]
+    top, left = max(height - _WINDOW_PX, 0) // 2, max(width - _WINDOW_PX, 0) // 2
+    rows = slice(top, min(top + _WINDOW_PX, height))
+    columns = slice(left, min(left + _WINDOW_PX, width))
+    return (stack.window(index, rows, columns) for index in sample_indices(len(stack)))
 
 
 def mean_width(masks: Sequence[NDArray[np.bool_]]) -> float:

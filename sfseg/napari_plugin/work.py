@@ -10,6 +10,7 @@ from sfseg.config import SHIPPED_MODEL, LabelFormat, PredictConfig, TestTimeAugm
 from sfseg.errors import OptionError
 from sfseg.io import open_array
 from sfseg.io.labels import resolve_format
+from sfseg.io.probability import scale_map
 from sfseg.prediction.model import load_model
 from sfseg.prediction.tile_writer import (
     ArrayTarget,
@@ -21,7 +22,7 @@ from sfseg.prediction.tile_writer import (
 from sfseg.scoring.errors import Errors, find_pair_errors
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, require_same_shape, score_known
-from sfseg.scoring.score_files import find_turns, invert_map, scale_map, understand_labels
+from sfseg.scoring.score_files import find_turns, invert_map, understand_labels
 from sfseg.scoring.thresholds import as_probability, as_stack
 from sfseg.system.memory import available_bytes
 from sfseg.types import AnyArray, Number, PixelSize, Probability, Progress, Rescale, Segments

@@ -1,12 +1,12 @@
 """Inputs of a prediction and the output of each, decided before any work."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
+from sfseg.io.outputs import list_entries, refuse_inputs
 from sfseg.prediction.record import find_record
 from sfseg.prediction.resumable import check_output, touched_paths
 from sfseg.system.files import explain_errors, is_dangling, suggest_quotes
@@ -67,12 +67,10 @@ def make_jobs(
         _refuse_folder(out)
         paths = [path for source in sources for path in io.list_files(source)]
         jobs = [Job(str(path), out / f"{path.stem}.tif") for path in paths]
-    found = [io.container(path) for source in sources for path in io.list_files(source)]
-    inputs = {entry for path in found for entry in _entries(path)}
-    inputs |= {folder for entry in inputs for folder in entry.parents}
+    inputs = list_entries(sources)
     seen: dict[Path, Job] = {}
     for job in jobs:
-        _refuse_inputs(job.output, inputs)
+        refuse_inputs(job.output, inputs, touched_paths)
         check_output(job.output, overwrite=overwrite or resume)
         find_record(job.output, overwrite=overwrite)
         other = seen.setdefault(job.output, job)
@@ -91,24 +89,6 @@ def _suggest_one_stack(sources: Sequence[str]) -> str:
     folder = "name a folder with -o: each input gets its own output there"
     quotes = suggest_quotes(sources)
     return f"if they are sections of one stack, {quotes}; else {folder}" if quotes else folder
-
-
-def _refuse_inputs(output: Path, inputs: set[Path]) -> None:
-    """Refuse an output that, or whose temporary files, would overwrite or remove an input."""
-    entry, target = _entries(output)
-    if taken := inputs.intersection([target, *touched_paths(entry)]):
-        raise OutputExistsError(
-            f"{output}: this would overwrite {min(taken)}, which is an input or has one in it",
-            hint="give -o another name; inputs are never overwritten",
-        )
-
-
-def _entries(path: Path) -> tuple[Path, Path]:
-    """Return two paths of a file: of its name, which may be a link, and of the link's target.
-
-    Unlike `Path.resolve`, this also works for links that form a circle.
-    """
-    return Path(os.path.realpath(path.parent)) / path.name, Path(os.path.realpath(path))
 
 
 def _refuse_folder(out: Path) -> None:

@@ -6,25 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from sfseg.config import LabelFormat
 from sfseg.errors import SfsegError
 from sfseg.io import Stack, as_path, open_stack
-from sfseg.io.label_values import Census, explain_labels, sample_indices
+from sfseg.io.cell_numbers import find_special, holds_cells
 from sfseg.scoring.cell_pairs import CellPair
 from sfseg.scoring.cells import WORST, CellScores, score_pair
 from sfseg.scoring.score_files import pair_sections
-from sfseg.types import AnyArray, Number, PixelSize, Progress, Shape, VoxelSize, as_pixel_size
-
-_WINDOW_PX = 1024
-"""Side of the middle of a section that is looked at."""
-
-_FEW = 3
-"""So few ids may be classes; of more, the rare ones have even areas, too."""
-
-_EVEN = 0.4
-"""More of the pixels of an id have equal neighbours; fewer of those of a grey value of a map."""
+from sfseg.types import Number, PixelSize, Progress, Shape, VoxelSize, as_pixel_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,21 +149,12 @@ def _pixel_size(stack: Stack) -> PixelSize | None:
 
 def _special_notes(truth: Stack, ignore: Number | None) -> Iterator[str]:
     """Warn of a number in the truth that other programs use for `not labelled`."""
-    special = None if ignore is not None else _find_special(_look(truth, None), truth.name)
+    special = None if ignore is not None else find_special(truth)
     if special is not None:
         yield (
             f"{truth.name}: {special} is perhaps no cell, as it is much larger than the others: "
             f"--ignore {special} leaves it out"
         )
-
-
-def _find_special(census: Census | None, name: str) -> Number | None:
-    """Find a number that is perhaps no cell: it is far above the others."""
-    if census is None or census.values[-2] > census.values[-1] / 2:
-        return None
-    form = explain_labels(census, LabelFormat(), name).form
-    largest: Number = census.values[-1].item()
-    return largest if form and largest in {form.ignore, form.membrane_value} else None
 
 
 def are_cells(
@@ -197,41 +176,8 @@ def are_cells(
         # the truth first: it is a mask most of the time
         for source, order, unknown in ((truth, label_axes or axes, ignore), (cells, axes, None)):
             with open_stack(source, axes=order, labels=True) as stack:
-                if not _holds_cells(stack, unknown):
+                if not holds_cells(stack, unknown):
                     return False
     except SfsegError:  # whoever scores the files says what is wrong
         return False
     return True
-
-
-def _holds_cells(stack: Stack, ignore: Number | None) -> bool:
-    """Tell whether the values are numbers of cells, not grey values, a mask or classes."""
-    census = _look(stack, ignore)
-    if ignore is None and (special := _find_special(census, stack.name)) is not None:
-        census = _look(stack, special)
-    if census is None:
-        return False
-    form = explain_labels(census, LabelFormat(), stack.name).form
-    if form is None or form.kind != "instances":
-        return False
-    rarest = census.values[np.argsort(census.counts)[:-2]]  # in a map, two values are frequent
-    return len(census.values) <= _FEW or census.evenness(rarest) > _EVEN
-
-
-def _look(stack: Stack, ignore: Number | None) -> Census | None:
-    """Count the values in the middle of a few sections; None if these are no ids, or only one.
-
-    A map of floats is refused before its values, which are many, are counted.
-    """
-    height, width = stack.shape[1:]
-    top, left = max(height - _WINDOW_PX, 0) // 2, max(width - _WINDOW_PX, 0) // 2
-    windows: list[AnyArray] = []
-    for index in sample_indices(len(stack)):
-        rows = slice(top, min(top + _WINDOW_PX, height))
-        window = stack.window(index, rows, slice(left, min(left + _WINDOW_PX, width)))
-        if window.dtype.kind == "f" and (window != np.round(window)).any():
-            return None
-        windows.append(window)
-    census = Census.from_sections(windows, ignore)
-    has_ids = np.count_nonzero(census.values) > 1 and census.values[0] >= 0
-    return census if has_ids else None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.io.label_areas import find_unlabelled
+from sfseg.io.probability import full_scale
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import dice
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_probability, count_above, find_levels
@@ -26,9 +27,6 @@ _UNRELATED, _MATCHING = 0.75, 0.8
 
 _FAR_BETTER = 0.02
 """At an end of the range of thresholds V_Rand may be better than at 0.5 by this."""
-
-_FULL_SCALES = (1, 100, 255, 1000, 1023, 4095, 10_000, 16_383, 32_767, 65_535)
-"""The values that programs use for a probability of 1."""
 
 _CELLS_SHOWN, _MEMBRANES_SHOWN = 0.3, 0.1
 """A map that shows more of them in a large area of one value shows what is not labelled there."""
@@ -236,11 +234,6 @@ def _scale(scored: Scored) -> Iterator[str]:
         f"{scored.names[0]}: the largest value is {largest:g}, and {top} counts as 1: if {full:g} "
         f"means inside a cell for sure, add --map-max {full:g}"
     )
-
-
-def full_scale(largest: Number) -> Number:
-    """Return the value that probably means 1 in a map of whole numbers or with values above 1."""
-    return next((each for each in _FULL_SCALES if each >= largest), largest)
 
 
 def _incomplete(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:

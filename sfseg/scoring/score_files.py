@@ -20,7 +20,8 @@ from sfseg.io.label_values import (
 )
 from sfseg.io.labels import interior, nothing_ignored, require_numbers, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
-from sfseg.scoring.doubts import TURNS, full_scale
+from sfseg.io.probability import scale_map
+from sfseg.scoring.doubts import TURNS
 from sfseg.scoring.errors import Errors, find_pair_errors
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
@@ -338,62 +339,6 @@ def _require_partners(indices: Sequence[int], partners: Mapping[int, int], truth
         )
 
 
-def scale_map(probability: AnyArray, full: Number | None, name: str) -> AnyArray:
-    """Divide a map by the value that means 1; refuse a mask whose scale is not known."""
-    if full is None:
-        _refuse_mask(probability, name)
-        _refuse_cell_numbers(probability, name)
-        _refuse_above_1(probability, name)
-        return probability
-    if not full > 0:
-        raise OptionError(
-            f"--map-max: must be a number above 0, not {full:g}", hint="--map-max 100"
-        )
-    scaled = probability.astype(np.float32) / np.float32(full)
-    return np.asarray(np.minimum(scaled, np.float32(1)))
-
-
-def _refuse_mask(probability: AnyArray, name: str) -> None:
-    """Refuse integers of 0 and 1: after dividing by the type's maximum, all would be near 0."""
-    if probability.dtype.kind != "f" and probability.max() == 1:
-        raise StackError(
-            f"{name}: this is a mask of 0 and 1; the inside of cells must be the type's maximum",
-            hint="add --map-max 1, or save the inside of cells as 255 in uint8",
-        )
-
-
-def _refuse_cell_numbers(probability: AnyArray, name: str) -> None:
-    """Refuse numbers of cells, and whole numbers of a type whose maximum nobody uses as 1."""
-    kind, largest = probability.dtype.kind, probability.max()
-    if kind not in "iu" or probability.min() < 0 or largest == 0:
-        return
-    # neighbours in a map differ little, but numbers of cells have 0 between them
-    is_numbered = largest > 2 and len(np.unique(probability)) > 3
-    if is_numbered and not do_cells_touch(probability, [0]):
-        raise StackError(
-            f"{name}: the values are numbers of cells, not probabilities",
-            hint="add --map-max 1: every number but 0 then counts as the inside of a cell",
-        )
-    if kind == "i" or probability.dtype.itemsize > 2:
-        full = full_scale(largest.item())
-        raise StackError(
-            f"{name}: whole numbers up to {largest}, and it is not known which of them means 1",
-            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure; numbers of "
-            "cells that touch are scored with --segments, against true numbers",
-        )
-
-
-def _refuse_above_1(probability: AnyArray, name: str) -> None:
-    """Refuse a map of floats with values above 1, as from 0 to 255; say which means 1."""
-    largest = float(probability.max())
-    if probability.dtype.kind == "f" and 1 < largest < np.inf and probability.min() >= 0:
-        full = full_scale(largest)
-        raise StackError(
-            f"{name}: the values go from {probability.min():g} to {largest:g}, not from 0 to 1",
-            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure",
-        )
-
-
 def _refuse_one_value(labels: AnyArray, name: str) -> None:
     if labels.min() == labels.max():
         raise StackError(
@@ -406,6 +351,8 @@ def invert_map(probability: AnyArray) -> AnyArray:
     """Turn a probability of membrane into one of the inside of cells."""
     if probability.dtype.kind == "f":
         return 1 - probability
+    if probability.dtype.kind == "b":
+        return ~probability
     return np.iinfo(probability.dtype).max - probability
 
 

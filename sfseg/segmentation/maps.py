@@ -1,16 +1,18 @@
 """A membrane map as interior probability, section by section; what is no such map is refused."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from sfseg.errors import StackError
 from sfseg.io import Stack, require_finite
-from sfseg.types import AnyArray, Probability
+from sfseg.io.cell_numbers import holds_cells
+from sfseg.io.label_values import sample_windows
+from sfseg.io.probability import full_scale, is_mask, refuse_above_1, require_map, scale_map
+from sfseg.types import AnyArray, Number, Probability
 
 SCALES = {"u1": 255, "u2": 65535, "b1": 1}
 """The value that means 1, in whole numbers."""
-
-FEW = 3
-"""Values of a section that is a mask, at most; a probability has more."""
 
 
 class StackMaps:
@@ -19,23 +21,29 @@ class StackMaps:
     Parameters
     ----------
     stack : Stack
-        The open map.
+        The open map, of which a few sections are looked at.
+    full : int or float, optional
+        The value that means 1; by default the largest of the type, and 1 for floats.
 
     Raises
     ------
     StackError
-        If its type is none of a map.
+        If it is no map, or the value that means 1 is not known.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, full: Number | None = None) -> None:
         self._stack = stack
+        self._samples = np.stack(list(sample_windows(stack)))
         kind = stack.dtype.str[1:]
-        if kind not in SCALES and stack.dtype.kind != "f":
-            raise StackError(
-                f"{stack.name}: pixels of {stack.dtype} are no probabilities",
-                hint="give the map that sfseg predict writes, in float32, uint8 or uint16",
-            )
-        self._full = SCALES.get(kind)
+        if full is None:
+            require_map(self._samples, stack.name)
+            if kind not in SCALES and stack.dtype.kind != "f":
+                raise StackError(
+                    f"{stack.name}: pixels of {stack.dtype} are no probabilities",
+                    hint="give the map that sfseg predict writes, in float32, uint8 or uint16",
+                )
+        self._is_scaled = full is not None
+        self._full = full or SCALES.get(kind, 1)
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -51,29 +59,39 @@ class StackMaps:
             If a pixel is NaN or infinite.
         """
         section = self._stack.section(index)
-        self._require_map(section, index)
-        if self._full is None:
+        require_finite(section, self._stack.name, index + 1)
+        self._require_range(section, f"{self._stack.name}: section {index + 1}")
+        if self._full == 1 and not self._is_scaled:
             return section.astype(np.float32)
-        return section.astype(np.float32) / np.float32(self._full)
+        return scale_map(section, self._full, self._stack.name)
 
-    def is_mask(self) -> bool:
-        """Tell whether the middle section has so few values that it is a mask."""
-        return len(np.unique(self._stack.section(len(self) // 2))) <= FEW
+    def doubts(self) -> Iterator[str]:
+        """Say what looks odd about the map."""
+        name, largest = self._stack.name, self._samples.max().item()
+        if is_mask(self._samples):
+            yield (
+                f"{name}: this is a mask, not a map of probabilities: a faint membrane cannot "
+                "be told from a strong one, so cells are divided by their shape alone; predict "
+                "with --output probability"
+            )
+        elif not self._is_scaled and holds_cells(self._stack):
+            yield (
+                f"{name}: the values look like numbers of cells, not like probabilities: give the "
+                "map that sfseg predict writes"
+            )
+        elif 0 < largest <= self._full / 2 and not self._is_scaled:
+            full = full_scale(largest) if self._stack.dtype.kind == "u" else largest
+            yield (
+                f"{name}: the largest value of a few sections is {largest:g}, and {self._full} "
+                f"counts as 1: if {full:g} means inside a cell for sure, add --map-max {full:g}"
+            )
 
-    def _require_map(self, section: AnyArray, index: int) -> None:
-        name, number = self._stack.name, index + 1
-        if self._full is None:
-            require_finite(section, name, number)
-            low, high = float(section.min()), float(section.max())
-            if low < 0 or high > 1:
-                raise StackError(
-                    f"{name}: section {number}: the values go from {low:g} to {high:g}, not from 0 "
-                    "to 1",
-                    hint="give the map that sfseg predict writes",
-                )
-        elif section.dtype != bool and section.max() == 1:
+    def _require_range(self, section: AnyArray, name: str) -> None:
+        """Refuse values below 0, and above what means 1."""
+        if not self._is_scaled:
+            refuse_above_1(section, name)
+        if section.dtype.kind != "u" and (lowest := section.min()) < 0:
             raise StackError(
-                f"{name}: section {number}: this is a mask of 0 and 1; the inside of cells must be "
-                f"{self._full}",
-                hint=f"multiply it by {self._full}",
+                f"{name}: the values go from {lowest:g} to {section.max():g}, not from 0 to 1",
+                hint="give the map that sfseg predict writes",
             )

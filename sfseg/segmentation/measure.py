@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.io import as_path, open_array, open_stack
 from sfseg.io.label_values import Census, sample_indices
+from sfseg.io.outputs import require_output
 from sfseg.io.stack import Stack
 from sfseg.segmentation.profiles import (
     Profiles,
@@ -184,13 +185,15 @@ def measure_file(
     StackError, OptionError
         As for `measure`, and what `sfseg.open_stack` raises.
     OutputExistsError
-        If a table exists and `overwrite` is False, or two have one name.
+        If a table exists and `overwrite` is False, is the input, or two have one name.
     OutputError
         If a table cannot be written.
     """
     as_path(source, "measure_file", hint="sfseg.measure takes arrays")
     paths = [as_path(p, "measure_file") for p in (out, by_section, contacts) if p is not None]
-    require_tables(paths)
+    _require_tables(paths)
+    for path in paths:
+        require_output(path, [source], overwrite=overwrite)
     voxel = as_voxel_size(voxel_size_nm)
     with open_stack(source, axes=axes, labels=True) as stack, contextlib.ExitStack() as created:
 
@@ -209,7 +212,7 @@ def measure_file(
     return MeasureResult(len(swept.cells["id"]), stack.shape, voxel, notes)
 
 
-def require_tables(paths: Sequence[Path]) -> None:
+def _require_tables(paths: Sequence[Path]) -> None:
     """Refuse names of tables that do not end in .csv, and one name for two tables.
 
     Raises

@@ -11,17 +11,18 @@ import numpy as np
 from sfseg.config import SegmentConfig, configure
 from sfseg.errors import OptionError, OutputError
 from sfseg.io import Stack, as_path, open_array, open_stack
+from sfseg.io.outputs import require_output
 from sfseg.io.write import require_writable, write_sections
 from sfseg.segmentation.cells import Cells, find_cells, paint_cells
 from sfseg.segmentation.edits import Edit, NodeAt, Point, apply_edits
 from sfseg.segmentation.graph import Graph, build_graph
 from sfseg.segmentation.maps import StackMaps
 from sfseg.segmentation.store import FolderStore, MemoryStore, Store
-from sfseg.system.files import check_output_path, ensure_parent, sibling
+from sfseg.system.files import ensure_parent, sibling
 from sfseg.system.limits import usable_processors
 from sfseg.system.locks import exclusive
 from sfseg.system.threads import ordered
-from sfseg.types import AnyArray, Say, Shape, describe_shape
+from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape
 
 SCRATCH = "part.superpixels"
 """Ending of the folder beside an output that is not complete."""
@@ -62,7 +63,13 @@ StageProgress = Callable[[int, int, str], None]
 """Called with the number of sections done, that of all, and the name of the stage."""
 
 
-def segment(probability: AnyArray, config: SegmentConfig | None = None, **options: Any) -> Cells:
+def segment(
+    probability: AnyArray,
+    config: SegmentConfig | None = None,
+    *,
+    progress: Progress = lambda *_: None,
+    **options: Any,
+) -> Cells:
     """Find the cells of a membrane map in memory.
 
     Parameters
@@ -72,6 +79,9 @@ def segment(probability: AnyArray, config: SegmentConfig | None = None, **option
         which are divided by their maximum.
     config : SegmentConfig, optional
         How.
+    progress : callable
+        Called with the number of sections divided and that of all, at the start and after each.
+        What it raises stops the work.
     **options
         Fields of `SegmentConfig` by name, instead of `config` or on top of it.
 
@@ -104,9 +114,9 @@ def segment(probability: AnyArray, config: SegmentConfig | None = None, **option
     """
     config = configure(SegmentConfig, config, options)
     stack = open_array(probability, "segment", hint="use sfseg.segment_file for files")
-    maps, store = StackMaps(stack), MemoryStore()
+    maps, store = StackMaps(stack, config.map_max), MemoryStore()
     workers = config.workers or usable_processors()
-    graph = build_graph(maps, config, store, workers=workers, progress=lambda *_: None)
+    graph = build_graph(maps, config, store, workers=workers, progress=progress)
     found = find_cells(graph, config)
     painted = np.stack(list(_paint(maps, store, graph, found, config, workers)))
     return painted.reshape(np.shape(probability))
@@ -157,7 +167,7 @@ def segment_file(
     OptionError, UnknownNameError
         If an option is wrong.
     OutputExistsError, OutputError
-        If the output exists, or cannot be written.
+        If the output exists, is the input, or cannot be written.
     ResumeError
         If an unfinished run was made from something else.
     OSError
@@ -166,7 +176,7 @@ def segment_file(
     config = configure(SegmentConfig, config, options)
     source, target = (as_path(one, "segment_file", hint=_ARRAYS) for one in (source, out))
     require_writable(str(target), np.uint32)
-    check_output_path(target, overwrite=config.overwrite)
+    require_output(target, [source], overwrite=config.overwrite)
     with (
         open_stack(source, axes=config.axes) as stack,
         ensure_parent(target),
@@ -192,8 +202,8 @@ def _segment_stack(
     say: Say,
 ) -> SegmentResult:
     """Divide the sections, solve the graph, and write the cells."""
-    maps, workers = StackMaps(stack), config.workers or usable_processors()
-    for line in _doubts(maps, stack.name):
+    maps, workers = StackMaps(stack, config.map_max), config.workers or usable_processors()
+    for line in maps.doubts():
         say(f"warning: {line}")
     identity = {"version": VERSION, "input": stack.sha256(), **_node_options(config)}
     folder = sibling(target, SCRATCH)
@@ -256,7 +266,7 @@ def _refuse_second(target: Path) -> None:
 def _node_options(config: SegmentConfig) -> dict[str, object]:
     """Return the options that the superpixels depend on."""
     options = asdict(config)
-    return {name: options[name] for name in ("method", "link", "threshold", "axes")}
+    return {name: options[name] for name in ("method", "link", "threshold", "map_max", "axes")}
 
 
 def _paint(
@@ -274,13 +284,3 @@ def _paint(
         return paint_cells(store.load_labels(index), maps[index], own, config)
 
     return ordered(paint, range(len(maps)), workers)
-
-
-def _doubts(maps: StackMaps, name: str) -> Iterator[str]:
-    """Say what looks odd."""
-    if maps.is_mask():
-        yield (
-            f"{name}: this is a mask, not a map of probabilities: a faint membrane cannot "
-            "be told from a strong one, so cells are divided by their shape alone; predict with "
-            "--output probability"
-        )

@@ -268,6 +268,11 @@ def recover(path: Path) -> None:
         old.rename(path)
 
 
+def temporary_paths(path: Path) -> list[Path]:
+    """List the paths beside an output that `atomic_path` writes and removes."""
+    return [sibling(path, "part"), sibling(path, "part.old")]
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path, which becomes `path` if the block ends without an error.

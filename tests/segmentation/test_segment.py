@@ -177,7 +177,9 @@ def test_whole_numbers_are_divided_by_their_maximum():
 @pytest.mark.parametrize(
     ("pixels", "error", "told"),
     [
-        (np.arange(64, dtype=np.int32).reshape(1, 8, 8), StackError, "int32 are no probabilities"),
+        (np.arange(64, dtype=np.int32).reshape(1, 8, 8), StackError, "not known which of them"),
+        (np.full((1, 8, 8), -1, np.int32), StackError, "int32 are no probabilities"),
+        (np.full((1, 8, 8), -0.5, np.float32), StackError, "from -0.5 to -0.5, not from 0 to 1"),
         (np.full((1, 8, 8), 7, np.float32), StackError, "from 7 to 7, not from 0 to 1"),
         (np.eye(8, dtype=np.uint8)[None], StackError, "mask of 0 and 1"),
         (np.full((1, 8, 8), np.nan, np.float32), NonFiniteError, "NaN"),
@@ -189,8 +191,46 @@ def test_what_is_no_map_is_refused(pixels, error, told):
     assert refused.value.hint
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float64])
+def test_map_max_says_what_means_1_and_masks_and_ids_are_taken_with_it(dtype):
+    wanted, light = sfseg.segment(tubes()), tubes().astype(dtype)
+    for full in (1, 100):
+        np.testing.assert_array_equal(sfseg.segment(light * dtype(full), map_max=full), wanted)
+    ids = sfseg.segment(tubes(), method="components").astype(dtype)
+    with pytest.raises(StackError, match="numbers of cells") as refused:
+        sfseg.segment(ids)
+    assert "add --map-max 1:" in refused.value.hint
+    np.testing.assert_array_equal(sfseg.segment(ids, map_max=1) > 0, ids > 0)
+
+
+def test_what_looks_odd_about_a_map_is_said(tmp_path, tissue):
+    light = ndimage.gaussian_filter(tissue[1] / np.float32(255), (0, 2, 2))
+    touching = sfseg.segment(light, fill=True).astype(np.uint16)
+    low = (light * 255).astype(np.uint16)
+    for pixels, told in ((touching, "look like numbers of cells"), (low, "add --map-max 255")):
+        lines = []
+        sfseg.write_stack(tmp_path / "map.tif", pixels, overwrite=True)
+        sfseg.segment_file(
+            tmp_path / "map.tif", tmp_path / "cells.tif", overwrite=True, say=lines.append
+        )
+        assert told in lines[0]
+
+
+def test_progress_counts_the_sections_and_stops_the_work():
+    steps = []
+    sfseg.segment(tubes(), progress=lambda *step: steps.append(step))
+    assert steps == [(done, SECTIONS) for done in range(SECTIONS + 1)]
+
+    def stop(done, _total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sfseg.segment(tubes(), progress=stop)
+
+
 @pytest.mark.parametrize(
-    "options", [{"threshold": 1}, {"beta": 0}, {"beta": 1.0}, {"min_size": -1}, {"method": "magic"}]
+    "options", [{"threshold": 1}, {"beta": 0}, {"beta": 1.0}, {"min_size": -1}, {"map_max": 0}]
 )
 def test_wrong_options_are_refused(options):
     with pytest.raises(OptionError):
@@ -205,3 +245,18 @@ def test_a_mask_is_warned_of_and_existing_files_are_kept(source, tmp_path):
     assert "this is a mask, not a map of probabilities" in told[0]
     with pytest.raises(OutputExistsError):
         sfseg.segment_file(source, tmp_path / "cells.tif")
+
+
+def test_the_map_is_never_replaced_not_even_through_a_link(source, tmp_path):
+    (tmp_path / "link.tif").symlink_to(source)
+    (tmp_path / "kept.tif.part").write_bytes(source.read_bytes())
+    for path, out in (
+        (source, source),
+        (source, tmp_path / "link.tif"),
+        (tmp_path / "link.tif", source),
+        (tmp_path / "link.tif", tmp_path / "link.tif"),
+        (tmp_path / "*.part", tmp_path / "kept.tif"),
+    ):
+        with pytest.raises(OutputExistsError, match="which is an input"):
+            sfseg.segment_file(path, out, overwrite=True)
+    assert np.array_equal(tifffile.imread(source), tubes())
