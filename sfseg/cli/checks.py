@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sfseg import models
-from sfseg.errors import OptionError, OutputExistsError
+from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.models.weights_files import find_weights
 from sfseg.system import files
 
@@ -54,6 +54,24 @@ def require_inputs(sources: Iterable[str]) -> None:
         (first, *others) = io.list_files(source)
         if not others and not io.container(first).exists():
             io.open_stack(source).close()  # which says what is wrong
+
+
+def require_stack_name(option: str, path: Path, dtype: str) -> None:
+    """Refuse an output whose name means no format for pixels of a type.
+
+    Raises
+    ------
+    OptionError
+        If it has another ending.
+    MissingExtraError
+        If zarr is needed and not installed.
+    """
+    from sfseg.io import require_writable
+
+    try:
+        require_writable(str(path), dtype)
+    except StackError as error:
+        raise OptionError(f"{option}: {error.message}", hint=error.hint) from error
 
 
 def require_dataset(name: str) -> None:

@@ -139,6 +139,11 @@ def escape_controls(text: str) -> str:
     return _COMMANDS_TO_TERMINALS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def as_line(text: str) -> str:
+    """Keep a text on one line, whatever the name of a file in it holds."""
+    return escape_controls(text).replace("\n", "\\n")
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether a person looks at a stream; a closed one is None."""
     return stream is not None and stream.isatty()

@@ -63,8 +63,9 @@ def measure(
     voxel_size_nm = parse_voxel_size(voxel_size)
     require_inputs([cells])
     tables = [path for path in (out, by_section, contacts) if path is not None]
-    from sfseg.segmentation.measure import measure_file
+    from sfseg.segmentation.measure import measure_file, require_tables
 
+    require_tables(tables)
     say(f"measuring {cells}")
     with progress(f"reading {cells}") as bar:
         result = measure_file(

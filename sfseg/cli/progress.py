@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TextIO, cast
 
-from sfseg.cli.console import escape_controls, is_terminal, say
+from sfseg.cli.console import as_line, is_terminal, say
 from sfseg.cli.live import Curve, Display
 from sfseg.system.torchrun import is_first
 from sfseg.types import format_time
@@ -79,6 +79,7 @@ class ProgressLines:
         """Say how far it is now."""
         done, total, note, _ = self._state
         seconds_left = self.seconds_left()
+        note = as_line(note)
         if seconds_left is None or not total:
             return f"{note}: at work for {format_time(self._clock() - self._started)}"
         return f"{note}: {done / total:.0%}, {format_time(seconds_left)} left"
@@ -109,7 +110,7 @@ class _Bar(ProgressLines):
         shown = self._display
         shown.left = "" if estimate is None else f"{format_time(estimate)} left"
         shown.done, shown.total, shown.curves = done, total, curves
-        shown.note = escape_controls(note)
+        shown.note = as_line(note)
 
 
 @contextlib.contextmanager
@@ -158,7 +159,7 @@ def _show_bar(what: str) -> Iterator[ProgressDisplay]:
     from rich.console import Console
     from rich.live import Live
 
-    display = Display(escape_controls(what))
+    display = Display(as_line(what))
     with Live(
         display,
         console=Console(file=cast(TextIO, _Terminal(sys.stderr))),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sfseg.cli.checks import require_inputs
+from sfseg.cli.checks import require_inputs, require_stack_name
 from sfseg.cli.console import print_result, say
 from sfseg.cli.help import describe_call
 from sfseg.cli.options import (
@@ -205,9 +205,7 @@ def require_outputs(
     from sfseg.io.outputs import require_output
 
     if errors is not None:
-        from sfseg.io.write import require_writable
-
-        require_writable(str(errors), "uint8")
+        require_stack_name("--errors", errors, "uint8")
         require_output(errors, inputs, overwrite=overwrite)
     if report is not None:
         if report.suffix.lower() not in PAGES:

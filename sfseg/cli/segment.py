@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sfseg.cli.checks import require_inputs
+from sfseg.cli.checks import require_inputs, require_stack_name
 from sfseg.cli.console import print_result, say
 from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption, MapMaxOption, OverwriteOption
 from sfseg.cli.progress import progress
@@ -152,6 +152,7 @@ def segment(
         overwrite=overwrite,
     )
     require_inputs([probability])
+    require_stack_name("-o", out, "uint32")
     from sfseg.segmentation.edits import Edit, parse_merge, parse_split, read_edits
 
     corrections: list[Edit] = read_edits(edits) if edits else []

@@ -351,12 +351,19 @@ def require_writable(name: str, dtype: DTypeLike) -> np.dtype[Any]:
     MissingExtraError
         If zarr is needed and not installed.
     """
-    dtype, kind = np.dtype(dtype), _find_format(name)
+    dtype = np.dtype(dtype)
     if dtype not in _TYPES:
         raise StackError(
             f"{name}: {dtype} pixels cannot be written",
             hint="convert them to uint8, uint16, float32, int32 or uint32 first",
         )
+    if Path(name).suffix.lower() not in STACK_SUFFIXES:
+        endings = ".tif, .mrc or .zarr" if dtype in _MRC.dtypes else ".tif or .zarr"
+        raise StackError(
+            f"{name}: the name of a stack of {dtype} ends in {endings}",
+            hint=f"name it {Path(name).with_suffix('.tif')}",
+        )
+    kind = _find_format(name)
     if dtype not in kind.dtypes:
         types = " or ".join(kind.dtypes)
         raise StackError(
@@ -405,17 +412,12 @@ _MRC = _Format(mrc_writer.make, MrcCanvas, mrc_writer.TYPES)
 
 
 def _find_format(name: str) -> _Format:
-    """Return the format that the ending of a name stands for."""
+    """Return the format that the ending of a name, one of `STACK_SUFFIXES`, stands for."""
     suffix = Path(name).suffix.lower()
     if suffix in _TIFF_SUFFIXES:
         return _TIFF
     if suffix in _MRC_SUFFIXES:
         return _MRC
-    if suffix != _ZARR:
-        raise StackError(
-            f"{name}: the name of a stack ends in .tif, .mrc or .zarr",
-            hint=f"name it {Path(name).with_suffix('.tif')}",
-        )
     zarr_writer = _zarr_writer(name)
     return _Format(zarr_writer.make, zarr_writer.ZarrCanvas, has_levels=True)
 

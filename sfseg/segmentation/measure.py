@@ -191,7 +191,7 @@ def measure_file(
     """
     as_path(source, "measure_file", hint="sfseg.measure takes arrays")
     paths = [as_path(p, "measure_file") for p in (out, by_section, contacts) if p is not None]
-    _require_tables(paths)
+    require_tables(paths)
     for path in paths:
         require_output(path, [source], overwrite=overwrite)
     voxel = as_voxel_size(voxel_size_nm)
@@ -212,7 +212,7 @@ def measure_file(
     return MeasureResult(len(swept.cells["id"]), stack.shape, voxel, notes)
 
 
-def _require_tables(paths: Sequence[Path]) -> None:
+def require_tables(paths: Sequence[Path]) -> None:
     """Refuse names of tables that do not end in .csv, and one name for two tables.
 
     Raises

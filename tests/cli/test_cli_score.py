@@ -126,4 +126,6 @@ def test_score_never_writes_errors_over_an_input(labels):
     before = labels.read_bytes()
     assert "is an input" in fails("score", labels, labels, "--errors", labels, "--overwrite")
     assert labels.read_bytes() == before
-    assert ".tif" in fails("score", labels, labels, "--errors", labels.with_suffix(".png"))
+    png = labels.with_suffix(".png")
+    refused = fails("score", labels, labels, "--errors", png, code=2)
+    assert f"error: --errors: {png}: the name of a stack of uint8 ends in .tif or .zarr" in refused

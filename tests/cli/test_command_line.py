@@ -203,6 +203,8 @@ def test_a_log_estimates_the_time_left_where_the_work_does_not():
     assert lines.line() == "1 of 4 done: 25%, 30 s left"
     now[0] = 20.0
     assert lines.line() == "1 of 4 done: 25%, 20 s left"
+    lines.update(1, 4, "a\nb.tif")
+    assert lines.line() == r"a\nb.tif: 25%, 1:00 left"
 
 
 def test_score_shows_how_many_sections_are_done(tissue_files, updates, monkeypatch):

@@ -231,10 +231,10 @@ def test_pixels_that_do_not_fit_are_refused_and_nothing_is_written(
 
 def test_names_types_and_options_that_do_not_fit_are_refused(tmp_path):
     part = tmp_path / "part"
-    with pytest.raises(
-        StackError, match=r"^a\.png: the name of a stack ends in \.tif, \.mrc or \.zarr"
-    ):
-        create_canvas(part, "a.png", SHAPE, "uint8")
+    for dtype, endings in (("uint8", r"\.tif or"), ("float32", r"\.tif, \.mrc or")):
+        told = rf"^a\.png: the name of a stack of {dtype} ends in {endings} \.zarr\nhint: name it a"
+        with pytest.raises(StackError, match=told):
+            create_canvas(part, "a.png", SHAPE, dtype)
     with pytest.raises(StackError, match="float64 pixels cannot be written"):
         create_canvas(part, "a.tif", SHAPE, "float64")
     with pytest.raises(StackError, match="2 sections of 0x5 has no pixels"):
