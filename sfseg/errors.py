@@ -13,6 +13,7 @@
     ├── CheckpointError(ValueError)         weights or a training state cannot be used
     ├── OutputExistsError(FileExistsError)  the output exists and must not be replaced
     ├── OutputError(OSError)                the output cannot be written, e.g. the disk is full
+    ├── RemoteError(OSError)                a server does not answer, or does not permit it
     ├── ResumeError(ValueError)             a run that cannot be resumed
     ├── DeviceError(RuntimeError)           the requested device is not there
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
@@ -29,6 +30,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 EXTRAS = {
+    "cloud": "obstore zarr",
     "hdf5": "h5py",
     "neuroglancer": "neuroglancer",
     "openvino": "openvino",
@@ -153,6 +155,20 @@ class OutputError(SfsegError, OSError):
         explained = cls(f"{path}: cannot be written: {reason}", hint=hint)
         explained.errno = error.errno
         return explained
+
+
+class RemoteError(SfsegError, OSError):
+    """A server does not answer, or does not permit what was asked; the input may be good.
+
+    Attributes
+    ----------
+    is_denied : bool
+        Whether it does not permit it. Some servers answer so where there is nothing.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, is_denied: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.is_denied = is_denied
 
 
 class ResumeError(SfsegError, ValueError):

@@ -157,3 +157,26 @@ def volume(tissue_files):
 @pytest.fixture
 def labels(tissue_files):
     return tissue_files / "labels.tif"
+
+
+@pytest.fixture(scope="session")
+def s3_service():
+    """The address of a service like S3."""
+    for name in ("zarr", "obstore", "moto", "flask", "flask_cors"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    from tests.buckets import s3_service
+
+    with s3_service() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_service, monkeypatch):
+    """The address of an empty bucket, to which the environment opens the way."""
+    from sfseg.io import objects
+    from tests.buckets import make_bucket, variables
+
+    for name, value in variables(s3_service).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(objects.RETRIES, "max_retries", 1)
+    return f"s3://{make_bucket(s3_service)}"

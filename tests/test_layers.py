@@ -32,7 +32,7 @@ LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 ONLY_IN = {
     "cli": {"typer", "rich"},
     "napari_plugin": {"magicgui", "napari", "qtpy"},
-    "io": {"tifffile", "imageio", "h5py", "PIL", "zarr"},
+    "io": {"tifffile", "imageio", "h5py", "PIL", "zarr", "obstore"},
 }
 """Packages that only one room imports."""
 

@@ -9,6 +9,7 @@ from sfseg.cli.console import say
 from sfseg.config import PredictConfig
 from sfseg.errors import OptionError, SfsegError
 from sfseg.system import files
+from sfseg.system.remote import as_location
 
 if TYPE_CHECKING:
     from sfseg.prediction.jobs import Job
@@ -65,7 +66,7 @@ def _refuse_among_sections(picture: Path, source: str) -> None:
     from sfseg import io
 
     members = [member.resolve() for member in io.list_files(source)]
-    is_folder = Path(source).resolve() not in members
+    is_folder = as_location(source).resolve() not in members
     folders = {member.parent for member in members} if is_folder else set()
     if picture.resolve() in members or picture.resolve().parent in folders:
         raise OptionError(

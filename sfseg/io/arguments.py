@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sfseg.errors import StackError
+from sfseg.system.remote import as_location
 from sfseg.types import AnyArray, kind_of
 
 
@@ -32,7 +33,7 @@ def as_path(value: object, function: str, *, hint: str | None = None) -> Path:
         If it is an array or anything else but a path.
     """
     if isinstance(value, str | os.PathLike):
-        return Path(value)
+        return as_location(value if isinstance(value, Path) else os.fspath(value))
     kind = "an array" if hasattr(value, "__array__") else kind_of(value)
     raise StackError(
         f"{function}: the path of a file is needed here, not {kind}",

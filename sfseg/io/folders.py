@@ -7,6 +7,7 @@ from pathlib import Path
 from sfseg.errors import StackError
 from sfseg.io.numbering import in_order
 from sfseg.system.files import ZARR_MARKS
+from sfseg.system.remote import RemotePath, as_location
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -38,7 +39,7 @@ def list_files(source: str | Path) -> list[Path]:
     StackError
         If a folder holds, or a pattern matches, no file.
     """
-    name, path = str(source), Path(source)
+    name, path = str(source), as_location(source)
     if not is_many(path):
         return [path]
     found = _in_folder(path) if path.is_dir() else _matching(path, name)
@@ -53,6 +54,8 @@ def list_files(source: str | Path) -> list[Path]:
 
 def is_many(path: Path) -> bool:
     """Tell whether it is a folder of images, or a pattern that is not itself the name of a file."""
+    if isinstance(path, RemotePath):
+        return False
     if path.is_dir():
         return not is_store(path)
     return not path.exists() and bool(_split(path)[1])
@@ -66,8 +69,11 @@ def is_store(path: Path) -> bool:
 def store_kind(path: Path) -> str:
     """Return what kind of store a folder is: zarr, n5, precomputed; empty where it is none.
 
-    The files of metadata of the last two have common names, so what they hold counts.
+    The files of metadata of the last two have common names, so what they hold counts. An address
+    is that of a Zarr store, or of nothing.
     """
+    if isinstance(path, RemotePath):
+        return "zarr"
     if not path.is_dir():
         return ""
     for kind in ("zarr", "n5"):
@@ -103,13 +109,16 @@ def container(source: str | Path) -> Path:
 
 def address(source: str | Path) -> tuple[Path, str]:
     """Split a source into a file or store and the path of an array in it, or an empty text."""
-    if Path(source).exists():
-        return Path(source), ""
-    found = _INSIDE.fullmatch(str(source))
+    path = as_location(source)
+    if path.exists():
+        return path, ""
+    found = _INSIDE.fullmatch(str(path))
+    if isinstance(path, RemotePath):
+        return (as_location(found["file"]), found["array"]) if found else (path, "")
     if found is None:
-        found = _INSIDE_HDF5.fullmatch(Path(source).as_posix())
+        found = _INSIDE_HDF5.fullmatch(path.as_posix())
         if found is None or Path(found["file"]).is_dir():  # a folder of that name
-            return Path(source), ""
+            return path, ""
     return Path(found["file"]), found["array"]
 
 

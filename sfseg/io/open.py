@@ -60,7 +60,8 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
     source : str or Path
         An image file; a folder of images or a pattern such as ``raw/*.png``, one section a file,
         2 before 10; the folder of an OME-Zarr, of N5 or precomputed; ``file.h5:/path/in/file`` or
-        ``store.zarr:/path/in/store``.
+        ``store.zarr:/path/in/store``; the address of a Zarr store, ``s3://bucket/store.zarr``,
+        ``gs://`` or ``https://``.
     axes : str, optional
         The dimensions of the file's array, one letter each, as in ``ZYX`` or ``YXS``: see
         `sfseg.io.axes`. By default the file's metadata; the pages of a TIFF without metadata are
@@ -84,7 +85,9 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
     OptionError
         If `axes` do not fit the file.
     MissingExtraError
-        If h5py or zarr is needed and not installed.
+        If h5py, zarr or obstore is needed and not installed.
+    RemoteError
+        If the server of an address does not answer, or does not permit to read.
 
     Notes
     -----
@@ -92,10 +95,10 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
     tag are applied, and `Stack.notes` says so. Else pixels are the numbers in the file.
     """
     path = as_path(source, "open_stack", hint="open_stack reads files; an array needs no opening")
-    name = str(source)
+    name = str(path)
     if is_many(path):
-        return _open_members(name, list_files(source), axes, labels=labels)
-    file, inside = address(source)
+        return _open_members(name, list_files(path), axes, labels=labels)
+    file, inside = address(path)
     kind = store_kind(file) or (file.suffix.lower().removeprefix(".") if inside else "")
     if kind in _STORES:
         return _open_one(_STORES[kind](file, inside, name), name, axes, labels=labels)

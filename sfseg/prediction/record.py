@@ -16,6 +16,7 @@ from sfseg.errors import ResumeError
 from sfseg.identity import differences
 from sfseg.io import Stack, hash_input
 from sfseg.system import files
+from sfseg.system.remote import as_location
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.types import voxel_as_json
 
@@ -171,7 +172,7 @@ def make_record(
         "schema": RECORD_SCHEMA,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "input": {
-            "source": str(Path(stack.name)),
+            "source": str(as_location(stack.name)),
             "description": stack.describe(),
             "voxel_size_nm": voxel_as_json(stack.voxel_size_nm),
         },

@@ -18,6 +18,7 @@ from typing import Any
 import platformdirs
 
 from sfseg.errors import OutputError, OutputExistsError, SfsegError
+from sfseg.system.remote import as_location, is_remote
 
 ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """Every Zarr store, of version 2 or 3, has at least one of these files."""
@@ -128,8 +129,10 @@ def check_output_path(path: Path, *, overwrite: bool, hint: str = _TAKEN) -> Non
         If `path` exists and `overwrite` is False; or if it is a folder, but not a Zarr store with
         the name of one.
     OutputError
-        If the name is too long, or the system cannot tell whether the path exists.
+        If the name is too long, or the system cannot tell whether the path exists; or if it is an
+        address.
     """
+    refuse_remote_output(path)
     most = _NAME_BYTES - len(_LONGEST_SUFFIX)
     if (length := len(os.fsencode(path.name))) > most:
         raise OutputError(
@@ -163,6 +166,15 @@ def is_dangling(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
+def refuse_remote_output(path: Path) -> None:
+    """Refuse an address where the output is a file or a folder; raises OutputError."""
+    if is_remote(path):
+        raise OutputError(
+            f"{as_location(path)}: this output cannot be written to an address",
+            hint="write it to a disk, then copy it with a program such as aws or rclone",
+        )
+
+
 def refuse_file_as_folder(folder: Path) -> None:
     """Refuse a file where the output is a folder.
 
@@ -171,8 +183,9 @@ def refuse_file_as_folder(folder: Path) -> None:
     OutputExistsError
         If `folder` is a file.
     OutputError
-        If the system cannot tell.
+        If the system cannot tell, or it is an address.
     """
+    refuse_remote_output(folder)
     with explain_errors(folder):
         is_taken = folder.is_file() or is_dangling(folder)
     if is_taken:

@@ -13,6 +13,7 @@ from sfseg import io
 from sfseg.datasets.dataset import LabelledStack
 from sfseg.errors import OptionError
 from sfseg.io.numbering import composed, pair_numbers, section_numbers
+from sfseg.system.remote import as_location
 from sfseg.types import Say
 
 _ROLES = frozenset(
@@ -92,7 +93,7 @@ def pair_files(images: str, labels: str, *, say: Say = lambda _: None) -> tuple[
 
 def _is_many(source: str) -> bool:
     """Whether a source is a folder or a pattern, even of one file."""
-    return io.list_files(source) != [Path(source)]
+    return io.list_files(source) != [as_location(source)]
 
 
 def _match(images: Sequence[Path], labels: Sequence[Path]) -> list[Group]:

@@ -12,8 +12,9 @@ import numpy as np
 from sfseg.errors import MissingExtraError, StackError
 from sfseg.io import voxels
 from sfseg.io.axes import letters_of_names
-from sfseg.io.grid import count_stored_bytes, find_folder
 from sfseg.io.guards import refuse_bomb, translate_errors
+from sfseg.io.zarr.places import FolderPlace, Place, RemotePlace
+from sfseg.system.remote import RemotePath
 from sfseg.types import AnyArray, VoxelSize
 
 _LISTED = 10
@@ -29,7 +30,9 @@ _WITHOUT_AXES = (None, "0.1", "0.2", "0.3")
 
 
 class ZarrSource:
-    """An array of a Zarr store on disk, format 2 or 3; see `sfseg.io.sources.ArraySource`.
+    """An array of a Zarr store, format 2 or 3; see `sfseg.io.sources.ArraySource`.
+
+    The store lies in a folder, or at an address.
 
     Of an OME-Zarr image, 0.1 to 0.5, the first multiscale is read in full resolution, with its
     axes and its voxel size; of a folder by bioformats2raw, the only image. Another resolution,
@@ -40,7 +43,7 @@ class ZarrSource:
     Parameters
     ----------
     store : Path
-        The folder of the store.
+        The folder of the store, or its address.
     inside : str
         Path of an array or an image in it; empty for the store itself.
     name : str
@@ -52,7 +55,9 @@ class ZarrSource:
         If there is no such image or array, or it is empty, damaged, hostile, or keeps its pixels
         elsewhere.
     MissingExtraError
-        If zarr is not installed.
+        If zarr, or obstore for an address, is not installed.
+    RemoteError
+        If the server of an address does not answer, or does not permit to read.
     """
 
     notes: tuple[str, ...] = ()
@@ -60,12 +65,11 @@ class ZarrSource:
 
     def __init__(self, store: Path, inside: str, name: str) -> None:
         self._store, self._name = store, name
-        if not store.is_dir():
-            wrong = "this is not a folder" if store.exists() else "there is no such store"
-            raise StackError(
-                f"{name}: {wrong}",
-                hint="check the spelling and the current folder",
-            )
+        self._place: Place
+        if isinstance(store, RemotePath):
+            self._place = RemotePlace(store, name)
+        else:
+            self._place = FolderPlace(store, name)
         try:
             import zarr
         except ImportError as error:
@@ -83,7 +87,7 @@ class ZarrSource:
             inside, image = self._image(zarr, node, inside)
             inside = f"{inside}/{image['datasets'][0]['path']}"
             node = self._node(zarr, inside)
-        self._check(node, find_folder(self._store, inside, self._name))
+        self._check(node, inside)
         self._array, self.shape, self.dtype = node, tuple(node.shape), np.dtype(node.dtype)
         if image is None:
             self.letters, self.voxel_size_nm = self._of_level(zarr, inside)
@@ -103,17 +107,17 @@ class ZarrSource:
 
         Metadata of the image that make no sense say nothing: the person named the array.
         """
-        from sfseg.io.zarr.store import METADATA, GuardedStore
-
-        store, parts = self._store, Path(inside.strip("/")).parts
+        place, parts = self._place, [part for part in inside.split("/") if part]
         if not parts:  # the array is the store: the image is the folder that holds it
-            store, parts = store.parent, (store.name,)
+            if (found := place.above()) is None:
+                return "", None
+            place, parts = found[0], [found[1]]
         for depth in range(len(parts)):
-            folder, path = store.joinpath(*parts[:depth]), "/".join(parts[depth:])
-            if not any((folder / mark).is_file() for mark in METADATA):
-                continue
+            folder, path = "/".join(parts[:depth]), "/".join(parts[depth:])
             with contextlib.suppress(StackError, LookupError, OSError, TypeError, ValueError):
-                group = zarr.open_group(GuardedStore(folder, store, self._name), mode="r")
+                if not place.has(folder):
+                    continue
+                group = zarr.open_group(place.open(folder), mode="r")
                 image = _first_image(group) or {"datasets": ()}
                 for level in image["datasets"]:
                     if str(level["path"]).strip("/") == path:
@@ -132,13 +136,17 @@ class ZarrSource:
         if image is None:
             raise StackError(
                 f"{self._name}: this is a group, not an array or an OME-Zarr image",
-                hint=f"it holds {_contents(group, zarr) or 'no array'}; "
-                f"name one like {self._store}:/path",
+                hint=f"{_contents(group, zarr)}name one like {self._store}:/path",
             )
         return inside, image
 
     def _only_series(self, group: Any) -> str:
         """Return the only image in a folder by bioformats2raw: their names are 0, 1 and so on."""
+        if not group.store.supports_listing:
+            raise StackError(
+                f"{self._name}: which images it holds cannot be listed at this address",
+                hint=f"name one like {self._store}:/0",
+            )
         series = sorted((each for each in group.group_keys() if each.isdecimal()), key=int)
         if len(series) != 1:
             hint = f"name one: {' or '.join(f'{self._store}:/{each}' for each in series[:_LISTED])}"
@@ -151,30 +159,25 @@ class ZarrSource:
 
     def _node(self, zarr: Any, inside: str) -> Any:
         """Open a group or an array."""
-        from sfseg.io.zarr.store import METADATA, GuardedStore
-
-        folder = find_folder(self._store, inside, self._name)
-        if not any((folder / mark).is_file() for mark in METADATA):
+        if not self._place.has(inside):
             raise StackError(
-                f"{self._name}: there is no Zarr array or group in {folder}",
-                hint="check the path; copy the store again if it should be there",
+                f"{self._name}: there is no Zarr array or group in {self._place.show(inside)}",
+                hint=self._place.if_missing,
             )
-        return zarr.open(GuardedStore(folder, self._store, self._name), mode="r")
+        return zarr.open(self._place.open(inside), mode="r")
 
-    def _check(self, array: Any, folder: Path) -> None:
+    def _check(self, array: Any, inside: str) -> None:
         """Refuse a missing array, codecs that run code, and chunks that fill the memory."""
-        from sfseg.io.zarr.store import METADATA
-
         if not hasattr(array, "chunks"):
             raise StackError(
-                f"{self._name}: {folder} is a group, not an array",
+                f"{self._name}: {self._place.show(inside)} is a group, not an array",
                 hint="check the program that wrote the store",
             )
         array.store.require_safe(array)
         chunk_bytes = math.prod(array.chunks) * array.dtype.itemsize
         pixels_bytes = math.prod(array.shape) * array.dtype.itemsize
-        stored_bytes = count_stored_bytes(folder, pixels_bytes, METADATA)
-        if not stored_bytes:
+        stored_bytes = self._place.count_stored_bytes(inside, pixels_bytes)
+        if stored_bytes == 0:
             raise StackError(
                 f"{self._name}: the store has no chunk of the array",
                 hint="copy or download the store again",
@@ -182,7 +185,7 @@ class ZarrSource:
         refuse_bomb(
             self._name,
             decoded_bytes=pixels_bytes,
-            encoded_bytes=stored_bytes,
+            encoded_bytes=pixels_bytes if stored_bytes is None else stored_bytes,
             chunk_bytes=chunk_bytes,
         )
 
@@ -205,7 +208,9 @@ def _image_names(group: Any, series: Sequence[str]) -> Iterator[str]:
 
 
 def _contents(group: Any, zarr: Any) -> str:
-    """List some of the images and arrays in a group."""
+    """List some of the images and arrays in a group, as the start of a hint."""
+    if not group.store.supports_listing:
+        return ""
     nodes = dict(sorted(group.members(max_depth=3)))
     images = tuple(f"{name}/" for name, node in nodes.items() if _is_image(node, zarr))
     names = [
@@ -213,7 +218,8 @@ def _contents(group: Any, zarr: Any) -> str:
         for name, node in nodes.items()
         if f"{name}/" in images or (isinstance(node, zarr.Array) and not name.startswith(images))
     ]
-    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    listed = ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
+    return f"it holds {listed or 'no array'}; "
 
 
 def _is_image(node: Any, zarr: Any) -> bool:

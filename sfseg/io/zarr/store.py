@@ -1,4 +1,4 @@
-"""A Zarr store that refuses files outside of it, and chunks that would fill the memory.
+"""Zarr stores that refuse files outside of them, and chunks that would fill the memory.
 
 This module needs zarr, an extra; import it only to read a store.
 """
@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, ObjectStore
 
-from sfseg.errors import StackError
+from sfseg.errors import RemoteError, StackError
 from sfseg.io.chunks import COMPRESSORS, refuse_bomb_chunk
 from sfseg.io.guards import SMALL_BYTES, require_member
+from sfseg.io.objects import Objects, explain_remote
 from sfseg.io.zarr import codecs
-from sfseg.system.files import ZARR_MARKS
+from sfseg.io.zarr.places import METADATA
 
-METADATA = (*ZARR_MARKS, ".zmetadata")
 _ENTRY = struct.Struct("<QQ")
 """An entry of a shard's index: first byte and size of a chunk in the file."""
 
@@ -56,25 +56,13 @@ class _Shards(NamedTuple):
         return [data[at : at + length] for at, length in places if at != _LEFT_OUT]
 
 
-class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
-    """A folder read for one node, a group or an array.
+class _Guard:
+    """Checks chunks as they are read: they are refused before they unpack to far too much."""
 
-    Parameters
-    ----------
-    root : Path
-        The folder of the node.
-    within : Path
-        The folder of the whole store, which no link may leave.
-    name : str
-        The store, for messages.
-    """
-
-    def __init__(self, root: Path, within: Path, name: str) -> None:
-        super().__init__(root, read_only=True)
-        self._within, self._name = within.resolve(), name
-        self._compressor: str | None = None
-        self._shards: _Shards | None = None
-        self._chunk_bytes = 0
+    _name: str
+    _compressor: str | None = None
+    _shards: _Shards | None = None
+    _chunk_bytes = 0
 
     def require_safe(self, array: Any) -> None:
         """Refuse an array that runs code or fills the memory; check its chunks from now on.
@@ -120,14 +108,44 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
             )
         return shards
 
+    def check(self, key: str, value: Buffer | None, byte_range: Any) -> None:
+        """Refuse a chunk, or a part of a shard, that would fill the memory; raises StackError."""
+        if value is not None and self._compressor and Path(key).name not in METADATA:
+            for chunk in self._chunks(value.to_bytes(), byte_range):
+                refuse_bomb_chunk(self._name, self._compressor, chunk, self._chunk_bytes)
+
+    def _chunks(self, data: bytes, request: Any) -> list[bytes]:
+        """Split the data into chunks; the index of a shard is not one."""
+        if self._shards is None:
+            return [data]
+        if request is None:
+            return self._shards.split(data)
+        return [] if self._shards.is_index(request) else [data]
+
+
+class GuardedStore(_Guard, LocalStore):  # type: ignore[misc, unused-ignore]
+    """A folder read for one node, a group or an array.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the node.
+    within : Path
+        The folder of the whole store, which no link may leave.
+    name : str
+        The store, for messages.
+    """
+
+    def __init__(self, root: Path, within: Path, name: str) -> None:
+        super().__init__(root, read_only=True)
+        self._within, self._name = within.resolve(), name
+
     async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Buffer | None:
         """Read a file or a part of it; raises StackError where that is not safe."""
         if not self._is_inside(self.root / key):
             return None
         value = await super().get(key, prototype, byte_range)
-        if value is not None and self._compressor and Path(key).name not in METADATA:
-            for chunk in self._chunks(value.to_bytes(), byte_range):
-                refuse_bomb_chunk(self._name, self._compressor, chunk, self._chunk_bytes)
+        self.check(key, value, byte_range)
         return value
 
     def _is_inside(self, path: Path) -> bool:
@@ -137,10 +155,42 @@ class GuardedStore(LocalStore):  # type: ignore[misc, unused-ignore]
         require_member(self._name, path, self._within)
         return True
 
-    def _chunks(self, data: bytes, request: Any) -> list[bytes]:
-        """Split the data into chunks; the index of a shard is not one."""
-        if self._shards is None:
-            return [data]
-        if request is None:
-            return self._shards.split(data)
-        return [] if self._shards.is_index(request) else [data]
+
+class GuardedObjects(_Guard, ObjectStore[Any]):  # type: ignore[misc, unused-ignore]
+    """Objects read for one node, a group or an array.
+
+    Parameters
+    ----------
+    objects : Objects
+        Those of the node.
+    name : str
+        The store, for messages.
+    """
+
+    def __init__(self, objects: Objects, name: str) -> None:
+        super().__init__(objects.store, read_only=True)
+        self._objects, self._name = objects, name
+
+    @property
+    def supports_listing(self) -> bool:
+        """Tell whether the members of a group can be found."""
+        return self._objects.can_list
+
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Buffer | None:
+        """Read an object or a part of it; raises StackError where that is not safe.
+
+        Raises
+        ------
+        RemoteError
+            If the server does not answer, or does not permit it. Where it does not say which
+            objects there are, it does not permit to read missing metadata, either.
+        """
+        try:
+            with explain_remote(self._objects.path):
+                value = await super().get(key, prototype, byte_range)
+        except RemoteError as error:
+            if error.is_denied and Path(key).name in METADATA:
+                return None
+            raise
+        self.check(key, value, byte_range)
+        return value
