@@ -1,8 +1,9 @@
-"""Tell numbers of cells from maps, masks and classes, by windows of a few sections."""
+"""Numbers of cells: told from maps, masks and classes, and exact."""
 
 import numpy as np
 
 from sfseg.config import LabelFormat
+from sfseg.errors import StackError
 from sfseg.io.label_values import Census, explain_labels, sample_windows
 from sfseg.io.stack import Stack
 from sfseg.types import AnyArray, Number
@@ -26,6 +27,32 @@ def holds_cells(stack: Stack, ignore: Number | None = None) -> bool:
         return False
     rarest = census.values[np.argsort(census.counts)[:-2]]  # in a map, two values are frequent
     return len(census.values) <= _FEW or census.evenness(rarest) > _EVEN
+
+
+def require_exact(section: AnyArray, where: str) -> None:
+    """Refuse floats so large that two ids may be one number.
+
+    Parameters
+    ----------
+    section : ndarray
+        The ids.
+    where : str
+        The file and the section, for the message.
+
+    Raises
+    ------
+    StackError
+        If the largest is beyond the whole numbers that the type has without a gap.
+    """
+    if section.dtype.kind != "f":
+        return
+    limit = 2 ** (np.finfo(section.dtype).nmant + 1)  # from here on, some whole numbers are missing
+    if section.max() >= limit:
+        raise StackError(
+            f"{where}: the ids are floats and go up to {section.max():.0f}; from {limit} on, "
+            "several ids become one number",
+            hint="save the ids as whole numbers, for example as uint64",
+        )
 
 
 def find_special(stack: Stack) -> Number | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sfseg.config import LabelFormat
 from sfseg.errors import NonFiniteError, StackError
+from sfseg.io.cell_numbers import require_exact
 from sfseg.io.label_areas import find_swapped
 from sfseg.io.label_values import Census, explain_labels, sample_indices
 from sfseg.io.open import open_stack
@@ -155,7 +156,7 @@ def resolve_format(stack: Stack, form: LabelFormat) -> LabelFormat:
     Raises
     ------
     StackError
-        If the numbers of cells are blurred, as in a JPEG.
+        If the numbers of cells are blurred, as in a JPEG, below 0, or too large for a float.
     """
     if form.threshold == "auto":
         return replace(form, threshold=census_of(stack, form.ignore).middle)
@@ -164,7 +165,21 @@ def resolve_format(stack: Stack, form: LabelFormat) -> LabelFormat:
         census = Census.from_sections(samples, form.ignore)
         if census.is_soft or census.is_scattered:
             raise explain_labels(census, form, stack.name).error
+        for sample in samples:
+            require_exact(sample, stack.name)
+        _refuse_below_0(census, form, stack.name)
     return form
+
+
+def _refuse_below_0(census: Census, form: LabelFormat, name: str) -> None:
+    """Refuse a number below 0 that no option explains: it is no cell."""
+    below = [value for value in census.values.tolist() if value < 0]
+    if any(value != form.membrane_value for value in below):
+        raise StackError(
+            f"{name}: {below[0]:g} is no number of a cell",
+            hint=f"add --ignore {below[0]:g} if it means not labelled, or --membrane-value "
+            f"{below[0]:g} if it means membrane",
+        )
 
 
 def census_of(stack: Stack, ignore: Number | None) -> Census:

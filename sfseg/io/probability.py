@@ -10,6 +10,8 @@ from sfseg.types import AnyArray, Number
 _FULL_SCALES = (1, 100, 255, 1000, 1023, 4095, 10_000, 16_383, 32_767, 65_535)
 """The values that programs use for a probability of 1."""
 
+_FOR_CELLS = "numbers of cells go into sfseg score --segments or sfseg measure"
+
 _MASK_VALUES = 3
 """A mask has no more values; a map has."""
 
@@ -103,8 +105,7 @@ def _refuse_cell_numbers(pixels: AnyArray, name: str) -> None:
         full = full_scale(largest.item())
         raise StackError(
             f"{name}: whole numbers up to {largest}, and it is not known which of them means 1",
-            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure; numbers of "
-            "cells go into sfseg score --segments or sfseg measure",
+            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure; {_FOR_CELLS}",
         )
 
 
@@ -115,5 +116,6 @@ def refuse_above_1(pixels: AnyArray, name: str) -> None:
         full = full_scale(largest)
         raise StackError(
             f"{name}: the values go from {pixels.min():g} to {largest:g}, not from 0 to 1",
-            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure",
+            hint=f"add --map-max {full:g}, if {full:g} means inside a cell for sure"
+            + f"; {_FOR_CELLS}" * (largest > _FULL_SCALES[-1]),
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import StackError
+from sfseg.io.cell_numbers import require_exact
 from sfseg.io.labels import require_numbers
 from sfseg.types import AnyArray, Number, PixelSize, Shape
 
@@ -127,13 +128,7 @@ def _require_whole(section: AnyArray, where: str) -> None:
             f"{where}: {broken[0]:g} is no id: ids are whole numbers",
             hint="give cells, each with its number; a map is scored without --segments",
         )
-    limit = 2 ** (np.finfo(section.dtype).nmant + 1)  # from here on, some whole numbers are missing
-    if section.max() >= limit:
-        raise StackError(
-            f"{where}: the ids are {section.dtype} and go up to {section.max():.0f}; from {limit} "
-            "on, several ids become one number",
-            hint="save the ids as whole numbers, for example as uint32",
-        )
+    require_exact(section, where)
 
 
 def find_borders(truth: AnyArray, width_nm: float, pixel_size_nm: PixelSize) -> NDArray[np.bool_]:

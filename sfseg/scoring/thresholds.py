@@ -54,7 +54,7 @@ def as_stack(array: object, name: str) -> AnyArray:
         raise StackError(
             f"{name}: {stack.dtype} cannot be scored, only bool, uint8, uint16 and float",
             hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
-            "cell; numbers of cells are scored by sfseg.score_cells",
+            "cell; numbers of cells go into sfseg.score_cells, or sfseg score --segments",
         )
     rows, columns = stack.shape[1:]
     if (rows + 2) * (columns + 2) > np.iinfo(np.int32).max:  # the kernels' index of a framed pixel

@@ -6,7 +6,7 @@ saw, and all other cells keep their ids. Corrections are made one after the othe
 
 import csv
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sfseg.segmentation.costs import find_costs
 from sfseg.segmentation.edges import Edges
 from sfseg.segmentation.graph import Graph
 from sfseg.segmentation.multicut import multicut
+from sfseg.types import Shape
 
 STEP, LAST = 0.5, 20.0
 """By how much the logarithm of the prior odds grows until a cell falls apart, and where it ends."""
@@ -25,6 +26,8 @@ STEP, LAST = 0.5, 20.0
 COLUMNS = ("edit", "cell", "other", "section", "y", "x")
 """Of a file of corrections."""
 
+NEEDED = {"merge": ("cell", "other"), "split": ("cell", "section", "y", "x")}
+"""The columns that each correction needs."""
 
 Point = tuple[int, int, int]
 """(section, y, x): the number of the section from 1, row and column from 0."""
@@ -62,7 +65,7 @@ class Split:
 
 Edit = Merge | Split
 NodeAt = Callable[[Point], int]
-"""Returns the node at a place, -1 where there is none; raises OptionError if it is outside."""
+"""Returns the node at a place, -1 where there is none."""
 
 
 def parse_merge(text: str) -> Merge:
@@ -84,30 +87,67 @@ def parse_split(text: str) -> Split:
 
 
 def read_edits(path: Path) -> list[Edit]:
-    """Read a CSV file of corrections, with the columns `COLUMNS`; raises OptionError, OSError."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-            raise OptionError(
-                f"{path}: the column {missing[0]} is missing",
-                hint=f"begin with the line {','.join(COLUMNS)}",
-            )
-        return [_read_row(row, f"{path}: line {reader.line_num}") for row in reader]
+    """Read a CSV file of corrections, with the columns `COLUMNS`.
 
+    The columns are divided by commas, semicolons or tabs, as spreadsheets of some countries do.
 
-def _read_row(row: dict[str, str], where: str) -> Edit:
+    Raises
+    ------
+    OptionError
+        If it is no such file, or a line is no correction.
+    OSError
+        If it cannot be read.
+    """
     try:
-        if row["edit"] == "merge":
-            return Merge(int(row["cell"]), int(row["other"]))
-        if row["edit"] == "split":
-            place = int(row["section"]), int(row["y"]), int(row["x"])
-            return Split(int(row["cell"]), place)
-    except (TypeError, ValueError) as error:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            heading = file.readline()
+            delimiter = next((each for each in ";\t" if each in heading), ",")
+            file.seek(0)
+            rows = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+            names = [name.strip().lower() for name in next(rows, [])]
+            _require_columns(names, path)
+            return [
+                _read_row(dict(zip(names, row, strict=False)), f"{path}: line {rows.line_num}")
+                for row in rows
+                if any(row)
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise OptionError(
+            f"{path}: this is no table as text in UTF-8", hint="save it as CSV, in UTF-8"
+        ) from error
+
+
+def _require_columns(names: Sequence[str], path: Path) -> None:
+    if missing := [name for name in COLUMNS if name not in names]:
+        raise OptionError(
+            f"{path}: the column {missing[0]} is missing",
+            hint=f"begin with the line {','.join(COLUMNS)}",
+        )
+
+
+def _read_row(row: Mapping[str, str], where: str) -> Edit:
+    edit = row["edit"].strip().lower()
+    if edit not in NEEDED:
+        raise OptionError(f"{where}: edit is {row['edit']!r}", hint="write merge or split")
+    try:
+        cell, *others = (_whole_number(row.get(name, "")) for name in NEEDED[edit])
+    except ValueError as error:
         raise OptionError(
             f"{where}: a whole number is missing",
             hint="merge needs cell and other; split needs cell, section, y and x",
         ) from error
-    raise OptionError(f"{where}: edit is {row['edit']!r}", hint="write merge or split")
+    if edit == "merge":
+        return Merge(cell, others[0])
+    section, y, x = others
+    return Split(cell, (section, y, x))
+
+
+def _whole_number(text: str) -> int:
+    """Read a whole number; a table of numbers and gaps often has 3.0 for 3."""
+    whole, _, rest = text.strip().partition(".")
+    if rest.strip("0"):
+        raise ValueError(text)
+    return int(whole)
 
 
 def apply_edits(
@@ -142,7 +182,7 @@ def apply_edits(
     for edit in edits:
         _require_cell(cells, edit.cell, edit)
         if isinstance(edit, Merge):
-            _require_cell(cells, edit.other, edit)
+            _require_other(cells, edit)
             cells[cells == edit.other] = edit.cell
         else:
             node = node_at(edit.place)
@@ -154,6 +194,26 @@ def apply_edits(
                 )
             cells[_cut_off(cells == edit.cell, node, graph, beta, edit)] = cells.max() + 1
     return cells
+
+
+def require_places(edits: Sequence[Edit], shape: Shape, name: str) -> None:
+    """Refuse places outside of a stack; raises OptionError."""
+    depth, height, width = shape
+    for edit in edits:
+        if isinstance(edit, Split):
+            section, y, x = edit.place
+            if not (1 <= section <= depth and 0 <= y < height and 0 <= x < width):
+                raise OptionError(
+                    f"{edit}: section {section}, row {y}, column {x}: outside of {name}",
+                    hint=f"sections are 1 to {depth}, rows 0 to {height - 1}, "
+                    f"columns 0 to {width - 1}",
+                )
+
+
+def _require_other(cells: NDArray[np.uint32], edit: Merge) -> None:
+    _require_cell(cells, edit.other, edit)
+    if edit.other == edit.cell:
+        raise OptionError(f"{edit}: this is one cell already", hint="name two cells")
 
 
 def _require_cell(cells: NDArray[np.uint32], cell: int, edit: Edit) -> None:

@@ -8,7 +8,7 @@ from sfseg.errors import StackError
 from sfseg.io import Stack, require_finite
 from sfseg.io.cell_numbers import holds_cells
 from sfseg.io.label_values import sample_windows
-from sfseg.io.probability import full_scale, is_mask, refuse_above_1, require_map, scale_map
+from sfseg.io.probability import full_scale, is_mask, refuse_above_1, scale_map
 from sfseg.types import AnyArray, Number, Probability
 
 SCALES = {"u1": 255, "u2": 65535, "b1": 1}
@@ -33,15 +33,13 @@ class StackMaps:
 
     def __init__(self, stack: Stack, full: Number | None = None) -> None:
         self._stack = stack
-        self._samples = np.stack(list(sample_windows(stack)))
+        self._samples = scale_map(np.stack(list(sample_windows(stack))), full, stack.name)
         kind = stack.dtype.str[1:]
-        if full is None:
-            require_map(self._samples, stack.name)
-            if kind not in SCALES and stack.dtype.kind != "f":
-                raise StackError(
-                    f"{stack.name}: pixels of {stack.dtype} are no probabilities",
-                    hint="give the map that sfseg predict writes, in float32, uint8 or uint16",
-                )
+        if full is None and kind not in SCALES and stack.dtype.kind != "f":
+            raise StackError(
+                f"{stack.name}: pixels of {stack.dtype} are no probabilities",
+                hint="give the map that sfseg predict writes, in float32, uint8 or uint16",
+            )
         self._is_scaled = full is not None
         self._full = full or SCALES.get(kind, 1)
 
@@ -67,19 +65,27 @@ class StackMaps:
 
     def doubts(self) -> Iterator[str]:
         """Say what looks odd about the map."""
-        name, largest = self._stack.name, self._samples.max().item()
-        if is_mask(self._samples):
+        name = self._stack.name
+        lowest, largest = self._samples.min().item(), self._samples.max().item()
+        if lowest == largest:
+            yield (
+                f"{name}: the pixels of a few sections are all {largest:g}: check whether it is "
+                "the right file"
+            )
+        elif is_mask(self._samples):
             yield (
                 f"{name}: this is a mask, not a map of probabilities: a faint membrane cannot "
                 "be told from a strong one, so cells are divided by their shape alone; predict "
                 "with --output probability"
             )
-        elif not self._is_scaled and holds_cells(self._stack):
+        elif self._is_scaled:
+            return
+        elif holds_cells(self._stack):
             yield (
                 f"{name}: the values look like numbers of cells, not like probabilities: give the "
                 "map that sfseg predict writes"
             )
-        elif 0 < largest <= self._full / 2 and not self._is_scaled:
+        elif largest <= self._full / 2:
             full = full_scale(largest) if self._stack.dtype.kind == "u" else largest
             yield (
                 f"{name}: the largest value of a few sections is {largest:g}, and {self._full} "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.io import as_path, open_array, open_stack
+from sfseg.io.cell_numbers import require_exact
 from sfseg.io.label_values import Census, sample_indices
 from sfseg.io.outputs import require_output
 from sfseg.io.stack import Stack
@@ -37,9 +38,6 @@ _UNKNOWN: VoxelSize = (math.nan, math.nan, math.nan)
 
 _SAFE_ID = 10**15
 """Spreadsheets keep 15 digits of a number."""
-
-_EXACT = 2**24
-"""float32 has no exact whole numbers above it."""
 
 _GIVE_CELLS = "give the cells that sfseg segment makes of a map"
 _TABLE = ".csv"
@@ -324,12 +322,7 @@ def _from_floats(section: AnyArray, where: str) -> NDArray[np.int64]:
             f"{where}: {broken[0]:g} is no number of a cell, this looks like a map",
             hint=_GIVE_CELLS,
         )
-    if section.max() > _EXACT:
-        raise StackError(
-            f"{where}: {section.max():.0f} is too large for {section.dtype}, which has no exact "
-            "numbers there",
-            hint="save the numbers of the cells as integers, for example of uint32",
-        )
+    require_exact(section, where)
     return section.astype(np.int64)
 
 

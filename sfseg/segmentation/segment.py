@@ -1,6 +1,8 @@
 """Cells of a stack: from a membrane map to ids that continue from section to section."""
 
+import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from sfseg.config import SegmentConfig, configure
-from sfseg.errors import OptionError, OutputError
+from sfseg.errors import NonFiniteError, OptionError, OutputError, ResumeError, StackError
 from sfseg.io import Stack, as_path, open_array, open_stack
 from sfseg.io.outputs import require_output
 from sfseg.io.write import require_writable, write_sections
 from sfseg.segmentation.cells import Cells, find_cells, paint_cells
-from sfseg.segmentation.edits import Edit, NodeAt, Point, apply_edits
+from sfseg.segmentation.edits import Edit, NodeAt, Point, apply_edits, require_places
 from sfseg.segmentation.graph import Graph, build_graph
 from sfseg.segmentation.maps import StackMaps
 from sfseg.segmentation.store import FolderStore, MemoryStore, Store
@@ -184,13 +186,31 @@ def segment_file(
     ):
         for line in stack.notes:
             say(f"{stack.name}: {line}")
-        try:
+        require_places(edits, stack.shape, stack.name)
+        with _kept_if_stopped(target, config, say):
             return _segment_stack(stack, target, config, edits, progress, say)
-        except BaseException:
-            if sibling(target, SCRATCH).exists():
-                say(f"{target}: finished sections are kept; to continue, add --resume to the same "
-                    "command")  # fmt: skip
-            raise
+
+
+@contextlib.contextmanager
+def _kept_if_stopped(target: Path, config: SegmentConfig, say: Say) -> Iterator[None]:
+    """Keep the superpixels of a run that ends early, unless the map is at fault; say so."""
+    folder = sibling(target, SCRATCH)
+    try:
+        yield
+    except (StackError, NonFiniteError):
+        if not config.resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    except ResumeError:
+        raise
+    except BaseException as error:
+        if folder.is_dir():
+            command = "corrected" if isinstance(error, OptionError) else "same"
+            say(
+                f"{target}: finished sections are kept; to continue, add --resume to the {command} "
+                "command"
+            )
+        raise
 
 
 def _segment_stack(
@@ -218,7 +238,12 @@ def _segment_stack(
         f"{len(graph.overlaps.pairs)} overlaps"
     )
     cells = find_cells(graph, config)
-    cells = apply_edits(cells, graph, edits, config.beta, _node_finder(stack, store, graph))
+    if not cells.any():
+        say(
+            f"warning: {stack.name}: no pixel is above the threshold of {config.threshold:g}, so "
+            "there is no cell"
+        )
+    cells = apply_edits(cells, graph, edits, config.beta, _node_finder(store, graph))
     for edit in edits:
         say(f"done: {edit}")
 
@@ -240,17 +265,11 @@ def _segment_stack(
     return SegmentResult(target, stack.shape, len(np.unique(cells[cells > 0])), len(cells))
 
 
-def _node_finder(stack: Stack, store: Store, graph: Graph) -> NodeAt:
+def _node_finder(store: Store, graph: Graph) -> NodeAt:
     """Make the function that finds the superpixel at a place."""
 
     def node_at(place: Point) -> int:
         section, y, x = place
-        depth, height, width = stack.shape
-        if not (1 <= section <= depth and y < height and x < width):
-            raise OptionError(
-                f"section {section}, row {y}, column {x}: outside of {stack.name}",
-                hint=f"sections are 1 to {depth}, rows 0 to {height - 1}, columns 0 to {width - 1}",
-            )
         label = int(store.load_labels(section - 1)[y, x])
         return int(graph.starts[section - 1]) + label - 1 if label else -1
 

@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,9 +91,10 @@ class FolderStore:
         if resume and manifest.exists():
             _require_same(manifest, identity)
             return
-        shutil.rmtree(folder, ignore_errors=True)
-        with files.ensure_parent(folder):
-            folder.mkdir(exist_ok=True)
+        with files.explain_errors(folder), files.ensure_parent(folder):
+            if folder.is_dir():
+                files.remove(folder)  # a section that stays would be taken for one of this map
+            folder.mkdir()
             files.write_text(manifest, json.dumps(identity, indent=2), overwrite=True)
 
     def save_section(self, index: int, section: Section) -> None:
@@ -136,8 +139,11 @@ class FolderStore:
         path = self._path(what, index)
         if not path.exists():
             return None
-        with np.load(path) as file:
-            return dict(file)
+        try:
+            with path.open("rb") as raw, np.load(raw) as file:
+                return dict(file)
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None  # damaged: it is found again
 
 
 def _edges(found: Mapping[str, AnyArray], prefix: str = "") -> Edges:
@@ -146,12 +152,16 @@ def _edges(found: Mapping[str, AnyArray], prefix: str = "") -> Edges:
 
 def _require_same(manifest: Path, identity: Mapping[str, Any]) -> None:
     """Refuse to go on with what was made from something else."""
+    hint = "leave --resume out, to start again"
     try:
         was = files.read_json(manifest)
     except ValueError:
-        was = {}
+        was = None
+    if not isinstance(was, dict):
+        raise ResumeError(f"{manifest}: this file of the interrupted run is damaged", hint=hint)
     if changed := differences(was, json.loads(json.dumps(identity))):
         raise ResumeError(
-            f"{manifest.parent}: this was made from something else: {', '.join(changed)}",
-            hint="leave --resume out, to start again",
+            f"{manifest.parent}: the interrupted run had other input or options:\n"
+            + "\n".join(changed),
+            hint=hint,
         )

@@ -227,6 +227,20 @@ def test_options_that_do_not_fit_each_other_are_refused(options, found):
         io.read_labels(SAMPLE, **options)
 
 
+def test_numbers_of_cells_below_0_or_too_large_for_a_float_are_refused(tmp_path):
+    cells = np.repeat([[-1, 0, 1, 2, 3]], 6, 0).repeat(6, 1).astype(np.int32)
+    path = tmp_path / "a.tif"
+    io.write_stack(path, cells)
+    with pytest.raises(StackError, match="-1 is no number of a cell") as refused:
+        io.read_labels(path, "instances")
+    assert "add --ignore -1 if" in refused.value.hint
+    for options in ({"ignore": -1}, {"membrane_value": -1}):
+        assert set(np.unique(io.read_labels(path, "instances", **options))) == {0, 255}
+    io.write_stack(path, (cells + 2**25).astype(np.float32), overwrite=True)
+    with pytest.raises(StackError, match="several ids become one number"):
+        io.read_labels(path, "instances")
+
+
 def test_two_values_over_the_stack_may_be_one_in_a_section(tmp_path):
     labels = np.stack([np.zeros((5, 6), np.uint8), np.full((5, 6), 255, np.uint8)])
     tifffile.imwrite(tmp_path / "a.tif", labels, photometric="minisblack")

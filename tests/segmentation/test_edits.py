@@ -53,6 +53,8 @@ def test_two_cells_become_one_and_a_correction_sees_the_one_before(source):
         (Split(1, (1, 30, 75)), r"split 1@1,30,75: at this place is cell \d"),
         (Split(1, (4, 0, 0)), "section 4, row 0, column 0: outside of"),
         (Split(1, (0, 0, 0)), "outside of"),
+        (Split(1, (1, -1, 0)), "row -1, column 0: outside of"),
+        (Merge(1, 1), "merge 1,1: this is one cell already"),
     ],
 )
 def test_what_is_not_there_is_named_and_nothing_is_written(source, edit, told):
@@ -70,10 +72,36 @@ def test_options_and_files_say_the_same(tmp_path):
     assert [parse_merge(str(wanted[0])[6:]), parse_split(str(wanted[1])[6:])] == wanted
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_files_of_spreadsheets_and_of_tables_of_numbers_are_read(tmp_path, delimiter):
+    lines = [
+        "Edit,Cell,Other,Section,Y,X",
+        "merge,3.0,7.0,,,",
+        ",,,,,",
+        "SPLIT, 12,,4,100,200.00",
+        "",
+    ]
+    path = tmp_path / "edits.csv"
+    path.write_bytes("\r\n".join(lines).replace(",", delimiter).encode("utf-8-sig"))
+    assert read_edits(path) == [Merge(3, 7), Split(12, (4, 100, 200))]
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "edits.csv"
+    for data in ("edit,cell\n".encode("utf-16"), bytes(range(256))):
+        path.write_bytes(data)
+        with pytest.raises(OptionError, match="no table as text") as refused:
+            read_edits(path)
+        assert refused.value.hint == "save it as CSV, in UTF-8"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("", "the column edit is missing"),
         ("edit,cell\n", "the column other is missing"),
+        ("edit,cell,other,section,y,x\nmerge,3.5,4,,,\n", "line 2: a whole number is missing"),
+        ("edit,cell,other,section,y,x\n\nmerge,3\n", "line 3: a whole number is missing"),
         ("edit,cell,other,section,y,x\nmerge,3,,,,\n", "line 2: a whole number is missing"),
         ("edit,cell,other,section,y,x\njoin,3,4,,,\n", "line 2: edit is 'join'"),
     ],

@@ -259,7 +259,7 @@ BAD = {
     "not a number": (np.full((1, 5, 6), np.nan, np.float32), "nan is no number", "sfseg segment"),
     "an 8-bit map": (SMOOTH.astype(np.uint8), "scattered as in a map", "sfseg segment"),
     "an image": (NOISE.astype(np.uint16), "scattered as in a map or an image", "sfseg segment"),
-    "large floats": (np.full((1, 5, 6), 1e9, np.float32), "too large for float32", "integers"),
+    "large floats": (np.full((1, 5, 6), 1e9, np.float32), "several ids become one", "uint64"),
     "an id below 0": (np.array([[[1, -3]]]), "section 1: -3 is no number", "from 1"),
     "no stack": (np.zeros(5, np.uint8), "is no stack", "(Y, X)"),
 }

@@ -18,6 +18,7 @@ from sfseg.errors import (
     StackError,
 )
 from sfseg.segmentation import segment as module
+from sfseg.segmentation.edits import Merge
 
 SECTIONS, SIDE = 5, 64
 
@@ -144,8 +145,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_cells(source, tmp_path, mo
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_what_another_input_left_is_not_taken_over(source, tmp_path):
-    out = tmp_path / "out.tif"
+def stop_early(source, out):
+    """Stop a run after two sections; return the folder of its superpixels."""
 
     def stop(done, _total, _stage):
         if done == 2:
@@ -153,9 +154,55 @@ def test_what_another_input_left_is_not_taken_over(source, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         sfseg.segment_file(source, out, progress=stop)
+    return out.with_name(f"{out.name}.{module.SCRATCH}")
+
+
+def test_what_another_input_left_is_not_taken_over(source, tmp_path):
+    out, lines = tmp_path / "out.tif", []
+    stop_early(source, out)
     with pytest.raises(ResumeError, match="threshold"):
-        sfseg.segment_file(source, out, resume=True, threshold=0.4)
+        sfseg.segment_file(source, out, resume=True, threshold=0.4, say=lines.append)
+    assert not any("are kept" in line for line in lines)
     sfseg.segment_file(source, out, threshold=0.4)  # starts again
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish", slice(300), "flipped"])
+def test_a_damaged_section_of_a_stopped_run_is_divided_again(source, tmp_path, damage):
+    out = tmp_path / "out.tif"
+    path = stop_early(source, out) / "section-000001.npz"
+    data = path.read_bytes()
+    if damage == "flipped":
+        path.write_bytes(bytes([*data[:500], data[500] ^ 255, *data[501:]]))
+    else:
+        path.write_bytes(data[damage] if isinstance(damage, slice) else damage)
+    sfseg.segment_file(source, out, resume=True)
+    np.testing.assert_array_equal(tifffile.imread(out), sfseg.segment(tubes()))
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[1]", b"\xff"])
+def test_a_damaged_record_of_a_stopped_run_is_refused_and_without_resume_it_starts_again(
+    source, tmp_path, record
+):
+    out = tmp_path / "out.tif"
+    (stop_early(source, out) / "identity.json").write_bytes(record)
+    with pytest.raises(ResumeError, match=r"identity\.json: .* damaged") as refused:
+        sfseg.segment_file(source, out, resume=True)
+    assert refused.value.hint == "leave --resume out, to start again"
+    sfseg.segment_file(source, out)
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_bad_map_leaves_nothing_and_a_bad_correction_the_superpixels(source, tmp_path):
+    light, out, lines = tubes(), tmp_path / "out.tif", []
+    with pytest.raises(OptionError):
+        sfseg.segment_file(source, out, edits=[Merge(1, 99)], say=lines.append)
+    assert lines[-1].endswith("to continue, add --resume to the corrected command")
+    sfseg.segment_file(source, out, edits=[Merge(1, 2)], resume=True)
+    light[-1, 3, 3] = np.nan
+    sfseg.write_stack(source, light, overwrite=True)
+    with pytest.raises(NonFiniteError):
+        sfseg.segment_file(source, out, overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "out.tif"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 40), (2, 3, 5), (40, 40)])
@@ -207,7 +254,12 @@ def test_what_looks_odd_about_a_map_is_said(tmp_path, tissue):
     light = ndimage.gaussian_filter(tissue[1] / np.float32(255), (0, 2, 2))
     touching = sfseg.segment(light, fill=True).astype(np.uint16)
     low = (light * 255).astype(np.uint16)
-    for pixels, told in ((touching, "look like numbers of cells"), (low, "add --map-max 255")):
+    for pixels, told in (
+        (touching, "look like numbers of cells"),
+        (low, "add --map-max 255"),
+        (np.zeros((2, 9, 9), np.uint8), "are all 0: check whether it is the right file"),
+        (np.full((2, 9, 9), 255, np.uint8), "are all 255: check"),
+    ):
         lines = []
         sfseg.write_stack(tmp_path / "map.tif", pixels, overwrite=True)
         sfseg.segment_file(
