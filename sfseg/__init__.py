@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from sfseg.scoring.mistakes import Mistake
     from sfseg.scoring.score import Scores, score
     from sfseg.scoring.score_files import ScoreReport, score_files
+    from sfseg.segmentation.costs import CellCosts
+    from sfseg.segmentation.learn import learn_cost_files, learn_costs
     from sfseg.segmentation.measure import CellMeasures, MeasureResult, measure, measure_file
     from sfseg.segmentation.segment import SegmentResult, segment, segment_file
     from sfseg.training.train import TrainResult, train
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CellCosts",
     "CellError",
     "CellMeasures",
     "CellScores",
@@ -71,6 +74,8 @@ __all__ = [
     "draw_tissue",
     "fetch",
     "find_errors",
+    "learn_cost_files",
+    "learn_costs",
     "load_model",
     "make_tissue",
     "measure",
@@ -90,6 +95,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "CellCosts": "sfseg.segmentation.costs",
     "CellError": "sfseg.scoring.cell_errors",
     "CellMeasures": "sfseg.segmentation.measure",
     "CellScores": "sfseg.scoring.cells",
@@ -112,6 +118,8 @@ _MODULE_OF = {
     "draw_tissue": "sfseg.datasets.synthetic",
     "fetch": "sfseg.datasets.fetch",
     "find_errors": "sfseg.scoring.errors",
+    "learn_cost_files": "sfseg.segmentation.learn",
+    "learn_costs": "sfseg.segmentation.learn",
     "load_model": "sfseg.prediction.model",
     "make_tissue": "sfseg.datasets.synthetic",
     "measure": "sfseg.segmentation.measure",

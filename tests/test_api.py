@@ -256,6 +256,8 @@ MIXED_UP = {
     "load_model": (lambda: sfseg.load_model(ARRAY), "str or a pathlib.Path"),
     "train": (lambda: sfseg.train(out="run", images=ARRAY), "str or a pathlib.Path"),
     "train, config": (lambda: sfseg.train("run"), "by their names"),
+    "learn_costs": (lambda: sfseg.learn_costs(ARRAY, FILE), "sfseg.learn_cost_files"),
+    "learn_cost_files": (lambda: sfseg.learn_cost_files(FILE, ARRAY), "sfseg.learn_costs takes"),
     "measure": (lambda: sfseg.measure(FILE), "sfseg.measure_file"),
     "measure_file": (lambda: sfseg.measure_file(ARRAY, "a.csv"), "sfseg.measure takes arrays"),
     "fetch": (lambda: sfseg.fetch(ARRAY), "isbi2012"),

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,12 +12,16 @@ from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption, MapMaxOption
 from sfseg.cli.progress import progress
 from sfseg.config import LinkMethod, SegmentConfig, SegmentMethod
 
+if TYPE_CHECKING:
+    from sfseg.segmentation.costs import CellCosts
+
 DEFAULTS = SegmentConfig()
 CORRECTIONS = "Corrections"
 
 EXAMPLES = """
 sfseg segment map.tif -o cells.tif
 sfseg segment map.tif -o cells.zarr --beta 0.6    more and smaller cells
+sfseg segment map.tif -o cells.tif --learn-from known_map.tif known_cells.tif
 sfseg segment map.tif -o corrected.tif --merge 3,7 --split 12@4,100,200
 """
 
@@ -85,6 +89,14 @@ def segment(
             "--fill", help="Grow cells over the membranes between them.", rich_help_panel=OUTPUT
         ),
     ] = DEFAULTS.fill,
+    learn_from: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="MAP CELLS",
+            help="Learn which parts are one cell from another map, and the true ids of its cells.",
+            rich_help_panel=QUALITY,
+        ),
+    ] = None,
     merge: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,7 +163,7 @@ def segment(
         resume=resume,
         overwrite=overwrite,
     )
-    require_inputs([probability])
+    require_inputs([probability, *(learn_from or ())])
     require_stack_name("-o", out, "uint32")
     from sfseg.segmentation.edits import Edit, parse_merge, parse_split, read_edits
 
@@ -160,9 +172,10 @@ def segment(
     say(f"segmenting {probability}")
     from sfseg.segmentation.segment import segment_file
 
+    costs = _learn(learn_from, config) if learn_from else None
     with progress(f"reading {probability}") as bar:
         result = segment_file(
-            probability, out, config, edits=corrections, progress=bar.update, say=say
+            probability, out, config, edits=corrections, costs=costs, progress=bar.update, say=say
         )
     say(f"{out}: {result.describe()}")
     if as_json:
@@ -170,3 +183,16 @@ def segment(
         print_result(json.dumps({**facts, "shape": result.shape}, indent=2))
     else:
         print_result(out)
+
+
+def _learn(learn_from: tuple[str, str], config: SegmentConfig) -> "CellCosts":
+    from sfseg.segmentation.learn import learn_cost_files
+
+    with progress(f"learning from {learn_from[1]}") as bar:
+        return learn_cost_files(
+            *learn_from,
+            axes=config.axes,
+            map_max=config.map_max,
+            say=say,
+            progress=lambda done, total: bar.update(done, total, f"dividing {learn_from[0]}"),
+        )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sfseg.config import SegmentConfig
-from sfseg.segmentation.costs import find_costs
+from sfseg.segmentation.costs import CellCosts
 from sfseg.segmentation.edges import Edges, Measures
 from sfseg.segmentation.graph import Graph
 from sfseg.segmentation.multicut import multicut, number_in_order
@@ -22,7 +22,7 @@ FILL_PX = 16
 """How far cells grow over membranes, so that empty areas stay 0."""
 
 
-def find_cells(graph: Graph, config: SegmentConfig) -> Cells:
+def find_cells(graph: Graph, config: SegmentConfig, costs: CellCosts) -> Cells:
     """Return the cell of each superpixel.
 
     Parameters
@@ -31,6 +31,8 @@ def find_cells(graph: Graph, config: SegmentConfig) -> Cells:
         The superpixels of the stack.
     config : SegmentConfig
         How they are joined.
+    costs : CellCosts
+        Of cutting an edge.
 
     Returns
     -------
@@ -41,15 +43,14 @@ def find_cells(graph: Graph, config: SegmentConfig) -> Cells:
     count = len(graph.areas)
     if config.method == "components":
         pairs = _mutual_best(graph.overlaps, count)
-        costs = np.ones(len(pairs), np.float32)
+        of_edges = np.ones(len(pairs), np.float32)
         labels: Numbers = _components(count, pairs)
     else:
-        both = find_costs(graph.borders, graph.overlaps, config.beta)
+        of_edges = costs.find(graph.borders, graph.overlaps, config.beta)
         pairs = np.concatenate([graph.borders.pairs, graph.overlaps.pairs])
-        costs = np.concatenate(both)
-        labels = multicut(count, pairs, costs)
+        labels = multicut(count, pairs, of_edges)
     if config.min_size:
-        labels = _join_small(labels, graph.areas, pairs, costs, config.min_size)
+        labels = _join_small(labels, graph.areas, pairs, of_edges, config.min_size)
     cells = np.zeros(count, np.uint32)
     held = graph.areas > 0
     cells[held] = number_in_order(labels[held]) + np.uint32(1)

@@ -1,9 +1,10 @@
 """From what is measured at an edge to the cost of cutting it.
 
 A logistic regression gives the probability that an edge divides two cells. Its weights stand in
-``costs.json``; ``docs/build_tools/fit_costs.py`` fits them to drawn tissue whose cells are known.
-The cost is the logarithm of the odds against it, times the size of the edge: a long border tells
-more than a short one (T. Beier et al., 2017, doi:10.1038/nmeth.4151).
+``costs.json``; ``docs/build_tools/fit_costs.py`` fits them to drawn tissue whose cells are known,
+and `sfseg.segmentation.learn` to cells of the user. The cost is the logarithm of the odds against
+it, times the size of the edge: a long border tells more than a short one (T. Beier et al., 2017,
+doi:10.1038/nmeth.4151).
 """
 
 import json
@@ -21,11 +22,6 @@ WEIGHTS = Path(__file__).parent / "costs.json"
 
 SUREST = 7.0
 """The largest logarithm of odds: no edge alone decides."""
-
-OVERLAP_WEIGHT = 4.0
-"""How much more the overlaps of all sections weigh than their borders.
-
-Of 1, 2 and 4, measured on tissue with other seeds than those of the weights."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +51,53 @@ class LogisticWeights:
         return np.asarray(odds.clip(-SUREST, SUREST))
 
 
+@dataclass(frozen=True)
+class CellCosts:
+    """What decides which superpixels are one cell.
+
+    Attributes
+    ----------
+    border, overlap : LogisticWeights
+        Of both kinds of edges.
+    overlap_weight : float
+        How much more an overlap weighs than a border of the same size, relative to the means.
+    """
+
+    border: LogisticWeights
+    overlap: LogisticWeights
+    overlap_weight: float
+
+    def find(self, borders: Edges, overlaps: Edges, beta: float) -> Measures:
+        """Return what it costs to cut each edge; negative where a cut is gained.
+
+        Parameters
+        ----------
+        borders, overlaps : Edges
+            Of the whole stack.
+        beta : float
+            Prior probability of a cut, between 0 and 1: above 0.5 there are more and smaller cells.
+
+        Returns
+        -------
+        ndarray of float32, shape (borders + overlaps,)
+            Of the borders, then of the overlaps.
+        """
+        prior = np.float32(np.log(beta / (1 - beta)))
+        both = (self.border, borders, 1.0), (self.overlap, overlaps, self.overlap_weight)
+        costs = []
+        for weights, edges, weight in both:
+            mean = edges.sizes.mean() if len(edges.sizes) else 1
+            size = edges.sizes * np.float32(weight / mean)
+            costs.append(-(weights.log_odds(edges) + prior) * size)
+        return np.concatenate(costs)
+
+
 @cache
-def load_weights() -> tuple[LogisticWeights, LogisticWeights]:
-    """Load the weights of borders and of overlaps."""
+def load_costs() -> CellCosts:
+    """Load those that sfseg comes with."""
     values = json.loads(WEIGHTS.read_text(encoding="utf-8"))
-    return (
+    return CellCosts(
         LogisticWeights.from_json(values["border"], BORDER_MEASURES),
         LogisticWeights.from_json(values["overlap"], OVERLAP_MEASURES),
+        float(values["overlap weight"]),
     )
-
-
-def find_costs(borders: Edges, overlaps: Edges, beta: float) -> tuple[Measures, Measures]:
-    """Return what it costs to cut each edge; negative where a cut is gained.
-
-    Parameters
-    ----------
-    borders, overlaps : Edges
-        Of the whole stack.
-    beta : float
-        Prior probability of a cut, between 0 and 1: above 0.5 there are more and smaller cells.
-    """
-    prior = np.float32(np.log(beta / (1 - beta)))
-    both = []
-    pairs = zip(load_weights(), (borders, overlaps), (1.0, OVERLAP_WEIGHT), strict=True)
-    for weights, edges, weight in pairs:
-        mean = edges.sizes.mean() if len(edges.sizes) else 1
-        both.append(-(weights.log_odds(edges) + prior) * edges.sizes * np.float32(weight / mean))
-    return both[0], both[1]

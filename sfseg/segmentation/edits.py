@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.errors import OptionError
-from sfseg.segmentation.costs import find_costs
+from sfseg.segmentation.costs import CellCosts
 from sfseg.segmentation.edges import Edges
 from sfseg.segmentation.graph import Graph
 from sfseg.segmentation.multicut import multicut
@@ -151,7 +151,12 @@ def _whole_number(text: str) -> int:
 
 
 def apply_edits(
-    cells: NDArray[np.uint32], graph: Graph, edits: Sequence[Edit], beta: float, node_at: NodeAt
+    cells: NDArray[np.uint32],
+    graph: Graph,
+    edits: Sequence[Edit],
+    costs: CellCosts,
+    beta: float,
+    node_at: NodeAt,
 ) -> NDArray[np.uint32]:
     """Correct the cells of the superpixels.
 
@@ -163,6 +168,8 @@ def apply_edits(
         The superpixels.
     edits : sequence of Merge or Split
         The corrections, in order.
+    costs : CellCosts
+        With which the cells were found.
     beta : float
         With which the cells were found.
     node_at : callable
@@ -192,7 +199,8 @@ def apply_edits(
                     f"{edit}: at this place is {f'cell {there}' if there else 'a membrane'}",
                     hint="give a place inside of the cell: section, y, x",
                 )
-            cells[_cut_off(cells == edit.cell, node, graph, beta, edit)] = cells.max() + 1
+            part = _cut_off(cells == edit.cell, node, graph, costs, beta, edit)
+            cells[part] = cells.max() + 1
     return cells
 
 
@@ -225,7 +233,7 @@ def _require_cell(cells: NDArray[np.uint32], cell: int, edit: Edit) -> None:
 
 
 def _cut_off(
-    own: NDArray[np.bool_], node: int, graph: Graph, beta: float, edit: Edit
+    own: NDArray[np.bool_], node: int, graph: Graph, costs: CellCosts, beta: float, edit: Edit
 ) -> NDArray[np.intp]:
     """Return the nodes around one that leave their cell first, if cuts become likely."""
     nodes = np.flatnonzero(own)
@@ -239,8 +247,8 @@ def _cut_off(
     pairs = numbers[np.concatenate([borders.pairs, overlaps.pairs]).astype(np.int64)]
     start = np.log(beta / (1 - beta))
     for odds in np.arange(start + STEP, LAST, STEP):
-        costs = np.concatenate(find_costs(borders, overlaps, 1 / (1 + np.exp(-odds))))
-        parts = multicut(len(nodes), pairs.astype(np.uint64), costs)
+        of_edges = costs.find(borders, overlaps, 1 / (1 + np.exp(-odds)))
+        parts = multicut(len(nodes), pairs.astype(np.uint64), of_edges)
         part = parts == parts[numbers[node]]
         if not part.all():
             return np.asarray(nodes[part])

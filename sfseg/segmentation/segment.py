@@ -16,6 +16,7 @@ from sfseg.io import Stack, as_path, open_array, open_stack
 from sfseg.io.outputs import require_output
 from sfseg.io.write import require_writable, write_sections
 from sfseg.segmentation.cells import Cells, find_cells, paint_cells
+from sfseg.segmentation.costs import CellCosts, load_costs
 from sfseg.segmentation.edits import Edit, NodeAt, Point, apply_edits, require_places
 from sfseg.segmentation.graph import Graph, build_graph
 from sfseg.segmentation.maps import StackMaps
@@ -69,6 +70,7 @@ def segment(
     probability: AnyArray,
     config: SegmentConfig | None = None,
     *,
+    costs: CellCosts | None = None,
     progress: Progress = lambda *_: None,
     **options: Any,
 ) -> Cells:
@@ -81,6 +83,9 @@ def segment(
         which are divided by their maximum.
     config : SegmentConfig, optional
         How.
+    costs : CellCosts, optional
+        What `learn_costs` learnt from cells that are known; default is what was learnt from drawn
+        tissue.
     progress : callable
         Called with the number of sections divided and that of all, at the start and after each.
         What it raises stops the work.
@@ -119,7 +124,7 @@ def segment(
     maps, store = StackMaps(stack, config.map_max), MemoryStore()
     workers = config.workers or usable_processors()
     graph = build_graph(maps, config, store, workers=workers, progress=progress)
-    found = find_cells(graph, config)
+    found = find_cells(graph, config, costs or load_costs())
     painted = np.stack(list(_paint(maps, store, graph, found, config, workers)))
     return painted.reshape(np.shape(probability))
 
@@ -130,6 +135,7 @@ def segment_file(
     config: SegmentConfig | None = None,
     *,
     edits: Sequence[Edit] = (),
+    costs: CellCosts | None = None,
     progress: StageProgress = lambda *_: None,
     say: Say = lambda _: None,
     **options: Any,
@@ -148,6 +154,8 @@ def segment_file(
         How.
     edits : sequence of Merge or Split
         Corrections, with the ids that the output has without them.
+    costs : CellCosts, optional
+        As for `sfseg.segment`.
     progress : callable
         See `StageProgress`.
     say : callable
@@ -188,7 +196,9 @@ def segment_file(
             say(f"{stack.name}: {line}")
         require_places(edits, stack.shape, stack.name)
         with _kept_if_stopped(target, config, say):
-            return _segment_stack(stack, target, config, edits, progress, say)
+            return _segment_stack(
+                stack, target, config, edits, costs or load_costs(), progress, say
+            )
 
 
 @contextlib.contextmanager
@@ -218,6 +228,7 @@ def _segment_stack(
     target: Path,
     config: SegmentConfig,
     edits: Sequence[Edit],
+    costs: CellCosts,
     progress: StageProgress,
     say: Say,
 ) -> SegmentResult:
@@ -237,13 +248,13 @@ def _segment_stack(
         f"graph: {len(graph.areas)} superpixels, {len(graph.borders.pairs)} borders, "
         f"{len(graph.overlaps.pairs)} overlaps"
     )
-    cells = find_cells(graph, config)
+    cells = find_cells(graph, config, costs)
     if not cells.any():
         say(
             f"warning: {stack.name}: no pixel is above the threshold of {config.threshold:g}, so "
             "there is no cell"
         )
-    cells = apply_edits(cells, graph, edits, config.beta, _node_finder(store, graph))
+    cells = apply_edits(cells, graph, edits, costs, config.beta, _node_finder(store, graph))
     for edit in edits:
         say(f"done: {edit}")
 
