@@ -8,7 +8,7 @@ OME-Zarr.
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.folders import container, list_files
-from sfseg.io.hashing import hash_input
+from sfseg.io.hashing import hash_input, stamp_input
 from sfseg.io.labels import read_labels
 from sfseg.io.mrc.reader import has_rows_from_below
 from sfseg.io.open import open_array, open_stack
@@ -45,6 +45,7 @@ __all__ = [
     "require_finite",
     "require_writable",
     "shard_px",
+    "stamp_input",
     "write_picture",
     "write_sections",
     "write_stack",

@@ -101,6 +101,9 @@ class Canvas(abc.ABC):
         self.flush()
         self.close()
 
+    def add_levels(self, section: int) -> None:  # noqa: B027 - most formats have none
+        """Make the smaller levels of a section, from 0, whose pixels are all put."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Close the file; closing again does nothing."""

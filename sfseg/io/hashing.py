@@ -1,14 +1,26 @@
 """Hashes of files, of sets of files and of Zarr stores."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.guards import require_member
 from sfseg.io.objects import Objects, read_metadata
 from sfseg.io.sources import require_file
+from sfseg.system.files import ZARR_MARKS
+from sfseg.system.limits import usable_processors
 from sfseg.system.remote import RemotePath, as_location
+from sfseg.system.threads import ordered
+
+MOST_READERS = 8
+"""Files that are hashed at the same time."""
+
+_STORE_MARKS = (*ZARR_MARKS, "attributes.json", "info")
+"""Files in the folder of a store that say what it holds; its chunks may be millions."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def hash_file(path: Path) -> str:
@@ -17,13 +29,21 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def hash_files(files: Iterable[tuple[str, Path]]) -> str:
-    """Return the SHA-256 of files, each with the name that counts, in the order given."""
-    # no name holds NUL, so two different sets of files cannot make the same text
-    return hash_text("".join(f"{name}\0{hash_file(path)}\n" for name, path in files))
+def hash_files(files: Iterable[tuple[str, Path]], known: Mapping[str, str] = _NOTHING) -> str:
+    """Return the SHA-256 of files, each with the name that counts, in the order given.
+
+    Files with a `known` hash, by their names, are not read.
+    """
+
+    def line(file: tuple[str, Path]) -> str:
+        # no name holds NUL, so two different sets of files cannot make the same text
+        name, path = file
+        return f"{name}\0{known.get(name) or hash_file(path)}\n"
+
+    return hash_text("".join(ordered(line, files, min(usable_processors(), MOST_READERS))))
 
 
-def hash_store(store: Path, what: str) -> str:
+def hash_store(store: Path, what: str, known: Mapping[str, str] = _NOTHING) -> str:
     """Return the SHA-256 of all files of a store and their names.
 
     Parameters
@@ -32,6 +52,8 @@ def hash_store(store: Path, what: str) -> str:
         The folder.
     what : str
         The store, for messages.
+    known : mapping of str to str
+        The hashes of some files by their names in the store; these files are not read.
 
     Returns
     -------
@@ -47,7 +69,8 @@ def hash_store(store: Path, what: str) -> str:
     for member in members:
         if member.is_symlink():  # rglob does not enter linked folders
             require_member(what, member, store)
-    return hash_files(sorted((each.relative_to(store).as_posix(), each) for each in members))
+    files = sorted((each.relative_to(store).as_posix(), each) for each in members)
+    return hash_files(files, known)
 
 
 def hash_objects(path: RemotePath, inside: str) -> str:
@@ -88,13 +111,43 @@ def hash_text(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
 
-def hash_input(source: str | Path) -> str:
+def stamp_input(source: str | Path) -> str:
+    """Tell whether a source is the one of another process, without reading its pixels.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `open_stack`.
+
+    Returns
+    -------
+    str
+        SHA-256 of the names, sizes and times of the last change of its files; of a store, of those
+        files that say what it holds. At an address, what `hash_objects` returns.
+
+    Raises
+    ------
+    StackError
+        If there is nothing to read.
+    """
+    file, inside = address(as_location(source))
+    if isinstance(file, RemotePath):
+        return hash_objects(file, inside)
+    files = [file / name for name in _STORE_MARKS] if is_store(file) else list_files(file)
+    found = ((path.name, path.stat()) for path in files if path.is_file())
+    lines = [f"{name}\0{stat.st_size} {stat.st_mtime_ns}\n" for name, stat in found]
+    return hash_text(f"{inside}\0{''.join(lines)}")
+
+
+def hash_input(source: str | Path, known: Mapping[str, str] = _NOTHING) -> str:
     """Hash all that reading a source depends on, except the axes that a person gives.
 
     Parameters
     ----------
     source : str or Path
         As for `open_stack`.
+    known : mapping of str to str
+        The hashes of some files of a Zarr store, by their names in it; these files are not read.
 
     Returns
     -------
@@ -119,7 +172,7 @@ def hash_input(source: str | Path) -> str:
     if isinstance(file, RemotePath):
         return hash_text(f"{hash_objects(file, inside)} {inside.strip('/')}")
     if is_store(file):
-        return hash_text(f"{hash_store(file, str(source))} {inside.strip('/')}")
+        return hash_text(f"{hash_store(file, str(source), known)} {inside.strip('/')}")
     require_file(file, str(source))
     content = hash_file(file)
     return hash_text(f"{content} {inside.strip('/')}") if inside else content

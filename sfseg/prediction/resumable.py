@@ -55,7 +55,7 @@ class ResumableOutput:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.part = files.sibling(path, _PART)
-        self.starts_empty, self.complete, self.can_resume = True, False, False
+        self.complete, self.can_resume = False, False
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.finished: dict[int, dict[str, Any]] = {}
         self.record = ""
@@ -64,7 +64,12 @@ class ResumableOutput:
         self._end = 0  # where the undamaged lines of the manifest end, in bytes
         self._whole_inode: int | None = None
         self._marked: list[str] = []
-        self._has_tiles = False
+        self._has_tiles, self._is_new = False, True
+
+    @property
+    def starts_empty(self) -> bool:
+        """Whether the part must be made from the start."""
+        return self._is_new
 
     def mark(self, tile: int, facts: Mapping[str, Any]) -> None:
         """Note that a tile is written to the part; `sync` records it. For one thread at a time.
@@ -121,8 +126,8 @@ class ResumableOutput:
         renamed = self._path.exists() and self._path.stat().st_ino == self._whole_inode
         self.complete = renamed and not self.part.exists()
         # Without a recorded tile, the run may have been stopped while it created the part.
-        self.starts_empty = not (self.complete or (self.part.exists() and self._has_tiles))
-        if self.starts_empty:
+        self._is_new = not (self.complete or (self.part.exists() and self._has_tiles))
+        if self._is_new:
             self.identity = given
         elif lines := differences(self.identity, given):
             raise ResumeError(
@@ -178,17 +183,21 @@ class ResumableOutput:
         """Record the marked tiles if the disk allows it; without any recorded tile, discard."""
         with contextlib.suppress(OSError):
             if self._marked:
-                files.sync_tree(self.part)
+                self._flush()
                 self.sync()
         self.can_resume = self._has_tiles
         if not self.can_resume:
             with contextlib.suppress(OSError):
                 self._discard()
 
+    def _flush(self) -> None:
+        """Flush the part to the disk."""
+        files.sync_tree(self.part)
+
     def _record_complete(self) -> None:
         """Record that the part is whole, unless an earlier run did."""
         if not self.complete:
-            files.sync_tree(self.part)
+            self._flush()
             whole = json.dumps({"whole": self.part.stat().st_ino})
             self._append([*self._marked, whole])
             self._marked, self._has_tiles = [], True
@@ -225,12 +234,9 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 def clear_lock(path: Path) -> None:
     """Remove the lock of a run that was killed after its output was complete."""
-    lock = files.sibling(path, _LOCK)
+    lock = lock_path(path)
     if lock.exists():
-        with (
-            contextlib.suppress(OSError),  # a run that is still running keeps its lock
-            exclusive(lock, waiting=functools.partial(_refuse_second, path)),
-        ):
+        with contextlib.suppress(OSError), hold(lock, path):  # a run keeps its lock while it runs
             pass
 
 
@@ -238,7 +244,7 @@ def touched_paths(path: Path) -> list[Path]:
     """List an output, and all paths beside it that a run writes, replaces or removes."""
     made = [path, files.sibling(path, _MANIFEST), record_path(path)]
     temporary = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
-    return [*made, *temporary, files.sibling(path, _LOCK)]
+    return [*made, *temporary, lock_path(path)]
 
 
 @contextlib.contextmanager
@@ -280,26 +286,56 @@ def open_resumable(
         If the disk is full or fails, or the folder cannot be written to.
     """
     work = ResumableOutput(path, identity)
-    lock = files.sibling(path, _LOCK)
-    waiting = functools.partial(_refuse_second, path)
-    with files.explain_errors(path), files.ensure_parent(path), exclusive(lock, waiting=waiting):
-        work._check(resume=resume, overwrite=overwrite)
-        try:
-            if work.starts_empty:
-                work._start()
-            yield work
-            work._record_complete()
-        except SfsegError:
-            if work.starts_empty:
-                with contextlib.suppress(OSError):
-                    work._discard()
-            else:  # keep the tiles of the earlier run
-                work._keep()
-            raise
-        except BaseException:
+    with (
+        files.explain_errors(path),
+        files.ensure_parent(path),
+        hold(lock_path(path), path),
+        keep_tiles(work, resume=resume, overwrite=overwrite),
+    ):
+        yield work
+
+
+@contextlib.contextmanager
+def keep_tiles(work: ResumableOutput, *, resume: bool, overwrite: bool) -> Iterator[None]:
+    """Start or resume an output; publish it after the block, or keep its tiles if that raises.
+
+    For one process at a time; see `open_resumable`.
+    """
+    work._check(resume=resume, overwrite=overwrite)
+    try:
+        if work._is_new:
+            work._start()
+        yield
+        work._record_complete()
+    except SfsegError:
+        if work._is_new:
+            with contextlib.suppress(OSError):
+                work._discard()
+        else:  # keep the tiles of the earlier run
             work._keep()
-            raise
-        work._publish(overwrite=overwrite)
+        raise
+    except BaseException:
+        work._keep()
+        raise
+    work._publish(overwrite=overwrite)
+
+
+def hold(lock: Path, output: Path) -> contextlib.AbstractContextManager[None]:
+    """Take a lock of an output for a block; refuse a second run.
+
+    Raises
+    ------
+    OutputExistsError
+        If another process has it.
+    OutputError
+        If the folder cannot be written to.
+    """
+    return exclusive(lock, waiting=functools.partial(_refuse_second, output))
+
+
+def lock_path(path: Path) -> Path:
+    """Return the path of the lock of an output."""
+    return files.sibling(path, _LOCK)
 
 
 def _refuse_second(path: Path) -> None:

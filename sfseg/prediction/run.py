@@ -1,9 +1,10 @@
 """Predict one open stack into a resumable output, and report progress."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.tile_writer import FinishedTile, finish_tile, make_writer, output_dtype
-from sfseg.types import Shape, VoxelSize, describe_shape
+from sfseg.types import Shape, VoxelSize, describe_shape, format_sections
 
 FLUSH_S = 5.0
 """Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
@@ -76,6 +77,8 @@ class PredictResult:
         Tiles that an interrupted run had finished; all of them if the output existed already.
     tiles : int
         All tiles.
+    sections : str or None
+        The sections, from 1, of a part; None = all.
     warnings : tuple of str
         What looks wrong, in a sentence each.
     read_notes : tuple of str
@@ -94,6 +97,7 @@ class PredictResult:
     stages: Mapping[str, float]
     resumed: int
     tiles: int
+    sections: str | None = None
     warnings: tuple[str, ...] = ()
     read_notes: tuple[str, ...] = ()
     pixel_note: str = ""
@@ -125,6 +129,8 @@ class PredictionRun:
         The finished tiles, and where to record new ones.
     report : callable
         Called with a `TileRecord` before the first and after each tile, from another thread.
+    sections : sequence of int, optional
+        Which sections, from 0, ascending; default is all.
     """
 
     def __init__(
@@ -135,13 +141,16 @@ class PredictionRun:
         config: PredictConfig,
         work: ResumableOutput,
         report: OnTile,
+        sections: Sequence[int] | None = None,
     ) -> None:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report = setup, report
         self.plan = Plan.from_tiles(
             setup.tiles, setup.engines[0], stack, config, setup.predictors[0].input_px, setup.pixels
         )
-        self.total = len(stack) * len(setup.tiles)
+        self.is_part = sections is not None
+        self.sections = range(len(stack)) if sections is None else sections
+        self.total = len(self.sections) * len(setup.tiles)
         if config.needs_sections:
             self._forget_unfinished_sections()
         self.resumed_tiles = len(work.finished)
@@ -162,46 +171,41 @@ class PredictionRun:
         """
         self._report_progress()
         stages = {} if self.work.complete else self._predict()
-        facts = self.work.finished
-        # The first tile of a section says whether the section is blank.
-        blank = sum(facts[n]["blank"] > 0 for n in range(0, self.total, len(self.setup.tiles)))
-        interior = sum(fact["interior"] for fact in facts.values())
-        pixels = prod(self.stack.shape)
-        empty = sum(fact.get("empty", 0) for fact in facts.values())
-        share = interior / max(pixels - empty, 1)
+        totals = self.add_up()
+        shape = (len(self.sections), *self.stack.shape[1:])
+        described = describe_totals([totals], prod(shape), inverted=self.config.invert_image)
         return PredictResult(
             self.job,
-            self.stack.shape,
+            shape,
             self.stack.voxel_size_nm,
-            interior_share=share,
-            empty_share=empty / pixels,
-            blank_sections=blank,
+            **described,
             seconds=time.monotonic() - started,
             stages=stages,
             resumed=self.resumed_tiles,
             tiles=self.total,
-            warnings=tuple(self._warnings(pixels - empty, share, blank)),
+            sections=format_sections(self.sections) if self.is_part else None,
             read_notes=self.stack.notes,
             pixel_note=self.setup.pixels.note,
         )
 
-    def _warnings(self, tissue_px: float, interior_share: float, blank: int) -> Iterator[str]:
-        """Warn of an input that the network cannot see as it has learnt to."""
-        if blank:
-            is_blank = "section is blank: it has" if blank == 1 else "sections are blank: they have"
-            yield f"{blank} {is_blank} one grey value only"
-        facts, inverted = self.work.finished.values(), self.config.invert_image
-        if doubt := contrast_warning(facts, tissue_px, interior_share, inverted=inverted):
-            yield doubt
-        elif tissue_px and not PLAUSIBLE_SHARE[0] < interior_share < PLAUSIBLE_SHARE[1]:
-            yield (
-                f"{interior_share:.1%} of the pixels are predicted inside cells: "
-                "is the input an EM image of cells?"
-            )
+    def add_up(self) -> dict[str, float]:
+        """Add up the facts of all tiles; ``blank`` counts sections."""
+        facts = self.work.finished.values()
+        names = {name: None for fact in facts for name in fact}
+        totals = {name: sum(fact.get(name, 0) for fact in facts) for name in names}
+        # The first tile of a section says whether the section is blank.
+        firsts = (self._numbers_of(section)[0] for section in self.sections)
+        return {**totals, "blank": sum(self.work.finished[n]["blank"] > 0 for n in firsts)}
+
+    def _numbers_of(self, section: int) -> range:
+        """Return the numbers of the tiles of a section."""
+        tiles = len(self.setup.tiles)
+        return range(section * tiles, (section + 1) * tiles)
 
     def _predict(self) -> dict[str, float]:
         """Read, compute and write the missing tiles; return the seconds of each stage."""
-        missing = [n for n in range(self.total) if n not in self.work.finished]
+        numbers = chain.from_iterable(map(self._numbers_of, self.sections))
+        missing = [number for number in numbers if number not in self.work.finished]
         setup, workers = self.setup, self.setup.workers
         tiles = read_tiles(self.stack, setup.tiles, missing, setup.scaling, workers=workers)
         finish = partial(finish_tile, config=self.config)
@@ -213,7 +217,12 @@ class PredictionRun:
                     self._mark_done(canvas, number, facts)
 
             stages = predict_tiles(tiles, setup.predictors, finish, write, workers=workers)
-            canvas.finish()
+            if self.is_part:  # the others may not be there yet
+                for section in self.sections:
+                    canvas.add_levels(section)
+                canvas.flush()
+            else:
+                canvas.finish()
         return stages
 
     def _canvas(self) -> io.Canvas:
@@ -242,9 +251,8 @@ class PredictionRun:
 
     def _forget_unfinished_sections(self) -> None:
         """Start unfinished sections again: their tiles were only in memory."""
-        tiles = len(self.setup.tiles)
-        for section in range(len(self.stack)):
-            numbers = range(section * tiles, (section + 1) * tiles)
+        for section in self.sections:
+            numbers = self._numbers_of(section)
             if not all(number in self.work.finished for number in numbers):
                 for number in numbers:
                     self.work.finished.pop(number, None)
@@ -273,3 +281,55 @@ class PredictionRun:
             "blank_sections": result.blank_sections,
             "warnings": result.warnings,
         }
+
+
+def describe_totals(
+    totals: Sequence[Mapping[str, float]], pixels: int, *, inverted: bool
+) -> dict[str, Any]:
+    """Turn the sums of the facts of tiles into those fields of `PredictResult`.
+
+    Parameters
+    ----------
+    totals : sequence of mapping
+        The sums; of an output made in parts, those of each part.
+    pixels : int
+        Number of all pixels.
+    inverted : bool
+        Whether ``--invert-image`` was given.
+
+    Returns
+    -------
+    dict
+        ``interior_share``, ``empty_share``, ``blank_sections`` and ``warnings``.
+    """
+    interior, empty, blank = (
+        sum(each.get(name, 0) for each in totals) for name in ("interior", "empty", "blank")
+    )
+    share = interior / max(pixels - empty, 1)
+    return {
+        "interior_share": share,
+        "empty_share": empty / pixels,
+        "blank_sections": int(blank),
+        "warnings": tuple(_warnings(totals, pixels - empty, share, int(blank), inverted=inverted)),
+    }
+
+
+def _warnings(
+    totals: Sequence[Mapping[str, float]],
+    tissue_px: float,
+    interior_share: float,
+    blank: int,
+    *,
+    inverted: bool,
+) -> Iterator[str]:
+    """Warn of an input that the network cannot see as it has learnt to."""
+    if blank:
+        is_blank = "section is blank: it has" if blank == 1 else "sections are blank: they have"
+        yield f"{blank} {is_blank} one grey value only"
+    if doubt := contrast_warning(totals, tissue_px, interior_share, inverted=inverted):
+        yield doubt
+    elif tissue_px and not PLAUSIBLE_SHARE[0] < interior_share < PLAUSIBLE_SHARE[1]:
+        yield (
+            f"{interior_share:.1%} of the pixels are predicted inside cells: "
+            "is the input an EM image of cells?"
+        )
