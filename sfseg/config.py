@@ -241,6 +241,11 @@ class PredictConfig:
         `sfseg.transforms.pixel_size`.
     multiscale : bool
         Write a pyramid; for OME-Zarr only.
+    sections : str or None
+        Make only these sections of an OME-Zarr, as in ``"1-500"``, beside processes that make the
+        others; None = the whole output.
+    finish : bool
+        Make the output of such parts.
     resume : bool
         Continue an interrupted run; keep finished outputs.
     overwrite : bool
@@ -263,6 +268,8 @@ class PredictConfig:
     pixel_size_nm: float | PixelSize | None = None
     rescale: Rescale = "auto"
     multiscale: bool = False
+    sections: str | None = None
+    finish: bool = False
     resume: bool = False
     overwrite: bool = False
 
@@ -289,6 +296,11 @@ class PredictConfig:
     def pixel_size(self) -> PixelSize | None:
         """The given size of the pixels, (y, x) in nm; None if none is given."""
         return as_pixel_size(self.pixel_size_nm)
+
+    @property
+    def is_in_parts(self) -> bool:
+        """Whether several processes make the output."""
+        return self.finish or self.sections is not None
 
     @property
     def needs_sections(self) -> bool:

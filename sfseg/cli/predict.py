@@ -48,10 +48,15 @@ from sfseg.errors import OptionError
 from sfseg.types import parse_pixel_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sfseg.prediction.jobs import Job
+    from sfseg.prediction.predict import Failure
     from sfseg.prediction.run import PredictResult
 
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
+PARTS = "In parts, for an array job"
 
 EXAMPLES = """
 sfseg predict stack.tif -o map.tif
@@ -131,6 +136,23 @@ def predict(
         ),
     ] = False,
     overwrite: OverwriteOption = False,
+    sections: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Make only these sections of a .zarr, e.g. 1-500, while other processes make the "
+            "others.",
+            rich_help_panel=PARTS,
+        ),
+    ] = None,
+    finish: Annotated[
+        bool,
+        typer.Option(
+            "--finish",
+            help="Check that all sections are there, and give the .zarr its name.",
+            rich_help_panel=PARTS,
+        ),
+    ] = False,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -241,9 +263,15 @@ def predict(
         pixel_size_nm=parse_pixel_size(pixel_size),
         rescale=rescale,
         multiscale=multiscale,
+        sections=sections,
+        finish=finish,
         resume=resume,
         overwrite=overwrite,
     )
+    if sections and preview:
+        raise OptionError(
+            "--preview: a part of the sections has no picture", hint="add --preview to --finish"
+        )
     require_device_name(device, several=True)
     require_weights([model])
     require_inputs(inputs)
@@ -253,28 +281,28 @@ def predict(
     pictures = {}
     if preview is not None:
         pictures = plan_previews(jobs, preview, overwrite=overwrite or resume)
-    say(describe_jobs(jobs, model))
-    from sfseg.prediction.model import Model
-    from sfseg.prediction.predict import Failure, predict_files
+    if config.is_in_parts:
+        from sfseg.prediction.parts_folder import require_parts
+
+        require_parts(out, config)
+    say(describe_jobs(jobs, config))
+    from sfseg.prediction.predict import Failure
 
     results: list[PredictResult | Failure] = []
-    with progress(f"loading {model}") as bar:
-        loaded = Model.load(config)
-        say(describe_model(config, loaded))
-        for result in predict_files(jobs, loaded, config, report=reporter(bar), say=say):
-            results.append(result)
-            say_result(result)
-            if isinstance(result, Failure):
-                continue
-            if pictures:
-                make_preview(result.job, pictures[result.job.output], config)
-            if not as_json:
-                print_result(result.job.output)
+    for result in _results(jobs, config):
+        results.append(result)
+        say_result(result)
+        if isinstance(result, Failure):
+            continue
+        if pictures:
+            make_preview(result.job, pictures[result.job.output], config)
+        if not (as_json or sections):  # a part is no output yet
+            print_result(result.job.output)
     if as_json:
         print_result(json.dumps([as_dict(result) for result in results], indent=2))
     failures = [result for result in results if isinstance(result, Failure)]
     done = len(results) - len(failures)
-    if done and preview is None:
+    if done and preview is None and not sections:
         job = next(result.job for result in results if not isinstance(result, Failure))
         say(f"to look at it: {suggest_view(job, config)}")
     if failures:
@@ -283,6 +311,22 @@ def predict(
             for failure in failures:
                 say(f"  {failure.job.source}: {reason_of(failure)}")
         raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_ERROR)
+
+
+def _results(jobs: "Sequence[Job]", config: PredictConfig) -> "Iterator[PredictResult | Failure]":
+    """Predict the stacks, or make one of its parts; show the progress."""
+    if config.finish:
+        from sfseg.prediction.parts import finish_job
+
+        yield from (finish_job(job, config, say=say) for job in jobs)
+        return
+    from sfseg.prediction.model import Model
+    from sfseg.prediction.predict import predict_files
+
+    with progress(f"loading {config.model}") as bar:
+        model = Model.load(config)
+        say(describe_model(config, model))
+        yield from predict_files(jobs, model, config, report=reporter(bar), say=say)
 
 
 def parse_tile(text: str) -> int | None:

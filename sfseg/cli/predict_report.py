@@ -21,10 +21,14 @@ WORTH_TELLING_S = 30
 _WARNING = "warning: "
 
 
-def describe_jobs(jobs: "Sequence[Job]", model: str) -> str:
+def describe_jobs(jobs: "Sequence[Job]", config: PredictConfig) -> str:
     """Say what is predicted with which weights, before the weights are loaded."""
+    if config.finish:
+        return f"checking the parts of {jobs[0].output}"
     what = jobs[0].source if len(jobs) == 1 else f"{len(jobs)} stacks"
-    return f"predicting {what} with {model}"
+    if config.sections is not None:
+        what = f"sections {config.sections} of {what}"
+    return f"predicting {what} with {config.model}"
 
 
 def describe_model(config: PredictConfig, model: "Model") -> str:
@@ -65,10 +69,13 @@ def say_result(result: "PredictResult | Failure") -> None:
     if isinstance(result, Failure):
         say_error(result.error)
         return
+    which = f"sections {result.sections}: " if result.sections else ""
     if result.resumed == result.tiles:
-        say(f"{result.job.output}: finished already")
+        say(f"{result.job.output}: {which}finished already")
     else:
-        say(f"{result.job.output}: done in {result.seconds:.1f} s")
+        say(f"{result.job.output}: {which}done in {result.seconds:.1f} s")
+    if result.sections:
+        say("after the last part, run the same command with --finish in place of --sections")
     if result.empty_share:
         say(
             f"{result.empty_share:.1%} of the pixels hold no tissue (borders or other areas of one "
@@ -108,6 +115,7 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "notes": [pixel_note] if pixel_note and not is_warning else [],
         "seconds": result.seconds,
         "stages": result.stages,
+        **({"sections": result.sections} if result.sections else {}),
         "pieces": result.tiles,
         "resumed": result.resumed,
     }

@@ -29,7 +29,10 @@ from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.engines.calibrate import calibrate
 from sfseg.prediction.engines.engine import Quantisation
 from sfseg.prediction.engines.int8 import int8_engine
+from sfseg.prediction.jobs import Job
 from sfseg.prediction.predictor import Predictor
+from sfseg.prediction.resumable import ResumableOutput
+from sfseg.prediction.run import OnTile, PredictionRun
 from sfseg.prediction.samples import Samples, sample_stack, sample_tissue
 from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.tile_writer import ArrayTarget, Facts, FinishedTile, finish_tile, make_writer
@@ -270,13 +273,8 @@ class Model:
         return target.pixels
 
     def choose_pixels(self, stack: io.Stack, config: PredictConfig) -> PixelChoice:
-        """Decide whether the sections of a stack are resampled; see `sfseg.transforms.pixel_size`.
-
-        Weights that resize sections to one size do not know a pixel size.
-        """
-        trained = self.header.voxel_size_nm if self.header.input_px is None else None
-        said = config.pixel_size is not None
-        return choose_pixels(stack.voxel_size_nm, trained, config.rescale, said=said)
+        """Decide whether the sections of a stack are resampled; see `pixels_of`."""
+        return pixels_of(self.header, stack, config)
 
     def resolve(self, stack: io.Stack, config: PredictConfig) -> dict[str, Any]:
         """Return the choices that depend on this machine: engine, dtype, device, tile size.
@@ -359,6 +357,40 @@ class Model:
         )
         return PredictSetup(chosen, tiles, predictors, plan.workers(engine), pixels, scaling)
 
+    def start(
+        self,
+        job: Job,
+        stack: io.Stack,
+        config: PredictConfig,
+        resolved: Mapping[str, Any],
+        work: ResumableOutput,
+        *,
+        report: OnTile,
+        say: Say,
+    ) -> PredictionRun:
+        """Prepare the prediction of a stack into an output.
+
+        Parameters
+        ----------
+        job, stack, config, work, report
+            As for `PredictionRun`.
+        resolved : mapping
+            The result of `resolve` in this process.
+        say : callable
+            Called with lines of text for the person who waits.
+
+        Returns
+        -------
+        PredictionRun
+            Ready to run.
+        """
+        first_choices = work.identity["resolved"]
+        setup = self.set_up(stack, config, resolved, first_choices=first_choices, say=say)
+        run = PredictionRun(job, stack, setup, config, work, report)
+        if warning := plan.memory_warning(run.plan, config):
+            say(f"warning: {warning}")
+        return run
+
     def _cut(
         self, stack: io.Stack, scaling: Scaling | None, tile_px: int | None, limit_px: int
     ) -> list[Tile]:
@@ -390,6 +422,16 @@ class Model:
         if quantisation is not None:
             return (int8_engine(self.network, quantisation),)
         return (engines.ENGINES[name](self.network, device, dtype),)
+
+
+def pixels_of(header: Header, stack: io.Stack, config: PredictConfig) -> PixelChoice:
+    """Decide whether the sections of a stack are resampled; see `sfseg.transforms.pixel_size`.
+
+    Weights that resize sections to one size do not know a pixel size.
+    """
+    trained = header.voxel_size_nm if header.input_px is None else None
+    said = config.pixel_size is not None
+    return choose_pixels(stack.voxel_size_nm, trained, config.rescale, said=said)
 
 
 def _warn_of_contrast(facts: Sequence[Facts], probability: Probability, *, inverted: bool) -> None:

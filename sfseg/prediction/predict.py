@@ -1,6 +1,5 @@
 """Predict stacks: an array in memory, or from file to file."""
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,20 +17,15 @@ from sfseg.config import (
     TestTimeAugmentation,
     configure,
 )
-from sfseg.errors import START_AGAIN, DeviceError, OptionError, ResumeError, SfsegError
-from sfseg.prediction.engines import ENGINES
-from sfseg.prediction.engines.engine import Quantisation
+from sfseg.errors import DeviceError, OptionError, SfsegError
 from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.model import Model, predict_array
-from sfseg.prediction.plan import memory_warning
+from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
+from sfseg.prediction.parts import finish_job, predict_part
+from sfseg.prediction.parts_folder import PartsFolder
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
-from sfseg.prediction.resumable import (
-    ResumableOutput,
-    clear_lock,
-    is_unfinished,
-    open_resumable,
-)
-from sfseg.prediction.run import OnTile, PredictionRun, PredictResult
+from sfseg.prediction.resumable import clear_lock, is_unfinished, open_resumable
+from sfseg.prediction.run import OnTile, PredictResult
 from sfseg.prediction.tile_writer import output_dtype
 from sfseg.segmentation.segment import SCRATCH, segment_file
 from sfseg.system.files import check_output_path, sibling
@@ -169,6 +163,8 @@ def predict_file(
             hint=f"name it {target.with_suffix('.tif')}",
         )
     (job,) = make_jobs([str(source)], target, overwrite=config.overwrite, resume=config.resume)
+    if config.finish:
+        return finish_job(job, config, say=say)
     return predict_job(job, Model.load(config), config, report=report, say=say)
 
 
@@ -241,18 +237,17 @@ def predict_job(
     OSError
         If a file cannot be read or written. Finished tiles are kept for ``config.resume``.
     """
+    if config.sections is not None:
+        return predict_part(job, model, config, report=report, say=say)
     if config.output == "cells":
         return _predict_cells(job, model, config, report, say)
     started = time.monotonic()
     io.require_writable(str(job.output), output_dtype(config))
+    PartsFolder(job.output).refuse_whole()
     record = find_record(job.output, overwrite=config.overwrite)
-    with _add_file_name(job.source):
-        opened = io.open_stack(job.source, axes=config.axes).with_pixel_size(config.pixel_size)
-    with opened.inverted() if config.invert_image else opened as stack:
-        for note in stack.notes:
-            say(f"warning: {job.source}: {note}")
+    with open_source(job, config, say) as stack:
         resolved = model.resolve(stack, config)
-        with _add_file_name(job.source):
+        with add_file_name(job.source):
             identity = make_identity(
                 stack,
                 config,
@@ -268,31 +263,17 @@ def predict_job(
         ):
             clear_lock(job.output)
             return _result_of_record(job, stack, record, model.choose_pixels(stack, config).note)
-        with _add_file_name(job.source):
+        with add_file_name(job.source):
             model = model.calibrated(stack, config, say=say)
         identity["resolved"] = resolved = model.resolve(stack, config)
-        work: ResumableOutput | None = None
-        try:
-            with open_resumable(
-                job.output, identity, resume=config.resume, overwrite=config.overwrite
-            ) as work:
-                _refuse_damage(work, job.output)
-                first_choices = work.identity["resolved"]
-                setup = model.set_up(stack, config, resolved, first_choices=first_choices, say=say)
-                run = PredictionRun(job, stack, setup, config, work, report)
-                if warning := memory_warning(run.plan, config):
-                    say(f"warning: {warning}")
-                result = run.run(started)
-                work.record = make_record(
-                    work.identity, stack, config, setup.engines, run.facts(result)
-                )
-        except BaseException:
-            if work is not None and work.can_resume:
-                say(
-                    f"{job.output}: finished tiles are kept; to continue, add --resume to the same "
-                    "command"
-                )
-            raise
+        opening = open_resumable(
+            job.output, identity, resume=config.resume, overwrite=config.overwrite
+        )
+        with tell_what_is_kept(opening, job.output, say) as work:
+            refuse_damage(work, job.output)
+            run = model.start(job, stack, config, resolved, work, report=report, say=say)
+            result = run.run(started)
+            work.record = make_record(work.identity, stack, config, run.facts(result))
         return result
 
 
@@ -320,46 +301,6 @@ def _predict_cells(
 def map_path(cells: Path) -> Path:
     """Name the map beside an output of cells: ``cells.map.tif`` for ``cells.tif``."""
     return cells.with_suffix(f".map{cells.suffix}")
-
-
-@contextlib.contextmanager
-def _add_file_name(source: str) -> Iterator[None]:
-    """Add the name of the input to an OSError without a file name: a failed read has none."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or source
-        raise
-
-
-def _refuse_damage(work: ResumableOutput, output: Path) -> None:
-    """Refuse to continue a run whose manifest is JSON, but was damaged; raises ResumeError."""
-    match work.identity.get("resolved"):
-        case {
-            "engine": str(engine),
-            "dtype": "float32" | "bfloat16" | "float16" | "int8" as dtype,
-            "device": str(),
-            "limit_px": int(),
-            **others,
-        } if engine in ENGINES and all(map(_is_sound, work.finished.values())):
-            if dtype != "int8" or _is_quantisation(others.get("int8")):
-                return
-    raise ResumeError(
-        f"{output}: the list of finished tiles beside it is damaged", hint=START_AGAIN
-    )
-
-
-def _is_sound(facts: Mapping[str, Any]) -> bool:
-    """Tell whether the facts of a tile are those that the writer noted."""
-    return all(isinstance(facts.get(name), int | float) for name in ("blank", "interior"))
-
-
-def _is_quantisation(found: Any) -> bool:
-    """Tell whether the ranges of the first run are those that it noted."""
-    try:
-        return bool(Quantisation.from_json(found).as_json() == found)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
 
 
 def _too_little_memory(job: Job, error: BaseException) -> DeviceError:

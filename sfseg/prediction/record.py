@@ -4,11 +4,11 @@ The module does not import torch, because outputs are checked before torch loads
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sfseg import __version__
 from sfseg.config import PredictConfig
@@ -19,9 +19,6 @@ from sfseg.system import files
 from sfseg.system.remote import as_location
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.types import voxel_as_json
-
-if TYPE_CHECKING:
-    from sfseg.prediction.engines import Engine
 
 RECORD_SCHEMA = 1
 
@@ -84,6 +81,7 @@ def make_identity(
     *,
     weights_sha256: str,
     pixels: PixelChoice = UNKNOWN_PIXELS,
+    stamp: str | None = None,
 ) -> dict[str, Any]:
     """Gather everything that the pixels of an output depend on.
 
@@ -100,6 +98,8 @@ def make_identity(
         SHA-256 of the weights file.
     pixels : PixelChoice
         Whether sections are resampled for the network.
+    stamp : str, optional
+        That of the input, in the place of its hash; see `sfseg.io.hashing.stamp_input`.
 
     Returns
     -------
@@ -130,7 +130,11 @@ def make_identity(
     if config.output != "probability":
         options["threshold"] = config.threshold
     return {
-        "input": {"sha256": stack.sha256(), "shape": stack.shape, "dtype": str(stack.dtype)},
+        "input": {
+            **({"sha256": stack.sha256()} if stamp is None else {"stamp": stamp}),
+            "shape": stack.shape,
+            "dtype": str(stack.dtype),
+        },
         "weights": {"sha256": weights_sha256},
         "options": options,
         "versions": _versions(resolved["engine"]),
@@ -147,7 +151,6 @@ def make_record(
     identity: Mapping[str, Any],
     stack: Stack,
     config: PredictConfig,
-    engines: "Sequence[Engine]",
     facts: Mapping[str, Any],
 ) -> str:
     """Make the record of a finished output, as JSON: its input, options, device and timings.
@@ -156,18 +159,16 @@ def make_record(
     ----------
     identity : mapping
         See `make_identity`.
-    stack, config, engines
-        The input, the options, and the engines that ran the network.
+    stack, config
+        The input and the options.
     facts : mapping
-        Timings and counts, in types that JSON can hold.
+        What ran the network, timings and counts, in types that JSON can hold.
 
     Returns
     -------
     str
         The text of the file.
     """
-    from sfseg.prediction.engines import describe
-
     content = {
         "schema": RECORD_SCHEMA,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -177,7 +178,6 @@ def make_record(
             "voxel_size_nm": voxel_as_json(stack.voxel_size_nm),
         },
         "model": config.model,
-        "device": describe(engines),
         **facts,
         "identity": identity,
     }

@@ -49,6 +49,8 @@ class ResumableOutput:
         The identity that the first run gave, in the types of JSON.
     finished : dict of int to dict
         The facts of each finished tile.
+    sections : tuple of int or None
+        The sections of it that are made, from 0, if it is a part; None = all.
     record : str
         Text for ``<name>.json``, written when the output has its final name; empty = no file.
     """
@@ -58,6 +60,7 @@ class ResumableOutput:
         self.complete, self.can_resume = False, False
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.finished: dict[int, dict[str, Any]] = {}
+        self.sections: tuple[int, ...] | None = None
         self.record = ""
         self._path = path
         self._manifest = files.sibling(path, _MANIFEST)
@@ -236,7 +239,10 @@ def clear_lock(path: Path) -> None:
     """Remove the lock of a run that was killed after its output was complete."""
     lock = lock_path(path)
     if lock.exists():
-        with contextlib.suppress(OSError), hold(lock, path):  # a run keeps its lock while it runs
+        with (
+            contextlib.suppress(OSError),
+            hold(lock, str(path)),
+        ):  # a run keeps its lock while it runs
             pass
 
 
@@ -289,7 +295,7 @@ def open_resumable(
     with (
         files.explain_errors(path),
         files.ensure_parent(path),
-        hold(lock_path(path), path),
+        hold(lock_path(path), str(path)),
         keep_tiles(work, resume=resume, overwrite=overwrite),
     ):
         yield work
@@ -320,8 +326,15 @@ def keep_tiles(work: ResumableOutput, *, resume: bool, overwrite: bool) -> Itera
     work._publish(overwrite=overwrite)
 
 
-def hold(lock: Path, output: Path) -> contextlib.AbstractContextManager[None]:
-    """Take a lock of an output for a block; refuse a second run.
+def hold(lock: Path, what: str) -> contextlib.AbstractContextManager[None]:
+    """Take a lock for a block; refuse a second run.
+
+    Parameters
+    ----------
+    lock : Path
+        The lock file.
+    what : str
+        What is locked, for the message.
 
     Raises
     ------
@@ -330,7 +343,7 @@ def hold(lock: Path, output: Path) -> contextlib.AbstractContextManager[None]:
     OutputError
         If the folder cannot be written to.
     """
-    return exclusive(lock, waiting=functools.partial(_refuse_second, output))
+    return exclusive(lock, waiting=functools.partial(_refuse_second, what))
 
 
 def lock_path(path: Path) -> Path:
@@ -338,8 +351,8 @@ def lock_path(path: Path) -> Path:
     return files.sibling(path, _LOCK)
 
 
-def _refuse_second(path: Path) -> None:
+def _refuse_second(what: str) -> None:
     raise OutputExistsError(
-        f"{path}: another run is writing this output",
+        f"{what}: another run is writing this output",
         hint="wait until that run ends, or give another name",
     )

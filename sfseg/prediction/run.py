@@ -1,24 +1,28 @@
 """Predict one open stack into a resumable output, and report progress."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sfseg import io
 from sfseg.config import PredictConfig
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.contrast import contrast_warning
+from sfseg.prediction.engines import describe
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.model import PredictSetup
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.tile_writer import FinishedTile, finish_tile, make_writer, output_dtype
 from sfseg.types import Shape, VoxelSize, describe_shape, format_sections
+
+if TYPE_CHECKING:
+    from sfseg.prediction.model import PredictSetup
 
 FLUSH_S = 5.0
 """Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
@@ -129,27 +133,24 @@ class PredictionRun:
         The finished tiles, and where to record new ones.
     report : callable
         Called with a `TileRecord` before the first and after each tile, from another thread.
-    sections : sequence of int, optional
-        Which sections, from 0, ascending; default is all.
     """
 
     def __init__(
         self,
         job: Job,
         stack: io.Stack,
-        setup: PredictSetup,
+        setup: "PredictSetup",
         config: PredictConfig,
         work: ResumableOutput,
         report: OnTile,
-        sections: Sequence[int] | None = None,
     ) -> None:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report = setup, report
         self.plan = Plan.from_tiles(
             setup.tiles, setup.engines[0], stack, config, setup.predictors[0].input_px, setup.pixels
         )
-        self.is_part = sections is not None
-        self.sections = range(len(stack)) if sections is None else sections
+        self.is_part = work.sections is not None
+        self.sections = range(len(stack)) if work.sections is None else work.sections
         self.total = len(self.sections) * len(setup.tiles)
         if config.needs_sections:
             self._forget_unfinished_sections()
@@ -225,20 +226,22 @@ class PredictionRun:
                 canvas.finish()
         return stages
 
-    def _canvas(self) -> io.Canvas:
-        """Make the output, or open the unfinished one of an interrupted run."""
+    @contextlib.contextmanager
+    def _canvas(self) -> Iterator[io.Canvas]:
+        """Make the output, or open the unfinished one of an interrupted run, or of other parts."""
         part, name, shape = self.work.part, str(self.job.output), self.stack.shape
-        dtype = output_dtype(self.config)
-        if not self.work.starts_empty:
-            return io.reopen_canvas(part, name, shape, dtype)
-        return io.create_canvas(
-            part,
-            name,
-            shape,
-            dtype,
-            voxel_size_nm=self.stack.voxel_size_nm,
-            multiscale=self.config.multiscale,
-        )
+        layout = (part, name, shape, output_dtype(self.config))
+        voxel, multiscale = self.stack.voxel_size_nm, self.config.multiscale
+        with contextlib.ExitStack() as stack:
+            if self.is_part:
+                io.create_shared(*layout, voxel_size_nm=voxel, multiscale=multiscale)
+                ticket = stack.enter_context(io.writing_ticket(part, name))
+                canvas = io.reopen_canvas(*layout, ticket=ticket)
+            elif self.work.starts_empty:
+                canvas = io.create_canvas(*layout, voxel_size_nm=voxel, multiscale=multiscale)
+            else:
+                canvas = io.reopen_canvas(*layout)
+            yield stack.enter_context(canvas)
 
     def _mark_done(self, canvas: io.Canvas, number: int, facts: Mapping[str, float]) -> None:
         """Note a written tile; every few seconds flush and record all of them."""
@@ -269,18 +272,29 @@ class PredictionRun:
 
     def facts(self, result: PredictResult) -> dict[str, Any]:
         """Gather the facts for the record beside the output, in types that JSON can hold."""
-        return {
-            "output": {"sha256": io.hash_input(self.work.part)} if not self.work.complete else None,
-            "plan": str(self.plan),
-            "seconds": round(result.seconds, 3),
-            "stages": {name: round(seconds, 3) for name, seconds in result.stages.items()},
-            "pieces": result.tiles,
-            "resumed": result.resumed,
-            "interior_share": result.interior_share,
-            "empty_share": result.empty_share,
-            "blank_sections": result.blank_sections,
-            "warnings": result.warnings,
-        }
+        is_hashed = not (self.work.complete or self.is_part)
+        sha256 = io.hash_input(self.work.part) if is_hashed else None
+        device = describe(self.setup.engines)
+        return result_facts(result, device, str(self.plan), sha256)
+
+
+def result_facts(
+    result: PredictResult, device: str, plan: str, sha256: str | None
+) -> dict[str, Any]:
+    """Gather the facts of an output for the record beside it; its hash may not be known."""
+    return {
+        "device": device,
+        "output": None if sha256 is None else {"sha256": sha256},
+        "plan": plan,
+        "seconds": round(result.seconds, 3),
+        "stages": {name: round(seconds, 3) for name, seconds in result.stages.items()},
+        "pieces": result.tiles,
+        "resumed": result.resumed,
+        "interior_share": result.interior_share,
+        "empty_share": result.empty_share,
+        "blank_sections": result.blank_sections,
+        "warnings": result.warnings,
+    }
 
 
 def describe_totals(

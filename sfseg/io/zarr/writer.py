@@ -131,8 +131,7 @@ class _DurableStore(LocalStore):
 
     def sweep(self) -> None:
         """Remove the unfinished files and the tickets of a killed run."""
-        for part in self.root.glob("*.part"):
-            files.remove(part)
+        remove_drafts(self.root)
 
     def sync(self) -> None:
         """Flush the folders of the files that were written."""
@@ -242,6 +241,17 @@ def writing_ticket(part: Path) -> Iterator[str]:
         with contextlib.suppress(FileNotFoundError):
             folder.rename(void)
         files.remove(void)
+
+
+def remove_drafts(part: Path) -> None:
+    """Remove the unfinished files and the tickets of killed writers from a store."""
+    for draft in part.glob("*.part"):
+        files.remove(draft)
+
+
+def section_folders(part: Path, section: int) -> list[Path]:
+    """List the folders with the files of a section, from 0, in a store: one for each level."""
+    return sorted(part.glob(f"*/c/{section}"))
 
 
 def shard_px(shape: Shape, dtype: np.dtype[Any]) -> tuple[int, int]:

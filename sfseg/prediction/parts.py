@@ -1,0 +1,148 @@
+"""Predict an output in parts, by processes of their own, and make the whole of them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from sfseg import io
+from sfseg.config import PredictConfig
+from sfseg.models.weights import Header, open_weights
+from sfseg.prediction.jobs import Job
+from sfseg.prediction.model import Model, pixels_of
+from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
+from sfseg.prediction.parts_folder import (
+    PartsFolder,
+    Receipt,
+    as_name,
+    open_part,
+    require_parts,
+)
+from sfseg.prediction.record import make_identity, make_record
+from sfseg.prediction.run import OnTile, PredictResult, describe_totals, result_facts
+from sfseg.prediction.tile_writer import output_dtype
+from sfseg.types import Say, parse_sections
+
+
+def predict_part(
+    job: Job, model: Model, config: PredictConfig, *, report: OnTile, say: Say
+) -> PredictResult:
+    """Predict some sections of an output that other processes write to as well.
+
+    The parameters and errors are those of `sfseg.prediction.predict.predict_job`.
+    """
+    started = time.monotonic()
+    require_parts(job.output, config)
+    io.require_writable(str(job.output), output_dtype(config))
+    PartsFolder(job.output).refuse_other(overwrite=config.overwrite)
+    with open_source(job, config, say) as stack:
+        name = as_name(str(config.sections), len(stack))
+        with add_file_name(job.source):
+            model = model.calibrated(stack, config, say=say)
+        resolved = model.resolve(stack, config)
+        identity = _identify(job, stack, config, resolved, model.weights_sha256, model.header)
+        opening = open_part(job.output, name, len(stack), identity, config)
+        with tell_what_is_kept(opening, job.output, say) as work:
+            if work.receipt is not None:
+                note = model.choose_pixels(stack, config).note
+                return _add_up(job, stack, [work.receipt], config, note)
+            refuse_damage(work, job.output)
+            run = model.start(job, stack, config, resolved, work, report=report, say=say)
+            result = run.run(started)
+            work.receipt = Receipt(name, run.facts(result), run.add_up(), work.hash_files())
+        return result
+
+
+def finish_job(job: Job, config: PredictConfig, *, say: Say = lambda _: None) -> PredictResult:
+    """Make the output of its parts; see `PredictConfig.sections`.
+
+    Parameters
+    ----------
+    job : Job
+        Input and output.
+    config : PredictConfig
+        The options of the parts.
+    say : callable
+        Called with lines of text for the person who waits.
+
+    Returns
+    -------
+    PredictResult
+        Facts about the output. It has the same bytes as if one process had made it.
+
+    Raises
+    ------
+    ResumeError
+        If a section is missing, or the parts have other input or options.
+    OutputExistsError
+        If another run is writing the output, or it exists and may not be replaced.
+    """
+    require_parts(job.output, config)
+    folder, weights = PartsFolder(job.output), open_weights(config.model)
+    with open_source(job, config, say) as stack:
+        shared = folder.identity()
+        sha256 = io.hash_input(weights.path)
+        own = _identify(job, stack, config, shared["resolved"], sha256, weights.header)
+        folder.require_same(own | {"versions": shared["versions"]})  # it computes no pixel
+        with folder.finishing(overwrite=config.overwrite):
+            receipts = folder.require_all(len(stack), say)
+            say(f"all {len(stack)} sections are there; hashing {job.source} for the record")
+            note = pixels_of(weights.header, stack, config).note
+            result = _add_up(job, stack, receipts, config, note)
+            with add_file_name(job.source):
+                found = {"sha256": stack.sha256(), **shared["input"]}
+            del found["stamp"]
+            facts = _facts(result, receipts, folder.hash(receipts))
+            record = make_record(shared | {"input": found}, stack, config, facts)
+            folder.publish(record, overwrite=config.overwrite)
+    return result
+
+
+def _identify(
+    job: Job,
+    stack: io.Stack,
+    config: PredictConfig,
+    resolved: Mapping[str, Any],
+    weights_sha256: str,
+    header: Header,
+) -> dict[str, Any]:
+    """Make the identity of a part: with a stamp of the input, which is hashed at the end only."""
+    with add_file_name(job.source):
+        stamp = io.stamp_input(job.source)
+    pixels = pixels_of(header, stack, config)
+    return make_identity(
+        stack, config, resolved, weights_sha256=weights_sha256, pixels=pixels, stamp=stamp
+    )
+
+
+def _add_up(
+    job: Job, stack: io.Stack, receipts: Sequence[Receipt], config: PredictConfig, pixel_note: str
+) -> PredictResult:
+    """Make the result of parts that are whole: of all of them, or of one that was made before."""
+    depth = sum(len(parse_sections(each.sections, len(stack))) for each in receipts)
+    shape, facts = (depth, *stack.shape[1:]), [each.facts for each in receipts]
+    totals, tiles = [each.totals for each in receipts], sum(each["pieces"] for each in facts)
+    described = describe_totals(totals, prod(shape), inverted=config.invert_image)
+    return PredictResult(
+        job,
+        shape,
+        stack.voxel_size_nm,
+        **described,
+        seconds=sum(each["seconds"] for each in facts),
+        stages={name: sum(each["stages"][name] for each in facts) for name in facts[0]["stages"]},
+        resumed=tiles if config.sections else sum(each["resumed"] for each in facts),
+        tiles=tiles,
+        sections=receipts[0].sections if config.sections else None,
+        read_notes=stack.notes,
+        pixel_note=pixel_note,
+    )
+
+
+def _facts(result: PredictResult, receipts: Sequence[Receipt], sha256: str) -> dict[str, Any]:
+    """Gather the facts for the record beside the output, in types that JSON can hold."""
+    devices = "; ".join(sorted({each.facts["device"] for each in receipts}))
+    parts = [
+        {"sections": each.sections} | {name: each.facts[name] for name in ("device", "seconds")}
+        for each in receipts
+    ]
+    return result_facts(result, devices, receipts[0].facts["plan"], sha256) | {"parts": parts}
