@@ -1,0 +1,56 @@
+"""The example for SLURM, with programs that stand for it."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sfseg.io import hash_input, write_stack
+from tests import slurm
+from tests.cli.commands import FAST, sfseg
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "slurm"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.usefixtures("small_shipped")
+def test_an_array_job_with_a_time_limit_and_a_preemption_makes_the_bytes_of_one_run(
+    tmp_path, small_weights
+):
+    pytest.importorskip("zarr")
+    from sfseg.datasets.synthetic import make_tissue
+
+    write_stack(tmp_path / "big.zarr", make_tissue((15, 64, 70), seed=3)[0])
+    options = ("--dtype", "uint8", *FAST, "--model", small_weights)
+    environment = slurm.install(tmp_path / "slurm")
+    command = [EXAMPLE / "submit.sh", "big.zarr", "parts/map.zarr", "8", *options]
+    ran = subprocess.run(
+        command, check=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert ran.stdout.startswith("parts: job 100, 2 tasks; output: job 101;")
+    logs = {path.name: path.read_text() for path in (tmp_path / "slurm").glob("log-*")}
+    assert [line[0] for line in codes(tmp_path)] == ["0", "0", "0"], logs
+    assert logs["log-100_1"].count("finished tiles are kept") == 2
+    continued = [int(n) for n in re.findall(r"continuing after (\d) of 7 tiles", logs["log-100_1"])]
+    assert len(continued) == 2
+    assert 0 < continued[0] < continued[1] < 7
+    assert "sections 1-8: done in" in logs["log-100_0"]
+    array, finish = slurm.jobs(tmp_path / "slurm")
+    assert "--array=0-1" in array
+    assert "--dependency=afterany:100" in finish
+    whole = tmp_path / "one" / "map.zarr"
+    assert sfseg("predict", tmp_path / "big.zarr", "-o", whole, *options).exit_code == 0
+    made = tmp_path / "parts" / "map.zarr"
+    assert hash_input(made) == hash_input(whole)
+    parts = json.loads((tmp_path / "parts" / "map.zarr.json").read_text())["parts"]
+    assert [part["sections"] for part in parts] == ["1-8", "9-15"]
+    assert not list(made.parent.glob("*.parts"))
+
+
+def codes(folder):
+    """Give the exit codes of all tasks."""
+    return [path.read_text() for path in sorted((folder / "slurm").glob("code-*"))]
