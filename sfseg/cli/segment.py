@@ -165,6 +165,9 @@ def segment(
     )
     require_inputs([probability, *(learn_from or ())])
     require_stack_name("-o", out, "uint32")
+    from sfseg.io.outputs import require_output
+
+    require_output(out, [probability, *(learn_from or ())], overwrite=overwrite)
     from sfseg.segmentation.edits import Edit, parse_merge, parse_split, read_edits
 
     corrections: list[Edit] = read_edits(edits) if edits else []

@@ -65,11 +65,11 @@ def add_layer(viewer: Viewer, data: AnyArray, settings: dict[str, Any], kind: st
     add(data, **settings)
 
 
-def make_threshold() -> FloatSpinBox:
-    """Make the field of the threshold of segments."""
+def make_threshold(value: float = PredictConfig.threshold) -> FloatSpinBox:
+    """Make the field of the threshold of segments or cells."""
     return FloatSpinBox(
         label="threshold",
-        value=PredictConfig.threshold,
+        value=value,
         min=0,
         max=1,
         step=0.05,

@@ -61,9 +61,14 @@ class Panel(Container):
         The fields, top to bottom.
     action : str
         What the button says.
+    locked : sequence of Widget
+        Other buttons, which start work as well: locked while some is under way.
     """
 
-    def __init__(self, fields: Sequence[Widget], action: str) -> None:
+    def __init__(
+        self, fields: Sequence[Widget], action: str, locked: Sequence[Widget] = ()
+    ) -> None:
+        self._locked = tuple(locked)
         self.start_button = PushButton(text=action)
         self.cancel_button = PushButton(text="Cancel", enabled=False)
         self.bar = ProgressBar(min=0, max=1, value=0, visible=False)
@@ -93,8 +98,12 @@ class Panel(Container):
 
     def start(self) -> None:
         """Start the work of the fields as they are now."""
+        self.run(self.prepare)
+
+    def run(self, prepare: Callable[[], tuple[Call, str]]) -> None:
+        """Start work, which `prepare` returns with what to say while it runs."""
         try:
-            call, text = self.prepare()
+            call, text = prepare()
         except SfsegError as error:
             self._tell(error)
             return
@@ -177,6 +186,7 @@ class Panel(Container):
 
     def _set_busy(self, *, busy: bool) -> None:
         """Lock the start button while work is under way, and show the bar."""
-        self.start_button.enabled = not busy
+        for button in (self.start_button, *self._locked):
+            button.enabled = not busy
         self.cancel_button.enabled = self.bar.visible = busy
         self.bar.max = self.bar.value = 0  # until it is known how much there is to do

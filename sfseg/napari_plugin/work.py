@@ -1,4 +1,4 @@
-"""What the widgets do, without a window: predict, number cells, score; arrays in, arrays out."""
+"""What the widgets do, without a window: predict, find cells, score; arrays in, arrays out."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sfseg.config import SHIPPED_MODEL, LabelFormat, PredictConfig, TestTimeAugmentation
+from sfseg.config import (
+    SHIPPED_MODEL,
+    LabelFormat,
+    PredictConfig,
+    SegmentConfig,
+    TestTimeAugmentation,
+)
 from sfseg.errors import OptionError
 from sfseg.io import open_array
 from sfseg.io.labels import resolve_format
@@ -24,10 +30,14 @@ from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, require_same_shape, score_known
 from sfseg.scoring.score_files import find_turns, invert_map, understand_labels
 from sfseg.scoring.thresholds import as_probability, as_stack
+from sfseg.segmentation.costs import load_costs
+from sfseg.segmentation.finder import CellFinder
+from sfseg.segmentation.maps import StackMaps
+from sfseg.segmentation.store import MemoryStore
 from sfseg.system.memory import available_bytes
 from sfseg.types import AnyArray, Number, PixelSize, Probability, Progress, Rescale, Segments
 
-_FLOAT32_BYTES = 4
+_FLOAT32_BYTES = _UINT32_BYTES = 4
 
 
 class CancelledError(Exception):
@@ -118,7 +128,13 @@ def predict_pixels(
     OptionError
         If it does not fit in memory; and what `sfseg.predict` raises.
     """
-    _require_memory(pixels)
+    _require_memory(
+        pixels,
+        _FLOAT32_BYTES,
+        "this stack and its map",
+        "predict the current section here, and the stack in a terminal, in any memory: "
+        "sfseg predict FILE -o map.tif",
+    )
     model = load_model(choices.model, device=choices.device)
     return model.predict(
         pixels,
@@ -130,19 +146,77 @@ def predict_pixels(
     )
 
 
-def _require_memory(pixels: AnyArray) -> None:
-    """Refuse a stack that does not fit in memory together with its map; raises OptionError."""
+def _require_memory(pixels: AnyArray, result_bytes: int, what: str, hint: str) -> None:
+    """Refuse a stack that does not fit in memory together with what is made of it.
+
+    Parameters
+    ----------
+    pixels : array_like
+        The stack, perhaps still on the disk.
+    result_bytes : int
+        What is made of each pixel.
+    what, hint : str
+        What needs the memory, and what to do instead.
+
+    Raises
+    ------
+    OptionError
+        If it does not fit.
+    """
     size = int(np.prod(pixels.shape))
     in_memory = isinstance(pixels, np.ndarray)
-    needed = size * (_FLOAT32_BYTES + (0 if in_memory else pixels.dtype.itemsize))
+    needed = size * (result_bytes + (0 if in_memory else pixels.dtype.itemsize))
     free = available_bytes(torch.device("cpu"))
     if needed > free:
         raise OptionError(
-            f"this stack and its map need {needed / 2**30:.1f} GiB of memory, "
-            f"{free / 2**30:.1f} GiB are free",
-            hint="predict the current section here, and the stack in a terminal, in any memory: "
-            "sfseg predict FILE -o map.tif",
+            f"{what} need {needed / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free",
+            hint=hint,
         )
+
+
+class Divided(NamedTuple):
+    """The superpixels of a map, and what looks odd about it."""
+
+    finder: CellFinder
+    doubts: tuple[str, ...]
+
+
+def divide_map(
+    probability: AnyArray, config: SegmentConfig, name: str, progress: Progress = lambda *_: None
+) -> Divided:
+    """Divide a map into superpixels in memory, of which cells are made as by `sfseg.segment`.
+
+    Parameters
+    ----------
+    probability : array_like, shape (Z, Y, X) or (Y, X)
+        Interior probability; a stack on disk is read.
+    config : SegmentConfig
+        How.
+    name : str
+        The map, for messages.
+    progress : callable
+        Called with the number of sections divided and of all. What it raises stops the work.
+
+    Returns
+    -------
+    Divided
+        What finds the cells, and warnings.
+
+    Raises
+    ------
+    OptionError
+        If it does not fit in memory; and what `sfseg.segment` raises.
+    """
+    _require_memory(
+        probability,
+        2 * _UINT32_BYTES,
+        "this map, its superpixels and its cells",
+        "find the cells in a terminal, in any memory: sfseg segment map.tif -o cells.tif",
+    )
+    stack = open_array(probability, name)
+    maps = StackMaps(stack, config.map_max)
+    finder = CellFinder(stack, maps, config, MemoryStore(), load_costs(), progress=progress)
+    return Divided(finder, tuple(maps.doubts()))
 
 
 def number_cells(

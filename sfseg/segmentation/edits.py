@@ -5,6 +5,7 @@ saw, and all other cells keep their ids. Corrections are made one after the othe
 """
 
 import csv
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from sfseg.segmentation.costs import CellCosts
 from sfseg.segmentation.edges import Edges
 from sfseg.segmentation.graph import Graph
 from sfseg.segmentation.multicut import multicut
+from sfseg.system import files
 from sfseg.types import Shape
 
 STEP, LAST = 0.5, 20.0
@@ -115,6 +117,25 @@ def read_edits(path: Path) -> list[Edit]:
         raise OptionError(
             f"{path}: this is no table as text in UTF-8", hint="save it as CSV, in UTF-8"
         ) from error
+
+
+def write_edits(path: Path, edits: Sequence[Edit], *, overwrite: bool = False) -> None:
+    """Write a file of corrections, as `read_edits` reads it.
+
+    Raises
+    ------
+    OutputExistsError, OutputError
+        If it exists and `overwrite` is False, or cannot be written.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for edit in edits:
+        if isinstance(edit, Merge):
+            table.writerow(["merge", edit.cell, edit.other, "", "", ""])
+        else:
+            table.writerow(["split", edit.cell, "", *edit.place])
+    files.write_text(path, text.getvalue(), overwrite=overwrite)
 
 
 def _require_columns(names: Sequence[str], path: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,14 @@ from sfseg.errors import NonFiniteError, OptionError, OutputError, ResumeError, 
 from sfseg.io import Stack, as_path, open_array, open_stack
 from sfseg.io.outputs import require_output
 from sfseg.io.write import require_writable, write_sections
-from sfseg.segmentation.cells import Cells, find_cells, paint_cells
+from sfseg.segmentation.cells import Cells
 from sfseg.segmentation.costs import CellCosts, load_costs
-from sfseg.segmentation.edits import Edit, NodeAt, Point, apply_edits, require_places
-from sfseg.segmentation.graph import Graph, build_graph
+from sfseg.segmentation.edits import Edit, require_places
+from sfseg.segmentation.finder import CellFinder, node_options
 from sfseg.segmentation.maps import StackMaps
-from sfseg.segmentation.store import FolderStore, MemoryStore, Store
+from sfseg.segmentation.store import FolderStore, MemoryStore
 from sfseg.system.files import ensure_parent, sibling
-from sfseg.system.limits import usable_processors
 from sfseg.system.locks import exclusive
-from sfseg.system.threads import ordered
 from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape
 
 SCRATCH = "part.superpixels"
@@ -122,11 +120,8 @@ def segment(
     config = configure(SegmentConfig, config, options)
     stack = open_array(probability, "segment", hint="use sfseg.segment_file for files")
     maps, store = StackMaps(stack, config.map_max), MemoryStore()
-    workers = config.workers or usable_processors()
-    graph = build_graph(maps, config, store, workers=workers, progress=progress)
-    found = find_cells(graph, config, costs or load_costs())
-    painted = np.stack(list(_paint(maps, store, graph, found, config, workers)))
-    return painted.reshape(np.shape(probability))
+    finder = CellFinder(stack, maps, config, store, costs or load_costs(), progress=progress)
+    return finder.draw(config).reshape(np.shape(probability))
 
 
 def segment_file(
@@ -233,34 +228,33 @@ def _segment_stack(
     say: Say,
 ) -> SegmentResult:
     """Divide the sections, solve the graph, and write the cells."""
-    maps, workers = StackMaps(stack, config.map_max), config.workers or usable_processors()
+    maps = StackMaps(stack, config.map_max)
     for line in maps.doubts():
         say(f"warning: {line}")
-    identity = {"version": VERSION, "input": stack.sha256(), **_node_options(config)}
+    identity = {"version": VERSION, "input": stack.sha256(), **node_options(config)}
     folder = sibling(target, SCRATCH)
     store = FolderStore(folder, identity, resume=config.resume)
 
     def divided(done: int, total: int) -> None:
         progress(done, total, f"dividing {stack.name} into superpixels")
 
-    graph = build_graph(maps, config, store, workers=workers, progress=divided)
+    finder = CellFinder(stack, maps, config, store, costs, progress=divided)
+    graph = finder.graph
     say(
         f"graph: {len(graph.areas)} superpixels, {len(graph.borders.pairs)} borders, "
         f"{len(graph.overlaps.pairs)} overlaps"
     )
-    cells = find_cells(graph, config, costs)
+    cells = finder.find(config, edits)
     if not cells.any():
         say(
             f"warning: {stack.name}: no pixel is above the threshold of {config.threshold:g}, so "
             "there is no cell"
         )
-    cells = apply_edits(cells, graph, edits, costs, config.beta, _node_finder(store, graph))
     for edit in edits:
         say(f"done: {edit}")
 
     def counted() -> Iterator[Cells]:
-        painted = _paint(maps, store, graph, cells, config, workers)
-        for done, section in enumerate(painted):
+        for done, section in enumerate(finder.paint(cells, config)):
             progress(done, len(maps), f"writing {target}")
             yield section
 
@@ -276,41 +270,7 @@ def _segment_stack(
     return SegmentResult(target, stack.shape, len(np.unique(cells[cells > 0])), len(cells))
 
 
-def _node_finder(store: Store, graph: Graph) -> NodeAt:
-    """Make the function that finds the superpixel at a place."""
-
-    def node_at(place: Point) -> int:
-        section, y, x = place
-        label = int(store.load_labels(section - 1)[y, x])
-        return int(graph.starts[section - 1]) + label - 1 if label else -1
-
-    return node_at
-
-
 def _refuse_second(target: Path) -> None:
     raise OutputError(
         f"{target}: another run is writing it", hint="wait for it, or give another name with -o"
     )
-
-
-def _node_options(config: SegmentConfig) -> dict[str, object]:
-    """Return the options that the superpixels depend on."""
-    options = asdict(config)
-    return {name: options[name] for name in ("method", "link", "threshold", "map_max", "axes")}
-
-
-def _paint(
-    maps: StackMaps,
-    store: Store,
-    graph: Graph,
-    cells: Cells,
-    config: SegmentConfig,
-    workers: int,
-) -> Iterator[Cells]:
-    """Draw the cells of each section, several at the same time."""
-
-    def paint(index: int) -> Cells:
-        own = cells[graph.starts[index] : graph.starts[index + 1]]
-        return paint_cells(store.load_labels(index), maps[index], own, config)
-
-    return ordered(paint, range(len(maps)), workers)

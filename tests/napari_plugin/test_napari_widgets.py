@@ -14,11 +14,14 @@ import time
 import warnings
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import sfseg
+from sfseg.segmentation.edits import read_edits
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 with warnings.catch_warnings():  # those of napari's imports are not ours
@@ -32,6 +35,7 @@ with warnings.catch_warnings():  # those of napari's imports are not ours
     from qtpy.QtWidgets import QApplication, QWidget
 
     from sfseg.napari_plugin import widgets, work
+    from sfseg.napari_plugin.cells_widget import CellsWidget
     from sfseg.napari_plugin.fields import add_layer
     from sfseg.napari_plugin.geometry import current_section, pixel_size_of, place_of
     from sfseg.napari_plugin.sample import make_sample
@@ -86,9 +90,9 @@ def make(viewer):
         widget.close()
 
 
-def run(widget, *, each=lambda: None):
+def run(widget, *, each=lambda: None, start=None):
     """Start a widget, and handle events until its work has ended, as the window does."""
-    widget.start()
+    (start or widget.start)()
     deadline = time.monotonic() + WAIT_S
     while widget.worker is not None:
         assert time.monotonic() < deadline, widget.report.value
@@ -224,7 +228,7 @@ def test_an_error_is_a_notification_with_its_hint_in_the_words_of_the_widget(mak
 
 
 def test_without_a_layer_the_widgets_say_what_to_do():
-    for kind in (widgets.PredictWidget, widgets.SegmentsWidget, ScoreWidget):
+    for kind in (widgets.PredictWidget, widgets.SegmentsWidget, ScoreWidget, CellsWidget):
         widget = kind(ViewerModel())
         run(widget)
         assert "hint: open a stack first" in widget.report.value
@@ -269,6 +273,92 @@ def check_errors(score, viewer, expected):
     assert np.allclose(camera.center[-2:], (4 * last.y, 4 * last.x))
 
 
+def shift_click(layer, *place):
+    """Click on a voxel of a layer with Shift held, as napari tells its callbacks."""
+    event = SimpleNamespace(
+        modifiers=("Shift",), position=layer.data_to_world(place), dims_displayed=(1, 2)
+    )
+    for callback in layer.mouse_drag_callbacks:
+        callback(layer, event)
+
+
+@pytest.fixture
+def cells(make, viewer):
+    """The widget of cells, with a map that is drawn from the labels."""
+    labels = viewer.layers["tissue labels"]
+    light = ndimage.gaussian_filter(labels.data / np.float32(255), (0, 2, 2))
+    viewer.layers["tissue"].data = light
+    widget = make(CellsWidget)
+    run(widget)
+    return widget
+
+
+def test_cells_are_those_of_the_library_and_other_options_divide_no_section_again(
+    cells, viewer, monkeypatch
+):
+    light, found = viewer.layers["tissue"], viewer.layers["tissue cells"]
+    assert np.array_equal(found.data, sfseg.segment(light.data))
+    assert found.data.dtype == np.uint32
+    assert np.array_equal(found.scale, light.scale)
+    assert f"{found.data.max()} cells in 6 sections of 256x256" in cells.report.value
+    monkeypatch.setattr(work, "divide_map", None)
+    cells.beta.value, cells.min_size.value, cells.fill.value = 0.8, 0, True
+    run(cells)
+    expected = sfseg.segment(light.data, beta=0.8, min_size=0, fill=True)
+    assert np.array_equal(viewer.layers[-1].data, expected)
+    assert len(viewer.layers) == 4
+
+
+def test_corrections_are_drawn_and_written_as_the_command_takes_them(cells, viewer, tmp_path):
+    layer, table = viewer.layers["tissue cells"], tmp_path / "edits.csv"
+    before = layer.data
+    ids, places = np.unique(before, return_index=True)
+    places = [np.unravel_index(place, before.shape) for place in places]
+    (first, one), (second, other) = list(zip(ids, places, strict=True))[1:3]
+    cells.merge_button.native.click()
+    assert "hint: hold Shift, and click on two cells" in cells.report.value
+    shift_click(layer, *one)
+    shift_click(layer, *other)
+    assert cells.picked.value.startswith(f"cell {first} at {one[0] + 1}, {one[1]}, {one[2]}, ")
+    press(cells, cells.merge_button)
+    assert np.array_equal(layer.data, np.where(before == second, first, before))
+    shift_click(layer, *other)
+    press(cells, cells.split_button)
+    assert len(np.unique(layer.data)) == len(ids)
+    cells.file.line_edit.value = str(table)
+    cells.save()
+    assert f"sfseg segment map.tif -o corrected.tif --edits {table}" in cells.report.value
+    light, out = tmp_path / "map.tif", tmp_path / "corrected.tif"
+    sfseg.write_stack(light, viewer.layers["tissue"].data)
+    sfseg.segment_file(light, out, edits=read_edits(table))
+    with sfseg.open_stack(out, labels=True) as stack:
+        assert np.array_equal(stack.read(), layer.data)
+    press(cells, cells.undo_button)
+    press(cells, cells.undo_button)
+    assert np.array_equal(layer.data, before)
+    table.write_text("something else")
+    cells.save()
+    assert "the column edit is missing" in cells.report.value
+    assert table.read_text() == "something else"
+
+
+def test_a_layer_of_cells_that_was_painted_in_stays_as_it_is(cells, viewer):
+    layer = viewer.layers["tissue cells"]
+    places = [np.argwhere(layer.data == cell)[0] for cell in (1, 2)]
+    layer.paint((0, 5, 5), 1)
+    painted = layer.data.copy()
+    for place in places:
+        shift_click(layer, *place)
+    press(cells, cells.merge_button)
+    assert np.array_equal(layer.data, painted)
+    assert 2 not in viewer.layers[-1].data
+
+
+def press(widget, button):
+    """Press another button than Start, and wait for its work."""
+    run(widget, start=button.native.click)
+
+
 def test_open_takes_axes_and_an_array_in_a_file(make, viewer, tissue, tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, np.moveaxis(tissue[0], 0, 2))
@@ -306,7 +396,7 @@ viewer.open(sys.argv[1], plugin="sfseg")
 viewer.open_sample("sfseg", "tissue")
 docks = {
     name: viewer.window.add_plugin_dock_widget("sfseg", name)[1]
-    for name in ("Open", "Score", "Segments", "Predict")
+    for name in ("Open", "Score", "Segments", "Cells", "Predict")
 }
 predict = docks["Predict"]
 predict.image.value = viewer.layers["volume"]

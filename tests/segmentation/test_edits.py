@@ -6,7 +6,7 @@ import tifffile
 
 import sfseg
 from sfseg.errors import OptionError
-from sfseg.segmentation.edits import Merge, Split, parse_merge, parse_split, read_edits
+from sfseg.segmentation.edits import Merge, Split, parse_merge, parse_split, read_edits, write_edits
 
 
 @pytest.fixture
@@ -69,6 +69,9 @@ def test_options_and_files_say_the_same(tmp_path):
     path.write_text("edit,cell,other,section,y,x\nmerge,3,7,,,\nsplit,12,,4,100,200\n")
     wanted = [Merge(3, 7), Split(12, (4, 100, 200))]
     assert [parse_merge("3,7"), parse_split("12@4,100,200")] == read_edits(path) == wanted
+    written = tmp_path / "written.csv"
+    write_edits(written, wanted)
+    assert written.read_bytes() == path.read_bytes()
     assert [parse_merge(str(wanted[0])[6:]), parse_split(str(wanted[1])[6:])] == wanted
 
 

@@ -17,6 +17,7 @@ from sfseg.errors import (
     ResumeError,
     StackError,
 )
+from sfseg.segmentation import graph
 from sfseg.segmentation import segment as module
 from sfseg.segmentation.edits import Merge
 
@@ -133,12 +134,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_cells(source, tmp_path, mo
         sfseg.segment_file(source, out, progress=stop)
     assert not out.exists()
     divided = []
-    real = module.build_graph.__globals__["divide_section"]
-    monkeypatch.setitem(
-        module.build_graph.__globals__,
-        "divide_section",
-        lambda *given: divided.append(1) or real(*given),
-    )
+    real = graph.divide_section
+    monkeypatch.setattr(graph, "divide_section", lambda *given: divided.append(1) or real(*given))
     sfseg.segment_file(source, out, resume=True)
     assert len(divided) <= SECTIONS - at[1] if at[0] == "dividing" else not divided
     np.testing.assert_array_equal(tifffile.imread(out), tifffile.imread(whole))
