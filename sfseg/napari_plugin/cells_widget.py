@@ -150,9 +150,13 @@ class CellsWidget(Panel):
         buttons = [self.merge_button, self.split_button, self.undo_button]
         row = Container(widgets=buttons, layout="horizontal", labels=False)
         row.margins = (0, 0, 0, 0)
-        own = [self.map, self.beta, self.threshold, self.min_size, self.fill, self.map_max]
-        own += [self.picked, row, self.file, self.save_button]
-        super().__init__(own, "Find cells", locked=[*buttons, self.save_button])
+        super().__init__(
+            [self.map, self.beta, self.threshold, self.min_size, self.fill, self.map_max],
+            "Find cells",
+            tools=[self.picked, row, self.file, self.save_button],
+            locked=[*buttons, self.save_button],
+        )
+        self.picked.native.setPlaceholderText("hold Shift, and click on cells")
         self.merge_button.clicked.connect(lambda: self.run(self._prepare_merge))
         self.split_button.clicked.connect(lambda: self.run(self._prepare_split))
         self.undo_button.clicked.connect(lambda: self.run(self._prepare_undo))
@@ -283,7 +287,8 @@ class CellsWidget(Panel):
         except (SfsegError, OSError) as error:
             self._tell(error)
             return
-        self.add(f"{len(session.edits)} corrections are in {path}\n{session.command(path)}")
+        count = len(session.edits)
+        self.add(f"{path}: {count} correction{'s' * (count != 1)}\n{session.command(path)}")
 
     def _table(self) -> Path:
         """Return the table to write; refuse a file that is none of corrections."""

@@ -61,12 +61,19 @@ class Panel(Container):
         The fields, top to bottom.
     action : str
         What the button says.
+    tools : sequence of Widget
+        What is below the button, for what it has made.
     locked : sequence of Widget
         Other buttons, which start work as well: locked while some is under way.
     """
 
     def __init__(
-        self, fields: Sequence[Widget], action: str, locked: Sequence[Widget] = ()
+        self,
+        fields: Sequence[Widget],
+        action: str,
+        *,
+        tools: Sequence[Widget] = (),
+        locked: Sequence[Widget] = (),
     ) -> None:
         self._locked = tuple(locked)
         self.start_button = PushButton(text=action)
@@ -78,7 +85,10 @@ class Panel(Container):
             widgets=[self.start_button, self.cancel_button], layout="horizontal", labels=False
         )
         buttons.margins = (0, 0, 0, 0)
-        footer = Container(widgets=[buttons, self.bar, self.report], labels=False)
+        own = [Container(widgets=tools)] if tools else []
+        for each in own:
+            each.margins = (0, 0, 0, 0)
+        footer = Container(widgets=[buttons, self.bar, *own, self.report], labels=False)
         footer.margins = (0, 0, 0, 0)
         footer.label = ""
         super().__init__(widgets=[*fields, footer])

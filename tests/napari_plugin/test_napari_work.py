@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sfseg
-from sfseg.config import LabelFormat
+from sfseg.config import LabelFormat, SegmentConfig
 from sfseg.errors import OptionError, ShapeMismatchError
 from sfseg.napari_plugin import work
 from sfseg.napari_plugin.wording import describe_scores, in_widget_words
@@ -76,6 +76,19 @@ def test_segments_are_those_of_the_command(close_gaps, tissue_files):
     assert work.number_cells(probability[0], close_gaps=close_gaps).shape == probability[0].shape
 
 
+def test_superpixels_make_the_cells_of_the_library_with_any_of_the_other_options(tissue):
+    light = tissue[1] / np.float32(255)
+    finder, doubts = work.divide_map(light, SegmentConfig(), "light")
+    assert "light: this is a mask" in doubts[0]
+    for options in ({}, {"beta": 0.9, "min_size": 0}, {"fill": True}):
+        found = finder.draw(SegmentConfig(**options))
+        assert np.array_equal(found, sfseg.segment(light, **options))
+    seen = []
+    with pytest.raises(StopError):
+        work.divide_map(light, SegmentConfig(), "light", stop_at(1, seen))
+    assert seen[-1] == (1, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "form"),
     [
@@ -140,3 +153,5 @@ def test_a_stack_that_does_not_fit_in_memory_is_refused_before_it_is_read(monkey
     monkeypatch.setattr(work, "available_bytes", lambda _: 1000)
     with pytest.raises(OptionError, match="sfseg predict FILE"):
         work.predict_pixels(np.zeros((4, 16, 16), np.uint8), work.PredictChoices())
+    with pytest.raises(OptionError, match=r"sfseg segment map\.tif"):
+        work.divide_map(np.zeros((4, 16, 16), np.uint8), SegmentConfig(), "map")
