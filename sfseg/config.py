@@ -218,6 +218,8 @@ class PredictConfig:
         has it and it agrees with float32; int8 is calibrated on the first sections.
     tta : {'none', 'flips', 'd4'}
         One pass, or the mean over the 4 flips or all 8 orientations.
+    planes : bool
+        For isotropic voxels: the mean of three maps, of the planes along z, y and x.
     close_gaps : bool
         Close gaps in membranes, see `sfseg.prediction.gaps`, before anything is written.
     output : {'probability', 'binary', 'segments'}
@@ -257,6 +259,7 @@ class PredictConfig:
     engine: EngineChoice = "auto"
     precision: PredictPrecision = "auto"
     tta: TestTimeAugmentation = "none"
+    planes: bool = False
     close_gaps: bool = False
     output: OutputKind = "probability"
     dtype: OutputDtype = "float32"

@@ -38,6 +38,8 @@ class Stack:
         What a person should know about how the files are read, a sentence each.
     numbers : tuple of int, optional
         The numbers of the sections in the names of their files.
+    buffer_bytes : int
+        Memory that it takes, beside that of the windows; see `sfseg.io.turned`.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Stack:
         close: Callable[[], None],
         notes: Sequence[str] = (),
         numbers: tuple[int, ...] | None = None,
+        buffer_bytes: int = 0,
     ) -> None:
         self.name = name
         self.shape = shape
         self.dtype = dtype
         self.voxel_size_nm = voxel_size_nm
         self.notes, self.numbers = tuple(notes), numbers
+        self.buffer_bytes = buffer_bytes
         self._read_window = read_window
         self._sha256 = sha256
         self._close = close
@@ -68,16 +72,21 @@ class Stack:
         if pixel_size_nm is None:
             return self
         thickness = self.voxel_size_nm[0] if self.voxel_size_nm else math.nan
+        return self.with_voxel_size((thickness, *pixel_size_nm))
+
+    def with_voxel_size(self, voxel_size_nm: VoxelSize) -> "Stack":
+        """Return this stack with voxels of another size, (z, y, x)."""
         return Stack(
             self.name,
             self.shape,
             self.dtype,
-            (thickness, *pixel_size_nm),
+            voxel_size_nm,
             read_window=self._read_window,
             sha256=self._sha256,
             close=self._close,
             notes=self.notes,
             numbers=self.numbers,
+            buffer_bytes=self.buffer_bytes,
         )
 
     def section(self, index: int) -> AnyArray:
@@ -168,6 +177,7 @@ class Stack:
             close=self.close,
             notes=self.notes,
             numbers=self.numbers,
+            buffer_bytes=self.buffer_bytes,
         )
 
     def sha256(self) -> str:
@@ -205,19 +215,21 @@ class Stack:
         self.close()
 
 
-def require_finite(section: AnyArray, name: str, number: int, first_row: int = 0) -> None:
+def require_finite(
+    section: AnyArray, name: str, number: int, first_row: int = 0, first_column: int = 0
+) -> None:
     """Refuse a section with NaN or infinity in it.
 
     Parameters
     ----------
     section : ndarray, shape (Y, X)
-        The pixels, or some rows of them.
+        The pixels, or a window of them.
     name : str
         The stack, for the message.
     number : int
         The section, from 1, for the message.
-    first_row : int
-        Row of the section where the pixels begin, for the message.
+    first_row, first_column : int
+        Where the pixels begin in the section, for the message.
 
     Raises
     ------
@@ -228,7 +240,7 @@ def require_finite(section: AnyArray, name: str, number: int, first_row: int = 0
         return
     row, column = np.argwhere(~np.isfinite(section))[0]
     raise NonFiniteError(
-        f"{name}: section {number}: the pixel in row {first_row + row}, column {column} "
-        f"is {section[row, column]}",
+        f"{name}: section {number}: the pixel in row {first_row + row}, "
+        f"column {first_column + column} is {section[row, column]}",
         hint="replace NaN and infinity first, for example by the mean",
     )

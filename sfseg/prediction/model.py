@@ -30,12 +30,20 @@ from sfseg.prediction.engines.calibrate import calibrate
 from sfseg.prediction.engines.engine import Quantisation
 from sfseg.prediction.engines.int8 import int8_engine
 from sfseg.prediction.jobs import Job
+from sfseg.prediction.planes import AXES, BACK, as_isotropic, config_of_planes, planes_along
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.run import OnTile, PredictionRun
 from sfseg.prediction.samples import Samples, sample_stack, sample_tissue
 from sfseg.prediction.tile_reader import read_tiles
-from sfseg.prediction.tile_writer import ArrayTarget, Facts, FinishedTile, finish_tile, make_writer
+from sfseg.prediction.tile_writer import (
+    ArrayTarget,
+    Facts,
+    FinishedTile,
+    OtherMap,
+    finish_tile,
+    make_writer,
+)
 from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
@@ -196,6 +204,7 @@ class Model:
         array: AnyArray,
         *,
         tta: TestTimeAugmentation = "none",
+        planes: bool = False,
         close_gaps: bool = False,
         invert_image: bool = False,
         pixel_size_nm: float | PixelSize | None = None,
@@ -211,6 +220,9 @@ class Model:
         tta : {'none', 'flips', 'd4'}
             One pass, or the mean over the four flips or all eight orientations, which is better
             but four or eight times slower.
+        planes : bool
+            For a stack whose voxels are as thick as wide: predict its planes along z, y and x, and
+            average the three maps. Three times slower.
         close_gaps : bool
             Close gaps in membranes; see `sfseg.prediction.gaps`.
         invert_image : bool
@@ -221,7 +233,8 @@ class Model:
             result is on their own grid.
         progress : callable
             Called with the number of tiles predicted and that of all, before the first and after
-            each, from another thread. What it raises stops the prediction.
+            each, from another thread. With `planes`, both count the tiles of a plane along the
+            axis of the moment as a third. What it raises stops the prediction.
 
         Returns
         -------
@@ -236,12 +249,13 @@ class Model:
         NonFiniteError
             If it holds NaN or infinity.
         OptionError
-            If an option has another value.
+            If an option has another value, or one section is to be predicted with `planes`.
         DeviceError
             If the memory is too small for a whole section and `close_gaps` is True.
         """
         options = {
             "tta": tta,
+            "planes": planes,
             "close_gaps": close_gaps,
             "invert_image": invert_image,
             "pixel_size_nm": pixel_size_nm,
@@ -253,6 +267,26 @@ class Model:
     ) -> Probability:
         """Predict an open stack to memory, shape (Z, Y, X)."""
         stack = stack.with_pixel_size(config.pixel_size)
+        others: list[OtherMap] = []
+        if config.planes:
+            stack = as_isotropic(stack, config)
+            for done, axis in enumerate(AXES):
+                along, own = planes_along(axis, stack, config), config_of_planes(config)
+                found, _ = self._predict_sections(along, own, _third(progress, done))
+                others.append(partial(_window, found.transpose(BACK[axis])))
+            progress = _third(progress, len(others))
+        probability, facts = self._predict_sections(stack, config, progress, others)
+        _warn_of_contrast(facts, probability, inverted=config.invert_image)
+        return probability
+
+    def _predict_sections(
+        self,
+        stack: io.Stack,
+        config: PredictConfig,
+        progress: Progress,
+        others: Sequence[OtherMap] = (),
+    ) -> tuple[Probability, list[Facts]]:
+        """Predict each section to memory; return the facts of the tiles as well."""
         model = self.calibrated(stack, config)
         setup = model.set_up(stack, config, model.resolve(stack, config))
         target = ArrayTarget(stack.shape)
@@ -267,10 +301,9 @@ class Model:
 
         progress(0, len(numbers))
         tiles = read_tiles(stack, setup.tiles, numbers, setup.scaling, workers=setup.workers)
-        finish = partial(finish_tile, config=config)
+        finish = partial(finish_tile, config=config, others=others)
         predict_tiles(tiles, setup.predictors, finish, write, workers=setup.workers)
-        _warn_of_contrast(facts, target.pixels, inverted=config.invert_image)
-        return target.pixels
+        return target.pixels, facts
 
     def choose_pixels(self, stack: io.Stack, config: PredictConfig) -> PixelChoice:
         """Decide whether the sections of a stack are resampled; see `pixels_of`."""
@@ -367,12 +400,13 @@ class Model:
         *,
         report: OnTile,
         say: Say,
+        others: Sequence[OtherMap] = (),
     ) -> PredictionRun:
         """Prepare the prediction of a stack into an output.
 
         Parameters
         ----------
-        job, stack, config, work, report
+        job, stack, config, work, report, others
             As for `PredictionRun`.
         resolved : mapping
             The result of `resolve` in this process.
@@ -386,7 +420,7 @@ class Model:
         """
         first_choices = work.identity["resolved"]
         setup = self.set_up(stack, config, resolved, first_choices=first_choices, say=say)
-        run = PredictionRun(job, stack, setup, config, work, report)
+        run = PredictionRun(job, stack, setup, config, work, report, others)
         if warning := plan.memory_warning(run.plan, config):
             say(f"warning: {warning}")
         return run
@@ -432,6 +466,15 @@ def pixels_of(header: Header, stack: io.Stack, config: PredictConfig) -> PixelCh
     trained = header.voxel_size_nm if header.input_px is None else None
     said = config.pixel_size is not None
     return choose_pixels(stack.voxel_size_nm, trained, config.rescale, said=said)
+
+
+def _third(progress: Progress, done: int) -> Progress:
+    """Return the progress of one of three predictions, after `done` others."""
+    return lambda tiles, total: progress(done * total + tiles, 3 * total)
+
+
+def _window(pixels: Probability, section: int, rows: slice, columns: slice) -> Probability:
+    return pixels[section, rows, columns]
 
 
 def _warn_of_contrast(facts: Sequence[Facts], probability: Probability, *, inverted: bool) -> None:

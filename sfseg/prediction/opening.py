@@ -11,6 +11,7 @@ from sfseg.errors import START_AGAIN, ResumeError
 from sfseg.prediction.engines import ENGINES
 from sfseg.prediction.engines.engine import Quantisation
 from sfseg.prediction.jobs import Job
+from sfseg.prediction.plane_maps import folder_of
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.types import Say
 
@@ -48,7 +49,7 @@ def tell_what_is_kept(
         with opening as work:
             yield work
     except BaseException:
-        if work is not None and work.can_resume:
+        if work is not None and (work.can_resume or folder_of(output).exists()):
             say(f"{output}: finished tiles are kept; to continue, add --resume to the same command")
         raise
 

@@ -72,8 +72,8 @@ def require_parts(output: Path, config: PredictConfig) -> None:
     Raises
     ------
     OptionError
-        If it is no OME-Zarr; if its numbers go on from section to section; or if both
-        ``sections`` and ``finish`` are set.
+        If it is no OME-Zarr; if its numbers go on from section to section; if planes of all
+        sections are predicted; or if both ``sections`` and ``finish`` are set.
     """
     option = "--finish" if config.finish else "--sections"
     if config.finish and config.sections is not None:
@@ -85,6 +85,11 @@ def require_parts(output: Path, config: PredictConfig) -> None:
         raise OptionError(
             f"{option}: only a .zarr can be made in parts, not {output.name}",
             hint=f"-o {output.with_suffix('.zarr')}",
+        )
+    if config.planes:
+        raise OptionError(
+            f"{option}: it does not work with --planes, whose planes have pixels of all sections",
+            hint="make the map in one run, without --sections and --finish; or leave out --planes",
         )
     if config.output in ("segments", "cells"):
         raise OptionError(

@@ -26,6 +26,9 @@ BUFFERS_BYTES = 448 * 2**20
 SHARE = 0.75
 """Share of the available memory that is used unless ``--memory`` says how much."""
 
+SLABS_SHARE = 0.125
+"""Share of this memory for slabs of planes: the more, the fewer times a packed file is unpacked."""
+
 SEGMENTS_BYTES = 13
 """Memory for each pixel of a section: its mask (1), its segments in int64 (8) and int32 (4)."""
 
@@ -79,7 +82,7 @@ def limit_px(
     _require_section(engine, stack, config)
     memory = _engine_bytes(engine, config)
     if engine.device.type != "cuda":  # a GPU has memory of its own
-        memory -= _section_bytes(stack, config)
+        memory -= _section_bytes(stack, config) + _slabs_bytes(stack, config)
     by_memory = memory // _bytes_per_px(engine, config)
     return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
 
@@ -105,6 +108,21 @@ def _section_bytes(stack: Stack, config: PredictConfig) -> int:
     bytes_per_px = SEGMENTS_BYTES * (config.output == "segments")
     bytes_per_px += GAPS_BYTES * config.close_gaps
     return bytes_per_px * prod(stack.shape[1:])
+
+
+def slab_bytes(config: PredictConfig) -> int:
+    """Compute how much memory slabs of planes may take; see `sfseg.io.turned`."""
+    if config.memory_gib is not None:
+        return int(config.memory_gib * 2**30 * SLABS_SHARE)
+    return int(available_bytes(torch.device("cpu")) * SHARE * SLABS_SHARE)
+
+
+def _slabs_bytes(stack: Stack, config: PredictConfig) -> int:
+    """Memory for slabs: of a stack of planes, or of the two maps to average with."""
+    if not config.planes:
+        return stack.buffer_bytes
+    maps = 2 * prod(stack.shape) * np.dtype(np.float32).itemsize
+    return min(maps, slab_bytes(config))
 
 
 def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> None:
@@ -228,7 +246,8 @@ class Plan:
         # Resizing keeps three float32 of the full size: the window, its copy and the result.
         computing += 12 * window_px if input_px is not None else 0
         buffers = min(_buffer_bytes(stack, config, scaling) * window_px, BUFFERS_BYTES)
-        peak = base_bytes() + computing + buffers + _section_bytes(stack, config)
+        beside = _section_bytes(stack, config) + _slabs_bytes(stack, config)
+        peak = base_bytes() + computing + buffers + beside
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak, pixels)
 
     def __str__(self) -> str:

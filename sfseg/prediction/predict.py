@@ -1,5 +1,6 @@
 """Predict stacks: an array in memory, or from file to file."""
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +24,19 @@ from sfseg.prediction.model import Model, predict_array
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
 from sfseg.prediction.parts import finish_job, predict_part
 from sfseg.prediction.parts_folder import PartsFolder
+from sfseg.prediction.plane_maps import (
+    folder_of,
+    open_plane_maps,
+    predict_plane_maps,
+    settle_earlier_maps,
+)
+from sfseg.prediction.planes import as_isotropic
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
-from sfseg.prediction.resumable import clear_lock, is_unfinished, open_resumable
+from sfseg.prediction.resumable import ResumableOutput, clear_lock, is_unfinished, open_resumable
 from sfseg.prediction.run import OnTile, PredictResult
-from sfseg.prediction.tile_writer import output_dtype
+from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.segmentation.segment import SCRATCH, segment_file
-from sfseg.system.files import check_output_path, sibling
+from sfseg.system.files import check_output_path, remove, sibling
 from sfseg.system.memory import is_out_of_memory
 from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
 
@@ -49,6 +57,7 @@ def predict(
     engine: EngineChoice = "auto",
     precision: PredictPrecision = "auto",
     tta: TestTimeAugmentation = "none",
+    planes: bool = False,
     close_gaps: bool = False,
     invert_image: bool = False,
     pixel_size_nm: float | PixelSize | None = None,
@@ -69,6 +78,8 @@ def predict(
         Where and how to run; see `load_model`.
     tta : {'none', 'flips', 'd4'}
         Mean over orientations; see `Model.predict`.
+    planes : bool
+        Mean of the maps of the planes along z, y and x, for isotropic voxels; see `Model.predict`.
     close_gaps : bool
         Close gaps in membranes; see `Model.predict`.
     invert_image : bool
@@ -105,6 +116,7 @@ def predict(
         "engine": engine,
         "precision": precision,
         "tta": tta,
+        "planes": planes,
         "close_gaps": close_gaps,
         "invert_image": invert_image,
         "pixel_size_nm": pixel_size_nm,
@@ -241,40 +253,88 @@ def predict_job(
         return predict_part(job, model, config, report=report, say=say)
     if config.output == "cells":
         return _predict_cells(job, model, config, report, say)
-    started = time.monotonic()
     io.require_writable(str(job.output), output_dtype(config))
     PartsFolder(job.output).refuse_whole()
-    record = find_record(job.output, overwrite=config.overwrite)
+    find_record(job.output, overwrite=config.overwrite)
     with open_source(job, config, say) as stack:
-        resolved = model.resolve(stack, config)
-        with add_file_name(job.source):
-            identity = make_identity(
-                stack,
-                config,
-                resolved,
-                weights_sha256=model.weights_sha256,
-                pixels=model.choose_pixels(stack, config),
+        whole = as_isotropic(stack, config, say) if config.planes else stack
+        return _predict_stack(job, whole, model, config, report, say)
+
+
+def _predict_stack(
+    job: Job,
+    stack: io.Stack,
+    model: Model,
+    config: PredictConfig,
+    report: OnTile,
+    say: Say,
+    *,
+    is_planes: bool = False,
+) -> PredictResult:
+    """Predict an open stack; `is_planes` if its map is one of those that are averaged."""
+    started = time.monotonic()
+    record = find_record(job.output, overwrite=config.overwrite)
+    pixels, resolved = model.choose_pixels(stack, config), model.resolve(stack, config)
+    with add_file_name(job.source):
+        sha256 = model.weights_sha256
+        identity = make_identity(stack, config, resolved, weights_sha256=sha256, pixels=pixels)
+    if (
+        config.resume
+        and record is not None
+        and not is_unfinished(job.output)
+        and is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
+    ):
+        clear_lock(job.output)
+        if config.planes:
+            remove(folder_of(job.output))
+        return _result_of_record(job, stack, record, pixels.note)
+    with add_file_name(job.source):
+        calibrated = model.calibrated(stack, config, say=say)
+    identity["resolved"] = resolved = calibrated.resolve(stack, config)
+    opening = open_resumable(job.output, identity, resume=config.resume, overwrite=config.overwrite)
+    told = opening if is_planes else tell_what_is_kept(opening, job.output, say)
+    with told as work:
+        refuse_damage(work, job.output)
+        with _plane_maps(work, job, stack, model, config, report, say) as (others, stages):
+            run = calibrated.start(
+                job, stack, config, resolved, work, report=report, say=say, others=others
             )
-        if (
-            config.resume
-            and record is not None
-            and not is_unfinished(job.output)
-            and is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
-        ):
-            clear_lock(job.output)
-            return _result_of_record(job, stack, record, model.choose_pixels(stack, config).note)
-        with add_file_name(job.source):
-            model = model.calibrated(stack, config, say=say)
-        identity["resolved"] = resolved = model.resolve(stack, config)
-        opening = open_resumable(
-            job.output, identity, resume=config.resume, overwrite=config.overwrite
-        )
-        with tell_what_is_kept(opening, job.output, say) as work:
-            refuse_damage(work, job.output)
-            run = model.start(job, stack, config, resolved, work, report=report, say=say)
             result = run.run(started)
+            result = replace(result, stages=_add([*stages, result.stages]))
             work.record = make_record(work.identity, stack, config, run.facts(result))
-        return result
+    if config.planes:
+        remove(folder_of(job.output))
+    return result
+
+
+@contextlib.contextmanager
+def _plane_maps(
+    work: ResumableOutput,
+    job: Job,
+    stack: io.Stack,
+    model: Model,
+    config: PredictConfig,
+    report: OnTile,
+    say: Say,
+) -> Iterator[tuple[list[OtherMap], list[Mapping[str, float]]]]:
+    """Give the maps to average with, and the seconds that they took: none without --planes."""
+    settle_earlier_maps(job.output, config)
+    if not config.planes or work.complete:
+        yield [], []
+        return
+
+    def predict(job: Job, planes: io.Stack, config: PredictConfig, report: OnTile) -> PredictResult:
+        return _predict_stack(job, planes, model, config, report, say, is_planes=True)
+
+    results = list(predict_plane_maps(job, stack, config, predict, report, say))
+    with open_plane_maps(job.output, config) as maps:
+        yield maps, [result.stages for result in results]
+
+
+def _add(stages: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Add up the seconds of each stage."""
+    names = dict.fromkeys(name for each in stages for name in each)
+    return {name: sum(each.get(name, 0) for each in stages) for name in names}
 
 
 def _predict_cells(

@@ -119,6 +119,8 @@ def make_identity(
         "axes": config.axes,
         "multiscale": config.multiscale,
     }
+    if config.planes:
+        options["planes"] = True
     if config.close_gaps:
         options["close_gaps"] = True
     if config.invert_image:

@@ -18,7 +18,13 @@ from sfseg.prediction.jobs import Job
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.tile_reader import read_tiles
-from sfseg.prediction.tile_writer import FinishedTile, finish_tile, make_writer, output_dtype
+from sfseg.prediction.tile_writer import (
+    FinishedTile,
+    OtherMap,
+    finish_tile,
+    make_writer,
+    output_dtype,
+)
 from sfseg.types import Shape, VoxelSize, describe_shape, format_sections
 
 if TYPE_CHECKING:
@@ -133,6 +139,8 @@ class PredictionRun:
         The finished tiles, and where to record new ones.
     report : callable
         Called with a `TileRecord` before the first and after each tile, from another thread.
+    others : sequence of callable
+        Other maps of the stack, to average with.
     """
 
     def __init__(
@@ -143,9 +151,10 @@ class PredictionRun:
         config: PredictConfig,
         work: ResumableOutput,
         report: OnTile,
+        others: Sequence[OtherMap] = (),
     ) -> None:
         self.job, self.stack, self.config, self.work = job, stack, config, work
-        self.setup, self._report = setup, report
+        self.setup, self._report, self._others = setup, report, others
         self.plan = Plan.from_tiles(
             setup.tiles, setup.engines[0], stack, config, setup.predictors[0].input_px, setup.pixels
         )
@@ -209,7 +218,7 @@ class PredictionRun:
         missing = [number for number in numbers if number not in self.work.finished]
         setup, workers = self.setup, self.setup.workers
         tiles = read_tiles(self.stack, setup.tiles, missing, setup.scaling, workers=workers)
-        finish = partial(finish_tile, config=self.config)
+        finish = partial(finish_tile, config=self.config, others=self._others)
         with self._canvas() as canvas:
             writer = make_writer(canvas, self.config, self.work.finished)
 

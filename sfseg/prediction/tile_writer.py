@@ -1,7 +1,7 @@
 """Turn the interior probability of tiles into the pixels of the output, and write them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -20,6 +20,9 @@ Facts = dict[str, float]
 """Facts about a finished tile: ``interior``, the sum of its probability; ``empty``, its pixels
 without tissue; ``blank``, 1 if its section has a single grey value; those of `measure_lines`; and
 for whole sections ``numbered``, the largest segment so far."""
+
+OtherMap = Callable[[int, slice, slice], Probability]
+"""Gives a window of another map of the stack, of a section, its rows and columns."""
 
 _CACHE_PX = 2**15
 """Pixels that are converted at a time: their float64 copies stay in the cache."""
@@ -108,7 +111,12 @@ class FinishedTile:
     facts: Facts
 
 
-def finish_tile(tile: StackTile, probability: Probability, config: PredictConfig) -> FinishedTile:
+def finish_tile(
+    tile: StackTile,
+    probability: Probability,
+    config: PredictConfig,
+    others: Sequence[OtherMap] = (),
+) -> FinishedTile:
     """Bring the result of a tile to the grid of its section, and turn it into pixels.
 
     Parameters
@@ -119,6 +127,8 @@ def finish_tile(tile: StackTile, probability: Probability, config: PredictConfig
         The result of the network.
     config : PredictConfig
         What to write.
+    others : sequence of callable
+        Other maps of the stack, to average with.
 
     Returns
     -------
@@ -131,7 +141,7 @@ def finish_tile(tile: StackTile, probability: Probability, config: PredictConfig
         If the network gave NaN.
     """
     lines = measure_lines(tile.window, tile.tile.keep, probability)
-    probability = tile.bring_back(probability)
+    probability = _average(tile, tile.bring_back(probability), others)
     interior = float(probability.sum(dtype=np.float64))
     if not math.isfinite(interior):
         raise NonFiniteError(
@@ -145,6 +155,19 @@ def finish_tile(tile: StackTile, probability: Probability, config: PredictConfig
     }
     pixels = probability if config.close_gaps else convert(probability, config)
     return FinishedTile(tile.number, tile.section, tile.tile.write, pixels, facts | lines)
+
+
+def _average(tile: StackTile, probability: Probability, others: Sequence[OtherMap]) -> Probability:
+    """Average with other maps: their sum in this order, in float32, then one division."""
+    if not others:
+        return probability
+    total = probability
+    for window in others:
+        total = total + window(tile.section, *tile.tile.write)
+    mean = total / np.float32(1 + len(others))
+    if tile.empty is not None:
+        mean[tile.empty] = 0
+    return mean
 
 
 class Writer:

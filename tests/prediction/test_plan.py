@@ -18,6 +18,8 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 class Stack:
     """As much of a stack as a plan looks at."""
 
+    buffer_bytes = 0
+
     def __init__(self, shape=(5, 1000, 2000), dtype=np.uint8):
         self.shape, self.dtype = shape, np.dtype(dtype)
 
