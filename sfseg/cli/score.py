@@ -30,6 +30,7 @@ from sfseg.cli.score_cells import (
     CellFiles,
     CellOutputs,
     SegmentsOption,
+    WorstOption,
     are_for_cells,
     print_cell_scores,
 )
@@ -126,6 +127,7 @@ def score(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    worst: WorstOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -149,13 +151,13 @@ def score(
     require_outputs(errors, report, inputs, overwrite=overwrite)
     files = CellFiles(predictions, truth, ignore, axes, label_axes)
     segments = are_for_cells(
-        files, for_maps, segments=segments, border=border, pixel_size=pixel_size
+        files, for_maps, segments=segments, border=border, pixel_size=pixel_size, worst=worst
     )
     require_fitting(
         predictions, errors=errors, report=report, image=image, axes=axes, labels=segments
     )
     if segments:
-        outputs = CellOutputs(errors, report, image, describe_call(ctx), overwrite)
+        outputs = CellOutputs(errors, report, image, describe_call(ctx), overwrite, worst)
         print_cell_scores(files, sections, border, pixel_size, outputs, as_json=as_json)
         return
     from sfseg.scoring.score_files import score_files

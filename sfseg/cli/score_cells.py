@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from sfseg.cli.console import print_result, say
-from sfseg.cli.options import INPUT
+from sfseg.cli.options import INPUT, OUTPUT
 from sfseg.cli.progress import progress
 from sfseg.errors import OptionError
 from sfseg.types import Number, describe_shape, parse_pixel_size
@@ -50,6 +50,18 @@ BorderOption = Annotated[
 ]
 
 
+WorstOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        help="Of cells: the number of splits, and of merges, that the page, --errors and --json "
+        "have, the worst ones. [default: 10]",
+        rich_help_panel=OUTPUT,
+    ),
+]
+
+
 class CellFiles(NamedTuple):
     """Predictions and the truth, and how they are read."""
 
@@ -68,6 +80,7 @@ class CellOutputs(NamedTuple):
     image: str | None
     command: str
     overwrite: bool
+    worst: int | None = None
 
 
 def are_for_cells(
@@ -77,6 +90,7 @@ def are_for_cells(
     segments: bool,
     border: float | None,
     pixel_size: str | None,
+    worst: int | None,
 ) -> bool:
     """Tell whether cells are scored; refuse options of maps with those of cells.
 
@@ -101,7 +115,7 @@ def are_for_cells(
             )
             for cells in files.cells
         )
-    given = {"--border": border, "--pixel-size": pixel_size}
+    given = {"--border": border, "--pixel-size": pixel_size, "--worst": worst}
     of_cells = [option for option, value in given.items() if value is not None]
     if of_cells and not segments:
         raise OptionError(
@@ -138,7 +152,7 @@ def print_cell_scores(
                     label_axes=files.label_axes,
                 )
             )
-            judged.append((opened, _score(cells, opened, border)))
+            judged.append((opened, _score(cells, opened, border, outputs.worst)))
         _write(judged, outputs, files.axes)
     scored = [scores for _, scores in judged]
     facts = [scores.as_dict() for scores in scored]
@@ -148,11 +162,15 @@ def print_cell_scores(
         print_result(format_cell_tables(scored))
 
 
-def _score(cells: str, opened: "OpenCells", border: float | None) -> "CellScores":
+def _score(
+    cells: str, opened: "OpenCells", border: float | None, worst: int | None
+) -> "CellScores":
     """Score the cells of one file, and show the progress and the warnings."""
+    listed = {} if worst is None else {"worst": worst}
     with progress(f"reading {cells}") as bar:
         scores = opened.score(
             border_nm=border,
+            **listed,
             progress=lambda done, total: bar.update(
                 done, total, f"scoring {cells}, {done} of {total} sections read"
             ),

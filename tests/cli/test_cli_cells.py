@@ -62,6 +62,8 @@ def test_json_has_all_of_it_under_the_same_keys():
     assert facts["section_mean"]["voi_split"] == 0
     some = sfseg("score", "cells.tif", "truth.tif", "--json", "--sections", "1-2", "--border", 0)
     assert json.loads(some.stdout)["voi_split"] == 0
+    few = sfseg("score", "cells.tif", "truth.tif", "--json", "--worst", 0)
+    assert json.loads(few.stdout)["errors"] == []
     wide = ("--segments", "--border", 8, "--pixel-size", 16, "--ignore", 3)
     facts = json.loads(sfseg("score", "cells.tif", "truth.tif", "--json", *wide).stdout)
     assert (facts["border_nm"], facts["true_cells"]) == (8, 15)
@@ -81,6 +83,9 @@ def test_options_of_maps_and_of_cells_do_not_mix():
     )
     assert "--border: it is for cells" in fails(
         "score", "mask.tif", "mask.tif", "--border", 9, code=2
+    )
+    assert "--worst: it is for cells" in fails(
+        "score", "mask.tif", "mask.tif", "--worst", 9, code=2
     )
     assert "--pixel-size: it is for cells" in fails(
         "score", "cells.tif", "truth.tif", "--map-max", 1, "--pixel-size", 4, code=2
