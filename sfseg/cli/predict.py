@@ -45,6 +45,7 @@ from sfseg.config import (
     TestTimeAugmentation,
 )
 from sfseg.errors import OptionError
+from sfseg.system.remote import as_location
 from sfseg.types import parse_pixel_size
 
 if TYPE_CHECKING:
@@ -240,6 +241,7 @@ def predict(
     ] = DEFAULTS.memory_gib,
 ) -> None:
     """Predict membrane maps of stacks: 1 = inside a cell, 0 = membrane."""
+    out = as_location(out)
     if output in ("probability", "cells") and threshold is not None:
         other = "use sfseg segment" if output == "cells" else "add --output binary"
         raise OptionError(

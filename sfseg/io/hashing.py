@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from sfseg.io.folders import address, is_many, is_store, list_files
 from sfseg.io.guards import require_member
-from sfseg.io.objects import Objects, read_metadata
+from sfseg.io.objects import DRAFT, Objects, read_metadata
 from sfseg.io.sources import require_file
 from sfseg.system.files import ZARR_MARKS
 from sfseg.system.limits import usable_processors
@@ -100,7 +100,8 @@ def hash_objects(path: RemotePath, inside: str) -> str:
     lines = [f"{key}\0{hashlib.sha256(data).hexdigest()}\n" for key, data in metadata.items()]
     if objects.can_list:
         listed = sorted(objects.list(inside.strip("/")))
-        lines += [f"{each.key}\0{each.size}\0{each.tag}\n" for each in listed]
+        known = {DRAFT, *metadata}
+        lines += [f"{k}\0{size}\0{tag}\n" for k, size, tag in listed if k not in known]
     else:
         lines.append(str(path))
     return hash_text("".join(lines))

@@ -6,7 +6,7 @@ environment only, and no message repeats what a server says: that may quote the 
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +44,10 @@ _CODES = {
 
 _NO_KEYS = re.compile(r"169\.254\.|metadata|token request|credential", re.IGNORECASE)
 """What obstore says where the environment has no credentials and the machine has no role."""
+
+
+DRAFT = "zarr.json.part"
+"""The metadata of a store in a bucket that is not whole yet; no reader knows the name."""
 
 
 class ObjectFacts(NamedTuple):
@@ -114,6 +118,50 @@ class Objects:
         except FileNotFoundError:
             return None
 
+    def read_tagged(self, key: str) -> tuple[bytes, str] | None:
+        """Read a small object and its version; None if there is none. Raises as `read` does."""
+        try:
+            with explain_remote(self.path):
+                found = self._obstore.get(self.store, key)
+                return bytes(found.bytes()), str(found.meta["e_tag"])
+        except FileNotFoundError:
+            return None
+
+    def write(self, key: str, data: bytes) -> None:
+        """Write an object, and replace an older one; raises as `read` does."""
+        with explain_remote(self.path):
+            self._obstore.put(self.store, key, data)
+
+    def create(self, key: str, data: bytes) -> str | None:
+        """Write an object unless there is one; return its version, or None. Raises as `read`."""
+        return self._put_if(key, data, "create")
+
+    def replace(self, key: str, data: bytes, tag: str) -> str | None:
+        """Write an object if the one there has a version; return the new one, or None."""
+        return self._put_if(key, data, {"e_tag": tag})
+
+    def _put_if(self, key: str, data: bytes, mode: Any) -> str | None:
+        """Write an object on a condition; return its version, or None if it does not hold."""
+        exceptions = self._obstore.exceptions
+        try:
+            with explain_remote(self.path):
+                try:
+                    return str(self._obstore.put(self.store, key, data, mode=mode)["e_tag"])
+                except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                    return None
+        except FileNotFoundError:
+            return None
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Remove objects, whether they are there or not. Raises as `read` does."""
+        if keys:
+            with explain_remote(self.path), contextlib.suppress(FileNotFoundError):
+                self._obstore.delete(self.store, list(keys))
+
+    def has(self, prefix: str) -> bool:
+        """Tell whether there is an object below a part of the key. Raises as `read` does."""
+        return next(self.list(prefix), None) is not None
+
     def list(self, prefix: str = "") -> Iterator[ObjectFacts]:
         """List the objects below a part of the key; raises as `read` does."""
         with explain_remote(self.path):
@@ -136,7 +184,8 @@ def read_metadata(objects: Objects, inside: str) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        By key. What the server does not permit to read is not there.
+        By key. What the server does not permit to read is not there. Those of a store that is not
+        whole have the key that they will have.
     """
     parts, found = [part for part in inside.split("/") if part], {}
     for depth in range(len(parts) + 1):
@@ -150,7 +199,8 @@ def read_metadata(objects: Objects, inside: str) -> dict[str, bytes]:
                 data = None
             if data is not None:
                 found[key] = data
-    return found
+    draft = None if found else objects.read(DRAFT)
+    return found if draft is None else {"zarr.json": draft}
 
 
 @contextlib.contextmanager

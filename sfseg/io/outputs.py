@@ -7,6 +7,7 @@ from pathlib import Path
 from sfseg.errors import OutputExistsError
 from sfseg.io.folders import container, list_files
 from sfseg.system.files import check_output_path, temporary_paths
+from sfseg.system.remote import RemotePath, as_location
 
 
 def require_output(path: Path, sources: Iterable[str | Path], *, overwrite: bool) -> None:
@@ -73,4 +74,6 @@ def _entries(path: Path) -> tuple[Path, Path]:
 
     Unlike `Path.resolve`, this also works for links that form a circle.
     """
+    if isinstance(location := as_location(path), RemotePath):
+        return location, location
     return Path(os.path.realpath(path.parent)) / path.name, Path(os.path.realpath(path))

@@ -25,6 +25,7 @@ from sfseg.io.palette import ENTRIES, fill_palette
 from sfseg.io.tiff import writer as tiff_writer
 from sfseg.io.tiff.writer import TiffCanvas
 from sfseg.system import files
+from sfseg.system.remote import RemotePath
 from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
 
 _TYPES = ("uint8", "uint16", "float32", "int32", "uint32")
@@ -316,7 +317,7 @@ def reopen_canvas(
         If zarr is needed and not installed.
     """
     dtype, kind = require_writable(name, dtype), _find_format(name)
-    if not part.exists():  # zarr would make it
+    if not (part.exists() or isinstance(part, RemotePath)):  # zarr would make it
         raise StackError(f"{part}: the interrupted run left nothing to resume", hint=START_AGAIN)
     try:
         with translate_errors(str(part)):

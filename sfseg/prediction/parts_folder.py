@@ -34,6 +34,7 @@ from sfseg.prediction.resumable import (
 )
 from sfseg.system import files
 from sfseg.system.limits import usable_processors
+from sfseg.system.remote import is_remote
 from sfseg.system.threads import ordered
 from sfseg.types import Say, format_sections, parse_sections
 
@@ -72,7 +73,7 @@ def require_parts(output: Path, config: PredictConfig) -> None:
     Raises
     ------
     OptionError
-        If it is no OME-Zarr; if its numbers go on from section to section; if planes of all
+        If it is no OME-Zarr on a disk; if its numbers go on from section to section; if planes of all
         sections are predicted; or if both ``sections`` and ``finish`` are set.
     """
     option = "--finish" if config.finish else "--sections"
@@ -80,6 +81,11 @@ def require_parts(output: Path, config: PredictConfig) -> None:
         raise OptionError(
             "--finish: it is for all sections, after the last part",
             hint="leave --sections out, or make this part first, without --finish",
+        )
+    if is_remote(output):
+        raise OptionError(
+            f"{option}: parts are made on a file system that all processes share, not in a bucket",
+            hint="write them there, then copy the output; or write to the bucket in one run",
         )
     if output.suffix.lower() != ".zarr":
         raise OptionError(

@@ -15,6 +15,7 @@ from sfseg.config import PredictConfig
 from sfseg.errors import ResumeError
 from sfseg.identity import differences
 from sfseg.io import Stack, hash_input
+from sfseg.prediction.destination import RECORD, find_destination
 from sfseg.system import files
 from sfseg.system.remote import as_location
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
@@ -25,7 +26,7 @@ RECORD_SCHEMA = 1
 
 def record_path(output: Path) -> Path:
     """Return the path of the record beside an output."""
-    return files.sibling(output, "json")
+    return files.sibling(output, RECORD)
 
 
 def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
@@ -46,14 +47,14 @@ def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:
     """
     found = read_record(output)
     if found is None:
-        files.check_output_path(record_path(output), overwrite=overwrite)
+        find_destination(output).check_record(overwrite=overwrite)
     return found
 
 
 def read_record(output: Path) -> dict[str, Any] | None:
     """Read the record beside an output; None if there is none that can be read."""
     try:
-        found = files.read_json(record_path(output))
+        found = files.parse_json(find_destination(output).read_record())
     except (OSError, ValueError):
         return None
     match found:
@@ -71,7 +72,7 @@ def read_record(output: Path) -> dict[str, Any] | None:
 
 def write_record(output: Path, text: str) -> None:
     """Write the record beside an output, and replace an older one."""
-    files.write_text(record_path(output), text, overwrite=True)
+    find_destination(output).write_record(text)
 
 
 def make_identity(
@@ -212,7 +213,7 @@ def is_up_to_date(
     ResumeError
         If it has another identity and `overwrite` is False.
     """
-    if not output.exists():
+    if not find_destination(output).exists():
         return False
     problem = None
     if lines := differences_of(record, identity):

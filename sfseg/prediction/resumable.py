@@ -19,15 +19,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfseg.errors import START_AGAIN, OutputExistsError, ResumeError, SfsegError
+from sfseg.errors import START_AGAIN, OutputExistsError, RemoteError, ResumeError, SfsegError
 from sfseg.identity import differences
+from sfseg.prediction.destination import MANIFEST, find_destination
 from sfseg.prediction.record import record_path, write_record
 from sfseg.system import files
 from sfseg.system.locks import exclusive
+from sfseg.system.remote import RemotePath
 
 MANIFEST_SCHEMA = 1
 
-_PART, _MANIFEST, _LOCK = "part", "part.manifest", "part.lock"
+_PART, LOCK = "part", "part.lock"
 
 
 class ResumableOutput:
@@ -63,9 +65,9 @@ class ResumableOutput:
         self.sections: tuple[int, ...] | None = None
         self.record = ""
         self._path = path
-        self._manifest = files.sibling(path, _MANIFEST)
+        self._manifest = files.sibling(path, MANIFEST)
         self._end = 0  # where the undamaged lines of the manifest end, in bytes
-        self._whole_inode: int | None = None
+        self._whole_mark: int | None = None
         self._marked: list[str] = []
         self._has_tiles, self._is_new = False, True
 
@@ -116,8 +118,8 @@ class ResumableOutput:
 
     def _check(self, *, resume: bool, overwrite: bool) -> None:
         """Look at what earlier runs left, and refuse what must not be replaced; remove nothing."""
-        files.recover(self._path)
-        if resume and self._manifest.exists():
+        self._recover()
+        if resume and is_unfinished(self._path):
             self._resume()
         if not self.complete:
             check_output(self._path, overwrite=overwrite)
@@ -126,10 +128,9 @@ class ResumableOutput:
         """Take over the tiles of the interrupted run; refuse if input or options differ."""
         given = self.identity
         self._read_manifest()
-        renamed = self._path.exists() and self._path.stat().st_ino == self._whole_inode
-        self.complete = renamed and not self.part.exists()
+        self.complete = self._is_published()
         # Without a recorded tile, the run may have been stopped while it created the part.
-        self._is_new = not (self.complete or (self.part.exists() and self._has_tiles))
+        self._is_new = not (self.complete or (self._has_part() and self._has_tiles))
         if self._is_new:
             self.identity = given
         elif lines := differences(self.identity, given):
@@ -141,7 +142,7 @@ class ResumableOutput:
 
     def _read_manifest(self) -> None:
         """Read the manifest; ignore a last line that was cut short, refuse other damage."""
-        data = self._manifest.read_bytes()
+        data = self._load_manifest()
         self._end = data.rfind(b"\n") + 1
         for number, line in enumerate(data[: self._end].split(b"\n")[:-1] or [b""], start=1):
             try:
@@ -162,7 +163,7 @@ class ResumableOutput:
             case {"piece": int(tile), "facts": dict(facts)} if not is_first:
                 self.finished[tile] = facts
             case {"whole": int(inode)} if not is_first:
-                self._whole_inode = inode
+                self._whole_mark = inode
             case _:
                 raise ValueError(line)
         self._has_tiles = not is_first
@@ -171,7 +172,7 @@ class ResumableOutput:
         """Remove what earlier runs left, and start a manifest before the part exists."""
         self._discard()
         self.finished, self._has_tiles = {}, False
-        header = json.dumps({"schema": MANIFEST_SCHEMA, "identity": self.identity}) + "\n"
+        header = manifest_header(self.identity) + "\n"
         files.write_text(self._manifest, header)
         self._end = len(header.encode())
 
@@ -193,46 +194,81 @@ class ResumableOutput:
             with contextlib.suppress(OSError):
                 self._discard()
 
+    def _recover(self) -> None:
+        """Finish a replacement that was interrupted."""
+        files.recover(self._path)
+
+    def _load_manifest(self) -> bytes:
+        """Read the manifest, which exists."""
+        return self._manifest.read_bytes()
+
+    def _has_part(self) -> bool:
+        """Tell whether there is an unfinished output."""
+        return self.part.exists()
+
+    def _is_published(self) -> bool:
+        """Tell whether the part that the manifest calls whole has its final name."""
+        renamed = self._path.exists() and self._path.stat().st_ino == self._whole_mark
+        return renamed and not self.part.exists()
+
     def _flush(self) -> None:
         """Flush the part to the disk."""
         files.sync_tree(self.part)
+
+    def _identify_part(self) -> int:
+        """Return what tells this part from another one, also under its final name."""
+        return self.part.stat().st_ino
 
     def _record_complete(self) -> None:
         """Record that the part is whole, unless an earlier run did."""
         if not self.complete:
             self._flush()
-            whole = json.dumps({"whole": self.part.stat().st_ino})
+            whole = json.dumps({"whole": self._identify_part()})
             self._append([*self._marked, whole])
             self._marked, self._has_tiles = [], True
 
     def _publish(self, *, overwrite: bool) -> None:
         """Give the whole part its final name; if stopped on the way, a resumed run ends it."""
         self.can_resume = True
+        self._move(overwrite=overwrite)
+        if self.record:
+            write_record(self._path, self.record)
+        self._end_manifest()
+        self.can_resume = False
+
+    def _move(self, *, overwrite: bool) -> None:
+        """Give the part its final name, unless it has it."""
         if self.complete:
             files.sync(self._path.parent)
         else:
             files.publish(self.part, self._path, overwrite=overwrite)
-        if self.record:
-            write_record(self._path, self.record)
+
+    def _end_manifest(self) -> None:
+        """Remove the manifest of an output that has its final name."""
         self._manifest.unlink()
-        self.can_resume = False
+
+
+def manifest_header(identity: Mapping[str, Any]) -> str:
+    """Write the first line of a manifest."""
+    return json.dumps({"schema": MANIFEST_SCHEMA, "identity": identity})
 
 
 def is_unfinished(path: Path) -> bool:
     """Tell whether a run that writes this path was interrupted, or is still running."""
-    return files.sibling(path, _MANIFEST).exists()
+    return find_destination(path).is_unfinished()
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that exists, as `files.check_output_path`; name an unfinished one too."""
-    if not is_unfinished(path):
-        files.check_output_path(path, overwrite=overwrite)
+    destination = find_destination(path)
+    if not destination.is_unfinished():
+        destination.check(overwrite=overwrite)
         return
     hint = (
         "an interrupted run lies beside it: --resume --overwrite continues that run and replaces "
         "this output; --overwrite starts again"
     )
-    files.check_output_path(path, overwrite=overwrite, hint=hint)
+    destination.check(overwrite=overwrite, hint=hint)
 
 
 def clear_lock(path: Path) -> None:
@@ -248,7 +284,7 @@ def clear_lock(path: Path) -> None:
 
 def touched_paths(path: Path) -> list[Path]:
     """List an output, and all paths beside it that a run writes, replaces or removes."""
-    made = [path, files.sibling(path, _MANIFEST), record_path(path)]
+    made = [path, files.sibling(path, MANIFEST), record_path(path)]
     temporary = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
     return [*made, *temporary, lock_path(path)]
 
@@ -278,8 +314,8 @@ def open_resumable(
     ResumableOutput
         The finished tiles, and where to record new ones. If the block ends well, the part gets its
         final name. If it raises a `SfsegError`, the input is at fault: only a resumed run keeps
-        its tiles then. After any other exception, such as KeyboardInterrupt, SystemExit or
-        OSError, the marked tiles are kept.
+        its tiles then. After a `RemoteError` or any other exception, such as KeyboardInterrupt,
+        SystemExit or OSError, the marked tiles are kept.
 
     Raises
     ------
@@ -290,7 +326,15 @@ def open_resumable(
         on the disk.
     OutputError
         If the disk is full or fails, or the folder cannot be written to.
+    RemoteError
+        If the server of a bucket does not answer, or does not permit it.
     """
+    if isinstance(path, RemotePath):
+        from sfseg.prediction.bucket_output import open_in_bucket
+
+        with open_in_bucket(path, identity, resume=resume, overwrite=overwrite) as work:
+            yield work
+        return
     work = ResumableOutput(path, identity)
     with (
         files.explain_errors(path),
@@ -313,11 +357,11 @@ def keep_tiles(work: ResumableOutput, *, resume: bool, overwrite: bool) -> Itera
             work._start()
         yield
         work._record_complete()
-    except SfsegError:
-        if work._is_new:
+    except SfsegError as error:
+        if work._is_new and not isinstance(error, RemoteError):
             with contextlib.suppress(OSError):
                 work._discard()
-        else:  # keep the tiles of the earlier run
+        else:  # keep the tiles of the earlier run, or of a network that failed
             work._keep()
         raise
     except BaseException:
@@ -343,15 +387,16 @@ def hold(lock: Path, what: str) -> contextlib.AbstractContextManager[None]:
     OutputError
         If the folder cannot be written to.
     """
-    return exclusive(lock, waiting=functools.partial(_refuse_second, what))
+    return exclusive(lock, waiting=functools.partial(refuse_second, what))
 
 
 def lock_path(path: Path) -> Path:
     """Return the path of the lock of an output."""
-    return files.sibling(path, _LOCK)
+    return files.sibling(path, LOCK)
 
 
-def _refuse_second(what: str) -> None:
+def refuse_second(what: str) -> None:
+    """Refuse a second run; raises OutputExistsError."""
     raise OutputExistsError(
         f"{what}: another run is writing this output",
         hint="wait until that run ends, or give another name",

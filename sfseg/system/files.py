@@ -26,7 +26,7 @@ ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _NAME_BYTES = 255
 """Longest name in a folder; file systems with a lower limit refuse the name when it is used."""
 
-_TAKEN = "choose another name, or --overwrite to replace it"
+TAKEN = "choose another name, or --overwrite to replace it"
 
 _LONGEST_SUFFIX = ".part.manifest.part"
 """Longest suffix of the files that lie beside an unfinished output."""
@@ -118,7 +118,7 @@ def _concerns(error: OSError, path: Path) -> bool:
     )
 
 
-def check_output_path(path: Path, *, overwrite: bool, hint: str = _TAKEN) -> None:
+def check_output_path(path: Path, *, overwrite: bool, hint: str | None = None) -> None:
     """Refuse an output path that exists, or whose name is too long to add ``.part`` and the like.
 
     A name that ends in .zarr means a Zarr store, which is a folder; every other name means a file.
@@ -141,7 +141,7 @@ def check_output_path(path: Path, *, overwrite: bool, hint: str = _TAKEN) -> Non
             f"as in <name>{_LONGEST_SUFFIX}",
         )
     with explain_errors(path):
-        _refuse_taken(path, overwrite=overwrite, hint=hint)
+        _refuse_taken(path, overwrite=overwrite, hint=hint or TAKEN)
 
 
 def _refuse_taken(path: Path, *, overwrite: bool, hint: str) -> None:

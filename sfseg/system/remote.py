@@ -1,5 +1,6 @@
 """Addresses of stores that are not on a disk: ``s3://bucket/key``, ``gs://`` and ``http(s)://``."""
 
+import errno
 import re
 import sys
 from pathlib import Path, PurePath
@@ -39,6 +40,10 @@ class RemotePath(_Base):
     def resolve(self, strict: bool = False) -> Self:  # noqa: ARG002 - as pathlib has it
         """Return the address: there are no links."""
         return self
+
+    def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:  # noqa: ARG002
+        """Refuse to make a folder ``s3:`` on the disk; raises OSError."""
+        raise OSError(errno.ENOTSUP, "this output cannot be written to an address", str(self))
 
     @property
     def scheme(self) -> str:

@@ -16,12 +16,15 @@ import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, ObjectStore
 
 from sfseg.io.canvas import Canvas
+from sfseg.io.objects import DRAFT, Objects, explain_remote
 from sfseg.system import files
+from sfseg.system.remote import RemotePath
 from sfseg.types import AnyArray, Shape, VoxelSize
 
+_ROOT = "zarr.json"
 _CHUNK_PX = 512
 _SHARD_BYTES = 2**24
 """Most bytes of pixels in a file: a file is rewritten as a whole when a part of it is put."""
@@ -56,7 +59,7 @@ class ZarrCanvas(Canvas):
         self, part: Path, name: str, shape: Shape, dtype: np.dtype[Any], ticket: str | None = None
     ) -> None:
         super().__init__(part, name, shape, dtype)
-        self._store = _DurableStore(part, ticket=ticket)
+        self._store = _open_store(part, ticket)
         if ticket is None:
             self._store.sweep()
         group = zarr.open_group(self._store, mode="r+", zarr_format=3)
@@ -139,6 +142,54 @@ class _DurableStore(LocalStore):
             files.sync(folder)
         self._touched.clear()
 
+    def sync_above(self) -> None:
+        """Flush the folder that the store is in."""
+        files.sync(self.root.parent)
+
+
+class _BucketStore(ObjectStore[Any]):
+    """Objects in a bucket: each is whole, or not there, and lasts once it is written.
+
+    The metadata of the root have the key `DRAFT` until the store is whole. So nobody
+    takes a store that is not whole for one that is.
+    """
+
+    def __init__(self, part: RemotePath) -> None:
+        self._objects = Objects(part)
+        super().__init__(self._objects.store)
+
+    async def get(self, key: str, *arguments: Any, **options: Any) -> Buffer | None:
+        """Read an object."""
+        with explain_remote(self._objects.path):
+            return await super().get(DRAFT if key == _ROOT else key, *arguments, **options)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write an object."""
+        with explain_remote(self._objects.path):
+            await super().set(DRAFT if key == _ROOT else key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write an object unless it is there: zarr does so for the groups above an array."""
+        if key != _ROOT:
+            with explain_remote(self._objects.path):
+                await super().set_if_not_exists(key, value)
+
+    def sweep(self) -> None:
+        """Do nothing: a killed run leaves no half objects."""
+
+    def sync(self) -> None:
+        """Do nothing: an object is flushed when it is written."""
+
+    def sync_above(self) -> None:
+        """Do nothing, as `sync`."""
+
+
+def _open_store(part: Path, ticket: str | None = None) -> "_DurableStore | _BucketStore":
+    """Open the store of a folder or of a bucket."""
+    if isinstance(part, RemotePath):
+        return _BucketStore(part)
+    return _DurableStore(part, ticket=ticket)
+
 
 def make(
     part: Path,
@@ -175,7 +226,7 @@ def make(
     while multiscale and max(levels[-1][1:]) > _SMALLEST_PX:
         depth, height, width = levels[-1]
         levels.append((depth, math.ceil(height / 2), math.ceil(width / 2)))
-    store = _DurableStore(part)
+    store = _open_store(part)
     ome = _multiscales(Path(name).stem, len(levels), voxel_size_nm, mean=_is_mean(dtype))
     group = zarr.create_group(store, zarr_format=3, attributes={"ome": ome})
     for number, level in enumerate(levels):
@@ -191,7 +242,7 @@ def make(
             dimension_names=("z", "y", "x"),
         )
     store.sync()
-    files.sync(part.parent)
+    store.sync_above()
 
 
 def make_shared(
