@@ -73,8 +73,8 @@ def require_parts(output: Path, config: PredictConfig) -> None:
     Raises
     ------
     OptionError
-        If it is no OME-Zarr on a disk; if its numbers go on from section to section; if planes of all
-        sections are predicted; or if both ``sections`` and ``finish`` are set.
+        If it is no OME-Zarr on a disk; if its numbers go on from section to section; if planes of
+        all sections are predicted; or if both ``sections`` and ``finish`` are set.
     """
     option = "--finish" if config.finish else "--sections"
     if config.finish and config.sections is not None:

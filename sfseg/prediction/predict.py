@@ -38,6 +38,7 @@ from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.segmentation.segment import SCRATCH, segment_file
 from sfseg.system.files import check_output_path, remove, sibling
 from sfseg.system.memory import is_out_of_memory
+from sfseg.system.remote import is_remote
 from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
 
 
@@ -254,6 +255,11 @@ def predict_job(
     if config.output == "cells":
         return _predict_cells(job, model, config, report, say)
     io.require_writable(str(job.output), output_dtype(config))
+    if config.planes and is_remote(job.output):
+        raise OptionError(
+            "--planes: the maps that it averages lie beside the output, on a disk, not in a bucket",
+            hint="write it to a disk, then copy it",
+        )
     PartsFolder(job.output).refuse_whole()
     find_record(job.output, overwrite=config.overwrite)
     with open_source(job, config, say) as stack:

@@ -224,6 +224,8 @@ def test_addresses_that_cannot_be_written_to_are_refused(bucket, volume, tmp_pat
         predict(volume, "s3://no-such-bucket/map.zarr")
     with pytest.raises(OptionError, match="not in a bucket"):
         predict_file(volume, f"{bucket}/map.zarr", sections="1-1")
+    with pytest.raises(OptionError, match="--planes"):
+        predict(volume, f"{bucket}/map.zarr", planes=True)
     with pytest.raises(OSError, match="cannot be written to an address"):
         as_location(f"{bucket}/folder").mkdir(parents=True, exist_ok=True)
     assert [path.name for path in tmp_path.iterdir()] == ["in.zarr"]
