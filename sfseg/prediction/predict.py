@@ -294,12 +294,16 @@ def _predict_stack(
         if config.planes:
             remove(folder_of(job.output))
         return _result_of_record(job, stack, record, pixels.note)
-    with add_file_name(job.source):
-        calibrated = model.calibrated(stack, config, say=say)
-    identity["resolved"] = resolved = calibrated.resolve(stack, config)
     opening = open_resumable(job.output, identity, resume=config.resume, overwrite=config.overwrite)
     told = opening if is_planes else tell_what_is_kept(opening, job.output, say)
     with told as work:
+        calibrated = model
+        if work.starts_empty:  # else the engine is that of the first run
+            with add_file_name(job.source):
+                calibrated = model.calibrated(stack, config, say=say)
+        if calibrated is not model:
+            resolved = calibrated.resolve(stack, config)
+            work.choose(resolved)
         refuse_damage(work, job.output)
         with _plane_maps(work, job, stack, model, config, report, say) as (others, stages):
             run = calibrated.start(

@@ -76,6 +76,22 @@ class ResumableOutput:
         """Whether the part must be made from the start."""
         return self._is_new
 
+    def choose(self, resolved: Mapping[str, Any]) -> None:
+        """Record other choices of this machine than those given; only before the first tile.
+
+        Parameters
+        ----------
+        resolved : mapping
+            The choices, in types that JSON can hold.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or fails.
+        """
+        self.identity["resolved"] = json.loads(json.dumps(resolved))
+        self._start()
+
     def mark(self, tile: int, facts: Mapping[str, Any]) -> None:
         """Note that a tile is written to the part; `sync` records it. For one thread at a time.
 

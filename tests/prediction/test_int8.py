@@ -305,9 +305,10 @@ def test_a_resumed_run_keeps_the_ranges_of_the_first(small_network, source, tmp_
     whole = run(model, source, tmp_path / "whole.tif", tile_px=32)
     with pytest.raises(KeyboardInterrupt):
         run(model, source, out, tile_px=32, report=stop_at(1))
-    real, told = calibrate.measure_ranges, []
+    real, told, measured = calibrate.measure_ranges, [], []
 
     def wider(network, windows):
+        measured.append(1)
         found = real(network, windows)
         return {name: (2 * low, 2 * high) for name, (low, high) in found.items()}
 
@@ -316,6 +317,7 @@ def test_a_resumed_run_keeps_the_ranges_of_the_first(small_network, source, tmp_
     assert 0 < result.resumed < result.tiles == whole.tiles
     assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
     assert any("int8), as the first run did" in line for line in told)
+    assert measured == []
     run(model, source, tmp_path / "other.tif", tile_px=32)
     assert (tmp_path / "other.tif").read_bytes() != out.read_bytes()
 
