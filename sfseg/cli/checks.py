@@ -71,7 +71,8 @@ def require_stack_name(option: str, path: Path, dtype: str) -> None:
     try:
         require_writable(str(path), dtype)
     except StackError as error:
-        raise OptionError(f"{option}: {error.message}", hint=error.hint) from error
+        hint = f"name it {path.with_suffix('.tif')}"
+        raise OptionError(f"{option}: {error.message}", hint=hint) from error
 
 
 def require_dataset(name: str) -> None:
