@@ -59,9 +59,10 @@ class StackMaps:
         section = self._stack.section(index)
         require_finite(section, self._stack.name, index + 1)
         self._require_range(section, f"{self._stack.name}: section {index + 1}")
-        if self._full == 1 and not self._is_scaled:
-            return section.astype(np.float32)
-        return scale_map(section, self._full, self._stack.name)
+        if self._is_scaled:
+            return scale_map(section, self._full, self._stack.name)
+        shares = section.astype(np.float32)
+        return shares if self._full == 1 else shares / np.float32(self._full)
 
     def doubts(self) -> Iterator[str]:
         """Say what looks odd about the map."""

@@ -299,12 +299,14 @@ def test_a_broken_compiler_is_an_error_line(line, compiler, tissue_files, monkey
     assert "Traceback" not in found.stderr
 
 
-def test_segment_never_replaces_its_map(tissue_files):
+def test_segment_never_replaces_an_input(tissue_files):
     path = tissue_files / "labels.tif"
     before = path.read_bytes()
-    found = run("segment", path, "-o", path, "--overwrite")
-    assert found.exit_code == 1
-    assert "this would overwrite" in found.stderr
+    known = tissue_files / "volume.tif", path
+    for options in ((path,), (tissue_files / "volume.tif", "--learn-from", *known)):
+        found = run("segment", *options, "-o", path, "--overwrite")
+        assert found.exit_code == 1
+        assert "this would overwrite" in found.stderr
     assert path.read_bytes() == before
 
 
