@@ -28,8 +28,10 @@ from sfseg.cli.options import (
 )
 from sfseg.cli.predict_report import (
     as_dict,
+    describe_estimate,
     describe_jobs,
     describe_model,
+    estimate_as_dict,
     reason_of,
     reporter,
     say_result,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 DEFAULTS = PredictConfig()
 SMALLEST_TILE_PX = 16
 PARTS = "In parts, for an array job"
+PLANNING = "Before a large stack"
 
 EXAMPLES = """
 sfseg predict stack.tif -o map.tif
@@ -155,6 +158,24 @@ def predict(
             rich_help_panel=PARTS,
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Write nothing. Say what the work will take, after a trial of some seconds: "
+            "bytes, and hours for 1, 10 and 100 machines like this one.",
+            rich_help_panel=PLANNING,
+        ),
+    ] = False,
+    price: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="MONEY",
+            help="Price of an hour of such a machine: --dry-run then names the cost.",
+            rich_help_panel=PLANNING,
+        ),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -298,6 +319,9 @@ def predict(
         from sfseg.prediction.parts_folder import require_parts
 
         require_parts(out, config)
+    if dry_run or price is not None:
+        plan_work(jobs, config, price, dry_run=dry_run, as_json=as_json)
+        return
     say(describe_jobs(jobs, config))
     from sfseg.prediction.predict import Failure
 
@@ -340,6 +364,35 @@ def _results(jobs: "Sequence[Job]", config: PredictConfig) -> "Iterator[PredictR
         model = Model.load(config)
         say(describe_model(config, model))
         yield from predict_files(jobs, model, config, report=reporter(bar), say=say)
+
+
+def plan_work(
+    jobs: "Sequence[Job]",
+    config: PredictConfig,
+    price: float | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Print what the work will take."""
+    if not dry_run:
+        raise OptionError("--price: it is for a plan", hint="add --dry-run")
+    if config.finish:
+        raise OptionError("--dry-run: it does not work with --finish", hint="leave one of them out")
+    from sfseg.prediction.estimate import estimate_job
+    from sfseg.prediction.model import Model
+
+    with progress(f"loading {config.model}"):
+        model = Model.load(config)
+        say(describe_model(config, model))
+        found = []
+        for job in jobs:
+            say(f"trying {job.source}")
+            found.append(estimate_job(job, model, config, say=say))
+    if as_json:
+        print_result(json.dumps([estimate_as_dict(each, price) for each in found], indent=2))
+    else:
+        print_result("\n".join(describe_estimate(each, price) for each in found))
 
 
 def parse_tile(text: str) -> int | None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sfseg.cli.console import say, say_error
 from sfseg.cli.progress import ProgressDisplay
 from sfseg.config import PredictConfig
-from sfseg.types import format_time, voxel_as_json
+from sfseg.types import count_sections, format_time, voxel_as_json
 
 if TYPE_CHECKING:
+    from sfseg.prediction.estimate import Estimate
     from sfseg.prediction.jobs import Job
     from sfseg.prediction.model import Model
     from sfseg.prediction.predict import Failure
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 WORTH_TELLING_S = 30
 """Seconds left from which a line says so, once."""
+
+HOUR_S = 3600
+
+MACHINES = (1, 10, 100)
+"""For so many machines `--dry-run` says how long the work takes."""
 
 _WARNING = "warning: "
 
@@ -119,3 +125,65 @@ def as_dict(result: "PredictResult | Failure") -> dict[str, Any]:
         "pieces": result.tiles,
         "resumed": result.resumed,
     }
+
+
+def describe_estimate(estimate: "Estimate", price: float | None) -> str:
+    """Say what the prediction of a stack will take, in some lines."""
+    rate = f"{estimate.px_per_s / 1e6:.3g} megapixels a second"
+    lines = [
+        f"{estimate.job.source}: {estimate.description}",
+        str(estimate.plan),
+        f"trial: {estimate.trial_px / 1e6:.3g} megapixels, {rate}, on {estimate.device}",
+        f"{count_sections(estimate.sections)}: {format_bytes(estimate.read_bytes)} to read and "
+        f"{format_bytes(estimate.written_bytes)} to write, before compression",
+    ]
+    for machines in MACHINES:
+        seconds = estimate.seconds(machines)
+        reading, writing = map(format_bytes, estimate.bytes_per_s(machines))
+        cost = "" if price is None else f", for {machines * seconds / HOUR_S * price:.2f}"
+        lines.append(
+            f"  {machines:3} {'machine ' if machines == 1 else 'machines'} like this one: "
+            f"{format_long_time(seconds)}{cost}; the storage gives {reading} a second and takes "
+            f"{writing}"
+        )
+    return "\n".join(lines)
+
+
+def estimate_as_dict(estimate: "Estimate", price: float | None) -> dict[str, Any]:
+    """Turn an estimate into JSON."""
+    hours = {machines: estimate.seconds(machines) / HOUR_S for machines in MACHINES}
+    return {
+        "input": estimate.job.source,
+        "output": str(estimate.job.output),
+        "shape": estimate.plan.shape,
+        "sections": estimate.sections,
+        "tiles": estimate.sections * estimate.plan.tiles,
+        "tile_px": estimate.plan.tile_px,
+        "peak_bytes": estimate.plan.peak_bytes,
+        "read_bytes": estimate.read_bytes,
+        "written_bytes": estimate.written_bytes,
+        "device": estimate.device,
+        "px_per_s": estimate.px_per_s,
+        "machines": [
+            {"count": count, "hours": each}
+            | ({} if price is None else {"cost": count * each * price})
+            for count, each in hours.items()
+        ],
+    }
+
+
+def format_bytes(count: float) -> str:
+    """Write a number of bytes with three digits: 2.44 TiB."""
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} PiB"
+
+
+def format_long_time(seconds: float) -> str:
+    """Write a duration of up to years: 45 s, 12:03, 5.4 h or 120 days."""
+    if seconds < HOUR_S:
+        return format_time(seconds)
+    hours = seconds / HOUR_S
+    return f"{hours:.3g} h" if hours < 100 else f"{hours / 24:.3g} days"
