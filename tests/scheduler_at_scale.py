@@ -84,6 +84,7 @@ def measure(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for call, result in feed.run(Call(block, (n, *chances), n) for n in range(given.blocks)):
             if isinstance(result, Failed):
                 lost += 1
+                sys.stderr.write(f"block {call.tag}: {result.reason}\n" * (lost < 10))
             else:
                 done.add(call.tag)
             if (ended := len(done) + lost) % REPORT == 0 or ended == given.blocks:
