@@ -12,6 +12,7 @@ from sfseg.cli.console import print_result, say
 from sfseg.cli.help import describe_call
 from sfseg.cli.options import (
     INPUT,
+    MACHINE,
     OUTPUT,
     AxesOption,
     IgnoreOption,
@@ -128,6 +129,18 @@ def score(
         ),
     ] = None,
     worst: WorstOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            "--jobs",
+            min=1,
+            metavar="N",
+            help="Sections that are scored at a time, of maps; the result is the same. Each takes "
+            "memory. [default: one for each processor, at most 8]",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -185,6 +198,7 @@ def score(
                 ignore=ignore,
                 axes=axes,
                 label_axes=label_axes,
+                workers=workers,
                 progress=told(f"scoring {prediction}"),
             )
             is_searched = errors is not None or report is not None

@@ -16,7 +16,8 @@ from sfseg.config import (
 from sfseg.errors import OptionError
 from sfseg.io import open_array
 from sfseg.io.labels import resolve_format
-from sfseg.io.probability import scale_map
+from sfseg.io.probability import scale_map, scale_sections
+from sfseg.io.sections import Sections
 from sfseg.prediction.model import load_model
 from sfseg.prediction.tile_writer import (
     ArrayTarget,
@@ -311,14 +312,14 @@ def score_pixels(
         As `sfseg.score_files` does.
     """
     predicted, truth = (
-        open_array(array, name).read()
+        Sections.from_array(open_array(array, name).read())
         for array, name in zip((probability, labels), names, strict=True)
     )
     require_same_shape(predicted.shape, truth.shape, names)
-    form = resolve_format(open_array(truth, names[1]), choices.labels_are)
-    predicted = scale_map(predicted, choices.map_max, names[0])
+    form = resolve_format(open_array(labels, names[1]), choices.labels_are)
+    predicted = scale_sections(predicted, choices.map_max, names[0])
     true, known = understand_labels(truth, form, names[1])
-    predicted = invert_map(predicted) if choices.invert else predicted
+    predicted = predicted.map(invert_map) if choices.invert else predicted
     numbers = tuple(range(first_section + 1, first_section + 1 + len(true)))
     turns = find_turns(form, invert=choices.invert, invert_labels=False)
     scores = score_known(

@@ -5,15 +5,16 @@ No warning changes a number. Each names the option that helps.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sfseg.io.label_areas import find_unlabelled
 from sfseg.io.probability import full_scale
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import dice
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_probability, count_above, find_levels
+from sfseg.system.threads import ordered
 from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, Number, format_sections
 
 _HALF = 0.5
@@ -75,9 +76,29 @@ class Scored:
         return f"{self.names[of]}: section{'s' if len(indices) > 1 else ''} {numbers}"
 
 
-def find_doubts(scored: Scored) -> Iterator[str]:
-    """Yield a warning for each thing that looks wrong."""
-    unlabelled = [_unlabelled(scored, index) for index in range(len(scored.labels))]
+@dataclass(frozen=True)
+class Unlabelled:
+    """A large part of a section that is perhaps not labelled.
+
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (levels, levels)
+        Its pixels; see `sfseg.scoring.thresholds.Counts`.
+    share : float
+        Its share of the section.
+    shows_more : bool
+        Whether it is not the whole section, and the map shows cells or membranes in it.
+    """
+
+    counts: Counts
+    share: float
+    shows_more: bool
+
+
+def find_doubts(scored: Scored, workers: int = 1) -> Iterator[str]:
+    """Yield a warning for each thing that looks wrong; `workers` sections are read at a time."""
+    indices = range(len(scored.labels))
+    unlabelled = list(ordered(partial(_find_unlabelled, scored), indices, workers))
     constant, scale = list(_constant(scored)), list(_scale(scored))
     polarity = [*_polarity(scored, unlabelled, after_scale=bool(scale)), *_swapped(scored)]
     mirrored = [] if polarity or constant else list(_mirrored(scored))
@@ -156,16 +177,23 @@ def _single_cells(scored: Scored) -> Iterator[str]:
         )
 
 
-def _unlabelled(scored: Scored, index: int) -> NDArray[np.bool_] | None:
+def _find_unlabelled(scored: Scored, index: int) -> Unlabelled | None:
     """Find a large part of a section that is perhaps not labelled."""
-    inside = scored.labels[index] > 0
-    known = scored.known[index]
-    membrane = ~inside
-    return find_unlabelled(inside, membrane if known is None else membrane & known)
+    labels, known = scored.labels[index], scored.known[index]
+    inside = labels > 0
+    areas = find_unlabelled(inside, ~inside if known is None else ~inside & known)
+    if areas is None:
+        return None
+    prediction = as_probability(scored.prediction[index][areas])
+    levels = map(find_levels, (prediction, labels[areas]), scored.names)
+    cells = float((prediction > _HALF).mean())
+    is_inside = bool(inside[areas].any())
+    shows = 1 - cells > _MEMBRANES_SHOWN if is_inside else cells > _CELLS_SHOWN
+    return Unlabelled(count_above(*levels), float(areas.mean()), shows and not areas.all())
 
 
 def _polarity(
-    scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None], *, after_scale: bool
+    scored: Scored, unlabelled: Sequence[Unlabelled | None], *, after_scale: bool
 ) -> Iterator[str]:
     """Warn of a map and labels of opposite polarity, and of membranes in the majority.
 
@@ -200,14 +228,12 @@ def _polarity(
         )
 
 
-def _sum_labelled(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Counts:
+def _sum_labelled(scored: Scored, unlabelled: Sequence[Unlabelled | None]) -> Counts:
     """Sum the counts of all sections, without large parts that are not labelled."""
     total: Counts = scored.above.sum(0)
-    for index, areas in enumerate(unlabelled):
-        if areas is not None:
-            prediction = as_probability(scored.prediction[index][areas])
-            levels = map(find_levels, (prediction, scored.labels[index][areas]), scored.names)
-            total = total - count_above(*levels)
+    for part in unlabelled:
+        if part is not None:
+            total = total - part.counts
     return total
 
 
@@ -236,15 +262,9 @@ def _scale(scored: Scored) -> Iterator[str]:
     )
 
 
-def _incomplete(scored: Scored, unlabelled: Sequence[NDArray[np.bool_] | None]) -> Iterator[str]:
+def _incomplete(scored: Scored, unlabelled: Sequence[Unlabelled | None]) -> Iterator[str]:
     """Warn of large parts of one value in the labels where the map shows something else."""
-    found = {}
-    for index, areas in enumerate(unlabelled):
-        if areas is not None and not areas.all():
-            cells = float((as_probability(scored.prediction[index][areas]) > _HALF).mean())
-            is_inside = bool((scored.labels[index][areas] > 0).any())
-            if 1 - cells > _MEMBRANES_SHOWN if is_inside else cells > _CELLS_SHOWN:
-                found[index] = float(areas.mean())
+    found = {index: part.share for index, part in enumerate(unlabelled) if part and part.shows_more}
     if found:
         yield (
             f"{scored.name(tuple(found))}: up to {max(found.values()):.0%} of the pixels lie in "

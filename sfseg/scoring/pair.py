@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sfseg.io.sections import Sections
 from sfseg.scoring.score import as_stacks
 from sfseg.scoring.thinning import Thinner
 from sfseg.scoring.thresholds import as_probability
@@ -29,11 +30,11 @@ class Pair:
 
     Attributes
     ----------
-    prediction : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X)
+    prediction : ndarray or Sections of bool, uint8, uint16 or float, shape (Z, Y, X)
         Interior probability.
-    labels : ndarray of bool, uint8, uint16 or float, shape (Z, Y, X)
+    labels : ndarray or Sections of bool, uint8, uint16 or float, shape (Z, Y, X)
         The truth, 0 = membrane or not known.
-    known : ndarray of bool, shape (Z, Y, X), or None
+    known : ndarray or Sections of bool, shape (Z, Y, X), or None
         Where the truth is known; None = everywhere.
     numbers : tuple of int
         Numbers of the sections in the stack of the map.
@@ -43,9 +44,9 @@ class Pair:
         That of the stack.
     """
 
-    prediction: AnyArray
-    labels: AnyArray
-    known: AnyArray | None
+    prediction: AnyArray | Sections
+    labels: AnyArray | Sections
+    known: AnyArray | Sections | None
     numbers: tuple[int, ...]
     depth: int
     voxel_size_nm: VoxelSize | None = None

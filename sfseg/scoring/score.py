@@ -10,17 +10,24 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
 from sfseg.errors import ShapeMismatchError
 from sfseg.io import as_stack_array
-from sfseg.scoring.contingency import Tallies
+from sfseg.io.sections import Sections
+from sfseg.scoring.contingency import Tallies, Tally
 from sfseg.scoring.doubts import AT_HALF, TURNS, Scored, find_doubts
 from sfseg.scoring.measures import Halves, dice, jaccard, v_info, v_rand
-from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_stack, sweep_section
+from sfseg.scoring.thresholds import (
+    THRESHOLDS,
+    Counts,
+    as_stack,
+    require_scorable,
+    sweep_section,
+)
 from sfseg.system.limits import usable_processors
+from sfseg.system.threads import ordered
 from sfseg.types import AnyArray, Number, Progress, Shape, describe_shape
 
 MOST_WORKERS = 8
@@ -183,9 +190,9 @@ def without_sign(labels: AnyArray) -> AnyArray:
 
 
 def score_known(
-    prediction: AnyArray,
-    labels: AnyArray,
-    known: AnyArray | None,
+    prediction: AnyArray | Sections,
+    labels: AnyArray | Sections,
+    known: AnyArray | Sections | None,
     *,
     turns: tuple[str, str] = TURNS,
     workers: int | None = None,
@@ -197,24 +204,33 @@ def score_known(
 
     Parameters
     ----------
-    known : ndarray of bool, shape as labels, or None
+    known : ndarray or Sections of bool, shape as labels, or None
         Where the truth is known; None = everywhere.
     turns : tuple of str
         How to score with the prediction, and with the labels, turned round; for warnings.
     prediction, labels, workers, names, numbers, progress
-        As for `score`.
+        As for `score`; of `Sections`, only those that are scored at a time are in memory.
     """
-    prediction, labels = as_stacks(prediction, labels, names)
-    numbers = numbers or range(1, len(prediction) + 1)
-    pair = list(prediction), list(labels)
-    masks = [None] * len(labels) if known is None else list(known.reshape(labels.shape))
-    tallies, above = _sweep(
-        list(prediction), list(labels), masks, workers, names, numbers, progress
-    )
-    scores = _summarise(prediction.shape, tallies, above, numbers)
+    pair = _as_sections(prediction, names[0]), _as_sections(labels, names[1])
+    shape = pair[0].shape
+    require_same_shape(shape, pair[1].shape, names)
+    numbers = numbers or range(1, len(pair[0]) + 1)
+    masks: Sequence[AnyArray | None] = [None] * len(pair[0])
+    if known is not None:
+        masks = known if isinstance(known, Sections) else list(known.reshape(shape))
+    tallies, above = _sweep(*pair, masks, workers, names, numbers, progress)
+    scores = _summarise(shape, tallies, above, numbers)
     v_rands = [row.v_rand for row in scores.per_threshold]
     scored = Scored(*pair, masks, above, tallies, v_rands, names, numbers, turns)
-    return replace(scores, warnings=tuple(find_doubts(scored)))
+    return replace(scores, warnings=tuple(find_doubts(scored, choose_workers(workers))))
+
+
+def _as_sections(array: AnyArray | Sections, name: str) -> Sections:
+    """Check a stack to score; see `sfseg.scoring.thresholds.as_stack`."""
+    if not isinstance(array, Sections):
+        return Sections.from_array(as_stack(array, name))
+    require_scorable(array.shape, array.dtype, name)
+    return array
 
 
 def as_stacks(
@@ -282,15 +298,23 @@ def _sweep(
     """Sum over the sections in threads: (Z, thresholds), and counts (Z, levels, levels)."""
     sections = []
     progress(0, len(prediction))
-    sweep = partial(sweep_section, names=names)
-    with section_threads(workers) as pool:
-        for swept in pool.map(sweep, prediction, labels, numbers, known):
-            sections.append(swept)
-            progress(len(sections), len(prediction))
+
+    def sweep(index: int) -> tuple[list[Tally], Counts]:
+        pair = prediction[index], labels[index]
+        return sweep_section(*pair, numbers[index], known[index], names=names)
+
+    for swept in ordered(sweep, range(len(prediction)), choose_workers(workers)):
+        sections.append(swept)
+        progress(len(sections), len(prediction))
     # a row for each section and threshold; each column becomes an array (Z, thresholds)
     columns = zip(*(row for tallies, _ in sections for row in tallies), strict=True)
     tallies = Tallies(*(np.reshape(column, (len(sections), -1)) for column in columns))
     return tallies, np.stack([above for _, above in sections])
+
+
+def choose_workers(workers: int | None) -> int:
+    """Return the number of threads; by default one per core, at most 8."""
+    return workers or min(usable_processors(), MOST_WORKERS)
 
 
 @contextlib.contextmanager
@@ -307,7 +331,7 @@ def section_threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
     ThreadPoolExecutor
         The threads.
     """
-    with ThreadPoolExecutor(workers or min(usable_processors(), MOST_WORKERS)) as pool:
+    with ThreadPoolExecutor(choose_workers(workers)) as pool:
         try:
             yield pool
         except BaseException:

@@ -1,12 +1,14 @@
 """Score a membrane map on disk against the truth on disk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+import math
+import weakref
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sfseg.config import LabelFormat
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
@@ -20,11 +22,12 @@ from sfseg.io.label_values import (
 )
 from sfseg.io.labels import interior, nothing_ignored, require_numbers, resolve_format
 from sfseg.io.numbering import list_numbers, pair_numbers
-from sfseg.io.probability import scale_map
+from sfseg.io.probability import scale_sections
+from sfseg.io.sections import Sections
 from sfseg.scoring.doubts import TURNS
 from sfseg.scoring.errors import Errors, find_pair_errors
 from sfseg.scoring.pair import Pair
-from sfseg.scoring.score import Scores, require_same_shape, score_known, without_sign
+from sfseg.scoring.score import Scores, require_same_shape, score_known
 from sfseg.types import (
     INTERIOR,
     AnyArray,
@@ -34,6 +37,9 @@ from sfseg.types import (
     format_sections,
     parse_sections,
 )
+
+KEPT_BYTES = 2**28
+"""Sections of a stack that are not larger are kept in memory; those of others are read again."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,12 @@ def score_files(
     ignore: Number | None = None,
     axes: str | None = None,
     label_axes: str | None = None,
+    workers: int | None = None,
     progress: Progress = lambda *_: None,
 ) -> ScoreReport:
     """Score a membrane map against the truth with the official numbers of ISBI 2012.
+
+    Large stacks are read section by section, in bounded memory.
 
     Parameters
     ----------
@@ -118,6 +127,9 @@ def score_files(
         Order of the axes, for files that do not say it; see `sfseg.io.open.open_stack`.
     label_axes : str, optional
         Order of the axes of the labels; default is `axes`.
+    workers : int, optional
+        Number of sections that are scored at a time; default is one per core, at most 8. Each
+        takes memory. The result does not depend on it.
     progress : callable
         Called with the number of sections scored and that of all, at the start and after each.
 
@@ -146,42 +158,58 @@ def score_files(
     prediction, truth = (as_path(f, "score_files", hint="sfseg.score takes arrays") for f in files)
     names = str(prediction), str(truth)
     form = _label_format(labels_are, membrane_value, threshold_labels, ignore, invert_labels)
-    with (
-        open_stack(prediction, axes=axes) as maps,
-        open_stack(truth, axes=label_axes or axes, labels=True) as labels,
-    ):
+    with contextlib.ExitStack() as opened:
+        maps = opened.enter_context(open_stack(prediction, axes=axes))
+        labels = opened.enter_context(open_stack(truth, axes=label_axes or axes, labels=True))
         partners, notes = pair_sections(maps, labels, sections)
         indices = tuple(partners)
-        predicted = maps.read(indices)
-        true = labels.read([partners[index] for index in indices])
-        for index, section in zip(indices, true, strict=True):
-            require_numbers(section, labels.name, partners[index] + 1)
+        predicted = read_sections(maps, indices)
+        true = read_sections(labels, list(partners.values()))
+        values = _count_values(true, labels.name, list(partners.values()))
         form = resolve_format(labels, form)
-        depth, voxel_size_nm = len(maps), maps.voxel_size_nm or labels.voxel_size_nm
-    predicted = scale_map(predicted, map_max, names[0])
-    notes = (*notes, *_soft_notes(true, form, names[1]))
-    values = len({value for section in true for value in count_values(section)[0]})
-    true, known = understand_labels(true, form, names[1])
-    if known is not None and known.all():
-        notes = (*notes, nothing_ignored(names[1]))
-    pair = Pair(
-        invert_map(predicted) if invert else predicted,
-        _inverted_labels(true) if invert_labels else true,
-        known,
-        tuple(index + 1 for index in indices),
-        depth,
-        voxel_size_nm,
-    )
+        predicted = scale_sections(predicted, map_max, names[0])
+        notes = (*notes, *_soft_notes(true, form, names[1]))
+        true, known = understand_labels(true, form, names[1])
+        if known is not None and all(section.all() for section in known):
+            notes = (*notes, nothing_ignored(names[1]))
+        pair = Pair(
+            predicted.map(invert_map) if invert else predicted,
+            true.map(_inverted_labels) if invert_labels else true,
+            known,
+            tuple(index + 1 for index in indices),
+            len(maps),
+            maps.voxel_size_nm or labels.voxel_size_nm,
+        )
+        # the files stay open as long as it lives: its sections are read again, as for the errors
+        weakref.finalize(pair, opened.pop_all().close)
     scores = score_known(
         pair.prediction,
         pair.labels,
         pair.known,
         turns=find_turns(form, invert=invert, invert_labels=invert_labels),
+        workers=workers,
         names=names,
         numbers=pair.numbers,
         progress=progress,
     )
     return ScoreReport(*names, scores, truth_values=values, pair=pair, notes=notes)
+
+
+def read_sections(stack: Stack, indices: Sequence[int]) -> Sections:
+    """Read sections of a stack: a small one now, each section of a large one when it is wanted."""
+    shape = (len(indices), *stack.shape[1:])
+    if math.prod(shape) * stack.dtype.itemsize <= KEPT_BYTES:
+        return Sections.from_array(stack.read(indices))
+    return Sections(lambda index: stack.section(indices[index]), shape, stack.dtype)
+
+
+def _count_values(labels: Sections, name: str, indices: Sequence[int]) -> int:
+    """Count the different values of labels; refuse NaN."""
+    found: set[Number] = set()
+    for index, section in zip(indices, labels, strict=True):
+        require_numbers(section, name, index + 1)
+        found.update(count_values(section)[0])
+    return len(found)
 
 
 def _label_format(
@@ -217,32 +245,53 @@ def find_turns(form: LabelFormat, *, invert: bool, invert_labels: bool) -> tuple
 
 
 def understand_labels(
-    labels: AnyArray, form: LabelFormat, name: str
-) -> tuple[AnyArray, NDArray[np.bool_] | None]:
+    labels: Sections, form: LabelFormat, name: str
+) -> tuple[Sections, Sections | None]:
     """Read labels as their format says; refuse those that would be misread.
 
     Returns
     -------
-    labels : ndarray, shape (Z, Y, X)
+    labels : Sections
         As they are where any number but 0 is the inside of cells; else 255 inside a cell.
-    known : ndarray of bool, shape (Z, Y, X), or None
+    known : Sections of bool, or None
         Where they are known; None = everywhere.
     """
-    known = None if form.ignore is None else labels != form.ignore
+    ignore = form.ignore
+    known = None if ignore is None else labels.map(lambda section: section != ignore, np.bool_)
     if replace(form, ignore=None) == LabelFormat():
-        _refuse_one_value(labels if known is None else labels[known], name)
-        is_number = _is_mask_of_numbers(labels, form, name)
-        if known is not None:
-            labels = np.where(known, labels, 0).astype(labels.dtype)
-        return (labels != 0 if is_number else without_sign(labels)), known
-    masks = [None] * len(labels) if known is None else list(known)
-    inside = [interior(section, form, mask) for section, mask in zip(labels, masks, strict=True)]
-    found = np.where(np.stack(inside), INTERIOR, np.uint8(0))
-    _refuse_one_value(found if known is None else found[known], name)
+        return _understand_plain(labels, form, name), known
+
+    def separate(section: AnyArray) -> AnyArray:
+        inside = interior(section, form, None if ignore is None else section != ignore)
+        return np.where(inside, INTERIOR, np.uint8(0))
+
+    found = labels.map(separate, np.uint8)
+    used = found if known is None else map(np.ndarray.__getitem__, found, known)
+    _refuse_one_value({value for section in used for value in np.unique(section).tolist()}, name)
     return found, known
 
 
-def _is_mask_of_numbers(labels: AnyArray, form: LabelFormat, name: str) -> bool:
+def _understand_plain(labels: Sections, form: LabelFormat, name: str) -> Sections:
+    """Read labels where any number but 0, or that of pixels to ignore, is the inside of cells."""
+    census = Census.from_sections(labels, form.ignore, sample_indices(len(labels)))
+    _refuse_one_value(census.values.tolist(), name)
+    if _is_mask_of_numbers(labels, census, form, name):
+        return labels.map(
+            lambda section: (section != 0) & (form.ignore is None or section != form.ignore),
+            np.bool_,
+        )
+    if form.ignore is not None:
+        dtype = labels.dtype
+        labels = labels.map(
+            lambda section: np.where(section != form.ignore, section, 0).astype(dtype)
+        )
+    is_short = labels.dtype.kind == "i" and census.values[0] >= 0
+    if is_short and census.values[-1] <= np.iinfo(np.uint16).max:  # a type that can be scored
+        return labels.map(lambda section: section.astype(np.uint16), np.uint16)
+    return labels
+
+
+def _is_mask_of_numbers(labels: Sections, census: Census, form: LabelFormat, name: str) -> bool:
     """Tell whether labels of many or large numbers are a mask: any number but 0 is inside a cell.
 
     Numbers of cells that do not touch are as good as a mask. Floats from 0 to 1 are probabilities,
@@ -253,7 +302,6 @@ def _is_mask_of_numbers(labels: AnyArray, form: LabelFormat, name: str) -> bool:
     StackError
         If a number other than 0 may be something else, or 0 is not membrane.
     """
-    census = Census.from_sections(labels, form.ignore, sample_indices(len(labels)))
     is_float, values = labels.dtype.kind == "f", census.values
     if is_float and values[0] >= 0 and values[-1] <= 1:
         return False
@@ -268,7 +316,7 @@ def _is_mask_of_numbers(labels: AnyArray, form: LabelFormat, name: str) -> bool:
     return True
 
 
-def _soft_notes(labels: AnyArray, form: LabelFormat, name: str) -> Iterator[str]:
+def _soft_notes(labels: Sections, form: LabelFormat, name: str) -> Iterator[str]:
     """Warn of a mask from 0 to 1 that was resized; others are refused."""
     if labels.dtype.kind != "f" or replace(form, ignore=None) != LabelFormat():
         return
@@ -339,10 +387,11 @@ def _require_partners(indices: Sequence[int], partners: Mapping[int, int], truth
         )
 
 
-def _refuse_one_value(labels: AnyArray, name: str) -> None:
-    if labels.min() == labels.max():
+def _refuse_one_value(values: Collection[Number], name: str) -> None:
+    if len(values) < 2:
+        value = next(iter(values), "ignored")
         raise StackError(
-            f"{name}: interior or membrane is missing, all labels are {labels.flat[0]}",
+            f"{name}: interior or membrane is missing, all labels are {value}",
             hint="give the labels as the second file, not the images or a mask",
         )
 

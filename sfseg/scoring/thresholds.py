@@ -1,6 +1,7 @@
 """Sweep the thresholds over one section: segments and contingency table at each of them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,19 +51,24 @@ def as_stack(array: object, name: str) -> AnyArray:
         If it is a path, has another type or other dimensions, or has no pixels or too many.
     """
     stack = as_stack_array(array, name, hint="use sfseg.score_files for files")
-    if stack.dtype.kind == "i" or (stack.dtype.kind == "u" and stack.dtype.itemsize > 2):
+    require_scorable(stack.shape, stack.dtype, name)
+    return stack
+
+
+def require_scorable(shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    """Refuse a stack whose type or size cannot be scored; raises StackError."""
+    if dtype.kind == "i" or (dtype.kind == "u" and dtype.itemsize > 2):
         raise StackError(
-            f"{name}: {stack.dtype} cannot be scored, only bool, uint8, uint16 and float",
+            f"{name}: {dtype} cannot be scored, only bool, uint8, uint16 and float",
             hint="score probabilities or masks: 0 is membrane, 1 or the type's maximum is inside a "
             "cell; numbers of cells go into sfseg.score_cells, or sfseg score --segments",
         )
-    rows, columns = stack.shape[1:]
+    rows, columns = shape[1:]
     if (rows + 2) * (columns + 2) > np.iinfo(np.int32).max:  # the kernels' index of a framed pixel
         raise StackError(
             f"{name}: sections of {rows}x{columns} have too many pixels, 2^31 or more",
             hint="score crops of it",
         )
-    return stack
 
 
 def sweep_section(
