@@ -21,6 +21,9 @@ from sfseg.types import AnyArray, Say, Shape, parse_sections
 TRIAL_S = 10.0
 """No tile of the trial begins after so many seconds."""
 
+DIRECTIONS = 3
+"""With ``--planes`` the voxels are predicted along so many axes; that of the trial is one."""
+
 LEVELS_SHARE = 1 / 3
 """Pixels of the smaller levels, each of a quarter of the pixels, over those of the full one."""
 
@@ -111,15 +114,16 @@ def estimate_job(
         if config.sections is not None:
             count = len(parse_sections(config.sections, len(stack)))
         seconds, pixels = _try(stack, setup, config)
+        directions = DIRECTIONS if config.planes else 1
         return Estimate(
             job,
             stack.describe(),
             plan,
             describe(setup.engines),
             count,
-            count * _read_bytes(stack, plan),
+            count * _read_bytes(stack, plan) * directions,
             count * _written_bytes(stack, config),
-            seconds / pixels * prod(stack.shape[1:]),
+            seconds / pixels * prod(stack.shape[1:]) * directions,
             pixels,
         )
 
