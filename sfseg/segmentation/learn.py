@@ -18,7 +18,6 @@ from scipy.optimize import minimize
 from sfseg.config import SegmentConfig
 from sfseg.errors import ShapeMismatchError, StackError
 from sfseg.io import Stack, as_path, open_array, open_stack
-from sfseg.io.cell_numbers import holds_cells
 from sfseg.segmentation.costs import CellCosts, LogisticWeights, load_costs
 from sfseg.segmentation.edges import Edges
 from sfseg.segmentation.graph import Graph, build_graph
@@ -33,6 +32,9 @@ PENALTY = 1.0
 
 FEWEST = 20
 """Known edges that divide cells, and that do not: with fewer, nothing is learnt of their kind."""
+
+MASK_VALUES = 2
+"""Values of a mask of cells besides 0, at most; else they are ids."""
 
 SAME = 0.5
 """Share of the pixels in cells whose id is the same in the next section, if ids continue."""
@@ -153,7 +155,7 @@ def _refit(
 
 def _reader(truth: Stack) -> tuple[Callable[[int], Ids], bool]:
     """Return what reads the ids of a section, and whether they continue in the next one."""
-    if holds_cells(truth):
+    if _has_ids(truth):
         return lambda index: truth.section(index).astype(np.int64), _continues(truth)
 
     def number(index: int) -> Ids:
@@ -161,6 +163,16 @@ def _reader(truth: Stack) -> tuple[Callable[[int], Ids], bool]:
         return np.asarray(ndimage.label(inside)[0], np.int64)
 
     return number, False
+
+
+def _has_ids(truth: Stack) -> bool:
+    """Tell ids from a mask; many sections may be without any."""
+    found: set[int] = set()
+    for section in truth:
+        found.update(np.unique(section[section > 0]).tolist())
+        if len(found) > MASK_VALUES:
+            return True
+    return False
 
 
 def _continues(truth: Stack) -> bool:
