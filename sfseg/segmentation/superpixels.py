@@ -16,7 +16,7 @@ from sfseg.types import Probability
 
 Labels = NDArray[np.uint32]
 
-INSIDE = 0.9
+INSIDE = 0.85
 """Interior probability from which on a pixel is far from any membrane, even a faint one."""
 
 LIKELY = np.float32(0.5)
