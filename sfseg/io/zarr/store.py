@@ -156,7 +156,7 @@ class GuardedStore(_Guard, LocalStore):  # type: ignore[misc, unused-ignore]
         return True
 
 
-class GuardedObjects(_Guard, ObjectStore[Any]):  # type: ignore[misc, unused-ignore]
+class GuardedObjects(_Guard, ObjectStore):  # type: ignore[misc, type-arg, unused-ignore]
     """Objects read for one node, a group or an array.
 
     Parameters

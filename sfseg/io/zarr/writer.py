@@ -147,7 +147,7 @@ class _DurableStore(LocalStore):
         files.sync(self.root.parent)
 
 
-class _BucketStore(ObjectStore[Any]):
+class _BucketStore(ObjectStore):  # type: ignore[misc, type-arg, unused-ignore]
     """Objects in a bucket: each is whole, or not there, and lasts once it is written.
 
     The metadata of the root have the key `DRAFT` until the store is whole. So nobody
