@@ -1,6 +1,7 @@
 """Zarr stores at an address: in a bucket, and on a web server."""
 
 import json
+import pickle
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from sfseg import io
 from sfseg.errors import MissingExtraError, OutputError, RemoteError, StackError
 from sfseg.io import objects
-from sfseg.system.remote import as_location
+from sfseg.system.remote import RemotePath, as_location
 from tests.buckets import open_bucket, upload, web_server
 from tests.io.files import noise
 
@@ -51,10 +52,26 @@ def test_a_store_in_a_bucket_is_read_as_from_the_disk(bucket, store, volume, ins
 def test_a_path_keeps_the_address_that_it_was_made_of(bucket, store, volume):
     upload(store, f"{bucket}/a.zarr")
     check(Path(f"{bucket}/a.zarr"), volume)
-    path = as_location(Path(f"{bucket}/a.zarr/"))
-    assert str(path) == f"{bucket}/a.zarr"
-    assert str(path.with_name("b.zarr")) == f"{bucket}/b.zarr"
-    assert (path.scheme, f"s3://{path.bucket}", path.key) == ("s3", bucket, "a.zarr")
+
+
+def test_an_address_stays_one_whatever_is_made_of_it():
+    path = as_location("s3://b/x/a.zarr")
+    assert (path.scheme, path.bucket, path.key) == ("s3", "b", "x/a.zarr")
+    for same in (
+        as_location(Path("s3://b/x/a.zarr/")),
+        as_location(path),
+        path.with_name("c").with_name("a.zarr"),
+        path.parent / "a.zarr",
+        path.with_suffix(".tif").with_suffix(".zarr"),
+        pickle.loads(pickle.dumps(path)),  # noqa: S301 - our own
+        path.resolve(),
+    ):
+        assert (str(same), same, hash(same)) == ("s3://b/x/a.zarr", path, hash(path))
+        assert isinstance(same, RemotePath)
+    assert [str(folder) for folder in path.parents][:2] == ["s3://b/x", "s3://b"]
+    assert str(as_location("https://h:80/a%20b.zarr/")) == "https://h:80/a%20b.zarr"
+    assert not path.exists()
+    assert not isinstance(as_location("s3:/b"), RemotePath)  # a folder of that name
 
 
 @pytest.mark.parametrize("version", [2, 3])
