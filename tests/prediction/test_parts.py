@@ -294,6 +294,9 @@ def test_a_part_whose_files_are_gone_is_missing_and_is_made_again(volume, out, m
         finish_job(Job(str(volume), out), PredictConfig(**PLAIN, finish=True), say=said.append)
     assert "1 files of sections 3-4 are gone" in said[-1]
     make(volume, out, model, sections="3-4")
+    ticket = PartsFolder(out).store / "killed.part"  # as a process leaves it that was killed
+    ticket.mkdir()
+    (ticket / "0.c.1.0.0.part").write_bytes(b"half")
     finish(volume, out)
     assert content(out) == whole
 
