@@ -7,6 +7,7 @@ from typing import Any
 
 from sfseg import io
 from sfseg.config import PredictConfig
+from sfseg.identity import differences
 from sfseg.models.weights import Header, open_weights
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import Model, pixels_of
@@ -18,8 +19,14 @@ from sfseg.prediction.parts_folder import (
     open_part,
     require_parts,
 )
-from sfseg.prediction.record import make_identity, make_record
-from sfseg.prediction.run import OnTile, PredictResult, describe_totals, result_facts
+from sfseg.prediction.record import make_identity, make_record, read_record
+from sfseg.prediction.run import (
+    OnTile,
+    PredictResult,
+    describe_totals,
+    result_facts,
+    result_of_record,
+)
 from sfseg.prediction.tile_writer import output_dtype
 from sfseg.types import Say, parse_sections
 
@@ -80,14 +87,24 @@ def finish_job(job: Job, config: PredictConfig, *, say: Say = lambda _: None) ->
     require_parts(job.output, config)
     folder, weights = PartsFolder(job.output), open_weights(config.model)
     with open_source(job, config, say) as stack:
-        shared = folder.identity()
         sha256 = io.hash_input(weights.path)
-        own = _identify(job, stack, config, shared["resolved"], sha256, weights.header)
-        folder.require_same(own | {"versions": shared["versions"]})  # it computes no pixel
+        note = pixels_of(weights.header, stack, config).note
+
+        def identify(other: Mapping[str, Any], *, taken: Sequence[str]) -> dict[str, Any]:
+            own = _identify(job, stack, config, other["resolved"], sha256, weights.header)
+            return own | {name: other[name] for name in taken}
+
+        before = read_record(job.output) if folder.is_published else None
+        if before is not None:
+            was = before["identity"]
+            if not differences(was, identify(was, taken=("input", "versions"))):
+                folder.clear()
+                return result_of_record(job, stack, before, note)
+        shared = folder.identity()
+        folder.require_same(identify(shared, taken=("versions",)))  # it computes no pixel
         with folder.finishing(overwrite=config.overwrite):
             receipts = folder.require_all(len(stack), say)
             say(f"all {len(stack)} sections are there; hashing {job.source} for the record")
-            note = pixels_of(weights.header, stack, config).note
             result = _add_up(job, stack, receipts, config, note)
             with add_file_name(job.source):
                 found = {"sha256": stack.sha256(), **shared["input"]}

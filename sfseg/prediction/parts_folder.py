@@ -332,9 +332,17 @@ class PartsFolder:
         if part.exists():
             files.publish(part, self.output, overwrite=overwrite)
         write_record(self.output, record)
-        old = files.sibling(self.path, "old")
-        self.path.rename(old)
-        for folder in (old, *self.path.parent.glob(f"{self.path.name}.*")):
+        self.path.rename(files.sibling(self.path, "old"))
+        self.clear()
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the output is there, and nothing more to do than `clear`."""
+        return self.output.exists() and not self.path.exists()
+
+    def clear(self) -> None:
+        """Remove what is left of the folder when the output is there."""
+        for folder in self.path.parent.glob(f"{self.path.name}.*"):
             files.remove(folder)
 
 

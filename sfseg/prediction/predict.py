@@ -33,7 +33,7 @@ from sfseg.prediction.plane_maps import (
 from sfseg.prediction.planes import as_isotropic
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
 from sfseg.prediction.resumable import ResumableOutput, clear_lock, is_unfinished, open_resumable
-from sfseg.prediction.run import OnTile, PredictResult
+from sfseg.prediction.run import OnTile, PredictResult, result_of_record
 from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.segmentation.segment import SCRATCH, segment_file
 from sfseg.system.files import check_output_path, remove, sibling
@@ -293,7 +293,7 @@ def _predict_stack(
         clear_lock(job.output)
         if config.planes:
             remove(folder_of(job.output))
-        return _result_of_record(job, stack, record, pixels.note)
+        return result_of_record(job, stack, record, pixels.note)
     opening = open_resumable(job.output, identity, resume=config.resume, overwrite=config.overwrite)
     told = opening if is_planes else tell_what_is_kept(opening, job.output, say)
     with told as work:
@@ -382,24 +382,3 @@ def _too_little_memory(job: Job, error: BaseException) -> DeviceError:
     )
     refusal.__cause__ = error
     return refusal
-
-
-def _result_of_record(
-    job: Job, stack: io.Stack, record: Mapping[str, Any], pixel_note: str
-) -> PredictResult:
-    """Make the result of an output that an earlier run finished."""
-    return PredictResult(
-        job,
-        stack.shape,
-        stack.voxel_size_nm,
-        interior_share=record["interior_share"],
-        empty_share=record.get("empty_share", 0.0),  # older records do not have it
-        blank_sections=record["blank_sections"],
-        seconds=0.0,
-        stages={},
-        resumed=record["pieces"],
-        tiles=record["pieces"],
-        warnings=tuple(record.get("warnings", ())),
-        read_notes=stack.notes,
-        pixel_note=pixel_note,
-    )

@@ -306,6 +306,27 @@ def result_facts(
     }
 
 
+def result_of_record(
+    job: Job, stack: io.Stack, record: Mapping[str, Any], pixel_note: str
+) -> PredictResult:
+    """Make the result of an output that an earlier run finished."""
+    return PredictResult(
+        job,
+        stack.shape,
+        stack.voxel_size_nm,
+        interior_share=record["interior_share"],
+        empty_share=record.get("empty_share", 0.0),  # older records do not have it
+        blank_sections=record["blank_sections"],
+        seconds=0.0,
+        stages={},
+        resumed=record["pieces"],
+        tiles=record["pieces"],
+        warnings=tuple(record.get("warnings", ())),
+        read_notes=stack.notes,
+        pixel_note=pixel_note,
+    )
+
+
 def describe_totals(
     totals: Sequence[Mapping[str, float]], pixels: int, *, inverted: bool
 ) -> dict[str, Any]:

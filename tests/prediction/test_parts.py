@@ -248,8 +248,9 @@ def test_parts_and_whole_runs_of_one_output_refuse_each_other(volume, out, model
     finish(volume, out)
     with pytest.raises(OutputExistsError, match="exists already"):
         make(volume, out, model, sections="1")
+    assert finish(volume, out).resumed == 4  # an array job may run it twice
     with pytest.raises(OutputExistsError, match="there are no parts of it"):
-        finish(volume, out)
+        finish(volume, out, dtype="uint8")
     assert make(volume, out, model, resume=True).resumed == 4  # its record is that of one run
     assert content(out) == whole
 
@@ -279,10 +280,9 @@ def test_finish_stopped_at_any_step_is_done_by_the_next_one(volume, out, model, 
         patch.setattr(owner, name, stopped)
         with contextlib.suppress(KeyboardInterrupt):
             finish(volume, out)
-    with contextlib.suppress(OutputExistsError):  # where nothing but the end was left to do
-        finish(volume, out)
+    finish(volume, out)
     assert content(out) == whole
-    assert [name for name in names(out) if ".lock" not in name] == ["out.zarr", "out.zarr.json"]
+    assert names(out) == ["out.zarr", "out.zarr.json"]
 
 
 def test_a_part_whose_files_are_gone_is_missing_and_is_made_again(volume, out, model, whole):
