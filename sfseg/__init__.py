@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sfseg.scoring.score import Scores, score
     from sfseg.scoring.score_files import ScoreReport, score_files
     from sfseg.segmentation.costs import CellCosts
+    from sfseg.segmentation.edits import Merge, Split
     from sfseg.segmentation.learn import learn_cost_files, learn_costs
     from sfseg.segmentation.measure import CellMeasures, MeasureResult, measure, measure_file
     from sfseg.segmentation.segment import SegmentResult, segment, segment_file
@@ -57,6 +58,7 @@ __all__ = [
     "CellScores",
     "Errors",
     "MeasureResult",
+    "Merge",
     "Mistake",
     "Model",
     "PredictConfig",
@@ -67,6 +69,7 @@ __all__ = [
     "SegmentConfig",
     "SegmentResult",
     "SfsegError",
+    "Split",
     "Stack",
     "Tissue",
     "TrainConfig",
@@ -101,6 +104,7 @@ _MODULE_OF = {
     "CellScores": "sfseg.scoring.cells",
     "Errors": "sfseg.scoring.errors",
     "MeasureResult": "sfseg.segmentation.measure",
+    "Merge": "sfseg.segmentation.edits",
     "Mistake": "sfseg.scoring.mistakes",
     "Model": "sfseg.prediction.model",
     "PredictConfig": "sfseg.config",
@@ -111,6 +115,7 @@ _MODULE_OF = {
     "SegmentConfig": "sfseg.config",
     "SegmentResult": "sfseg.segmentation.segment",
     "SfsegError": "sfseg.errors",
+    "Split": "sfseg.segmentation.edits",
     "Stack": "sfseg.io.stack",
     "Tissue": "sfseg.datasets.synthetic",
     "TrainConfig": "sfseg.config",

@@ -50,6 +50,8 @@ class Merge:
 class Split:
     """The part of a cell around a place is another cell, which gets a new id.
 
+    It is at most half of the cell.
+
     Attributes
     ----------
     cell : int
@@ -256,7 +258,10 @@ def _require_cell(cells: NDArray[np.uint32], cell: int, edit: Edit) -> None:
 def _cut_off(
     own: NDArray[np.bool_], node: int, graph: Graph, costs: CellCosts, beta: float, edit: Edit
 ) -> NDArray[np.intp]:
-    """Return the nodes around one that leave their cell first, if cuts become likely."""
+    """Return the nodes around one that leave their cell together, if cuts become likely.
+
+    What else leaves before them stays in the cell: it is another place that is weak.
+    """
     nodes = np.flatnonzero(own)
     if len(nodes) < 2:
         raise OptionError(
@@ -266,12 +271,13 @@ def _cut_off(
     borders, overlaps = (_within(edges, own) for edges in (graph.borders, graph.overlaps))
     numbers = np.cumsum(own) - 1
     pairs = numbers[np.concatenate([borders.pairs, overlaps.pairs]).astype(np.int64)]
+    areas = graph.areas[nodes]
     start = np.log(beta / (1 - beta))
     for odds in np.arange(start + STEP, LAST, STEP):
         of_edges = costs.find(borders, overlaps, 1 / (1 + np.exp(-odds)))
         parts = multicut(len(nodes), pairs.astype(np.uint64), of_edges)
         part = parts == parts[numbers[node]]
-        if not part.all():
+        if 2 * areas[part].sum() <= areas.sum():
             return np.asarray(nodes[part])
     return np.array([node])
 

@@ -68,6 +68,7 @@ def segment(
     probability: AnyArray,
     config: SegmentConfig | None = None,
     *,
+    edits: Sequence[Edit] = (),
     costs: CellCosts | None = None,
     progress: Progress = lambda *_: None,
     **options: Any,
@@ -81,6 +82,8 @@ def segment(
         which are divided by their maximum.
     config : SegmentConfig, optional
         How.
+    edits : sequence of Merge or Split
+        Corrections, with the ids that the result has without them; made one after the other.
     costs : CellCosts, optional
         What `learn_costs` learnt from cells that are known; default is what was learnt from drawn
         tissue.
@@ -103,7 +106,7 @@ def segment(
     NonFiniteError
         If a pixel is NaN or infinite.
     OptionError, UnknownNameError
-        If an option is wrong.
+        If an option is wrong, or a correction cannot be made.
 
     Examples
     --------
@@ -120,8 +123,9 @@ def segment(
     config = configure(SegmentConfig, config, options)
     stack = open_array(probability, "segment", hint="use sfseg.segment_file for files")
     maps, store = StackMaps(stack, config.map_max), MemoryStore()
+    require_places(edits, stack.shape, stack.name)
     finder = CellFinder(stack, maps, config, store, costs or load_costs(), progress=progress)
-    return finder.draw(config).reshape(np.shape(probability))
+    return finder.draw(config, edits).reshape(np.shape(probability))
 
 
 def segment_file(

@@ -35,6 +35,23 @@ def test_a_cell_is_cut_where_the_graph_is_weakest_and_the_others_keep_their_ids(
     assert np.unique(after[:, :, 33:59]).tolist() == [before.max() + 1]
 
 
+@pytest.mark.parametrize("column", [15, 75])
+def test_the_part_around_a_place_is_cut_off_and_not_another_part_that_hangs_more_loosely(
+    tmp_path, column
+):
+    light = np.ones((3, 40, 90), np.float32)
+    light[:, :, 29:32], light[:, :, 59:62] = 0, 0
+    light[:, 8:24, 29:32], light[:, 14:20, 59:62] = 0.97, 0.97  # the third cell is held by less
+    (cell,) = np.unique(sfseg.segment(light, beta=0.01)[light > 0.5])
+    edit = Split(int(cell), (2, 30, column))
+    after = sfseg.segment(light, edits=[edit], beta=0.01)
+    own = after[1, 30, column]
+    assert own != cell
+    assert [after[1, 30, x] == own for x in (15, 45, 75)] == [x == column for x in (15, 45, 75)]
+    sfseg.write_stack(tmp_path / "map.tif", light)
+    np.testing.assert_array_equal(cells_of(tmp_path / "map.tif", edit, beta=0.01), after)
+
+
 def test_two_cells_become_one_and_a_correction_sees_the_one_before(source):
     before = cells_of(source)
     ids = [int(before[1, 30, x]) for x in (10, 45, 75)]
