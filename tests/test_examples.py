@@ -14,8 +14,7 @@ from sfseg.cli import app
 from sfseg.io import open_stack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-TUTORIAL = (EXAMPLES.parent / "docs" / "tutorial.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL)
+DOCS = EXAMPLES.parent / "docs"
 SCALED_DOWN = ("--epochs", "1", "--patch", "48")
 """What the tutorial's training is given besides, so that it takes seconds."""
 
@@ -73,6 +72,29 @@ def test_examples_use_the_public_names_only(script):
     ]
 
 
+def blocks_of(page):
+    text = (DOCS / page).read_text()
+    return re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def run_block(block):
+    """Run the lines of a block for a shell; return what each command prints, and what it says."""
+    printed, said = [], []
+    for line in block.splitlines():
+        program, *arguments = shlex.split(line, comments=True)
+        if program == "python":
+            command = [sys.executable, EXAMPLES.parent / arguments[0], *arguments[1:]]
+            subprocess.run(command, check=True)
+            continue
+        if arguments[0] == "train":
+            arguments += SCALED_DOWN
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        printed.append(result.stdout)
+        said += result.stderr.splitlines()
+    return printed, said
+
+
 def v_rand(table):
     return float(re.search(r"^V_Rand +([\d.]+) ", table, re.MULTILINE)[1])
 
@@ -82,22 +104,18 @@ def test_the_tutorial_runs_from_its_first_line_to_its_last_and_finds_what_it_sho
 ):
     """The scores before the training to a hundredth; the training itself is scaled down."""
     monkeypatch.chdir(tmp_path)
-    shown = [text for language, text in BLOCKS if language == "text"]
+    blocks = blocks_of("tutorial.md")
+    shown = [text for language, text in blocks if language == "text"]
     before, pairs, _, after = shown
     printed, said = [], []
-    for language, block in BLOCKS:
+    for language, block in blocks:
         if language == "python":
             (tmp_path / "files.py").write_text(block)
             runpy.run_path("files.py")
         elif language == "sh":
-            for line in block.splitlines():
-                arguments = shlex.split(line, comments=True)[1:]
-                if arguments[0] == "train":
-                    arguments += SCALED_DOWN
-                result = CliRunner().invoke(app, arguments)
-                assert result.exit_code == 0, result.output
-                printed.append(result.stdout)
-                said += result.stderr.splitlines()
+            more, lines = run_block(block)
+            printed += more
+            said += lines
     tables = [text for text in printed if "V_Rand" in text]
     assert v_rand(tables[0]) == pytest.approx(v_rand(before), abs=0.01)
     assert len(tables) == 2
@@ -106,3 +124,19 @@ def test_the_tutorial_runs_from_its_first_line_to_its_last_and_finds_what_it_sho
     for line in pairs.splitlines():  # grey values may differ by rounding on other platforms
         start = line.split("; ")[0]
         assert any(heard.startswith(start) for heard in said), line
+
+
+def test_the_tutorial_of_cells_runs_and_corrected_cells_are_better(tmp_path, monkeypatch):
+    """On smaller stacks, so the numbers are others than on the page."""
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for language, block in blocks_of("tutorial_cells.md"):
+        if language == "python":
+            assert "(8, 256, 256)" in block
+            exec(block.replace("(8, 256, 256)", "(3, 128, 128)"), {})
+        elif language == "sh":
+            printed += run_block(block)[0]
+    found = [re.search(r"^in 3D +([\d.]+) ", text, re.MULTILINE) for text in printed]
+    before, corrected, *others = (float(voi[1]) for voi in found if voi)
+    assert corrected < before - 0.02
+    assert len(others) == 4
