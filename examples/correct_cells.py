@@ -8,9 +8,9 @@ The worst error comes first, and the cells are scored again after each correctio
 them no better is taken back: a superpixel that covers two cells cannot be divided. It prints a line
 for each, for example::
 
-    split 3@1,125,164       VOI 1.539 -> 1.280
-    split 3@8,63,59         taken back
-    merge 24,28             VOI 1.280 -> 1.252
+    split 2@1,125,164       VOI 1.711 -> 1.421
+    split 2@8,63,59         taken back
+    merge 27,31             VOI 0.750 -> 0.742
 """
 
 import csv
