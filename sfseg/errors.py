@@ -16,6 +16,8 @@
     ├── RemoteError(OSError)                a server does not answer, or does not permit it
     ├── ResumeError(ValueError)             a run that cannot be resumed
     ├── DeviceError(RuntimeError)           the requested device is not there
+    ├── ClusterError(RuntimeError)          a cluster cannot be used, or is lost
+    │   └── BlocksError                     some blocks failed; the others are finished
     └── NonFiniteError(ArithmeticError)     NaN or infinity where a number is needed
 
 `SfsegWarning` is the only warning.
@@ -31,6 +33,7 @@ from pathlib import Path
 
 EXTRAS = {
     "cloud": "obstore zarr",
+    "dask": "distributed",
     "hdf5": "h5py",
     "neuroglancer": "neuroglancer",
     "openvino": "openvino",
@@ -177,6 +180,14 @@ class ResumeError(SfsegError, ValueError):
 
 class DeviceError(SfsegError, RuntimeError):
     """The requested device is not there."""
+
+
+class ClusterError(SfsegError, RuntimeError):
+    """A cluster cannot be used, or is lost; finished work is kept."""
+
+
+class BlocksError(ClusterError):
+    """Some blocks failed on the workers of a cluster; the others are finished."""
 
 
 class NonFiniteError(SfsegError, ArithmeticError):

@@ -15,7 +15,7 @@ LAYERS = {
     8: {"__main__"},
     7: {"cli", "napari_plugin"},
     6: {"comparison", "benchmark"},
-    5: {"training"},
+    5: {"training", "cluster"},
     4: {"prediction"},
     3: {"report"},
     2: {"scoring", "datasets", "segmentation"},
@@ -32,6 +32,7 @@ LAYER_OF = {room: layer for layer, rooms in LAYERS.items() for room in rooms}
 ONLY_IN = {
     "cli": {"typer", "rich"},
     "napari_plugin": {"magicgui", "napari", "qtpy"},
+    "cluster": {"distributed"},
     "io": {"tifffile", "imageio", "h5py", "PIL", "zarr", "obstore"},
 }
 """Packages that only one room imports."""

@@ -1,6 +1,8 @@
 """`sfseg predict`: membrane maps of stacks of any size."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,13 +48,14 @@ from sfseg.config import (
     PredictPrecision,
     TestTimeAugmentation,
 )
-from sfseg.errors import OptionError
+from sfseg.errors import BlocksError, OptionError
 from sfseg.system.remote import as_location
 from sfseg.types import parse_pixel_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
+    from sfseg.prediction.backend import Backend
     from sfseg.prediction.jobs import Job
     from sfseg.prediction.predict import Failure
     from sfseg.prediction.run import PredictResult
@@ -67,6 +70,7 @@ sfseg predict stack.tif -o map.tif
 sfseg predict sections/ -o map.zarr --tta d4    best quality, 8 times slower
 sfseg predict fib.tif -o map.tif --planes       voxels as thick as wide
 sfseg predict *.tif -o maps/ -m runs/mine       many stacks, your own network
+sfseg predict big.zarr -o map.zarr --dask local    a worker for each core
 """
 
 
@@ -260,6 +264,15 @@ def predict(
             rich_help_panel=MACHINE,
         ),
     ] = DEFAULTS.memory_gib,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Predict on a Dask cluster: the address of its scheduler, tcp://host:8786, or "
+            "local: a worker for each core or GPU of this machine. Writes a .zarr.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
 ) -> None:
     """Predict membrane maps of stacks: 1 = inside a cell, 0 = membrane."""
     out = as_location(out)
@@ -312,6 +325,11 @@ def predict(
     from sfseg.prediction.jobs import make_jobs
 
     jobs = make_jobs(inputs, out, overwrite=overwrite, resume=resume)
+    if dask is not None:
+        from sfseg.cluster.checks import require_address, require_possible
+
+        require_address(dask)
+        require_possible(jobs, config)
     pictures = {}
     if preview is not None:
         pictures = plan_previews(jobs, preview, overwrite=overwrite or resume)
@@ -326,7 +344,7 @@ def predict(
     from sfseg.prediction.predict import Failure
 
     results: list[PredictResult | Failure] = []
-    for result in _results(jobs, config):
+    for result in _results(jobs, config, dask):
         results.append(result)
         say_result(result)
         if isinstance(result, Failure):
@@ -347,22 +365,42 @@ def predict(
             say(f"{done} done, {len(failures)} failed")
             for failure in failures:
                 say(f"  {failure.job.source}: {reason_of(failure)}")
-        raise typer.Exit(EXIT_SOME_FAILED if done else EXIT_ERROR)
+        in_part = any(isinstance(failure.error, BlocksError) for failure in failures)
+        raise typer.Exit(EXIT_SOME_FAILED if done or in_part else EXIT_ERROR)
 
 
-def _results(jobs: "Sequence[Job]", config: PredictConfig) -> "Iterator[PredictResult | Failure]":
+@contextlib.contextmanager
+def load_backend(config: PredictConfig, dask: str | None) -> "Iterator[Backend]":
+    """Load the network in this process, or on the workers of a cluster, and say so."""
+    if dask is None:
+        from sfseg.prediction.model import Model
+
+        model = Model.load(config)
+        say(describe_model(config, model))
+        yield model
+        return
+    from sfseg.cluster.connect import connect
+
+    with connect(dask, device=config.device) as cluster:
+        from sfseg.cluster.predict import ClusterModel
+
+        loaded = ClusterModel.load(cluster, config, say=say)
+        say(f"{config.model} ({loaded.header.arch}) on {cluster.describe()}")
+        yield loaded
+
+
+def _results(
+    jobs: "Sequence[Job]", config: PredictConfig, dask: str | None
+) -> "Iterator[PredictResult | Failure]":
     """Predict the stacks, or make one of its parts; show the progress."""
     if config.finish:
         from sfseg.prediction.parts import finish_job
 
         yield from (finish_job(job, config, say=say) for job in jobs)
         return
-    from sfseg.prediction.model import Model
     from sfseg.prediction.predict import predict_files
 
-    with progress(f"loading {config.model}") as bar:
-        model = Model.load(config)
-        say(describe_model(config, model))
+    with progress(f"loading {config.model}") as bar, load_backend(config, dask) as model:
         yield from predict_files(jobs, model, config, report=reporter(bar), say=say)
 
 

@@ -370,7 +370,7 @@ class Model:
         pixels = self.choose_pixels(stack, config)
         scaling = pixels.scaling((stack.shape[1], stack.shape[2]))
         limit_px = first_choices["limit_px"]
-        tiles = self._cut(stack, scaling, config.tile_px, limit_px)
+        tiles = self._cut(stack, scaling, config.tile_px, limit_px, first_choices.get("block_px"))
         if config.tile_px is not None and input_px is not None:
             say(f"--tile has no effect: these weights resize sections to {input_px}x{input_px}")
         batch = plan.batch_size(engine, tiles, config)
@@ -426,7 +426,12 @@ class Model:
         return run
 
     def _cut(
-        self, stack: io.Stack, scaling: Scaling | None, tile_px: int | None, limit_px: int
+        self,
+        stack: io.Stack,
+        scaling: Scaling | None,
+        tile_px: int | None,
+        limit_px: int,
+        block_px: Sequence[int] | None,
     ) -> list[Tile]:
         """Cut the sections of a stack into tiles."""
         if scaling is not None:
@@ -437,6 +442,7 @@ class Model:
             input_px=self.header.input_px,
             tile_px=tile_px,
             limit_px=limit_px,
+            block_px=None if block_px is None else (block_px[0], block_px[1]),
         )
 
     def _limit_px(self, engine: Engine, stack: io.Stack, config: PredictConfig) -> int:

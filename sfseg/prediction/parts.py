@@ -9,8 +9,9 @@ from sfseg import io
 from sfseg.config import PredictConfig
 from sfseg.identity import differences
 from sfseg.models.weights import Header, open_weights
+from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.model import Model, pixels_of
+from sfseg.prediction.model import pixels_of
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
 from sfseg.prediction.parts_folder import (
     PartsFolder,
@@ -32,7 +33,7 @@ from sfseg.types import Say, parse_sections
 
 
 def predict_part(
-    job: Job, model: Model, config: PredictConfig, *, report: OnTile, say: Say
+    job: Job, model: Backend, config: PredictConfig, *, report: OnTile, say: Say
 ) -> PredictResult:
     """Predict some sections of an output that other processes write to as well.
 

@@ -19,6 +19,7 @@ from sfseg.config import (
     configure,
 )
 from sfseg.errors import DeviceError, OptionError, SfsegError
+from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.model import Model, predict_array
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
@@ -183,13 +184,15 @@ def predict_file(
 
 def predict_files(
     jobs: Sequence[Job],
-    model: Model,
+    model: Backend,
     config: PredictConfig,
     *,
     report: OnTile = lambda _: None,
     say: Say = lambda _: None,
 ) -> Iterator[PredictResult | Failure]:
     """Predict stacks one after the other; a bad one does not stop the others.
+
+    The parameters are those of `predict_job`.
 
     Yields
     ------
@@ -209,7 +212,7 @@ def predict_files(
 
 def predict_job(
     job: Job,
-    model: Model,
+    model: Backend,
     config: PredictConfig,
     *,
     report: OnTile = lambda _: None,
@@ -221,7 +224,7 @@ def predict_job(
     ----------
     job : Job
         Input and output.
-    model : Model
+    model : Model or another Backend
         The network, ready to predict.
     config : PredictConfig
         What to write.
@@ -348,7 +351,7 @@ def _add(stages: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _predict_cells(
-    job: Job, model: Model, config: PredictConfig, report: OnTile, say: Say
+    job: Job, model: Backend, config: PredictConfig, report: OnTile, say: Say
 ) -> PredictResult:
     """Predict the map of a stack, which stays beside the cells, and find its cells.
 

@@ -140,12 +140,13 @@ def make_identity(
         },
         "weights": {"sha256": weights_sha256},
         "options": options,
-        "versions": _versions(resolved["engine"]),
+        "versions": versions_of(resolved["engine"]),
         "resolved": dict(resolved),
     }
 
 
-def _versions(engine_name: str) -> dict[str, str]:
+def versions_of(engine_name: str) -> dict[str, str]:
+    """Return the versions of the packages that an output of an engine depends on."""
     packages = ["torch", "numpy"] + ["openvino"] * (engine_name == "openvino")
     return {"sfseg": __version__, **{name: metadata.version(name) for name in packages}}
 

@@ -19,7 +19,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sfseg.errors import START_AGAIN, OutputExistsError, RemoteError, ResumeError, SfsegError
+from sfseg.errors import (
+    START_AGAIN,
+    ClusterError,
+    OutputExistsError,
+    RemoteError,
+    ResumeError,
+    SfsegError,
+)
 from sfseg.identity import differences
 from sfseg.prediction.destination import MANIFEST, find_destination
 from sfseg.prediction.record import record_path, write_record
@@ -330,7 +337,7 @@ def open_resumable(
     ResumableOutput
         The finished tiles, and where to record new ones. If the block ends well, the part gets its
         final name. If it raises a `SfsegError`, the input is at fault: only a resumed run keeps
-        its tiles then. After a `RemoteError` or any other exception, such as KeyboardInterrupt,
+        its tiles then. After a `RemoteError`, a `ClusterError` or any other, as KeyboardInterrupt,
         SystemExit or OSError, the marked tiles are kept.
 
     Raises
@@ -374,10 +381,10 @@ def keep_tiles(work: ResumableOutput, *, resume: bool, overwrite: bool) -> Itera
         yield
         work._record_complete()
     except SfsegError as error:
-        if work._is_new and not isinstance(error, RemoteError):
+        if work._is_new and not isinstance(error, RemoteError | ClusterError):
             with contextlib.suppress(OSError):
                 work._discard()
-        else:  # keep the tiles of the earlier run, or of a network that failed
+        else:  # keep the tiles of the earlier run, or of a network or a cluster that failed
             work._keep()
         raise
     except BaseException:

@@ -155,14 +155,11 @@ class PredictionRun:
     ) -> None:
         self.job, self.stack, self.config, self.work = job, stack, config, work
         self.setup, self._report, self._others = setup, report, others
-        self.plan = Plan.from_tiles(
-            setup.tiles, setup.engines[0], stack, config, setup.predictors[0].input_px, setup.pixels
-        )
+        self.plan = self._make_plan()
         self.is_part = work.sections is not None
         self.sections = range(len(stack)) if work.sections is None else work.sections
         self.total = len(self.sections) * len(setup.tiles)
-        if config.needs_sections:
-            self._forget_unfinished_sections()
+        self._forget_unfinished()
         self.resumed_tiles = len(work.finished)
         self._began = self._flushed = time.monotonic()
 
@@ -211,6 +208,22 @@ class PredictionRun:
         """Return the numbers of the tiles of a section."""
         tiles = len(self.setup.tiles)
         return range(section * tiles, (section + 1) * tiles)
+
+    def _make_plan(self) -> Plan:
+        """Describe the plan of this run."""
+        setup, predictor = self.setup, self.setup.predictors[0]
+        return Plan.from_tiles(
+            setup.tiles,
+            setup.engines[0],
+            self.stack,
+            self.config,
+            predictor.input_px,
+            setup.pixels,
+        )
+
+    def _device(self) -> str:
+        """Describe what computes, for the record."""
+        return describe(self.setup.engines)
 
     def _predict(self) -> dict[str, float]:
         """Read, compute and write the missing tiles; return the seconds of each stage."""
@@ -261,8 +274,10 @@ class PredictionRun:
             self._flushed = time.monotonic()
         self._report_progress()
 
-    def _forget_unfinished_sections(self) -> None:
-        """Start unfinished sections again: their tiles were only in memory."""
+    def _forget_unfinished(self) -> None:
+        """Start unfinished sections again, if their tiles were only in memory."""
+        if not self.config.needs_sections:
+            return
         for section in self.sections:
             numbers = self._numbers_of(section)
             if not all(number in self.work.finished for number in numbers):
@@ -283,8 +298,7 @@ class PredictionRun:
         """Gather the facts for the record beside the output, in types that JSON can hold."""
         is_hashed = not (self.work.complete or self.is_part)
         sha256 = io.hash_input(self.work.part) if is_hashed else None
-        device = describe(self.setup.engines)
-        return result_facts(result, device, str(self.plan), sha256)
+        return result_facts(result, self._device(), str(self.plan), sha256)
 
 
 def result_facts(

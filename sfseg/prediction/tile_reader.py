@@ -76,6 +76,7 @@ def read_tiles(
     scaling: Scaling | None = None,
     *,
     workers: int = 1,
+    measured: Normalisation | None = None,
 ) -> Iterator[StackTile]:
     """Read tiles of a stack.
 
@@ -92,6 +93,9 @@ def read_tiles(
     workers : int
         Sections, and tiles, that are prepared at the same time. If more than one, the windows are
         normalised, too.
+    measured : Normalisation, optional
+        That of the section, if all tiles are of one; see `measure_section`. It is not read as a
+        whole then.
 
     Yields
     ------
@@ -106,9 +110,9 @@ def read_tiles(
         If it cannot be decoded.
     """
 
-    def measured(index_and_numbers: tuple[int, list[int]]) -> "tuple[_Source, list[int]]":
+    def prepare(index_and_numbers: tuple[int, list[int]]) -> "tuple[_Source, list[int]]":
         index, numbers = index_and_numbers
-        section = _Section(stack, index)
+        section = _Section(stack, index, measured)
         return section if scaling is None else _ScaledSection(section, scaling), numbers
 
     def cut(source_and_number: "tuple[_Source, int]") -> StackTile:
@@ -123,20 +127,28 @@ def read_tiles(
     # the tiles of a section have consecutive numbers
     grouped = groupby(numbers, lambda number: number // len(tiles))
     groups = ((index, list(group)) for index, group in grouped)
-    sections = ordered(measured, groups, workers)
+    sections = ordered(prepare, groups, workers)
     wanted = ((section, number) for section, numbers in sections for number in numbers)
     return ordered(cut, wanted, workers)
 
 
-class _Section:
-    """One section: whole in memory if it is small, else read in windows."""
+def measure_section(stack: Stack, index: int) -> Normalisation:
+    """Measure the grey values of a section, for `read_tiles`; raises as that does."""
+    return _Section(stack, index).normalisation
 
-    def __init__(self, stack: Stack, index: int) -> None:
+
+class _Section:
+    """One section: whole in memory if it is small, else read in windows.
+
+    If it is measured already, a part of it is wanted, and only that is read.
+    """
+
+    def __init__(self, stack: Stack, index: int, measured: Normalisation | None = None) -> None:
         self._stack, self._index = stack, index
         self.shape: Shape2D = (stack.shape[1], stack.shape[2])
         is_small = self.shape[0] * self.shape[1] * stack.dtype.itemsize <= WHOLE_BYTES
-        self._whole = stack.section(index) if is_small else None
-        self.normalisation = measure(self._finite_bands, self.shape)
+        self._whole = stack.section(index) if is_small and measured is None else None
+        self.normalisation = measured or measure(self._finite_bands, self.shape)
         self._mask = None if self._whole is None else self.normalisation.mask(self._whole)
 
     def cut(self, read: Rectangle) -> Window:

@@ -12,6 +12,7 @@ each pixel of a core is computed from the same numbers as in the whole section.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, prod
 
 import torch
@@ -129,11 +130,11 @@ class Cutter:
         """Cut a section into tiles whose cores are no longer than `core`; see `within`."""
         cores = (core, core) if isinstance(core, int) else core
         region = region or (slice(0, shape[0]), slice(0, shape[1]))
-        # n windows overlap by two halos, so together they cover n * core + 2 * halo
-        counts = [
-            max(1, ceil((length - 2 * self.halo) / core))
-            for length, core in zip(shape, cores, strict=True)
-        ]
+        counts = []
+        for length, axis, side in zip(shape, region, cores, strict=True):
+            start, stop = self._span(length, axis)
+            # n windows overlap by two halos, so together they cover n * core + 2 * halo
+            counts.append(max(1, ceil((stop - start - 2 * self.halo) / side)))
         return self._cut(shape, region, (counts[0], counts[1]))
 
     def within(self, shape: Shape2D, limit_px: int, region: Rectangle | None = None) -> list[Tile]:
@@ -233,6 +234,7 @@ def section_tiles(
     input_px: int | None = None,
     tile_px: int | None = None,
     limit_px: int | None = None,
+    block_px: Shape2D | None = None,
 ) -> list[Tile]:
     """Cut a section into tiles for prediction.
 
@@ -248,6 +250,9 @@ def section_tiles(
         Side of the core of a tile, rounded up to a multiple of 16; None = as `limit_px` allows.
     limit_px : int or None
         Most pixels of a tile with its halo; None = the whole section.
+    block_px : tuple of int or None
+        Rows and columns of blocks, multiples of 16, that are cut one after the other, in scan
+        order; None = the section is one block.
 
     Returns
     -------
@@ -259,9 +264,20 @@ def section_tiles(
     if input_px is not None:
         return [Tile(whole, whole, whole)]
     padded, cutter = padded_shape(shape), Cutter(halo, STRIDE)
-    if tile_px is not None:
-        return cutter.by_core(padded, ceil(tile_px / STRIDE) * STRIDE, whole)
-    return cutter.within(padded, limit_px or prod(padded), whole)
+    tiles: list[Tile] = []
+    for block in [whole] if block_px is None else blocks_of(shape, block_px):
+        if tile_px is not None:
+            tiles += cutter.by_core(padded, ceil(tile_px / STRIDE) * STRIDE, block)
+        else:
+            tiles += cutter.within(padded, limit_px or prod(padded), block)
+    return tiles
+
+
+def blocks_of(shape: Shape2D, block_px: Shape2D) -> Iterator[Rectangle]:
+    """Yield the blocks of a section in scan order; the last of a row or column may be smaller."""
+    for top, left in product(*map(range, (0, 0), shape, block_px)):
+        bottom, right = min(top + block_px[0], shape[0]), min(left + block_px[1], shape[1])
+        yield slice(top, bottom), slice(left, right)
 
 
 def scaled_tiles(
