@@ -70,7 +70,6 @@ sfseg predict stack.tif -o map.tif
 sfseg predict sections/ -o map.zarr --tta d4    best quality, 8 times slower
 sfseg predict fib.tif -o map.tif --planes       voxels as thick as wide
 sfseg predict *.tif -o maps/ -m runs/mine       many stacks, your own network
-sfseg predict big.zarr -o map.zarr --dask local    a worker for each core
 """
 
 

@@ -42,8 +42,8 @@ def require_possible(jobs: Sequence[Job], config: PredictConfig) -> None:
     Raises
     ------
     OptionError
-        If an output is no .zarr, is made in parts, or has cells that are numbered through the
-        stack.
+        If an output is no .zarr, is made in parts or of planes, or its cells are numbered through
+        the stack.
     """
     for job in jobs:
         if job.output.suffix.lower() != ".zarr":
@@ -61,6 +61,11 @@ def require_possible(jobs: Sequence[Job], config: PredictConfig) -> None:
         raise OptionError(
             "--dask: it does not work with --sections or --finish, which are for jobs without Dask",
             hint="leave --sections and --finish out: --dask predicts all sections",
+        )
+    if config.planes:
+        raise OptionError(
+            "--dask: it does not work with --planes, whose planes have pixels of all sections",
+            hint="leave out --planes or --dask",
         )
     if config.output in ("segments", "cells"):
         raise OptionError(

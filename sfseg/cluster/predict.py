@@ -7,7 +7,7 @@ workers read, predict and write.
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 from math import prod
@@ -30,7 +30,7 @@ from sfseg.prediction.plan import Plan
 from sfseg.prediction.record import versions_of
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.run import OnTile, PredictionRun
-from sfseg.prediction.tile_writer import output_dtype
+from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.transforms.pixel_size import PixelChoice
 from sfseg.types import Say, Shape
 
@@ -128,6 +128,7 @@ class ClusterModel:
         *,
         report: OnTile,
         say: Say,
+        others: Sequence[OtherMap] = (),
     ) -> "ClusterRun":
         """Prepare the prediction of a stack; see `Model.start`."""
         for line in self._choices[stack.name].said:
@@ -139,7 +140,9 @@ class ClusterModel:
             say(f"warning: {survey.warning}")
         pixels = self.choose_pixels(stack, config)
         setup = PredictSetup((), survey.tiles, (), 1, pixels, None)
-        return ClusterRun(self.cluster, order, survey, say, job, stack, setup, config, work, report)
+        return ClusterRun(
+            self.cluster, order, survey, say, job, stack, setup, config, work, report, others
+        )
 
     def _order(self, stack: io.Stack, config: PredictConfig, first_choices: str) -> Order:
         """Say what the workers depend on."""

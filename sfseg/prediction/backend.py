@@ -1,6 +1,6 @@
 """What predicts stacks, as far as the work on an output needs to know it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sfseg import io
@@ -9,6 +9,7 @@ from sfseg.models.header import Header
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.run import OnTile, PredictionRun
+from sfseg.prediction.tile_writer import OtherMap
 from sfseg.transforms.pixel_size import PixelChoice
 from sfseg.types import Say
 
@@ -43,5 +44,6 @@ class Backend(Protocol):
         *,
         report: OnTile,
         say: Say,
+        others: Sequence[OtherMap] = (),
     ) -> PredictionRun:
         """Prepare the prediction of a stack; see `Model.start`."""

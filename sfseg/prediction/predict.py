@@ -273,7 +273,7 @@ def predict_job(
 def _predict_stack(
     job: Job,
     stack: io.Stack,
-    model: Model,
+    model: Backend,
     config: PredictConfig,
     report: OnTile,
     say: Say,
@@ -325,7 +325,7 @@ def _plane_maps(
     work: ResumableOutput,
     job: Job,
     stack: io.Stack,
-    model: Model,
+    model: Backend,
     config: PredictConfig,
     report: OnTile,
     say: Say,
