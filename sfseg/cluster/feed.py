@@ -159,9 +159,10 @@ class Feed:
         with self._cluster.explain_errors():
             had = self._cluster.client.processing()
         for each in list({id(way): way for way in self._under_way.values()}.values()):
-            if len(each.futures) == 1:
-                key = each.futures[0].key
-                self._submit(each, [worker for worker, keys in had.items() if key in keys])
+            key = each.futures[0].key
+            avoid = [worker for worker, keys in had.items() if key in keys]
+            if len(each.futures) == 1 and set(self._threads).difference(avoid):
+                self._submit(each, avoid)
 
     def _submit(self, under_way: _UnderWay, avoid: Sequence[str]) -> None:
         """Submit a call; avoid some workers, if there are others."""

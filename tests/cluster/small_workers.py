@@ -11,11 +11,11 @@ from sfseg.cluster.connect import Cluster
 
 
 def dask_setup(_worker):
-    """Let a worker find the small network as SF network; distributed calls this, see --preload."""
+    """Let a worker find the small network; distributed calls this, see its option --preload."""
     from sfseg import models
     from tests.networks import Small
 
-    models.ARCHITECTURES = {**models.ARCHITECTURES, "sfnet": Small}
+    models.ARCHITECTURES = {**models.ARCHITECTURES, "sfnet": Small, "small": Small}
 
 
 class SmallPlugin(WorkerPlugin):

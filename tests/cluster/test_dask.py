@@ -27,7 +27,7 @@ from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_files
 from sfseg.prediction.tiles import section_tiles
 from tests.cluster.small_workers import small_cluster
-from tests.processes import started, wait_until
+from tests.processes import HANGS_S, started, wait_until
 
 FLOAT32 = {"device": "cpu", "precision": "float32"}
 KINDS = {
@@ -43,9 +43,16 @@ def silent(_):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def processes():
     with small_cluster() as found:
         yield found
+
+
+@pytest.fixture
+def cluster(processes):
+    """A cluster of two workers, also after a test that killed one."""
+    processes.client.wait_for_workers(2, timeout=HANGS_S)
+    return processes
 
 
 @pytest.fixture(autouse=True)

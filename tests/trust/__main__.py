@@ -13,6 +13,7 @@ ROWS = {
     "trainings": 50,
     "signals": 20,
     "predictions": 200,
+    "clusters": 50,
     "formats": 0,
     "tiffs": 10_000,
     "readers": 2_000,
