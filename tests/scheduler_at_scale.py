@@ -22,6 +22,7 @@ from typing import Any
 
 import distributed
 import psutil
+
 from sfseg.cluster.connect import Cluster
 from sfseg.cluster.feed import Call, Failed, Feed
 

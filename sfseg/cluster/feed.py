@@ -55,7 +55,8 @@ class Call:
     function : callable
         Returns its result, or a `Failed`.
     arguments : tuple
-        What to call it with; a future among them is replaced by its result.
+        What to call it with; a future among them is replaced by its result, or by None if the
+        call is sent again.
     tag : object
         What the call is for.
     tried_on : tuple of str
@@ -70,10 +71,11 @@ class Call:
 
 @dataclass
 class _UnderWay:
-    """A call under way: its futures, and when it was sent first."""
+    """A call under way: its futures, and when it was sent first and last."""
 
     call: Call
-    since: float
+    first: float
+    last: float
     futures: list[Any]
 
 
@@ -145,23 +147,25 @@ class Feed:
 
     def _send(self, call: Call) -> None:
         """Send a call for the first time, or after it failed."""
-        under_way = _UnderWay(call, time.monotonic(), [])
-        self._submit(under_way, call.tried_on)
+        now = time.monotonic()
+        self._submit(_UnderWay(call, now, now, []), call.tried_on)
 
     def _send_slow_again(self) -> None:
-        """Send each call a second time if none ends any more: its worker may hang.
+        """Send calls once more if none ends any more: their workers may hang.
 
-        The first result counts. The workers to avoid are those that had the calls.
+        The first result counts. The workers to avoid are those that have the call.
         """
-        now = time.monotonic()
-        if now - self._last_end < max(SLOW * self._longest_s, SLOW_S) or not self._threads:
+        now, patience_s = time.monotonic(), max(SLOW * self._longest_s, SLOW_S)
+        if now - self._last_end < patience_s:
             return
         with self._cluster.explain_errors():
-            had = self._cluster.client.processing()
+            busy = self._cluster.client.processing()
         for each in list({id(way): way for way in self._under_way.values()}.values()):
-            key = each.futures[0].key
-            avoid = [worker for worker, keys in had.items() if key in keys]
-            if len(each.futures) == 1 and set(self._threads).difference(avoid):
+            waited_for = [*each.futures, *filter(_is_future, each.call.arguments)]
+            had = {future.key for future in waited_for}
+            avoid = [worker for worker, keys in busy.items() if had.intersection(keys)]
+            if now - each.last > patience_s and set(self._threads).difference(avoid):
+                each.last = now
                 self._submit(each, avoid)
 
     def _submit(self, under_way: _UnderWay, avoid: Sequence[str]) -> None:
@@ -169,11 +173,11 @@ class Feed:
         call = under_way.call
         options: dict[str, Any] = {}
         arguments = call.arguments
+        if call.tried_on or under_way.futures:  # a worker that hangs is not waited for
+            arguments = tuple(None if _is_future(each) else each for each in arguments)
         others = [worker for worker in self._threads if worker not in avoid]
         if avoid and others:
-            options = {"workers": others, "allow_other_workers": True}
-            # what a worker that fails or hangs has computed is not waited for
-            arguments = tuple(None if hasattr(each, "key") else each for each in arguments)
+            options = {"workers": others}
         with self._cluster.explain_errors():
             future = self._cluster.client.submit(call.function, *arguments, pure=False, **options)
         under_way.futures.append(future)
@@ -200,7 +204,7 @@ class Feed:
                 continue
             for each in under_way.futures:
                 del self._under_way[each.key]
-            self._longest_s = max(self._longest_s, self._last_end - under_way.since)
+            self._longest_s = max(self._longest_s, self._last_end - under_way.first)
             yield under_way.call, result
 
     def _gather(self, futures: list[Any]) -> list[Any]:
@@ -226,3 +230,8 @@ class Feed:
         elif self._threads and self._is_waiting:
             self._say(f"{len(self._threads)} of its workers are there")
         self._is_waiting = not self._threads
+
+
+def _is_future(argument: object) -> bool:
+    """Tell whether an argument of a call is the result of another one."""
+    return hasattr(argument, "key")

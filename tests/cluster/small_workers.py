@@ -34,9 +34,8 @@ def small_cluster(workers: int = 2) -> Iterator[Cluster]:
         distributed.LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL + 1,
-            local_directory=None,
         ) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
