@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_an_array_job_with_a_time_limit_and_a_preemption_makes_the_bytes_of_one_
 
     write_stack(tmp_path / "big.zarr", make_tissue((15, 64, 70), seed=3)[0])
     options = ("--dtype", "uint8", *FAST, "--model", small_weights)
-    environment = slurm.install(tmp_path / "slurm")
+    environment = slurm.install(tmp_path / "slurm", waits=True)
     command = [EXAMPLE / "submit.sh", "big.zarr", "parts/map.zarr", "8", *options]
     ran = subprocess.run(
         command, check=True, cwd=tmp_path, env=environment, capture_output=True, text=True
@@ -49,6 +50,26 @@ def test_an_array_job_with_a_time_limit_and_a_preemption_makes_the_bytes_of_one_
     parts = json.loads((tmp_path / "parts" / "map.zarr.json").read_text())["parts"]
     assert [part["sections"] for part in parts] == ["1-8", "9-15"]
     assert not list(made.parent.glob("*.parts"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_workers_that_slurm_starts_for_dask_make_the_bytes_of_one_run(tmp_path):
+    for package in ("zarr", "distributed", "dask_jobqueue"):
+        pytest.importorskip(package)
+    from sfseg.datasets.synthetic import make_tissue
+
+    write_stack(tmp_path / "big.zarr", make_tissue((2, 64, 70), seed=3)[0])
+    environment = slurm.install(tmp_path / "slurm", waits=False) | {"WORKERS": "1"}
+    command = [sys.executable, EXAMPLE / "dask_cluster.py", "big.zarr", "made/map.zarr", *FAST]
+    ran = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    whole = tmp_path / "one" / "map.zarr"
+    assert sfseg("predict", tmp_path / "big.zarr", "-o", whole, *FAST).exit_code == 0
+    assert hash_input(tmp_path / "made" / "map.zarr") == hash_input(whole)
+    assert slurm.jobs(tmp_path / "slurm")
 
 
 def codes(folder):
