@@ -9,7 +9,8 @@ import os
 
 # Modules that the search for doctests would import; they have none.
 collect_ignore = [  # of napari, whose import warns
-    f"sfseg/napari_plugin/{name}.py" for name in ("fields", "panel", "score_widget", "widgets")
+    f"sfseg/napari_plugin/{name}.py"
+    for name in ("cells_widget", "fields", "panel", "score_widget", "widgets")
 ]
 if importlib.util.find_spec("triton") is None:
     collect_ignore.append("sfseg/prediction/engines/kernels.py")
