@@ -13,7 +13,7 @@ BLOCK_PX = 2**24
 GROUP_PX = 2**22
 """Pixels of the small sections that are one block: its work is long beside its message."""
 
-BLOCKS_A_THREAD = 4
+BLOCKS_A_THREAD = 16
 """A small stack has so many blocks for each thread: so all end at about the same time."""
 
 

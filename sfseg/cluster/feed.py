@@ -23,6 +23,9 @@ LOOK_S = 1.0
 SLOW, SLOW_S = 3.0, 10.0
 """A call is sent again if none has ended in so many times the longest call, and so many seconds."""
 
+FIRST_S = 120.0
+"""The same before the first call ended, when nobody knows how long one takes."""
+
 
 @dataclass(frozen=True)
 class Failed:
@@ -155,7 +158,8 @@ class Feed:
 
         The first result counts. The workers to avoid are those that have the call.
         """
-        now, patience_s = time.monotonic(), max(SLOW * self._longest_s, SLOW_S)
+        now = time.monotonic()
+        patience_s = max(SLOW * self._longest_s, SLOW_S) if self._longest_s else FIRST_S
         if now - self._last_end < patience_s:
             return
         with self._cluster.explain_errors():
