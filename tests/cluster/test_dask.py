@@ -134,7 +134,7 @@ def test_each_block_is_whole_files_and_all_its_tiles():
 
 
 def test_small_sections_in_a_row_are_one_block():
-    shape = (40, 8, 8)
+    shape = (160, 8, 8)
     blocks = section_blocks(shape, section_tiles(shape[1:], 16), None)
     found = list(missing_blocks(shape, blocks, finished={0, 11}, threads=2))
     assert [block.sections for block in found[:4]] == [
@@ -143,7 +143,7 @@ def test_small_sections_in_a_row_are_one_block():
         range(12, 17),
         range(17, 22),
     ]
-    assert found[-1].place(shape) == "sections 38 to 40"
+    assert found[-1].place(shape) == "sections 158 to 160"
 
 
 class Stop:
