@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sfseg.config import PredictConfig
 from sfseg.errors import OptionError
 from sfseg.prediction.jobs import Job
-from sfseg.system.remote import RemotePath
+from sfseg.system.remote import is_remote
 
 LOCAL = "local"
 """The address that stands for a cluster on this machine."""
@@ -52,7 +52,7 @@ def require_possible(jobs: Sequence[Job], config: PredictConfig) -> None:
                 "workers write to it",
                 hint=f"-o {job.output.with_suffix('.zarr')}",
             )
-        if isinstance(job.output, RemotePath):
+        if is_remote(job.output):
             raise OptionError(
                 f"{job.output}: --dask cannot write to a bucket",
                 hint="write it to a disk that all workers see, then copy it",

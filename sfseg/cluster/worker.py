@@ -27,6 +27,7 @@ from sfseg.errors import StackError
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import describe
 from sfseg.prediction.model import Model, PredictSetup
+from sfseg.prediction.opening import open_as_said
 from sfseg.prediction.plan import SHARE, Plan, memory_warning
 from sfseg.prediction.tile_reader import measure_section, read_tiles
 from sfseg.prediction.tile_writer import (
@@ -357,9 +358,7 @@ def _fixed(config: PredictConfig, resolved: dict[str, Any]) -> PredictConfig:
 
 def _open(order: Order) -> io.Stack:
     """Open the input; refuse another one than the asking machine has."""
-    config = order.config
-    opened = io.open_stack(order.source, axes=config.axes).with_pixel_size(config.pixel_size)
-    stack = opened.inverted() if config.invert_image else opened
+    stack = open_as_said(order.source, order.config)
     found = stack.shape, str(stack.dtype)
     if found != (order.shape, order.dtype):
         stack.close()

@@ -22,11 +22,17 @@ Work = TypeVar("Work", bound=ResumableOutput)
 def open_source(job: Job, config: PredictConfig, say: Say) -> Iterator[io.Stack]:
     """Open the input as the options say, and say how it is read."""
     with add_file_name(job.source):
-        opened = io.open_stack(job.source, axes=config.axes).with_pixel_size(config.pixel_size)
-    with opened.inverted() if config.invert_image else opened as stack:
+        opened = open_as_said(job.source, config)
+    with opened as stack:
         for note in stack.notes:
             say(f"warning: {job.source}: {note}")
         yield stack
+
+
+def open_as_said(source: str, config: PredictConfig) -> io.Stack:
+    """Open an input with the axes, the pixel size and the polarity of the options."""
+    opened = io.open_stack(source, axes=config.axes).with_pixel_size(config.pixel_size)
+    return opened.inverted() if config.invert_image else opened
 
 
 @contextlib.contextmanager
