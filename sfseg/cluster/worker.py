@@ -40,6 +40,7 @@ from sfseg.prediction.tile_writer import (
 from sfseg.prediction.tiles import Tile
 from sfseg.system import files
 from sfseg.system.devices import arithmetic_name
+from sfseg.system.memory import keep_memory_as_usual
 from sfseg.transforms.normalise import Normalisation
 from sfseg.types import AnyArray, Shape
 
@@ -376,6 +377,7 @@ def _load(order: Order, config: PredictConfig) -> Model:
     key, worker = _key(order, config), get_worker()
     if key not in _models:
         torch.set_num_threads(worker.state.nthreads)
+        keep_memory_as_usual()
         path = Path(worker.local_directory) / f"{order.weights_sha256}.safetensors"
         files.write_bytes(path, _weights[order.weights_sha256], overwrite=True)
         _models.clear()  # of another run

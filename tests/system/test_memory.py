@@ -99,7 +99,29 @@ def test_only_freed_blocks_up_to_a_size_are_kept(tmp_path):
     assert small < large / 8
 
 
+AS_DASK = """
+import ctypes
+M_TRIM_THRESHOLD = -1
+ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 65536)  # what Dask sets for its workers
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the GNU C library is Linux's")
+def test_freed_blocks_are_kept_as_usual_where_dask_has_changed_that(tmp_path):
+    found = {}
+    for call in ("keep_memory_as_usual", "used_bytes"):
+        program = AS_DASK + BLOCKS.replace("keep_freed_memory(up_to_bytes=31 * 2**20)", f"{call}()")
+        with forked(exec, program, {}, cwd=tmp_path) as process:
+            printed, said = end(process)
+        assert process.returncode == 0, said
+        found[call], _ = map(int, printed.split())
+    if found["used_bytes"] < 16:
+        pytest.skip("pages are so large here that there is nothing to count")
+    assert found["keep_memory_as_usual"] < found["used_bytes"] / 8
+
+
 def test_without_the_gnu_c_library_memory_is_left_alone(monkeypatch):
     monkeypatch.setattr(memory.sys, "platform", "darwin")
     memory.keep_freed_memory()
+    memory.keep_memory_as_usual()
     memory.give_back_memory()
