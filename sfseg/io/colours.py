@@ -79,6 +79,7 @@ class ColourNumbers:
         self.letters = source.letters.replace(letter, "")
         self.dtype: np.dtype[Any] = _COLOUR_TYPES[source.dtype]
         self.voxel_size_nm, self.channel = source.voxel_size_nm, source.channel
+        self.is_parallel = source.is_parallel
         self.notes = (*source.notes, "its colours are read as numbers: one for each colour")
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:

@@ -97,6 +97,7 @@ class FlatSource:
     """
 
     channel = ""
+    is_parallel = False
 
     def __init__(
         self,

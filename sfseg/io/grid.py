@@ -44,6 +44,7 @@ class ChunkSource(abc.ABC):
 
     notes: tuple[str, ...] = ()
     channel = ""
+    is_parallel = False
 
     def __init__(self, store: Path, name: str) -> None:
         self._store, self._name = store, name

@@ -64,6 +64,7 @@ class Hdf5Source:
 
     notes: tuple[str, ...] = ()
     channel = ""
+    is_parallel = False
 
     def __init__(self, path: Path, dataset: str, name: str) -> None:
         if not path.is_file():

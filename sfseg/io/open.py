@@ -7,6 +7,8 @@ an array in memory.
 """
 
 import hashlib
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +129,7 @@ def _open_one(source: ArraySource, name: str, axes: str | None, *, labels: bool)
         source.voxel_size_nm,
         sha256=lambda: hash_input(name),
         read_window=lambda *window: layout.grey(source.read(layout.box(*window))),
+        is_parallel=source.is_parallel,
         close=source.close,
         notes=[*source.notes, *filter(None, [describe_conflict(source.letters, layout, option)])],
     )
@@ -168,6 +171,7 @@ def open_array(array: object, function: str, *, hint: str | None = None) -> Stac
         None,
         sha256=lambda: hashlib.sha256(pixels.tobytes()).hexdigest(),
         read_window=lambda section, rows, columns: pixels[section, rows, columns],
+        is_parallel=True,
         close=lambda: None,
     )
 
@@ -228,6 +232,7 @@ def _open_members(name: str, members: list[Path], axes: str | None, *, labels: b
         first.voxel_size_nm if len(voxel_sizes) == 1 else None,
         sha256=lambda: hash_input(name),
         read_window=sections.window,
+        is_parallel=True,
         close=sections.close,
         notes=[*_join_notes(facts), *_describe_gaps(numbers)],
         numbers=numbers,
@@ -255,11 +260,16 @@ def _describe_gaps(numbers: Sequence[int] | None) -> Iterator[str]:
 
 
 class _SectionFiles:
-    """Files with one section each. Only the file that was read last is open."""
+    """Files with one section each; several threads may read them.
+
+    A read closes all files but its own and those that other threads read.
+    """
 
     def __init__(self, paths: list[Path], axes: str | None, *, labels: bool) -> None:
         self._paths, self._axes, self._labels = paths, axes, labels
-        self._open: tuple[int, Stack] | None = None
+        self._open: dict[int, Stack] = {}
+        self._readers: Counter[int] = Counter()
+        self._lock = threading.Lock()
 
     def look(self, index: int) -> _Facts:
         """Open a file, check it, and close it again."""
@@ -271,12 +281,20 @@ class _SectionFiles:
 
     def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
         """Read a window of the section of one file."""
-        if self._open is None or self._open[0] != index:
-            self.close()
-            path = self._paths[index]
-            source = open_file(path, str(path), labels=self._labels, is_member=True)
-            self._open = index, self._member(source, path)
-        return self._open[1].window(0, rows, columns)
+        with self._lock:
+            for other in set(self._open) - {index, *self._readers}:
+                self._open.pop(other).close()
+            if index not in self._open:
+                path = self._paths[index]
+                source = open_file(path, str(path), labels=self._labels, is_member=True)
+                self._open[index] = self._member(source, path)
+            member = self._open[index]
+            self._readers[index] += 1
+        try:
+            return member.window(0, rows, columns)
+        finally:
+            with self._lock:
+                self._readers -= Counter([index])  # an index without readers is dropped
 
     def _member(self, source: ArraySource, path: Path) -> Stack:
         """Make a stack of one file; it must be one section."""
@@ -290,7 +308,6 @@ class _SectionFiles:
         return member
 
     def close(self) -> None:
-        """Close the file that is open."""
-        if self._open is not None:
-            self._open[1].close()
-            self._open = None
+        """Close the files that are open."""
+        while self._open:
+            self._open.popitem()[1].close()

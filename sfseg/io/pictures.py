@@ -71,6 +71,7 @@ class PictureSource:
     voxel_size_nm: VoxelSize | None = None
     notes: tuple[str, ...] = ()
     channel = ""
+    is_parallel = False
 
     def __init__(self, path: Path, name: str, *, labels: bool = False) -> None:
         self._path, self._name = path, name

@@ -34,6 +34,8 @@ class ArraySource(Protocol):
         What a person should know about how the file is read.
     channel : str
         Which channel and time of a set of files this file has; empty without a set.
+    is_parallel : bool
+        Whether several threads may read at the same time.
     """
 
     shape: tuple[int, ...]
@@ -42,6 +44,7 @@ class ArraySource(Protocol):
     voxel_size_nm: VoxelSize | None
     notes: tuple[str, ...]
     channel: str
+    is_parallel: bool
 
     def read(self, box: tuple[slice, ...]) -> AnyArray:
         """Read a box: a slice for each dimension, with a start and a stop; not empty.

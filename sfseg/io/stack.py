@@ -1,5 +1,6 @@
 """The type `Stack`: sections of one size, read from a file on request."""
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from sfseg.types import AnyArray, PixelSize, Shape, VoxelSize, describe_shape
 class Stack:
     """A stack of sections, each read from the file on request; a context manager.
 
-    Several threads may read it; one after the other gets its window.
+    Several threads may read it.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class Stack:
     read_window : callable
         Called with the index of a section, from 0, and two slices of rows and columns, with a
         start and a stop each. Returns the pixels, shape (rows, columns).
+    is_parallel : bool
+        Whether several threads may call it at the same time; else one waits for the other.
     sha256 : callable
         Returns a hash of all that the pixels depend on.
     close : callable
@@ -50,6 +53,7 @@ class Stack:
         voxel_size_nm: VoxelSize | None,
         *,
         read_window: Callable[[int, slice, slice], AnyArray],
+        is_parallel: bool = False,
         sha256: Callable[[], str],
         close: Callable[[], None],
         notes: Sequence[str] = (),
@@ -62,10 +66,10 @@ class Stack:
         self.voxel_size_nm = voxel_size_nm
         self.notes, self.numbers = tuple(notes), numbers
         self.buffer_bytes = buffer_bytes
-        self._read_window = read_window
+        self._read_window, self._is_parallel = read_window, is_parallel
         self._sha256 = sha256
         self._close = close
-        self._lock = threading.Lock()
+        self._turn = contextlib.nullcontext() if is_parallel else threading.Lock()
 
     def with_pixel_size(self, pixel_size_nm: PixelSize | None) -> "Stack":
         """Return this stack with pixels of another size, (y, x); None = the stack as it is."""
@@ -82,6 +86,7 @@ class Stack:
             self.dtype,
             voxel_size_nm,
             read_window=self._read_window,
+            is_parallel=self._is_parallel,
             sha256=self._sha256,
             close=self._close,
             notes=self.notes,
@@ -124,7 +129,7 @@ class Stack:
             if not 0 <= span.start < span.stop <= length:
                 raise IndexError(f"{self.name}: {span} is not a window within {length}")
         # a float64 too large for float32 becomes infinite, which `require_finite` finds
-        with self._lock, np.errstate(over="ignore"):
+        with self._turn, np.errstate(over="ignore"):
             return self._read_window(index, rows, columns).astype(self.dtype, copy=False)
 
     def read(self, sections: Sequence[int] | None = None) -> AnyArray:
@@ -173,6 +178,7 @@ class Stack:
             dtype,
             self.voxel_size_nm,
             read_window=read_window,
+            is_parallel=True,
             sha256=self.sha256,
             close=self.close,
             notes=self.notes,

@@ -20,6 +20,8 @@ _ORIENTATION = 274
 class TiffSource:
     """The array of a TIFF file; see `sfseg.io.sources.ArraySource`.
 
+    Threads wait for each other while they read bytes or parse pages, not while they decode.
+
     Parameters
     ----------
     path : Path
@@ -37,6 +39,8 @@ class TiffSource:
         If the file is damaged, cut short or hostile, or declares what it does not hold.
     """
 
+    is_parallel = True
+
     def __init__(
         self, path: Path, name: str, *, labels: bool = False, is_member: bool = False
     ) -> None:
@@ -47,6 +51,7 @@ class TiffSource:
         self._offsets = [directory.start for directory in directories]
         with translate_errors(name):
             self._file = tifffile.TiffFile(path, is_lsm=False, is_ndpi=False, is_scanimage=False)
+        self._file.filehandle.set_lock(True)  # several threads may read
         self._chunks = ChunkReader(self._file.filehandle, name)
         self._last: tifffile.TiffPage | None = None
         try:
@@ -198,10 +203,11 @@ class TiffSource:
 
     def _page(self, index: int) -> tifffile.TiffPage:
         """Parse one page; keep only the last, as there may be many."""
-        if self._last is None or self._last.index != index:
-            self._file.filehandle.seek(self._offsets[index])
-            self._last = tifffile.TiffPage(self._file, index)
-        return self._last
+        with self._file.filehandle.lock:
+            if self._last is None or self._last.index != index:
+                self._file.filehandle.seek(self._offsets[index])
+                self._last = tifffile.TiffPage(self._file, index)
+            return self._last
 
     def close(self) -> None:
         """Close the file."""

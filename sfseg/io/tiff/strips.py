@@ -7,6 +7,7 @@ columns, contiguous samples. Its strips or tiles, the *chunks* of a page, form a
 import itertools
 import math
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from sfseg.errors import StackError
 from sfseg.io import jpeg
 from sfseg.io.tiff import checks, ifd, lzw
 from sfseg.types import AnyArray
+
+_Key = tuple[int, int]
+"""The numbers of a page and of a chunk in it."""
 
 Box = tuple[slice, ...]
 """A region of a page or chunk: a slice for each of the five dimensions, with start and stop."""
@@ -38,18 +42,20 @@ class _Overlap(NamedTuple):
 class ChunkReader:
     """Read windows of the pages of one file, and keep the chunks that were decoded last.
 
+    Several threads may read. Each chunk is decoded by one, and those that need it wait.
+
     Parameters
     ----------
     file : tifffile.FileHandle
-        The open file.
+        The open file, with a lock.
     name : str
         The file, for messages.
     """
 
     def __init__(self, file: tifffile.FileHandle, name: str) -> None:
         self._file, self._name = file, name
-        self._decoded: dict[tuple[int, int], AnyArray] = {}
-        self._decoded_bytes = 0
+        self._kept: dict[_Key, tuple[Future[AnyArray], int]] = {}
+        self._kept_bytes = 0
 
     def read(self, page: tifffile.TiffPage, box: Box, *, shift: int = 0) -> AnyArray:
         """Read a box of a page.
@@ -100,29 +106,51 @@ class ChunkReader:
             first, count, lines = 0, width, max(1, _ROWS_BYTES // row_bytes)
         for row in range(rows.start, rows.stop, lines):
             height = min(lines, rows.stop - row)
-            self._file.seek(start + row * row_bytes + first * pixel_bytes)
-            block = np.frombuffer(self._file.read(height * count * pixel_bytes), stored)
+            data = self._read(
+                start + row * row_bytes + first * pixel_bytes, height * count * pixel_bytes
+            )
+            block = np.frombuffer(data, stored)
             pixels[0, 0, row - rows.start :][:height] = block.reshape(height, count, contiguous)[
                 :, columns.start - first : columns.stop - first, samples
             ]
 
     def _decode(self, page: tifffile.TiffPage, overlap: _Overlap) -> AnyArray:
         """Return the overlap of a box and an encoded chunk; decode the chunk unless it is kept."""
-        key = (page.index, overlap.chunk)
-        if key not in self._decoded:
-            self._make_room(math.prod(_chunk_shape(page)) * np.dtype(page.dtype).itemsize)
-            self._decoded[key] = self._decode_chunk(page, overlap.chunk)
-            self._decoded_bytes += self._decoded[key].nbytes
-        chunk = self._decoded[key]
+        key, size_bytes = (page.index, overlap.chunk), _chunk_bytes(page)
+        with self._file.lock:
+            is_new = key not in self._kept
+            if is_new:
+                self._make_room(size_bytes)
+                self._kept[key] = Future(), size_bytes
+            decoded, _ = self._kept[key]
+        if is_new:
+            self._fill(decoded, page, key)
+        chunk = decoded.result()
         few = any(n < needed.stop for n, needed in zip(chunk.shape, overlap.inside, strict=True))
         if few or chunk.dtype != page.dtype:
             raise ValueError(f"{chunk.shape} of {chunk.dtype} in chunk {overlap.chunk}")
         return chunk[overlap.inside]
 
+    def _fill(self, decoded: "Future[AnyArray]", page: tifffile.TiffPage, key: _Key) -> None:
+        """Decode a chunk for all threads that wait for it; one that fails is not kept."""
+        try:
+            decoded.set_result(self._decode_chunk(page, key[1]))
+        except BaseException as error:
+            with self._file.lock:
+                if key in self._kept and self._kept[key][0] is decoded:
+                    self._kept_bytes -= self._kept.pop(key)[1]
+            decoded.set_exception(error)
+            raise
+
+    def _read(self, start: int, size_bytes: int) -> bytes:
+        """Read bytes of the file."""
+        with self._file.lock:
+            self._file.seek(start)
+            return bytes(self._file.read(size_bytes))
+
     def _decode_chunk(self, page: tifffile.TiffPage, index: int) -> AnyArray:
         """Read and decode a chunk."""
-        self._file.seek(page.dataoffsets[index])
-        data = self._file.read(page.databytecounts[index])
+        data = self._read(page.dataoffsets[index], page.databytecounts[index])
         tables = {"jpegtables": page.jpegtables} if page.jpegtables else {}
 
         def decode(data: bytes) -> AnyArray:
@@ -148,8 +176,9 @@ class ChunkReader:
 
     def _make_room(self, size_bytes: int) -> None:
         """Forget the oldest chunks until a new one fits; a single one may exceed the limit."""
-        while self._decoded and self._decoded_bytes + size_bytes > _CACHE_BYTES:
-            self._decoded_bytes -= self._decoded.pop(next(iter(self._decoded))).nbytes
+        while self._kept and self._kept_bytes + size_bytes > _CACHE_BYTES:
+            self._kept_bytes -= self._kept.pop(next(iter(self._kept)))[1]
+        self._kept_bytes += size_bytes
 
 
 def _refuse_larger(page: tifffile.TiffPage, frame: jpeg.Frame, what: str) -> None:
@@ -171,19 +200,22 @@ def _chunk_shape(page: tifffile.TiffPage) -> tuple[int, ...]:
     return 1, 1, page.rowsperstrip, page.imagewidth, contiguous
 
 
+def _chunk_bytes(page: tifffile.TiffPage) -> int:
+    """Return the size of a decoded chunk."""
+    return math.prod(_chunk_shape(page)) * np.dtype(page.dtype).itemsize
+
+
 def _overlaps(page: tifffile.TiffPage, box: Box) -> Iterator[_Overlap]:
     """Cut a box where chunks meet."""
-    sizes = _chunk_shape(page)
-    grid = tuple(math.ceil(n / size) for n, size in zip(page.shaped, sizes, strict=True))
-    touched = [
-        range(span.start // size, math.ceil(span.stop / size))
-        for span, size in zip(box, sizes, strict=True)
-    ]
-    for place in itertools.product(*touched):
-        cuts = [_cut(*each) for each in zip(place, sizes, box, strict=True)]
-        inside, target = zip(*cuts, strict=True)
-        # chunks are numbered in C order over the grid
-        yield _Overlap(int(np.ravel_multi_index(place, grid)), inside, target)
+    cuts, step = [], 1
+    # chunks are numbered in C order over the grid: the last dimension is the fastest
+    for whole, size, span in reversed(list(zip(page.shaped, _chunk_shape(page), box, strict=True))):
+        touched = range(span.start // size, math.ceil(span.stop / size))
+        cuts.append([(place * step, *_cut(place, size, span)) for place in touched])
+        step *= math.ceil(whole / size)
+    for places in itertools.product(*reversed(cuts)):
+        numbers, inside, target = zip(*places, strict=True)
+        yield _Overlap(sum(numbers), inside, target)
 
 
 def _cut(place: int, size: int, span: slice) -> tuple[slice, slice]:

@@ -62,6 +62,7 @@ class ZarrSource:
 
     notes: tuple[str, ...] = ()
     channel = ""
+    is_parallel = False
 
     def __init__(self, store: Path, inside: str, name: str) -> None:
         self._store, self._name = store, name
