@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfseg.cli.checks import require_inputs, require_stack_name
+from sfseg.cli.cluster import DaskOption, require_dask, share_on
 from sfseg.cli.console import print_result, say
 from sfseg.cli.options import MACHINE, OUTPUT, QUALITY, AxesOption, MapMaxOption, OverwriteOption
 from sfseg.cli.progress import progress
@@ -133,6 +134,7 @@ def segment(
             rich_help_panel=MACHINE,
         ),
     ] = None,
+    dask: DaskOption = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue an interrupted run.", rich_help_panel=OUTPUT),
@@ -165,6 +167,7 @@ def segment(
     )
     require_inputs([probability, *(learn_from or ())])
     require_stack_name("-o", out, "uint32")
+    require_dask(dask)
     from sfseg.io.outputs import require_output
 
     require_output(out, [probability, *(learn_from or ())], overwrite=overwrite)
@@ -176,9 +179,16 @@ def segment(
     from sfseg.segmentation.segment import segment_file
 
     costs = _learn(learn_from, config) if learn_from else None
-    with progress(f"reading {probability}") as bar:
+    with progress(f"reading {probability}") as bar, share_on(dask, can_resume=True) as share:
         result = segment_file(
-            probability, out, config, edits=corrections, costs=costs, progress=bar.update, say=say
+            probability,
+            out,
+            config,
+            edits=corrections,
+            costs=costs,
+            share=share,
+            progress=bar.update,
+            say=say,
         )
     say(f"{out}: {result.describe()}")
     if as_json:

@@ -1,1 +1,1 @@
-"""Prediction on the workers of a Dask cluster."""
+"""The work of many machines: the workers of a Dask cluster."""

@@ -6,6 +6,7 @@
 import contextlib
 import logging
 import os
+import platform
 import socket
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -82,6 +83,8 @@ class Cluster:
                 # Functions of Python itself: a worker may have no module of this version.
                 if package == "sfseg":
                     found = self.client.run(resolve_name, "sfseg:__version__", on_error="return")
+                elif package == "python":
+                    found = self.client.run(platform.python_version, on_error="return")
                 else:
                     found = self.client.run(metadata.version, package, on_error="return")
             for worker, theirs in found.items():

@@ -29,11 +29,15 @@ FIRST_S = 120.0
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a call failed, on which worker, and whether another try cannot help."""
+    """Why a call failed, on which worker, and whether another try cannot help.
+
+    `error` is one that the call would raise on any machine, as for an input that is no map.
+    """
 
     reason: str
     worker: str
     is_final: bool = False
+    error: SfsegError | None = None
 
     @classmethod
     def from_error(

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 from sfseg import io
 from sfseg.cluster import worker
-from sfseg.cluster.blocks import GROUP_PX, Block, block_px, missing_blocks, section_blocks
+from sfseg.cluster.blocks import GROUP_PX, block_px, missing_blocks, section_blocks
 from sfseg.cluster.connect import Cluster
-from sfseg.cluster.feed import MOST_TRIES, Call, Failed, Feed
+from sfseg.cluster.failures import Failures
+from sfseg.cluster.feed import MOST_TRIES, Call, Feed
 from sfseg.cluster.worker import Choices, Destination, Done, Order, Survey, WeightsPlugin
 from sfseg.config import PredictConfig
-from sfseg.errors import BlocksError
 from sfseg.models.header import Header
 from sfseg.models.weights import open_weights
 from sfseg.prediction.jobs import Job
@@ -32,15 +32,9 @@ from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.run import OnTile, PredictionRun
 from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.transforms.pixel_size import PixelChoice
-from sfseg.types import Say, Shape
+from sfseg.types import Say
 
 R = TypeVar("R")
-
-LISTED = 5
-"""So many failed blocks are named; the others are counted."""
-
-MOST_FAILED = 100
-"""After so many failed blocks in a row something is wrong with all of them."""
 
 
 @dataclass(frozen=True)
@@ -236,9 +230,9 @@ class ClusterRun(PredictionRun):
         self, feed: Feed, destination: Destination, canvas: io.Canvas
     ) -> dict[str, float]:
         """Predict the missing blocks; raises BlocksError if some failed, after the others."""
-        stages, failures = Counter[str](), _Failures(self.job, self.stack.shape)
+        stages, failures = Counter[str](), Failures(str(self.job.output))
         for call, result in feed.run(self._calls(destination)):
-            failures.note(call.tag, result)
+            failures.note(call.tag.place(self.stack.shape), result)
             if isinstance(result, Done):
                 stages.update(result.stages)
                 for number, facts in result.facts:
@@ -263,42 +257,10 @@ class ClusterRun(PredictionRun):
 
     def _add_levels(self, feed: Feed, destination: Destination) -> None:
         """Make the pyramid of each section; raises BlocksError if that fails."""
-        failures, depth = _Failures(self.job, self.stack.shape), len(self.stack)
+        failures, depth = Failures(str(self.job.output)), len(self.stack)
         count = max(GROUP_PX // prod(self.stack.shape[1:]), 1)
         groups = (range(z, min(z + count, depth)) for z in range(0, depth, count))
         calls = (Call(worker.add_levels, (self._order, destination, each), each) for each in groups)
         for call, result in feed.run(calls):
-            failures.note(self._blocks[0].of(call.tag), result)
+            failures.note(self._blocks[0].of(call.tag).place(self.stack.shape), result)
         failures.require_none()
-
-
-class _Failures:
-    """The blocks that failed, and why."""
-
-    def __init__(self, job: Job, shape: Shape) -> None:
-        self._job, self._shape = job, shape
-        self._found: list[str] = []
-        self._in_a_row = 0
-
-    def note(self, block: Block, result: object) -> None:
-        """Note how a block ended; raises BlocksError if none ends well any more."""
-        if not isinstance(result, Failed):
-            self._in_a_row = 0
-            return
-        self._found.append(f"{block.place(self._shape)}: {result.reason}")
-        self._in_a_row += 1
-        if self._in_a_row == MOST_FAILED:
-            self.require_none()
-
-    def require_none(self) -> None:
-        """Refuse to end as if all was well; raises BlocksError."""
-        if not self._found:
-            return
-        count, lines = len(self._found), [f"  {line}" for line in self._found[:LISTED]]
-        if count > LISTED:
-            lines.append(f"  and {count - LISTED} more")
-        blocks = "1 block" if count == 1 else f"{count} blocks"
-        raise BlocksError(
-            "\n".join([f"{self._job.output}: {blocks} failed, finished ones are kept:", *lines]),
-            hint="remove the cause, then add --resume: it only computes what is missing",
-        )

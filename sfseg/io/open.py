@@ -10,6 +10,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from sfseg.io.precomputed import PrecomputedSource
 from sfseg.io.sources import ArraySource, open_file
 from sfseg.io.stack import Stack
 from sfseg.io.zarr.reader import ZarrSource
+from sfseg.system.remote import is_remote
 from sfseg.types import AnyArray, Shape, VoxelSize
 
 _KINDS = {".tiff": ".tif", ".jpeg": ".jpg"}
@@ -97,6 +99,14 @@ def open_stack(source: str | Path, *, axes: str | None = None, labels: bool = Fa
     tag are applied, and `Stack.notes` says so. Else pixels are the numbers in the file.
     """
     path = as_path(source, "open_stack", hint="open_stack reads files; an array needs no opening")
+    stack = _open_path(path, axes, labels=labels)
+    # not resolved: a link may lead elsewhere on another machine
+    where = str(path if is_remote(path) else path.absolute())
+    return stack.with_source(partial(open_stack, where, axes=axes, labels=labels))
+
+
+def _open_path(path: Path, axes: str | None, *, labels: bool) -> Stack:
+    """Open a file, a folder, a pattern, or an array in a file."""
     name = str(path)
     if is_many(path):
         return _open_members(name, list_files(path), axes, labels=labels)

@@ -70,6 +70,18 @@ class Stack:
         self._sha256 = sha256
         self._close = close
         self._turn = contextlib.nullcontext() if is_parallel else threading.Lock()
+        self._reopen: Callable[[], Stack] | None = None
+
+    def with_source(self, reopen: Callable[[], "Stack"]) -> "Stack":
+        """Return this stack, which can be pickled then: a process that loads it calls `reopen`."""
+        known = Stack.__new__(Stack)
+        known.__dict__.update(self.__dict__, _reopen=reopen)
+        return known
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._reopen is None:
+            raise TypeError(f"{self.name}: only a stack as it is in a file can be pickled")
+        return _open_again, (self._reopen, self.shape, str(self.dtype))
 
     def with_pixel_size(self, pixel_size_nm: PixelSize | None) -> "Stack":
         """Return this stack with pixels of another size, (y, x); None = the stack as it is."""
@@ -219,6 +231,18 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _open_again(reopen: Callable[[], Stack], shape: Shape, dtype: str) -> Stack:
+    """Open a stack that another process has open; refuse another one under its name."""
+    stack = reopen()
+    if (stack.shape, str(stack.dtype)) != (shape, dtype):
+        stack.close()
+        raise StackError(
+            f"{stack.name}: another process finds another stack here, {stack.describe()}",
+            hint="let all of them see the same folders under the same names",
+        )
+    return stack
 
 
 def require_finite(

@@ -7,6 +7,8 @@ graph. What was found in a section is kept in a folder, so that a stopped run go
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -48,16 +50,6 @@ class Graph:
     overlaps: Edges
 
 
-@dataclass(frozen=True)
-class _Triple:
-    """A section of a map, and those beside it."""
-
-    index: int
-    before: Probability | None
-    section: Probability
-    after: Probability | None
-
-
 def build_graph(
     maps: Maps, config: SegmentConfig, store: Store, *, workers: int, progress: Progress
 ) -> Graph:
@@ -81,33 +73,10 @@ def build_graph(
     Graph
         The same for any number of workers.
     """
-
-    def divide(triple: _Triple) -> tuple[_Triple, Section]:
-        section = store.load_section(triple.index)
-        if section is None:
-            section = divide_section(triple.before, triple.section, triple.after, config)
-            store.save_section(triple.index, section)
-        return triple, section
-
-    def link(
-        pair: tuple[tuple[_Triple, Section] | None, tuple[_Triple, Section]],
-    ) -> tuple[Section, Edges]:
-        before, (triple, section) = pair
-        if before is None or config.link == "none":
-            return section, no_edges(OVERLAP_MEASURES)
-        overlaps = store.load_overlaps(triple.index)
-        if overlaps is None:
-            labels = before[1].labels, section.labels
-            interior = before[0].section, triple.section
-            overlaps = find_overlaps(labels, interior)
-            store.save_overlaps(triple.index, overlaps)
-        return section, overlaps
-
     counts, areas, borders, overlaps = [], [], [], []
     start, before = 0, 0
     progress(0, len(maps))
-    divided = ordered(divide, _triples(maps), workers)
-    for section, links in ordered(link, _with_the_one_before(divided), workers):
+    for section, links in divide_sections(maps, config, store, range(len(maps)), workers):
         counts.append(len(section.areas))
         areas.append(section.areas)
         borders.append(_shifted(section.borders, start, start))
@@ -122,23 +91,73 @@ def build_graph(
     )
 
 
-def _triples(maps: Maps) -> Iterator[_Triple]:
-    """Read each section once."""
-    before, section = None, maps[0]
-    for index in range(len(maps)):
-        after = maps[index + 1] if index + 1 < len(maps) else None
-        yield _Triple(index, before, section, after)
-        if after is not None:
-            before, section = section, after
+def divide_sections(
+    maps: Maps, config: SegmentConfig, store: Store, sections: range, workers: int
+) -> Iterator[tuple[Section, Edges]]:
+    """Divide sections in a row, and link each of them with the one before; keep what is found.
+
+    Parameters
+    ----------
+    maps, config, store, workers
+        As for `build_graph`. What is in the store is not found again.
+    sections : range
+        Their indices. The first of them is linked with none.
+
+    Yields
+    ------
+    section : Section
+        What is found in each.
+    overlaps : Edges
+        Its overlaps with the one before.
+    """
+    recent = _Recent(maps, 2 * workers + 2)  # as many as both kinds of calls use at a time
+
+    def divide(index: int) -> tuple[int, Section]:
+        section = store.load_section(index)
+        if section is None:
+            before, middle = recent.get(index - 1), recent[index]
+            section = divide_section(before, middle, recent.get(index + 1), config)
+            store.save_section(index, section)
+        return index, section
+
+    def link(pair: tuple[Section | None, tuple[int, Section]]) -> tuple[Section, Edges]:
+        before, (index, section) = pair
+        if before is None or config.link == "none":
+            return section, no_edges(OVERLAP_MEASURES)
+        overlaps = store.load_overlaps(index)
+        if overlaps is None:
+            labels = before.labels, section.labels
+            overlaps = find_overlaps(labels, (recent[index - 1], recent[index]))
+            store.save_overlaps(index, overlaps)
+        return section, overlaps
+
+    divided = ordered(divide, sections, workers)
+    yield from ordered(link, _with_the_one_before(divided), workers)
 
 
 def _with_the_one_before(
-    items: Iterator[tuple[_Triple, Section]],
-) -> Iterator[tuple[tuple[_Triple, Section] | None, tuple[_Triple, Section]]]:
+    items: Iterator[tuple[int, Section]],
+) -> Iterator[tuple[Section | None, tuple[int, Section]]]:
     before = None
     for item in items:
         yield before, item
-        before = item
+        before = item[1]
+
+
+class _Recent:
+    """Reads each section of a map once, whichever thread asks, and keeps the last ones."""
+
+    def __init__(self, maps: Maps, count: int) -> None:
+        self._depth, self._lock = len(maps), Lock()
+        self._read = lru_cache(count)(maps.__getitem__)
+
+    def __getitem__(self, index: int) -> Probability:
+        with self._lock:
+            return self._read(index)
+
+    def get(self, index: int) -> Probability | None:
+        """Return a section; None before the first and after the last one."""
+        return self[index] if 0 <= index < self._depth else None
 
 
 def _shifted(edges: Edges, first: int, second: int) -> Edges:

@@ -20,9 +20,11 @@ from sfseg.segmentation.costs import CellCosts, load_costs
 from sfseg.segmentation.edits import Edit, require_places
 from sfseg.segmentation.finder import CellFinder, node_options
 from sfseg.segmentation.maps import StackMaps
+from sfseg.segmentation.sharing import share_sections
 from sfseg.segmentation.store import FolderStore, MemoryStore
 from sfseg.system.files import ensure_parent, sibling
 from sfseg.system.locks import exclusive
+from sfseg.system.sharing import Share
 from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape
 
 SCRATCH = "part.superpixels"
@@ -135,6 +137,7 @@ def segment_file(
     *,
     edits: Sequence[Edit] = (),
     costs: CellCosts | None = None,
+    share: Share | None = None,
     progress: StageProgress = lambda *_: None,
     say: Say = lambda _: None,
     **options: Any,
@@ -155,6 +158,9 @@ def segment_file(
         Corrections, with the ids that the output has without them.
     costs : CellCosts, optional
         As for `sfseg.segment`.
+    share : Share, optional
+        What divides the sections, as the workers of a cluster; default is threads. The output is
+        the same.
     progress : callable
         See `StageProgress`.
     say : callable
@@ -196,7 +202,7 @@ def segment_file(
         require_places(edits, stack.shape, stack.name)
         with _kept_if_stopped(target, config, say):
             return _segment_stack(
-                stack, target, config, edits, costs or load_costs(), progress, say
+                stack, target, config, edits, costs or load_costs(), share, progress, say
             )
 
 
@@ -228,6 +234,7 @@ def _segment_stack(
     config: SegmentConfig,
     edits: Sequence[Edit],
     costs: CellCosts,
+    share: Share | None,
     progress: StageProgress,
     say: Say,
 ) -> SegmentResult:
@@ -242,7 +249,13 @@ def _segment_stack(
     def divided(done: int, total: int) -> None:
         progress(done, total, f"dividing {stack.name} into superpixels")
 
-    finder = CellFinder(stack, maps, config, store, costs, progress=divided)
+    def read(done: int, total: int) -> None:
+        progress(done, total, f"reading the superpixels of {stack.name}")
+
+    if share is not None:
+        share_sections(maps, stack.shape, config, store, share, divided)
+    found = divided if share is None else read
+    finder = CellFinder(stack, maps, config, store, costs, progress=found)
     graph = finder.graph
     say(
         f"graph: {len(graph.areas)} superpixels, {len(graph.borders.pairs)} borders, "

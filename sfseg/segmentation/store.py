@@ -1,17 +1,20 @@
 """Keep what is found in each section: in memory, or in a folder that a stopped run leaves."""
 
+import contextlib
+import copy
 import io
 import json
+import secrets
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-from sfseg.errors import ResumeError
+from sfseg.errors import OutputError, ResumeError
 from sfseg.identity import differences
 from sfseg.segmentation.edges import Edges
 from sfseg.segmentation.section import Section
@@ -86,10 +89,12 @@ class FolderStore:
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self.folder = folder
+        self.folder = self._drafts = folder
         manifest = folder / _IDENTITY
         if resume and manifest.exists():
             _require_same(manifest, identity)
+            for draft in folder.glob("*.part"):  # of a run that was killed
+                files.remove(draft)
             return
         with files.explain_errors(folder), files.ensure_parent(folder):
             if folder.is_dir():
@@ -123,6 +128,46 @@ class FolderStore:
         found = self._load("overlaps", index)
         return None if found is None else _edges(found)
 
+    def sections(self) -> set[int]:
+        """List the sections that are there; a damaged one counts, too."""
+        return self._list("section")
+
+    def overlaps(self) -> set[int]:
+        """List the sections whose overlaps are there; damaged ones count, too."""
+        return self._list("overlaps")
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[Self]:
+        """Let other processes keep sections here, also on other machines that see the folder.
+
+        Yields
+        ------
+        FolderStore
+            For them, by pickle. After the block none of them can write any more, even one that
+            nobody can reach: its drafts have no folder.
+        """
+        drafts = self.folder / f"{secrets.token_hex(8)}.part"
+        with files.explain_errors(self.folder):
+            drafts.mkdir()
+        other = copy.copy(self)
+        other._drafts = drafts.absolute()
+        other.folder = self.folder.absolute()
+        try:
+            yield other
+        finally:
+            void = drafts.with_suffix(".void.part")
+            with contextlib.suppress(FileNotFoundError):
+                drafts.rename(void)
+            files.remove(void)
+
+    def require_visible(self) -> None:
+        """Refuse a process that does not see the folder; raises OutputError."""
+        if not self._drafts.is_dir():
+            raise OutputError(
+                f"{self.folder}: a worker does not see this folder, or the run has ended",
+                hint="write to a disk that all workers see under the same name",
+            )
+
     def remove(self) -> None:
         """Delete the folder: the output is complete."""
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -130,10 +175,23 @@ class FolderStore:
     def _path(self, what: str, index: int) -> Path:
         return self.folder / f"{what}-{index + 1:06}.npz"
 
+    def _list(self, what: str) -> set[int]:
+        return {int(path.stem.split("-")[1]) - 1 for path in self.folder.glob(f"{what}-*.npz")}
+
     def _save(self, what: str, index: int, **arrays: AnyArray) -> None:
         written = io.BytesIO()
         np.savez(written, allow_pickle=False, **arrays)
-        files.write_bytes(self._path(what, index), written.getvalue(), overwrite=True)
+        path = self._path(what, index)
+        # each has a name of its own: two processes may save the same section at a time
+        draft = self._drafts / f"{path.stem}-{secrets.token_hex(4)}.part"
+        with files.explain_errors(self.folder):
+            try:
+                draft.write_bytes(written.getvalue())
+                files.sync(draft)
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+            files.sync(self.folder)
 
     def _load(self, what: str, index: int) -> dict[str, AnyArray] | None:
         path = self._path(what, index)

@@ -1,4 +1,4 @@
-"""A cluster of two worker processes that know the small network, for a file of tests."""
+"""A cluster of two worker processes for a file of tests, which may know the small network."""
 
 import contextlib
 import logging
@@ -28,16 +28,33 @@ class SmallPlugin(WorkerPlugin):
 
 
 @contextlib.contextmanager
-def small_cluster(workers: int = 2) -> Iterator[Cluster]:
-    """Start a cluster of worker processes on this machine."""
+def small_cluster() -> Iterator[Cluster]:
+    """Start a cluster whose workers know the small network."""
+    with two_workers() as cluster:
+        cluster.client.register_plugin(SmallPlugin())
+        yield cluster
+
+
+@contextlib.contextmanager
+def changed(cluster, function, *arguments, workers=None):
+    """Change workers for a block: ``function(*arguments, undo=...)``."""
+    cluster.client.run(function, *arguments, undo=False, workers=workers)
+    try:
+        yield
+    finally:
+        cluster.client.run(function, *arguments, undo=True, workers=workers)
+
+
+@contextlib.contextmanager
+def two_workers() -> Iterator[Cluster]:
+    """Start a cluster of two worker processes on this machine."""
     with (
         distributed.LocalCluster(
-            n_workers=workers,
+            n_workers=2,
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL + 1,
         ) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
-        client.register_plugin(SmallPlugin())
         yield Cluster(client.scheduler.address, client)

@@ -26,7 +26,7 @@ from sfseg.prediction.jobs import make_jobs
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_files
 from sfseg.prediction.tiles import section_tiles
-from tests.cluster.small_workers import small_cluster
+from tests.cluster.small_workers import changed, small_cluster
 from tests.processes import HANGS_S, started, wait_until
 
 FLOAT32 = {"device": "cpu", "precision": "float32"}
@@ -95,16 +95,6 @@ def expected(volume, tmp_path):
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "out" / "map.zarr"
-
-
-@contextlib.contextmanager
-def changed(cluster, function, *arguments, workers=None):
-    """Change workers for a block: ``function(*arguments, undo=...)``."""
-    cluster.client.run(function, *arguments, undo=False, workers=workers)
-    try:
-        yield
-    finally:
-        cluster.client.run(function, *arguments, undo=True, workers=workers)
 
 
 @pytest.mark.parametrize("kind", KINDS)
