@@ -10,10 +10,11 @@ import numpy as np
 
 import sfseg
 from sfseg.config import SegmentConfig
+from sfseg.segmentation.borders import BORDER_MEASURES
 from sfseg.segmentation.costs import WEIGHTS
-from sfseg.segmentation.edges import BORDER_MEASURES, OVERLAP_MEASURES
 from sfseg.segmentation.graph import build_graph
 from sfseg.segmentation.learn import Known, find_own_cells, fit, known_edges
+from sfseg.segmentation.overlaps import OVERLAP_MEASURES
 from sfseg.segmentation.store import MemoryStore
 
 SEEDS, SHAPE = (1, 2, 3, 4, 5), (16, 384, 384)

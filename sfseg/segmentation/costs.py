@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from sfseg.segmentation.edges import BORDER_MEASURES, OVERLAP_MEASURES, Edges, Measures
+from sfseg.segmentation.borders import BORDER_MEASURES
+from sfseg.segmentation.edges import Edges, Measures
+from sfseg.segmentation.overlaps import OVERLAP_MEASURES
 
 WEIGHTS = Path(__file__).parent / "costs.json"
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.config import SegmentConfig
-from sfseg.segmentation.edges import OVERLAP_MEASURES, Edges, find_overlaps, no_edges
+from sfseg.segmentation.edges import Edges, no_edges
+from sfseg.segmentation.overlaps import OVERLAP_MEASURES, find_overlaps
 from sfseg.segmentation.section import Section, divide_section
 from sfseg.segmentation.store import Store
 from sfseg.system.threads import ordered

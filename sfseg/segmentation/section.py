@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sfseg.config import SegmentConfig
-from sfseg.segmentation.edges import BORDER_MEASURES, Edges, find_borders, no_edges
+from sfseg.segmentation.borders import BORDER_MEASURES, find_borders
+from sfseg.segmentation.edges import Edges, no_edges
 from sfseg.segmentation.superpixels import Labels, average_neighbours, find_superpixels
 from sfseg.types import Probability
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sfseg.segmentation.flood import flood
 from sfseg.types import Probability
 
 Labels = NDArray[np.uint32]
@@ -73,7 +74,7 @@ def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
     count = _seed_faint_parts(seeds, count, interior > LIKELY)
     heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
-    return bic.segmentation.watershed(heights, seeds), count
+    return flood(heights, seeds), count
 
 
 def find_peaks(heights: Probability, where: NDArray[np.bool_]) -> NDArray[np.bool_]:

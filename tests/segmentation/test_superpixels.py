@@ -1,12 +1,16 @@
 """Superpixels and edges, against slow definitions."""
 
+import bioimage_cpp as bic
 import hypothesis.extra.numpy as arrays
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.segmentation import watershed
 
-from sfseg.segmentation.edges import BORDER_MEASURES, OVERLAP_MEASURES, find_borders, find_overlaps
+from sfseg.segmentation.borders import BORDER_MEASURES, find_borders
+from sfseg.segmentation.flood import flood
+from sfseg.segmentation.overlaps import OVERLAP_MEASURES, find_overlaps
 from sfseg.segmentation.superpixels import (
     PEAK_PX,
     average_neighbours,
@@ -46,6 +50,22 @@ def test_peaks_are_where_a_maximum_filter_changes_nothing(heights, everywhere):
     where = np.full(heights.shape, True) if everywhere else heights > 1
     highest = ndimage.maximum_filter(heights, PEAK_PX)
     np.testing.assert_array_equal(find_peaks(heights, where), where & (heights == highest))
+
+
+@given(st.data())
+def test_the_flood_is_that_of_scikit_image_where_no_two_pixels_are_equally_high(data):
+    shape = data.draw(arrays.array_shapes(min_dims=2, max_dims=2, max_side=15))
+    order = data.draw(st.permutations(range(shape[0] * shape[1])))
+    heights = np.array(order, np.float32).reshape(shape)
+    seeds = data.draw(arrays.arrays(np.uint32, shape, elements=st.integers(0, 3), fill=st.just(0)))
+    np.testing.assert_array_equal(flood(heights, seeds), watershed(heights, seeds.astype(np.int32)))
+
+
+def test_the_flood_of_a_plain_reaches_all_from_any_seed():
+    seeds = np.zeros((70, 50), np.uint32)
+    assert not flood(np.ones_like(seeds, np.float32), seeds).any()
+    seeds[69, 0] = 2**31 - 1
+    assert (flood(np.ones_like(seeds, np.float32), seeds) == 2**31 - 1).all()
 
 
 def test_a_faint_membrane_divides_and_so_does_one_of_the_next_section():
@@ -98,6 +118,22 @@ def test_borders_are_those_of_pixels_that_touch():
             tuple(sorted(p)) for p in zip(one[differ].tolist(), other[differ].tolist(), strict=True)
         }
     assert {tuple(pair) for pair in edges.pairs.tolist()} == touching
+
+
+def test_the_measures_of_borders_are_those_of_bioimage_cpp():
+    rng = np.random.default_rng(2)
+    light = tuple(rng.random((40, 50)).astype(np.float32) for _ in range(2))
+    labels, _ = find_superpixels(ndimage.gaussian_filter(light[0], 1), light[1])
+    edges = find_borders(labels, *light)
+    graph = bic.graph.region_adjacency_graph(labels)
+    np.testing.assert_array_equal(edges.pairs, graph.uv_ids())
+    names = bic.graph.features.COMPLEX_EDGE_FEATURE_NAMES
+    wanted = [
+        bic.graph.features.edge_map_features_complex(graph, labels, 1 - one)[:, names.index(name)]
+        for one in light
+        for name in ("mean", "p10", "p90")
+    ]
+    np.testing.assert_allclose(edges.measures[:, :6], np.stack(wanted, axis=1), atol=1e-6)
 
 
 def test_overlaps_count_the_pixels_that_are_inside_in_both():
