@@ -40,7 +40,7 @@ from sfseg.prediction.tile_writer import (
 from sfseg.prediction.tiles import Tile
 from sfseg.system import files
 from sfseg.system.devices import arithmetic_name
-from sfseg.system.memory import keep_memory_as_usual
+from sfseg.system.malloc import keep_memory_as_usual
 from sfseg.transforms.normalise import Normalisation
 from sfseg.types import AnyArray, Shape
 

@@ -24,6 +24,7 @@ from sfseg.segmentation.sharing import share_sections
 from sfseg.segmentation.store import FolderStore, MemoryStore
 from sfseg.system.files import ensure_parent, sibling
 from sfseg.system.locks import exclusive
+from sfseg.system.malloc import give_back_memory, keep_freed_memory
 from sfseg.system.sharing import Share
 from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape
 
@@ -200,10 +201,13 @@ def segment_file(
         for line in stack.notes:
             say(f"{stack.name}: {line}")
         require_places(edits, stack.shape, stack.name)
+        keep_freed_memory()  # else a quarter of the time is the system's, which gives pages
         with _kept_if_stopped(target, config, say):
-            return _segment_stack(
+            result = _segment_stack(
                 stack, target, config, edits, costs or load_costs(), share, progress, say
             )
+    give_back_memory()
+    return result
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfseg.identity import differences
 from sfseg.models import weights as checkpoints
-from sfseg.system import devices, memory
+from sfseg.system import devices, malloc
 from sfseg.training import state as states
 from sfseg.training.command import command_for_more_epochs
 from sfseg.training.data import TrainingData
@@ -57,7 +57,7 @@ class Trainer:
         self.data = data
         self.world = world
         if setup.device.type == "cpu":
-            memory.keep_freed_memory()
+            malloc.keep_freed_memory()
         self.patches = Patches(
             data.epoch_sections,
             config.recipe,

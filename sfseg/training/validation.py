@@ -6,7 +6,7 @@ from torch import nn
 
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.score import score_sections
-from sfseg.system import memory
+from sfseg.system import malloc
 from sfseg.training.progress import SCORES
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
@@ -45,7 +45,7 @@ def validate(
     """
     if not sections:
         return {}
-    memory.give_back_memory()  # else the predictor counts freed memory as taken
+    malloc.give_back_memory()  # else the predictor counts freed memory as taken
     predict = Predictor.from_network(
         network, setup.device, setup.dtype, input_px=setup.config.recipe.input_px
     )

@@ -16,7 +16,7 @@ from torch.nn import functional
 from sfseg.models.blocks import Conv, Deconv, Output, Res
 from sfseg.models.encoder_decoder import EncoderDecoder, concatenate
 from sfseg.prediction.tiles import Cutter, Rectangle, Tile
-from sfseg.system.memory import keep_freed_memory
+from sfseg.system.malloc import keep_freed_memory
 
 BLOCK_PX = 128 * 512
 """Pixels of a block for every two threads: 8 MB at 64 channels in bf16."""
