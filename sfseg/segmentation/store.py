@@ -105,19 +105,22 @@ class FolderStore:
     def save_section(self, index: int, section: Section) -> None:
         """Keep a section."""
         borders = {f"border_{name}": values for name, values in vars(section.borders).items()}
-        self._save("section", index, labels=section.labels, areas=section.areas, **borders)
+        # Half of the bytes: a section rarely has so many superpixels that they need more.
+        labels = section.labels.astype(np.min_scalar_type(len(section.areas)))
+        self._save("section", index, labels=labels, areas=section.areas, **borders)
 
     def load_section(self, index: int) -> Section | None:
         """Return a section."""
         found = self._load("section", index)
         if found is None:
             return None
-        return Section(found["labels"], found["areas"], _edges(found, "border_"))
+        labels = found["labels"].astype(np.uint32)
+        return Section(labels, found["areas"], _edges(found, "border_"))
 
     def load_labels(self, index: int) -> Labels:
         """Return the superpixels of a section that is there."""
         with np.load(self._path("section", index)) as file:
-            return np.asarray(file["labels"])
+            return np.asarray(file["labels"], np.uint32)
 
     def save_overlaps(self, index: int, overlaps: Edges) -> None:
         """Keep the overlaps of a section with the one before."""
