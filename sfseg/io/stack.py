@@ -69,6 +69,7 @@ class Stack:
         self._read_window, self._is_parallel = read_window, is_parallel
         self._sha256 = sha256
         self._close = close
+        self._hash, self._hashing = "", threading.Lock()
         self._turn = contextlib.nullcontext() if is_parallel else threading.Lock()
         self._reopen: Callable[[], Stack] | None = None
 
@@ -199,8 +200,10 @@ class Stack:
         )
 
     def sha256(self) -> str:
-        """Hash the files that it is read from, in hexadecimal; see `sfseg.io.hashing`."""
-        return self._sha256()
+        """Hash the files that it is read from, once, in hexadecimal; see `sfseg.io.hashing`."""
+        with self._hashing:
+            self._hash = self._hash or self._sha256()
+            return self._hash
 
     def describe(self) -> str:
         """Describe it, for example ``30 sections of 512x512, uint8, voxel 50x4x4 nm``."""

@@ -12,6 +12,7 @@ It is as on a disk, see `sfseg.prediction.resumable`, but a bucket cannot rename
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from sfseg.errors import OutputExistsError
@@ -36,10 +37,15 @@ _READERS = 16
 
 @contextlib.contextmanager
 def open_in_bucket(
-    path: RemotePath, identity: Mapping[str, Any], *, resume: bool, overwrite: bool
+    path: RemotePath,
+    identity: Mapping[str, Any],
+    hashed: "Future[str] | None",
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Iterator[ResumableOutput]:
     """Make a store in a bucket; see `sfseg.prediction.resumable.open_resumable`."""
-    work = BucketOutput(path, identity)
+    work = BucketOutput(path, identity, hashed)
     lock = f"{path.name}.{LOCK}"
     with (
         lease(Objects(path.parent), lock, lambda: refuse_second(str(path))),
@@ -51,8 +57,10 @@ def open_in_bucket(
 class BucketOutput(ResumableOutput):
     """An unfinished output in a bucket; see `ResumableOutput`. Its part has the final name."""
 
-    def __init__(self, path: RemotePath, identity: Mapping[str, Any]) -> None:
-        super().__init__(path, identity)
+    def __init__(
+        self, path: RemotePath, identity: Mapping[str, Any], hashed: "Future[str] | None"
+    ) -> None:
+        super().__init__(path, identity, hashed)
         self.part = path
         self._store, self._beside = Objects(path), Objects(path.parent)
         self._lines = f"{path.name}.{MANIFEST}"

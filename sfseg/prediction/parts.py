@@ -126,10 +126,10 @@ def _identify(
 ) -> dict[str, Any]:
     """Make the identity of a part: with a stamp of the input, which is hashed at the end only."""
     with add_file_name(job.source):
-        stamp = io.stamp_input(job.source)
+        input_id = {"stamp": io.stamp_input(job.source)}
     pixels = pixels_of(header, stack, config)
     return make_identity(
-        stack, config, resolved, weights_sha256=weights_sha256, pixels=pixels, stamp=stamp
+        stack, config, resolved, input_id=input_id, weights_sha256=weights_sha256, pixels=pixels
     )
 
 

@@ -40,6 +40,7 @@ from sfseg.segmentation.segment import SCRATCH, segment_file
 from sfseg.system.files import check_output_path, remove, sibling
 from sfseg.system.memory import is_out_of_memory
 from sfseg.system.remote import is_remote
+from sfseg.system.threads import call_beside
 from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
 
 
@@ -284,20 +285,25 @@ def _predict_stack(
     started = time.monotonic()
     record = find_record(job.output, overwrite=config.overwrite)
     pixels, resolved = model.choose_pixels(stack, config), model.resolve(stack, config)
-    with add_file_name(job.source):
-        sha256 = model.weights_sha256
-        identity = make_identity(stack, config, resolved, weights_sha256=sha256, pixels=pixels)
-    if (
-        config.resume
-        and record is not None
-        and not is_unfinished(job.output)
-        and is_up_to_date(record, job.output, identity, overwrite=config.overwrite)
-    ):
-        clear_lock(job.output)
-        if config.planes:
-            remove(folder_of(job.output))
-        return result_of_record(job, stack, record, pixels.note)
-    opening = open_resumable(job.output, identity, resume=config.resume, overwrite=config.overwrite)
+    hashed = call_beside(add_file_name(job.source)(stack.sha256))
+    identity = make_identity(
+        stack,
+        config,
+        resolved,
+        input_id={"sha256": None},
+        weights_sha256=model.weights_sha256,
+        pixels=pixels,
+    )
+    if config.resume and record is not None and not is_unfinished(job.output):
+        identity["input"]["sha256"] = hashed.result()
+        if is_up_to_date(record, job.output, identity, overwrite=config.overwrite):
+            clear_lock(job.output)
+            if config.planes:
+                remove(folder_of(job.output))
+            return result_of_record(job, stack, record, pixels.note)
+    opening = open_resumable(
+        job.output, identity, hashed=hashed, resume=config.resume, overwrite=config.overwrite
+    )
     told = opening if is_planes else tell_what_is_kept(opening, job.output, say)
     with told as work:
         calibrated = model
@@ -314,6 +320,7 @@ def _predict_stack(
             )
             result = run.run(started)
             result = replace(result, stages=_add([*stages, result.stages]))
+            work.await_input()
             work.record = make_record(work.identity, stack, config, run.facts(result))
     if config.planes:
         remove(folder_of(job.output))

@@ -80,9 +80,9 @@ def make_identity(
     config: PredictConfig,
     resolved: Mapping[str, Any],
     *,
+    input_id: Mapping[str, str | None],
     weights_sha256: str,
     pixels: PixelChoice = UNKNOWN_PIXELS,
-    stamp: str | None = None,
 ) -> dict[str, Any]:
     """Gather everything that the pixels of an output depend on.
 
@@ -95,12 +95,13 @@ def make_identity(
     resolved : mapping
         Choices that depend on the machine; see `sfseg.prediction.model.Model.resolve`. A resumed
         run uses those of the first run.
+    input_id : mapping
+        What tells the input from others: ``sha256``, which may be None until it is known, or
+        ``stamp``; see `sfseg.io.hashing`.
     weights_sha256 : str
         SHA-256 of the weights file.
     pixels : PixelChoice
         Whether sections are resampled for the network.
-    stamp : str, optional
-        That of the input, in the place of its hash; see `sfseg.io.hashing.stamp_input`.
 
     Returns
     -------
@@ -133,11 +134,7 @@ def make_identity(
     if config.output != "probability":
         options["threshold"] = config.threshold
     return {
-        "input": {
-            **({"sha256": stack.sha256()} if stamp is None else {"stamp": stamp}),
-            "shape": stack.shape,
-            "dtype": str(stack.dtype),
-        },
+        "input": {**input_id, "shape": stack.shape, "dtype": str(stack.dtype)},
         "weights": {"sha256": weights_sha256},
         "options": options,
         "versions": versions_of(resolved["engine"]),

@@ -5,17 +5,20 @@ Until it is complete, three entries lie beside its final name: ``<name>.part``, 
 away. The manifest is lines of JSON and only grows::
 
     {"schema": 1, "identity": {...}}    input and options; written before the part exists
+    {"input_sha256": "4f2a..."}         the hash of the input, if it was not known before
     {"piece": 7, "facts": {...}}        tile 7 is safe on the disk
     {"whole": 1234}                     all tiles are; the part with inode 1234 is renamed next
 
 A tile is recorded only after it was flushed to the disk, so its line is true after a power cut too.
-A last line that was cut short is ignored.
+A last line that was cut short is ignored. No tile is recorded before the hash of the input: a run
+that is stopped before that has no tiles, and the next one starts again.
 """
 
 import contextlib
 import functools
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +67,16 @@ class ResumableOutput:
         Text for ``<name>.json``, written when the output has its final name; empty = no file.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, identity: Mapping[str, Any], hashed: "Future[str] | None" = None
+    ) -> None:
         self.part = files.sibling(path, _PART)
         self.complete, self.can_resume = False, False
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
         self.finished: dict[int, dict[str, Any]] = {}
         self.sections: tuple[int, ...] | None = None
         self.record = ""
-        self._path = path
+        self._path, self._hashed = path, hashed
         self._manifest = files.sibling(path, MANIFEST)
         self._end = 0  # where the undamaged lines of the manifest end, in bytes
         self._whole_mark: int | None = None
@@ -119,16 +124,28 @@ class ResumableOutput:
         self.finished[tile] = json.loads(line)["facts"]
 
     def sync(self) -> None:
-        """Record the marked tiles on the disk. The part must have been flushed before.
+        """Record the marked tiles on the disk, once the hash of the input is known.
+
+        The part must have been flushed before.
 
         Raises
         ------
         OSError
             If the disk is full or fails. The tiles stay marked.
         """
-        if self._marked:
+        if self._hashed is not None and self._hashed.done():
+            self.await_input()
+        if self._marked and self._hashed is None:
             self._append(self._marked)
             self._marked, self._has_tiles = [], True
+
+    def await_input(self) -> None:
+        """Wait for the hash of the input, and complete the identity; raise what hashing raised."""
+        if self._hashed is not None:
+            sha256 = self._hashed.result()
+            self.identity["input"]["sha256"] = sha256
+            self._marked.insert(0, json.dumps({"input_sha256": sha256}))
+            self._hashed = None
 
     def _append(self, lines: list[str]) -> None:
         data = "".join(f"{line}\n" for line in lines).encode()
@@ -156,7 +173,10 @@ class ResumableOutput:
         self._is_new = not (self.complete or (self._has_part() and self._has_tiles))
         if self._is_new:
             self.identity = given
-        elif lines := differences(self.identity, given):
+            return
+        if self._hashed is not None:
+            given["input"]["sha256"], self._hashed = self._hashed.result(), None
+        if lines := differences(self.identity, given):
             raise ResumeError(
                 f"{self._path}: the interrupted run had other input or options:\n"
                 + "\n".join(lines),
@@ -183,13 +203,17 @@ class ResumableOutput:
                 is_first and schema == MANIFEST_SCHEMA
             ):
                 self.identity = identity
+                return
+            case {"input_sha256": str(sha256)} if not self._has_tiles:
+                self.identity["input"]["sha256"] = sha256
+                return
             case {"piece": int(tile), "facts": dict(facts)} if not is_first:
                 self.finished[tile] = facts
             case {"whole": int(inode)} if not is_first:
                 self._whole_mark = inode
             case _:
                 raise ValueError(line)
-        self._has_tiles = not is_first
+        self._has_tiles = True
 
     def _start(self) -> None:
         """Remove what earlier runs left, and start a manifest before the part exists."""
@@ -208,7 +232,7 @@ class ResumableOutput:
 
     def _keep(self) -> None:
         """Record the marked tiles if the disk allows it; without any recorded tile, discard."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, SfsegError):  # the second is of hashing
             if self._marked:
                 self._flush()
                 self.sync()
@@ -245,6 +269,7 @@ class ResumableOutput:
     def _record_complete(self) -> None:
         """Record that the part is whole, unless an earlier run did."""
         if not self.complete:
+            self.await_input()
             self._flush()
             whole = json.dumps({"whole": self._identify_part()})
             self._append([*self._marked, whole])
@@ -314,7 +339,12 @@ def touched_paths(path: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def open_resumable(
-    path: Path, identity: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+    path: Path,
+    identity: Mapping[str, Any],
+    *,
+    hashed: "Future[str] | None" = None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[ResumableOutput]:
     """Make a file or folder that is whole or absent, and can be stopped and resumed.
 
@@ -327,6 +357,9 @@ def open_resumable(
         Everything that the output depends on (input, options, versions), in types that JSON can
         hold. The key ``resolved`` and the device may differ in a resumed run, which then uses
         those of the first run.
+    hashed : Future, optional
+        Gives the hash of the input, ``identity["input"]["sha256"]``, which is not known yet. Only
+        to resume tiles, and to end the block, one waits for it.
     resume : bool
         Whether to continue an interrupted run, if there is one; else its tiles are removed.
     overwrite : bool
@@ -355,10 +388,10 @@ def open_resumable(
     if isinstance(path, RemotePath):
         from sfseg.prediction.bucket_output import open_in_bucket
 
-        with open_in_bucket(path, identity, resume=resume, overwrite=overwrite) as work:
+        with open_in_bucket(path, identity, hashed, resume=resume, overwrite=overwrite) as work:
             yield work
         return
-    work = ResumableOutput(path, identity)
+    work = ResumableOutput(path, identity, hashed)
     with (
         files.explain_errors(path),
         files.ensure_parent(path),

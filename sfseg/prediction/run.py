@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from sfseg.prediction.model import PredictSetup
 
 FLUSH_S = 5.0
-"""Finished tiles are flushed and recorded this often; a kill loses at most so much work."""
+"""Finished tiles are flushed and recorded this often; a kill loses at most so much work.
+
+Until the hash of the input is known, none are recorded; see `sfseg.prediction.resumable`.
+"""
 
 PLAUSIBLE_SHARE = (0.01, 0.99)
 """Share of the pixels that is inside cells: what is beyond is no map of membranes."""

@@ -1,8 +1,9 @@
-"""Share out calls to several threads, and keep their order."""
+"""Share out calls to several threads, and keep their order; make one call beside the work."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -47,3 +48,28 @@ def ordered(function: Callable[[T], R], items: Iterable[T], workers: int) -> Ite
         finally:
             for call in waiting:
                 call.cancel()
+
+
+def call_beside(function: Callable[[], R]) -> "Future[R]":
+    """Call a function in a thread that does not keep the process alive.
+
+    Parameters
+    ----------
+    function : callable
+        Called without arguments.
+
+    Returns
+    -------
+    Future
+        Its result, or what it raises.
+    """
+    future: Future[R] = Future()
+
+    def call() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is wanted
+            future.set_exception(error)
+
+    Thread(target=call, name="sfseg beside", daemon=True).start()
+    return future

@@ -7,6 +7,7 @@ import tifffile
 
 from sfseg import io
 from sfseg.errors import NonFiniteError
+from sfseg.io.turned import turn_stack
 from tests.io.files import SHAPE, noise, read
 
 
@@ -74,3 +75,13 @@ def test_short_numbers_are_inverted_as_fiji_does(dtype):
     pixels = np.arange(60).reshape(3, 4, 5).astype(dtype)
     top = np.iinfo(dtype).max
     np.testing.assert_array_equal(io.open_array(top - pixels, "test").inverted().read(), pixels)
+
+
+def test_an_input_is_hashed_once_also_for_stacks_made_of_it(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", noise(SHAPE), photometric="minisblack")
+    hashed = []
+    monkeypatch.setattr("sfseg.io.open.hash_input", lambda name: hashed.append(name) or "abc")
+    with io.open_stack(tmp_path / "a.tif") as stack:
+        made = [stack, stack.inverted(), turn_stack(stack, (1, 0, 2), 2**20)]
+        assert [each.sha256() for each in made] == ["abc"] * 3
+    assert hashed == [str(tmp_path / "a.tif")]

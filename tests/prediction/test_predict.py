@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import threading
 from dataclasses import replace
 
 import imageio.v3 as imageio
@@ -64,6 +65,7 @@ MODEL = Model(
     weights_sha256="0" * 64,
 )
 TILED = {"tile_px": 32}
+PATIENCE_S = 20
 
 
 @pytest.fixture
@@ -663,6 +665,19 @@ def test_the_command_reports_a_read_error_in_a_sentence(volume, tmp_path, monkey
     result = CliRunner().invoke(cli.app, command)
     assert result.exit_code == 1
     assert f"error: {volume}: page 2: Input/output error\nhint: " in result.stderr
+
+
+def test_tiles_are_made_while_the_input_is_hashed(small, tmp_path, monkeypatch):
+    is_made, out = threading.Event(), tmp_path / "out.tif"
+
+    def wait_for_a_tile(source):
+        assert is_made.wait(PATIENCE_S)
+        return hash_input(source)
+
+    monkeypatch.setattr("sfseg.io.open.hash_input", wait_for_a_tile)
+    run(small, out, report=lambda tile: is_made.set() if tile.done else None, **TILED)
+    identity = json.loads((tmp_path / "out.tif.json").read_text())["identity"]
+    assert identity["input"]["sha256"] == hash_input(small)
 
 
 def test_an_input_that_cannot_be_hashed_is_named(small, tmp_path, monkeypatch):

@@ -28,7 +28,13 @@ def identity(source, config=None, engine=ENGINE, limit_px=1000, weights_sha256="
     model = Model(torch.nn.Identity(), header, (engine,), choice, 16, weights_sha256)
     with open_stack(source) as stack:
         resolved = {**model.resolve(stack, config), "limit_px": limit_px}
-        return record.make_identity(stack, config, resolved, weights_sha256=weights_sha256)
+        return record.make_identity(
+            stack,
+            config,
+            resolved,
+            input_id={"sha256": stack.sha256()},
+            weights_sha256=weights_sha256,
+        )
 
 
 def test_an_identity_names_everything_that_decides_the_pixels(source):

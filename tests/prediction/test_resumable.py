@@ -3,12 +3,15 @@ import contextlib
 import errno
 import inspect
 import itertools
+import json
 import math
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 from subprocess import PIPE
 
 import pytest
@@ -20,6 +23,8 @@ from tests.forks import forked
 from tests.processes import end
 
 IDENTITY = {"input": {"sha256": "ab" * 32, "voxel_size_nm": [math.nan, 4.0, 4.0]}, "tta": False}
+UNKNOWN = IDENTITY | {"input": IDENTITY["input"] | {"sha256": None}}
+"""The identity before the hash of the input is known."""
 
 
 def make(path, identity, pieces=6, begun=None, **options):
@@ -61,10 +66,17 @@ def is_made(path, pieces=6):
     return content(path) == whole
 
 
-def stop(path, after=4, error=KeyboardInterrupt, **options):
+def known(sha256):
+    """A hash that is there already."""
+    hashed = Future()
+    hashed.set_result(sha256)
+    return hashed
+
+
+def stop(path, after=4, error=KeyboardInterrupt, identity=IDENTITY, **options):
     """Stop the making of `path` before a piece; return the work."""
 
-    with contextlib.suppress(error), open_resumable(path, IDENTITY, **options) as work:
+    with contextlib.suppress(error), open_resumable(path, identity, **options) as work:
         work.part.write_bytes(bytes(6))
         for piece in range(after):
             with work.part.open("r+b") as file:
@@ -359,6 +371,59 @@ def test_nothing_is_recorded_before_the_part_is_flushed(monkeypatch, out):
     assert flushed[-1] == out.parent.stat().st_ino
 
 
+def test_no_tile_is_recorded_before_the_hash_of_the_input(out):
+    hashed, manifest = Future(), files.sibling(out, "part.manifest")
+    with open_resumable(out, UNKNOWN, hashed=hashed) as work:
+        work.part.touch()
+        work.mark(0, {})
+        work.sync()
+        assert manifest.read_text().count("\n") == 1
+        hashed.set_result(IDENTITY["input"]["sha256"])
+        work.sync()
+        assert [list(json.loads(line)) for line in manifest.read_text().splitlines()[1:]] == [
+            ["input_sha256"],
+            ["piece", "facts"],
+        ]
+        assert work.identity["input"]["sha256"] == IDENTITY["input"]["sha256"]
+
+
+def test_a_run_killed_before_the_hash_was_known_starts_again(out, tmp_path):
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        open_resumable(out, UNKNOWN, hashed=Future()) as work,
+    ):
+        work.part.touch()
+        work.mark(0, {})
+        work.sync()
+        shutil.copytree(out.parent, tmp_path / "killed")  # as it would lie there
+        raise KeyboardInterrupt
+    assert not work.can_resume
+    assert not out.parent.exists()
+    killed = tmp_path / "killed" / out.name
+    assert files.sibling(killed, "part.manifest").exists()
+    make(killed, IDENTITY, resume=True)
+    assert is_made(killed)
+
+
+@pytest.mark.parametrize("sha256", ["ab" * 32, "cd" * 32], ids=["the same", "another"])
+def test_a_resumed_run_waits_for_the_hash_and_compares_it(out, sha256):
+    stop(out, identity=UNKNOWN, hashed=known("ab" * 32))
+    if sha256 == IDENTITY["input"]["sha256"]:
+        make(out, UNKNOWN, hashed=known(sha256), resume=True)
+        assert is_made(out)
+    else:
+        with pytest.raises(ResumeError, match=r"input\.sha256: \S*abab\S* -> \S*cdcd"):
+            make(out, UNKNOWN, hashed=known(sha256), resume=True)
+
+
+def test_an_input_that_cannot_be_hashed_leaves_nothing(out):
+    hashed = Future()
+    hashed.set_exception(StackError("a link out of the store", hint="copy it"))
+    with pytest.raises(StackError, match="a link out"):
+        make(out, UNKNOWN, hashed=hashed)
+    assert not out.parent.exists() or names(out.parent) == []
+
+
 class KilledError(BaseException):
     """Stands for SIGKILL: nothing that follows has an effect."""
 
@@ -451,8 +516,10 @@ CHILD = f"""
 import os, signal, sys
 from pathlib import Path
 from sfseg.system import files
+from concurrent.futures import Future
 from sfseg.prediction.resumable import open_resumable
 {inspect.getsource(make)}
+{inspect.getsource(known)}
 calls = 0
 def count(frame, event, function):
     global calls
@@ -461,7 +528,7 @@ def count(frame, event, function):
         if calls == last:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.setprofile(count)
-make(path, {{}}, pieces=12, resume=True)
+make(path, {{"input": {{"sha256": None}}}}, pieces=12, hashed=known("ab"), resume=True)
 sys.setprofile(None)
 print(calls)
 """
@@ -483,7 +550,7 @@ def test_killed_at_any_moment_it_finishes_with_the_same_bytes(tmp_path):
                 break
             kills += 1
             manifest = files.sibling(path, "part.manifest")
-            resumed += manifest.exists() and manifest.read_bytes().count(b"\n") > 1
+            resumed += manifest.exists() and manifest.read_bytes().count(b"\n") > 2
         assert is_made(path, 12)
         assert names(path.parent) == [path.name]
         if kills >= 30:
