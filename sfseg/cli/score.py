@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sfseg.cli.checks import require_inputs, require_stack_name
+from sfseg.cli.cluster import DaskOption, require_dask, share_on
 from sfseg.cli.console import print_result, say
 from sfseg.cli.help import describe_call
 from sfseg.cli.options import (
@@ -141,6 +142,7 @@ def score(
             rich_help_panel=MACHINE,
         ),
     ] = None,
+    dask: DaskOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -162,6 +164,12 @@ def score(
         "--threshold-labels": threshold_labels is not None,
     }
     require_outputs(errors, report, inputs, overwrite=overwrite)
+    require_dask(dask)
+    if dask is not None and workers is not None:
+        raise OptionError(
+            "--workers: it does not work with --dask, whose workers have their own threads",
+            hint="leave --workers out; dask worker --nthreads sets the threads",
+        )
     files = CellFiles(predictions, truth, ignore, axes, label_axes)
     segments = are_for_cells(
         files, for_maps, segments=segments, border=border, pixel_size=pixel_size, worst=worst
@@ -171,41 +179,49 @@ def score(
     )
     if segments:
         outputs = CellOutputs(errors, report, image, describe_call(ctx), overwrite, worst)
-        print_cell_scores(files, sections, border, pixel_size, outputs, as_json=as_json)
+        with share_on(dask, can_resume=False) as share:
+            print_cell_scores(
+                files, sections, border, pixel_size, outputs, share=share, as_json=as_json
+            )
         return
     from sfseg.scoring.score_files import score_files
+    from sfseg.system.threads import ordered
 
     scored: list[Scored] = []
-    for prediction in predictions:
-        say(f"scoring {prediction} against {truth}")
-        with progress(f"reading {prediction}") as bar, hint_at_pattern(predictions):
+    with share_on(dask, can_resume=False) as share:
+        for prediction in predictions:
+            say(f"scoring {prediction} against {truth}")
+            with progress(f"reading {prediction}") as bar, hint_at_pattern(predictions):
 
-            def told(what: str, bar: ProgressDisplay = bar) -> Progress:
-                return lambda done, total: bar.update(
-                    done, total, f"{what}, {done} of {total} sections done"
+                def told(what: str, bar: ProgressDisplay = bar) -> Progress:
+                    return lambda done, total: bar.update(
+                        done, total, f"{what}, {done} of {total} sections done"
+                    )
+
+                one = score_files(
+                    prediction,
+                    truth,
+                    sections=sections,
+                    invert=invert,
+                    invert_labels=invert_labels,
+                    map_max=map_max,
+                    labels_are=labels_are,
+                    membrane_value=membrane_value,
+                    threshold_labels=threshold_labels,
+                    ignore=ignore,
+                    axes=axes,
+                    label_axes=label_axes,
+                    workers=workers,
+                    share=share or ordered,
+                    progress=told(f"scoring {prediction}"),
                 )
-
-            one = score_files(
-                prediction,
-                truth,
-                sections=sections,
-                invert=invert,
-                invert_labels=invert_labels,
-                map_max=map_max,
-                labels_are=labels_are,
-                membrane_value=membrane_value,
-                threshold_labels=threshold_labels,
-                ignore=ignore,
-                axes=axes,
-                label_axes=label_axes,
-                workers=workers,
-                progress=told(f"scoring {prediction}"),
-            )
-            is_searched = errors is not None or report is not None
-            found = one.find_errors(progress=told("finding errors")) if is_searched else None
-        for warning in one.warnings:
-            say(f"warning: {warning}")
-        scored.append((one, found))
+                is_searched = errors is not None or report is not None
+                found = None
+                if is_searched:
+                    found = one.find_errors(share=share or ordered, progress=told("finding errors"))
+            for warning in one.warnings:
+                say(f"warning: {warning}")
+            scored.append((one, found))
     if errors is not None and (found := scored[0][1]):
         found.write(errors, overwrite=overwrite)
         say(f"errors drawn in {errors}")

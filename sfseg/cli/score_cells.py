@@ -4,7 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sfseg.scoring.cell_errors import CellError
     from sfseg.scoring.cell_files import OpenCells
     from sfseg.scoring.cells import CellScore, CellScores
+    from sfseg.system.sharing import Share
 
     Judged = tuple[OpenCells, CellScores]
 
@@ -132,6 +133,7 @@ def print_cell_scores(
     pixel_size: str | None,
     outputs: CellOutputs,
     *,
+    share: "Share | None",
     as_json: bool,
 ) -> None:
     """Score cells, write what is asked for, and print tables or JSON."""
@@ -152,7 +154,7 @@ def print_cell_scores(
                     label_axes=files.label_axes,
                 )
             )
-            judged.append((opened, _score(cells, opened, border, outputs.worst)))
+            judged.append((opened, _score(cells, opened, border, outputs.worst, share)))
         _write(judged, outputs, files.axes)
     scored = [scores for _, scores in judged]
     facts = [scores.as_dict() for scores in scored]
@@ -163,14 +165,19 @@ def print_cell_scores(
 
 
 def _score(
-    cells: str, opened: "OpenCells", border: float | None, worst: int | None
+    cells: str,
+    opened: "OpenCells",
+    border: float | None,
+    worst: int | None,
+    share: "Share | None",
 ) -> "CellScores":
     """Score the cells of one file, and show the progress and the warnings."""
-    listed = {} if worst is None else {"worst": worst}
+    listed: dict[str, Any] = {} if worst is None else {"worst": worst}
     with progress(f"reading {cells}") as bar:
         scores = opened.score(
             border_nm=border,
             **listed,
+            share=share,
             progress=lambda done, total: bar.update(
                 done, total, f"scoring {cells}, {done} of {total} sections read"
             ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from sfseg.scoring.cell_pairs import CellPair
 from sfseg.scoring.cell_table import Counts, Ids, Runs, Table, find_runs
 from sfseg.scoring.overlaps import KINDS, Kind
 from sfseg.scoring.places import find_meetings, make_place
+from sfseg.system.sharing import Share, in_groups
 from sfseg.types import AnyArray, Segments
 
 Box = tuple[slice, slice]
@@ -72,7 +74,11 @@ class CellError:
 
 
 def find_worst(
-    pair: CellPair, table: Table, count: int, progress: Callable[[int], None] = lambda _: None
+    pair: CellPair,
+    table: Table,
+    count: int,
+    progress: Callable[[int], None] = lambda _: None,
+    share: Share | None = None,
 ) -> tuple[CellError, ...]:
     """Find the splits and merges that cost most.
 
@@ -86,6 +92,8 @@ def find_worst(
         How many of each kind to find.
     progress : callable
         Called with the number of sections read, after each.
+    share : Share, optional
+        What reads the sections; see `sfseg.scoring.cells.score_pair`.
 
     Returns
     -------
@@ -96,7 +104,7 @@ def find_worst(
         return ()
     errors = [error for kind in KINDS for error in _choose(table, kind, count)]
     errors.sort(key=lambda error: (-error.cost, error.kind, error.whole))
-    places = _find_places(pair, errors, progress)
+    places = _find_places(pair, errors, progress, share)
     return tuple(
         replace(error, id=number, section=pair.numbers[z], z=pair.numbers[z] - 1, y=y, x=x)
         for number, (error, (z, y, x)) in enumerate(zip(errors, places, strict=True), 1)
@@ -160,7 +168,8 @@ class _Search:
 
     def __init__(self, errors: Sequence[CellError]) -> None:
         self._errors = errors
-        self._before: _Layer | None = None
+        self.before: _Layer | None = None
+        """The section before, which `look` needs for places between two sections."""
         self.best: dict[int, _Place] = {}
         """The best place of each error so far, by its whole."""
 
@@ -173,7 +182,6 @@ class _Search:
             if (own & ((runs.cells == first) | (runs.cells == second))).any():
                 box = _find_box(runs.lengths, own, layer.wholes.shape[1])
                 self._look_for(error.whole, (first, second), box, layer, z)
-        self._before = layer
 
     def _look_for(self, whole: int, pair: tuple[int, int], box: Box, layer: _Layer, z: int) -> None:
         """Look for places of one error in the box of its whole."""
@@ -181,8 +189,8 @@ class _Search:
         corner, width = (z, box[0].start, box[1].start), parts.shape[1]
         is_whole = (layer.wholes[box] == whole).astype(np.int32)
         places = [(2, pixels) for pixels in find_meetings(is_whole, parts).values()]
-        if self._before is not None:
-            before = self._before.mark(whole, pair, box)
+        if self.before is not None:
+            before = self.before.mark(whole, pair, box)
             places.append((1, np.flatnonzero((before > 0) & (parts > 0) & (before != parts))))
         places.append((0, np.flatnonzero(parts == 2)))
         for rank, pixels in places:
@@ -205,14 +213,45 @@ def _find_box(lengths: Counts, own: NDArray[np.bool_], width: int) -> Box:
 
 
 def _find_places(
-    pair: CellPair, errors: Sequence[CellError], progress: Callable[[int], None]
+    pair: CellPair,
+    errors: Sequence[CellError],
+    progress: Callable[[int], None],
+    share: Share | None,
 ) -> Iterator[tuple[int, int, int]]:
     """Read all sections once more, and find where the two largest parts of each error meet."""
+    best: dict[tuple[Kind, int], _Place] = {}
+    searched = in_groups(partial(_search_sections, pair, errors), pair.shape, share)
+    for read, places in enumerate(searched, 1):
+        for key, place in places.items():
+            known = best.get(key)
+            if known is None or (place.rank, place.size) > (known.rank, known.size):
+                best[key] = place
+        progress(read)
+    yield from (best[error.kind, error.whole].zyx for error in errors)
+
+
+def _search_sections(
+    pair: CellPair, errors: Sequence[CellError], positions: range
+) -> Iterator[dict[tuple[Kind, int], _Place]]:
+    """Look for places in sections in a row; the one before them is read, too.
+
+    Yields
+    ------
+    dict
+        After each section: the best place of each error so far.
+    """
     search = {kind: _Search([each for each in errors if each.kind == kind]) for kind in KINDS}
-    for z, section in enumerate(pair):
+    for z in range(max(positions.start - 1, 0), positions.stop):
+        section = pair.section(z)
         runs = find_runs(section.truth, section.cells)
-        search["split"].look(_Layer(section.truth, section.cells), runs, z)
         turned = Runs(runs.cells, runs.truth, runs.lengths)
-        search["merge"].look(_Layer(section.cells, section.truth), turned, z)
-        progress(z + 1)
-    yield from (search[error.kind].best[error.whole].zyx for error in errors)
+        seen: dict[Kind, tuple[_Layer, Runs]] = {
+            "split": (_Layer(section.truth, section.cells), runs),
+            "merge": (_Layer(section.cells, section.truth), turned),
+        }
+        for kind, (layer, of_kind) in seen.items():
+            if z in positions:
+                search[kind].look(layer, of_kind, z)
+            search[kind].before = layer
+        if z in positions:
+            yield {(kind, whole): at for kind in KINDS for whole, at in search[kind].best.items()}

@@ -12,6 +12,7 @@ from sfseg.io.cell_numbers import find_special, holds_cells
 from sfseg.scoring.cell_pairs import CellPair
 from sfseg.scoring.cells import WORST, CellScores, score_pair
 from sfseg.scoring.score_files import pair_sections
+from sfseg.system.sharing import Share
 from sfseg.types import Number, PixelSize, Progress, Shape, VoxelSize, as_pixel_size
 
 
@@ -41,11 +42,17 @@ class OpenCells:
         *,
         border_nm: float | None = None,
         worst: int = WORST,
+        share: Share | None = None,
         progress: Progress = lambda *_: None,
     ) -> CellScores:
-        """Score the cells; parameters and errors as for `sfseg.score_cells`."""
+        """Score the cells; parameters and errors as for `sfseg.score_cell_files`."""
         return score_pair(
-            self.pair, border_nm=border_nm, worst=worst, notes=self.notes, progress=progress
+            self.pair,
+            border_nm=border_nm,
+            worst=worst,
+            notes=self.notes,
+            share=share,
+            progress=progress,
         )
 
 
@@ -60,6 +67,7 @@ def score_cell_files(
     worst: int = WORST,
     axes: str | None = None,
     label_axes: str | None = None,
+    share: Share | None = None,
     progress: Progress = lambda *_: None,
 ) -> CellScores:
     """Score cells against true cells, section by section, in bounded memory.
@@ -78,6 +86,9 @@ def score_cell_files(
         Order of the axes, for files that do not say it; see `sfseg.open_stack`.
     label_axes : str, optional
         Order of the axes of the truth; default is `axes`.
+    share : Share, optional
+        What reads and counts the sections, as the workers of a cluster; default is this thread.
+        The result does not depend on it.
 
     Returns
     -------
@@ -102,7 +113,7 @@ def score_cell_files(
         axes=axes,
         label_axes=label_axes,
     ) as opened:
-        return opened.score(border_nm=border_nm, worst=worst, progress=progress)
+        return opened.score(border_nm=border_nm, worst=worst, share=share, progress=progress)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
 """Score cells against true cells: variation of information and adapted Rand error, in 3D."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from sfseg.scoring.cell_errors import CellError, find_worst
 from sfseg.scoring.cell_measures import adapted_rand_error, find_losses
 from sfseg.scoring.cell_pairs import CellPair
 from sfseg.scoring.cell_table import Table
-from sfseg.scoring.cell_tally import Tally
+from sfseg.scoring.cell_tally import Counted, Tally, Tolerance, count_sections
 from sfseg.scoring.score import require_same_shape
+from sfseg.system.sharing import Share, in_groups
 from sfseg.types import (
     AnyArray,
     Number,
@@ -270,21 +272,28 @@ def score_pair(
     border_nm: float | None = None,
     worst: int = WORST,
     notes: Sequence[str] = (),
+    share: Share | None = None,
     progress: Progress = lambda *_: None,
 ) -> CellScores:
-    """Score a pair, in the memory of two sections and the tables; see `score_cells`."""
+    """Score a pair, in the memory of two sections and the tables; see `score_cells`.
+
+    `share` calls a function for groups of sections, as on a cluster; by default, the sections are
+    read here, one after the other.
+    """
     tolerance = _find_tolerance(border_nm, pair.pixel_size_nm)
-    depth, plane = len(pair.numbers), math.prod(pair.shape[1:])
+    depth = len(pair.numbers)
     steps = depth * (2 if worst else 1)
-    tally, per_section = Tally(tolerance), []
+    tally, per_section = Tally(), []
     progress(0, steps)
-    for read, (number, section) in enumerate(zip(pair.numbers, pair, strict=True), 1):
-        table = tally.add(section, number)
-        if table.pixels.size:
-            per_section.append(SectionCellScore(section=number, **_measure(table, plane)))
+    counted = in_groups(partial(_score_sections, pair, tolerance), pair.shape, share)
+    for read, (section, row) in enumerate(counted, 1):
+        tally.add(section)
+        per_section += [row] if row else []
         progress(read, steps)
     _require_cells(tally, pair.names[1])
-    errors = find_worst(pair, tally.whole(), worst, lambda read: progress(depth + read, steps))
+    errors = find_worst(
+        pair, tally.whole(), worst, lambda read: progress(depth + read, steps), share
+    )
     scores = _summarise(pair, tally, per_section, errors)
     if pair.ignore is not None and not tally.has_unknown:
         notes = (*notes, nothing_ignored(pair.names[1]))
@@ -292,9 +301,19 @@ def score_pair(
     return replace(scores, border_nm=tolerance and tolerance[0], warnings=warnings)
 
 
-def _find_tolerance(
-    border_nm: float | None, pixel_size_nm: PixelSize | None
-) -> tuple[float, PixelSize] | None:
+def _score_sections(
+    pair: CellPair, tolerance: Tolerance | None, positions: range
+) -> Iterator[tuple[Counted, SectionCellScore | None]]:
+    """Count sections in a row, and score each that has true cells."""
+    plane = math.prod(pair.shape[1:])
+    for found in count_sections(pair, tolerance, positions):
+        row = None
+        if found.whole.pixels.size:
+            row = SectionCellScore(section=found.number, **_measure(found.whole, plane))
+        yield found, row
+
+
+def _find_tolerance(border_nm: float | None, pixel_size_nm: PixelSize | None) -> Tolerance | None:
     """Return the width of borders and the size of a pixel; None = no tolerance."""
     if border_nm is not None and not 0 <= border_nm < math.inf:
         raise OptionError(

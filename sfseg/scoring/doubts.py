@@ -14,6 +14,7 @@ from sfseg.io.probability import full_scale
 from sfseg.scoring.contingency import Tallies
 from sfseg.scoring.measures import dice
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_probability, count_above, find_levels
+from sfseg.system.sharing import Share
 from sfseg.system.threads import ordered
 from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, Number, format_sections
 
@@ -95,10 +96,10 @@ class Unlabelled:
     shows_more: bool
 
 
-def find_doubts(scored: Scored, workers: int = 1) -> Iterator[str]:
+def find_doubts(scored: Scored, workers: int = 1, share: Share = ordered) -> Iterator[str]:
     """Yield a warning for each thing that looks wrong; `workers` sections are read at a time."""
-    indices = range(len(scored.labels))
-    unlabelled = list(ordered(partial(_find_unlabelled, scored), indices, workers))
+    find = partial(_find_unlabelled, scored.prediction, scored.labels, scored.known, scored.names)
+    unlabelled = list(share(find, range(len(scored.labels)), workers))
     constant, scale = list(_constant(scored)), list(_scale(scored))
     polarity = [*_polarity(scored, unlabelled, after_scale=bool(scale)), *_swapped(scored)]
     mirrored = [] if polarity or constant else list(_mirrored(scored))
@@ -177,16 +178,22 @@ def _single_cells(scored: Scored) -> Iterator[str]:
         )
 
 
-def _find_unlabelled(scored: Scored, index: int) -> Unlabelled | None:
+def _find_unlabelled(
+    prediction: Sequence[AnyArray],
+    labels: Sequence[AnyArray],
+    known: Sequence[AnyArray | None],
+    names: tuple[str, str],
+    index: int,
+) -> Unlabelled | None:
     """Find a large part of a section that is perhaps not labelled."""
-    labels, known = scored.labels[index], scored.known[index]
-    inside = labels > 0
-    areas = find_unlabelled(inside, ~inside if known is None else ~inside & known)
+    truth, where = labels[index], known[index]
+    inside = truth > 0
+    areas = find_unlabelled(inside, ~inside if where is None else ~inside & where)
     if areas is None:
         return None
-    prediction = as_probability(scored.prediction[index][areas])
-    levels = map(find_levels, (prediction, labels[areas]), scored.names)
-    cells = float((prediction > _HALF).mean())
+    values = as_probability(prediction[index][areas])
+    levels = map(find_levels, (values, truth[areas]), names)
+    cells = float((values > _HALF).mean())
     is_inside = bool(inside[areas].any())
     shows = 1 - cells > _MEMBRANES_SHOWN if is_inside else cells > _CELLS_SHOWN
     return Unlabelled(count_above(*levels), float(areas.mean()), shows and not areas.all())

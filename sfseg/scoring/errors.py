@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from sfseg.io import as_path
 from sfseg.scoring.drawing import draw_mistakes, write_drawn
 from sfseg.scoring.mistakes import Found, Mistake, SmallErrors, find_mistakes
 from sfseg.scoring.pair import Pair
-from sfseg.scoring.score import score_known, section_threads, split_ignored
+from sfseg.scoring.score import choose_workers, score_known, split_ignored
 from sfseg.scoring.thresholds import THRESHOLDS
+from sfseg.system.sharing import Share
+from sfseg.system.threads import ordered
 from sfseg.types import AnyArray, Number, Progress, Segments
 
 
@@ -213,19 +216,16 @@ def find_pair_errors(
     threshold: float,
     *,
     workers: int | None = None,
+    share: Share = ordered,
     progress: Progress = lambda *_: None,
 ) -> Errors:
     """Find the errors of a map that has been scored; see `find_errors`."""
-
-    def search(index: int) -> Found:
-        return find_mistakes(pair.cut(index, threshold), pair.numbers[index])
-
     found, depth = [], len(pair.numbers)
     progress(0, depth)
-    with section_threads(workers) as pool:
-        for section in pool.map(search, range(depth)):
-            found.append(section)
-            progress(len(found), depth)
+    search = partial(_search_section, pair, threshold)
+    for section in share(search, range(depth), choose_workers(workers)):
+        found.append(section)
+        progress(len(found), depth)
     return Errors(
         threshold,
         float(np.mean([section.v_rand for section in found])),
@@ -233,6 +233,11 @@ def find_pair_errors(
         tuple(SmallErrors(each.small.count, each.small.cost / depth) for each in found),
         pair,
     )
+
+
+def _search_section(pair: Pair, threshold: float, index: int) -> Found:
+    """Find the errors of one section, from 0."""
+    return find_mistakes(pair.cut(index, threshold), pair.numbers[index])
 
 
 def _rank(found: Sequence[Found]) -> tuple[Mistake, ...]:

@@ -6,10 +6,9 @@ overlap scores. The halves of a score are called *split* (low if true cells are 
 in which is which.
 """
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from sfseg.scoring.thresholds import (
     sweep_section,
 )
 from sfseg.system.limits import usable_processors
+from sfseg.system.sharing import Share
 from sfseg.system.threads import ordered
 from sfseg.types import AnyArray, Number, Progress, Shape, describe_shape
 
@@ -196,6 +196,7 @@ def score_known(
     *,
     turns: tuple[str, str] = TURNS,
     workers: int | None = None,
+    share: Share = ordered,
     names: tuple[str, str] = ("prediction", "labels"),
     numbers: Sequence[int] | None = None,
     progress: Progress = lambda *_: None,
@@ -208,6 +209,8 @@ def score_known(
         Where the truth is known; None = everywhere.
     turns : tuple of str
         How to score with the prediction, and with the labels, turned round; for warnings.
+    share : Share
+        What scores each section.
     prediction, labels, workers, names, numbers, progress
         As for `score`; of `Sections`, only those that are scored at a time are in memory.
     """
@@ -218,11 +221,11 @@ def score_known(
     masks: Sequence[AnyArray | None] = [None] * len(pair[0])
     if known is not None:
         masks = known if isinstance(known, Sections) else list(known.reshape(shape))
-    tallies, above = _sweep(*pair, masks, workers, names, numbers, progress)
+    tallies, above = _sweep(*pair, masks, workers, names, numbers, progress, share)
     scores = _summarise(shape, tallies, above, numbers)
     v_rands = [row.v_rand for row in scores.per_threshold]
     scored = Scored(*pair, masks, above, tallies, v_rands, names, numbers, turns)
-    return replace(scores, warnings=tuple(find_doubts(scored, choose_workers(workers))))
+    return replace(scores, warnings=tuple(find_doubts(scored, choose_workers(workers), share)))
 
 
 def _as_sections(array: AnyArray | Sections, name: str) -> Sections:
@@ -294,16 +297,13 @@ def _sweep(
     names: tuple[str, str],
     numbers: Sequence[int],
     progress: Progress,
+    share: Share = ordered,
 ) -> tuple[Tallies, Counts]:
-    """Sum over the sections in threads: (Z, thresholds), and counts (Z, levels, levels)."""
+    """Sum over the sections: (Z, thresholds), and counts (Z, levels, levels)."""
     sections = []
     progress(0, len(prediction))
-
-    def sweep(index: int) -> tuple[list[Tally], Counts]:
-        pair = prediction[index], labels[index]
-        return sweep_section(*pair, numbers[index], known[index], names=names)
-
-    for swept in ordered(sweep, range(len(prediction)), choose_workers(workers)):
+    sweep = partial(_sweep_section, prediction, labels, known, numbers, names)
+    for swept in share(sweep, range(len(prediction)), choose_workers(workers)):
         sections.append(swept)
         progress(len(sections), len(prediction))
     # a row for each section and threshold; each column becomes an array (Z, thresholds)
@@ -312,31 +312,22 @@ def _sweep(
     return tallies, np.stack([above for _, above in sections])
 
 
+def _sweep_section(
+    prediction: Sequence[AnyArray],
+    labels: Sequence[AnyArray],
+    known: Sequence[AnyArray | None],
+    numbers: Sequence[int],
+    names: tuple[str, str],
+    index: int,
+) -> tuple[list[Tally], Counts]:
+    """Read a section, and sweep the thresholds over it."""
+    pair = prediction[index], labels[index]
+    return sweep_section(*pair, numbers[index], known[index], names=names)
+
+
 def choose_workers(workers: int | None) -> int:
     """Return the number of threads; by default one per core, at most 8."""
     return workers or min(usable_processors(), MOST_WORKERS)
-
-
-@contextlib.contextmanager
-def section_threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
-    """Make threads for sections; after an error in the block, those that wait are dropped.
-
-    Parameters
-    ----------
-    workers : int, optional
-        Number of threads; default is one per core, at most 8.
-
-    Yields
-    ------
-    ThreadPoolExecutor
-        The threads.
-    """
-    with ThreadPoolExecutor(choose_workers(workers)) as pool:
-        try:
-            yield pool
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def require_same_shape(

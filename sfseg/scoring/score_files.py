@@ -28,6 +28,8 @@ from sfseg.scoring.doubts import TURNS
 from sfseg.scoring.errors import Errors, find_pair_errors
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, require_same_shape, score_known
+from sfseg.system.sharing import Share
+from sfseg.system.threads import ordered
 from sfseg.types import (
     INTERIOR,
     AnyArray,
@@ -79,9 +81,12 @@ class ScoreReport:
         files = {"prediction": self.prediction, "truth": self.truth}
         return files | asdict(self.scores) | {"warnings": list(self.warnings)}
 
-    def find_errors(self, *, progress: Progress = lambda *_: None) -> Errors:
+    def find_errors(
+        self, *, share: Share = ordered, progress: Progress = lambda *_: None
+    ) -> Errors:
         """Find each merge and each split at `v_rand_threshold`; see `sfseg.find_errors`."""
-        return find_pair_errors(self.pair, self.scores.v_rand_threshold, progress=progress)
+        threshold = self.scores.v_rand_threshold
+        return find_pair_errors(self.pair, threshold, share=share, progress=progress)
 
 
 def score_files(
@@ -99,6 +104,7 @@ def score_files(
     axes: str | None = None,
     label_axes: str | None = None,
     workers: int | None = None,
+    share: Share = ordered,
     progress: Progress = lambda *_: None,
 ) -> ScoreReport:
     """Score a membrane map against the truth with the official numbers of ISBI 2012.
@@ -130,6 +136,9 @@ def score_files(
     workers : int, optional
         Number of sections that are scored at a time; default is one per core, at most 8. Each
         takes memory. The result does not depend on it.
+    share : Share
+        What scores each section, as the workers of a cluster; default is threads. The result does
+        not depend on it.
     progress : callable
         Called with the number of sections scored and that of all, at the start and after each.
 
@@ -163,8 +172,10 @@ def score_files(
         labels = opened.enter_context(open_stack(truth, axes=label_axes or axes, labels=True))
         partners, notes = pair_sections(maps, labels, sections)
         indices = tuple(partners)
-        predicted = read_sections(maps, indices)
-        true = read_sections(labels, list(partners.values()))
+        # what is elsewhere reads the sections there
+        kept_bytes = KEPT_BYTES if share is ordered else 0
+        predicted = read_sections(maps, indices, kept_bytes)
+        true = read_sections(labels, list(partners.values()), kept_bytes)
         values = _count_values(true, labels.name, list(partners.values()))
         form = resolve_format(labels, form)
         predicted = scale_sections(predicted, map_max, names[0])
@@ -188,6 +199,7 @@ def score_files(
         pair.known,
         turns=find_turns(form, invert=invert, invert_labels=invert_labels),
         workers=workers,
+        share=share,
         names=names,
         numbers=pair.numbers,
         progress=progress,
@@ -195,10 +207,10 @@ def score_files(
     return ScoreReport(*names, scores, truth_values=values, pair=pair, notes=notes)
 
 
-def read_sections(stack: Stack, indices: Sequence[int]) -> Sections:
+def read_sections(stack: Stack, indices: Sequence[int], kept_bytes: int) -> Sections:
     """Read sections of a stack: a small one now, each section of a large one when it is wanted."""
     shape = (len(indices), *stack.shape[1:])
-    if math.prod(shape) * stack.dtype.itemsize <= KEPT_BYTES:
+    if math.prod(shape) * stack.dtype.itemsize <= kept_bytes:
         return Sections.from_array(stack.read(indices))
     return Sections(lambda index: stack.section(indices[index]), shape, stack.dtype)
 

@@ -1,6 +1,8 @@
 """Share out calls: what does it, threads or a cluster, is for whoever starts the work to choose."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from sfseg.types import Shape
@@ -43,3 +45,26 @@ def group_sections(shape: Shape) -> list[range]:
     depth, rows, columns = shape
     count = max(min(GROUP_PX // (rows * columns), depth // LEAST_GROUPS), 1)
     return [range(first, min(first + count, depth)) for first in range(0, depth, count)]
+
+
+def in_groups(
+    function: Callable[[range], Iterable[R]], shape: Shape, share: Share | None
+) -> Iterator[R]:
+    """Call a function with sections in a row, and yield what it yields for each of them.
+
+    Parameters
+    ----------
+    function : callable
+        Called with indices of sections, from 0.
+    shape : tuple of int
+        (Z, Y, X) of the stack.
+    share : Share, optional
+        What calls it, with groups of sections; by default, it is called here, with all of them.
+    """
+    if share is None:
+        return iter(function(range(shape[0])))
+    return chain.from_iterable(share(partial(_list, function), group_sections(shape), 1))
+
+
+def _list(function: Callable[[range], Iterable[R]], group: range) -> list[R]:
+    return list(function(group))

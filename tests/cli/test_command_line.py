@@ -111,6 +111,7 @@ REFUSED = [
     ("predict volume.tif -o x.tif --dask local", 2),
     ("predict volume.tif -o x.zarr --dask node1", 2),
     ("segment volume.tif -o x.tif --dask node1", 2),
+    ("score volume.tif labels.tif --dask local --workers 2", 2),
     ("predict volume.tif -o x.zarr --dask local --output segments", 2),
     ("predict volume.tif -o x.tif --preview x.jpg", 2),
     ("predict volume.tif -o x.tif --preview labels.tif", 2),

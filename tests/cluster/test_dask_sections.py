@@ -1,4 +1,4 @@
-"""Cells on a Dask cluster: the bytes of one machine, whatever fails on the way."""
+"""Cells and scores on a Dask cluster: those of one machine, whatever fails on the way."""
 
 import os
 import pickle
@@ -17,6 +17,8 @@ import sfseg
 from sfseg import cli, io
 from sfseg.cluster.share import ClusterShare
 from sfseg.errors import BlocksError, NonFiniteError, OutputError, StackError
+from sfseg.scoring import score, score_files
+from sfseg.scoring.cell_pairs import CellPair
 from sfseg.segmentation import graph
 from sfseg.segmentation.segment import SCRATCH
 from sfseg.segmentation.store import FolderStore
@@ -126,18 +128,6 @@ def scratch(out):
     return out.with_name(f"{out.name}.{SCRATCH}")
 
 
-def die():
-    """Let a worker die where it would divide a section."""
-    graph.divide_section = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_a_worker_killed_in_the_middle_changes_nothing(cluster, source, out, expected):
-    address, victim = next(iter(cluster.client.run(os.getpid).items()))
-    cluster.client.run(die, workers=[address])
-    assert segment(cluster, source, out) == expected
-    assert victim not in cluster.client.run(os.getpid).values()
-
-
 def poison(*, undo):
     """Let a worker fail to link sections."""
     whole = graph.find_overlaps
@@ -185,6 +175,86 @@ def test_the_command_says_where_it_computes_and_refuses_what_is_no_address(clust
     assert "--dask: must be local, or the address of a scheduler" in refused.stderr
 
 
+@pytest.fixture(scope="module")
+def truth(source):
+    """The labels of the tissue, in ten numbers, with a corner that nobody has labelled."""
+    labels = sfseg.make_tissue(SHAPE, seed=8)[1]
+    labels[:, :20, :20] = 7
+    sfseg.write_stack(source.with_name("truth.tif"), labels)
+    return source.with_name("truth.tif")
+
+
+SCORES = {
+    "plain": {"membrane_value": 0},
+    "not all known, some sections": {"ignore": 7, "sections": "2-6"},
+    "inverted": {"invert": True, "labels_are": "membrane"},
+}
+
+
+@pytest.mark.parametrize("way", SCORES)
+def test_a_cluster_has_the_digits_of_one_machine_for_maps(cluster, source, truth, monkeypatch, way):
+    share = ClusterShare.start(cluster, can_resume=False, say=silent)
+    here = sfseg.score_files(source, truth, **SCORES[way])
+    monkeypatch.setattr(score, "sweep_section", None)  # all are scored on the workers
+    monkeypatch.setattr(score_files, "KEPT_BYTES", 0)
+    there = sfseg.score_files(source, truth, share=share, **SCORES[way])
+    assert there.as_dict() == here.as_dict()
+    assert there.find_errors(share=share).as_dict() == here.find_errors().as_dict()
+
+
+@pytest.fixture(scope="module")
+def cells(source):
+    """The true cells of the tissue, from its labels, and those of the map."""
+    paths = [source.with_name(name) for name in ("cells.tif", "true.tif")]
+    sfseg.segment_file(source, paths[0])
+    sfseg.segment_file(source.with_name("truth.tif"), paths[1], method="components", map_max=255)
+    return paths
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"pixel_size_nm": 8, "border_nm": 20}, {"sections": "1-3,5-7", "ignore": 2, "worst": 0}],
+)
+def test_a_cluster_has_the_digits_of_one_machine_for_cells(
+    cluster, truth, cells, monkeypatch, options
+):
+    assert truth
+    share = ClusterShare.start(cluster, can_resume=False, say=silent)
+    here = sfseg.score_cell_files(*cells, **options)
+    monkeypatch.setattr(CellPair, "section", None)  # all are read on the workers
+    there = sfseg.score_cell_files(*cells, share=share, **options)
+    assert there.as_dict() == here.as_dict()
+    assert here.errors or not options.get("worst", 10)
+
+
+def test_the_command_scores_on_a_cluster_and_refuses_threads_here(cluster, source, truth, cells):
+    for words in (source, truth, "--ignore", 7), cells:
+        arguments = ["score", *map(str, words), "--json"]
+        here = CliRunner().invoke(cli.app, arguments)
+        there = CliRunner().invoke(cli.app, [*arguments, "--dask", cluster.address])
+        assert here.exit_code == there.exit_code == 0
+        assert there.stdout == here.stdout
+        refused = CliRunner().invoke(cli.app, [*arguments, "--dask", "local", "--workers", "2"])
+        assert refused.exit_code == 2
+        assert "leave --workers out" in refused.stderr
+
+
+def test_a_map_that_cannot_be_scored_is_the_same_error_as_on_one_machine(
+    cluster, source, truth, tmp_path
+):
+    with io.open_stack(truth) as stack:
+        labels = stack.read()
+    labels[4] = 0
+    sfseg.write_stack(tmp_path / "empty.tif", labels)
+    share = ClusterShare.start(cluster, can_resume=False, say=silent)
+    errors = []
+    for options in {}, {"share": share}:
+        with pytest.raises(StackError, match="section 5: no label is inside") as refused:
+            sfseg.score_files(source, tmp_path / "empty.tif", ignore=7, **options)
+        errors.append(str(refused.value))
+    assert errors[0] == errors[1]
+
+
 def test_a_process_that_nobody_reaches_any_more_can_keep_nothing(tmp_path):
     store = FolderStore(tmp_path / "store", {"input": "this"}, resume=False)
     edges = graph.no_edges(graph.OVERLAP_MEASURES)
@@ -211,3 +281,15 @@ def test_a_stack_is_pickled_as_its_file_and_another_one_there_is_refused(source,
     sfseg.write_stack(path, np.zeros((2, 9, 9), np.uint8), overwrite=True)
     with pytest.raises(StackError, match="another process finds another stack here"):
         loads(data)
+
+
+def die():
+    """Let a worker die where it would divide a section."""
+    graph.divide_section = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_killed_in_the_middle_changes_nothing(cluster, source, out, expected):
+    address, victim = next(iter(cluster.client.run(os.getpid).items()))
+    cluster.client.run(die, workers=[address])
+    assert segment(cluster, source, out) == expected
+    assert victim not in cluster.client.run(os.getpid).values()
