@@ -24,6 +24,10 @@ CONNECT_S = 10.0
 _OWN_PORT = "127.0.0.1:0"
 """A free port, which only this machine can reach."""
 
+_DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""For the workers of this machine: a terminal sends Ctrl-C to them, too. The main process takes it,
+and ends them."""
+
 _SILENT = logging.CRITICAL + 1
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -165,6 +169,7 @@ def connect(address: str, *, device: str = "auto") -> Iterator[Cluster]:
                 hint="start one with: dask scheduler; or use --dask local",
             ) from error
         stack.callback(_close, client)
+        _let_ctrl_c_through()
         yield Cluster(str(client.scheduler.address), client)
 
 
@@ -172,6 +177,18 @@ def _close(client: Any) -> None:
     """Close a client; a scheduler that is gone does not answer."""
     with contextlib.suppress(Exception):
         client.close(timeout=CONNECT_S)
+
+
+def _let_ctrl_c_through() -> None:
+    """Stop what `distributed` does after each garbage collection.
+
+    A handler of signals runs at the first line of Python after it. In a callback that is, and
+    Python drops what a callback raises: Ctrl-C would be lost.
+    """
+    with contextlib.suppress(ImportError):
+        from distributed.gc import disable_gc_diagnosis
+
+        disable_gc_diagnosis(force=True)
 
 
 def _import_distributed(purpose: str) -> ModuleType:
@@ -194,12 +211,13 @@ def _start_local(distributed: ModuleType, device: str) -> Any:
         return distributed.LocalCluster(
             n_workers=usable_processors(),
             threads_per_worker=1,
+            preload=[_DEAF],
             dashboard_address=_OWN_PORT,
             silence_logs=_SILENT,
         )
     visible = os.environ.get(_VISIBLE) or ",".join(map(str, range(torch.cuda.device_count())))
     gpus = [visible.split(",")[each.index or 0] for each in devices]
-    options = {"nthreads": 1, "silence_logs": _SILENT}
+    options = {"nthreads": 1, "preload": [_DEAF], "silence_logs": _SILENT}
     workers = {
         gpu: {"cls": distributed.Nanny, "options": {**options, "env": {_VISIBLE: gpu}}}
         for gpu in gpus

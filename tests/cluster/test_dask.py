@@ -5,6 +5,7 @@ import json
 import os
 import resource
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_files
 from sfseg.prediction.tiles import section_tiles
 from tests.cluster.small_workers import changed, small_cluster
-from tests.processes import HANGS_S, started, wait_until
+from tests.processes import HANGS_S, end, started, wait_until
 
 FLOAT32 = {"device": "cpu", "precision": "float32"}
 KINDS = {
@@ -104,6 +105,31 @@ def test_a_cluster_makes_the_bytes_of_one_machine(cluster, volume, tmp_path, kin
         for name, each in (("here", None), ("there", cluster))
     )
     assert ours == theirs
+
+
+@pytest.mark.slow
+def test_ctrl_c_of_a_terminal_ends_a_local_cluster_without_a_word_of_its_workers(volume, out):
+    command = ["-m", "sfseg", "predict", volume, "-o", out, "--dask", "local", "--device", "cpu"]
+    with started(*command, start_new_session=True) as process:
+        wait_until(lambda: any(out.parent.glob("map.zarr.part*")), process)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+        _, said = end(process)
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert said.splitlines()[-1].startswith("interrupted"), said
+    assert "Traceback" not in said
+    began = time.monotonic()
+    while is_there(process.pid):
+        assert time.monotonic() - began < HANGS_S
+        time.sleep(0.05)
+
+
+def is_there(group):
+    """Tell whether a group of processes has members."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_each_block_is_whole_files_and_all_its_tiles():
