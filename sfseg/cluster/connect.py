@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pkgutil import resolve_name
 from types import ModuleType
@@ -188,7 +188,8 @@ def _let_ctrl_c_through() -> None:
     with contextlib.suppress(ImportError):
         from distributed.gc import disable_gc_diagnosis
 
-        disable_gc_diagnosis(force=True)
+        stop: Callable[..., object] = disable_gc_diagnosis  # it has no annotations
+        stop(force=True)
 
 
 def _import_distributed(purpose: str) -> ModuleType:
