@@ -97,6 +97,7 @@ def test_the_root_of_the_package_has_at_most_eight_modules():
             "import sfseg.cli",
             {"torch", "numba", "scipy", "skimage", "matplotlib", "tifffile", "requests", "imageio"},
         ),
+        ("import sfseg.prediction.predict", {"numba", "matplotlib", "requests", "zarr", "jinja2"}),
     ],
 )
 def test_importing_it_leaves_the_heavy_packages_out(statement, heavy):

@@ -36,7 +36,6 @@ from sfseg.prediction.record import find_record, is_up_to_date, make_identity, m
 from sfseg.prediction.resumable import ResumableOutput, clear_lock, is_unfinished, open_resumable
 from sfseg.prediction.run import OnTile, PredictResult, result_of_record
 from sfseg.prediction.tile_writer import OtherMap, output_dtype
-from sfseg.segmentation.segment import SCRATCH, segment_file
 from sfseg.system.files import check_output_path, remove, sibling
 from sfseg.system.memory import is_out_of_memory
 from sfseg.system.remote import is_remote
@@ -364,6 +363,9 @@ def _predict_cells(
 
     With the map at hand, ``sfseg segment`` finds them again in seconds, with other options.
     """
+    # the flood of numba takes a third as long to import as torch
+    from sfseg.segmentation.segment import SCRATCH, segment_file
+
     io.require_writable(str(job.output), np.uint32)
     check_output_path(job.output, overwrite=config.overwrite or config.resume)
     path = map_path(job.output)
