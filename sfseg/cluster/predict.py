@@ -6,6 +6,7 @@ workers read, predict and write.
 
 import contextlib
 import json
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -128,6 +129,7 @@ class ClusterModel:
         for line in self._choices[stack.name].said:
             say(line)
         order = self._order(stack, config, json.dumps(work.identity["resolved"]))
+        order = replace(order, run=secrets.token_hex(8))
         survey = self._ask(worker.survey, order)
         say(f"workers compute on {survey.device}")
         if survey.warning:

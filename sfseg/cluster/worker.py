@@ -66,6 +66,8 @@ class Order:
         Packages and their versions on the machine that asks.
     first_choices : str
         As JSON: what the first run resolved; empty as long as nothing is.
+    run : str
+        Another text for each run: what a worker has open for another one may be of yesterday.
     """
 
     source: str
@@ -75,6 +77,7 @@ class Order:
     weights_sha256: str
     versions: tuple[tuple[str, str], ...]
     first_choices: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)

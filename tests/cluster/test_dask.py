@@ -132,6 +132,16 @@ def is_there(group):
     return True
 
 
+def test_an_input_that_was_replaced_is_read_again(cluster, volume, tissue, tmp_path):
+    hashed(cluster, volume, tmp_path / "before" / "map.zarr")
+    io.write_stack(volume, tissue[0][::-1], overwrite=True)
+    ours, theirs = (
+        hashed(each, volume, tmp_path / name / "map.zarr")
+        for name, each in (("here", None), ("there", cluster))
+    )
+    assert ours == theirs
+
+
 def test_each_block_is_whole_files_and_all_its_tiles():
     shape = (3, 96, 112)
     tiles = section_tiles(shape[1:], 16, limit_px=60 * 60, block_px=(64, 64))
