@@ -23,6 +23,7 @@ from sfseg.errors import (
     ShapeMismatchError,
     StackError,
 )
+from sfseg.system.malloc import keep_memory_as_usual
 from sfseg.types import Say
 
 T = TypeVar("T")
@@ -144,6 +145,7 @@ def _load(data: bytes, versions: tuple[tuple[str, str], ...]) -> Callable[[Any],
     for (package, theirs), (_, ours) in zip(_versions(), versions, strict=True):
         if theirs != ours:
             raise versions_differ(get_worker().address, package, theirs, ours)
+    keep_memory_as_usual()
     try:
         function: Callable[[Any], Any] = _loads(data)[1]
     except SfsegError as error:  # of this worker, not of the input, which was opened before
