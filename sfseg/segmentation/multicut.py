@@ -2,8 +2,9 @@
 
 Every edge has a cost: positive, if cutting it is a loss. Wanted is the division of the nodes with
 the least sum of the costs of all cut edges; it finds the number of cells by itself. It is NP-hard.
-Greedy additive edge contraction (M. Keuper et al., 2015) begins, and the moves of Kernighan and Lin
-improve it; both are those of bioimage-cpp.
+Greedy additive edge contraction (M. Keuper et al., 2015, doi:10.1109/ICCV.2015.204), that of
+bioimage-cpp, comes close. The moves of Kernighan and Lin after it take three times as long, on
+large graphs more, and no stack gained by them; see docs/journal.md.
 """
 
 from typing import Any
@@ -14,9 +15,6 @@ from numpy.typing import NDArray
 
 from sfseg.segmentation.edges import Measures, Pairs
 
-ROUNDS = 5
-"""Of Kernighan and Lin, at most."""
-
 
 def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
     """Divide nodes.
@@ -26,7 +24,7 @@ def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
     count : int
         Number of nodes.
     pairs : ndarray of uint64, shape (E, 2)
-        The edges, each once.
+        The edges, each once, the smaller number first.
     costs : ndarray of float, shape (E,)
         Of cutting each edge.
 
@@ -37,15 +35,10 @@ def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
     """
     if not len(pairs):
         return np.arange(count, dtype=np.uint32)
-    graph = bic.graph.UndirectedGraph.from_edges(count, pairs)
-    solvers = bic.graph.multicut
-    solver = solvers.ChainedMulticutSolvers(
-        [
-            solvers.GreedyAdditiveMulticut(),
-            solvers.KernighanLinMulticut(number_of_outer_iterations=ROUNDS),
-        ]
-    )
-    objective = solvers.MulticutObjective(graph, costs.astype(np.float64))
+    order = np.lexsort(pairs.T[::-1])  # sorted, the graph is made in a tenth of the time
+    graph = bic.graph.UndirectedGraph.from_unique_edges(count, pairs[order])
+    objective = bic.graph.multicut.MulticutObjective(graph, costs[order].astype(np.float64))
+    solver = bic.graph.multicut.GreedyAdditiveMulticut()
     return number_in_order(np.asarray(solver.optimize(objective)))
 
 

@@ -38,7 +38,7 @@ def test_the_cut_is_the_best_of_all_or_close(share):
         assert found >= best - 1e-5
         gaps.append(found - best)
     assert np.mean(np.array(gaps) < 1e-5) >= 0.9
-    assert max(gaps) < 1
+    assert np.mean(gaps) < 0.05
 
 
 def test_nodes_without_an_edge_are_alone_and_numbers_follow_the_nodes():
