@@ -10,6 +10,7 @@ from sfseg.config import SegmentConfig
 from sfseg.segmentation.borders import BORDER_MEASURES, find_borders
 from sfseg.segmentation.edges import Edges, no_edges
 from sfseg.segmentation.superpixels import Labels, average_neighbours, find_superpixels
+from sfseg.system.kernels import compiled
 from sfseg.types import Probability
 
 
@@ -49,5 +50,10 @@ def divide_section(
     return Section(labels, _areas(labels, inside, count), borders)
 
 
+@compiled
 def _areas(labels: Labels, inside: NDArray[np.bool_], count: int) -> NDArray[np.int64]:
-    return np.bincount(labels[inside], minlength=count + 1)[1:]
+    areas = np.zeros(count + 1, np.int64)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            areas[labels[y, x]] += inside[y, x]
+    return areas[1:]

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import io
 import json
 import secrets
 import shutil
@@ -182,19 +181,17 @@ class FolderStore:
         return {int(path.stem.split("-")[1]) - 1 for path in self.folder.glob(f"{what}-*.npz")}
 
     def _save(self, what: str, index: int, **arrays: AnyArray) -> None:
-        written = io.BytesIO()
-        np.savez(written, allow_pickle=False, **arrays)
         path = self._path(what, index)
         # each has a name of its own: two processes may save the same section at a time
         draft = self._drafts / f"{path.stem}-{secrets.token_hex(4)}.part"
         with files.explain_errors(self.folder):
             try:
-                draft.write_bytes(written.getvalue())
-                files.sync(draft)
+                with draft.open("wb") as file:
+                    np.savez(file, allow_pickle=False, **arrays)
+                # Not flushed to the disk: a file that a power cut spoils is found out by `_load`.
                 draft.replace(path)
             finally:
                 draft.unlink(missing_ok=True)
-            files.sync(self.folder)
 
     def _load(self, what: str, index: int) -> dict[str, AnyArray] | None:
         path = self._path(what, index)

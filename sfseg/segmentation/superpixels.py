@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sfseg.segmentation.flood import flood
+from sfseg.system.kernels import compiled
 from sfseg.types import Probability
 
 Labels = NDArray[np.uint32]
@@ -102,10 +103,24 @@ def find_peaks(heights: Probability, where: NDArray[np.bool_]) -> NDArray[np.boo
 def _seed_faint_parts(seeds: Labels, count: int, inside: NDArray[np.bool_]) -> int:
     """Make each connected part without a seed one: faint cells. Return the number of all seeds."""
     parts, parts_count = ndimage.label(inside, output=np.uint32)
-    new = np.ones(parts_count + 1, bool)
-    new[parts[seeds > 0]] = False
-    new[0] = False
-    numbers = np.zeros(parts_count + 1, np.uint32)
-    numbers[new] = count + np.arange(1, new.sum() + 1)
-    np.add(seeds, numbers[parts], out=seeds)
-    return count + int(new.sum())
+    return int(_seed_parts(seeds, count, parts, np.zeros(parts_count + 1, np.uint32)))
+
+
+@compiled
+def _seed_parts(seeds: Labels, count: int, parts: Labels, numbers: NDArray[np.uint32]) -> int:
+    """Give each part without a seed a number, and make all its pixels seeds of this number."""
+    rows, columns = seeds.shape
+    has_seed = numbers > 0
+    has_seed[0] = True  # what belongs to no part
+    for y in range(rows):
+        for x in range(columns):
+            has_seed[parts[y, x]] |= seeds[y, x] > 0
+    for part in range(len(numbers)):
+        if not has_seed[part]:
+            count += 1
+            numbers[part] = count
+    for y in range(rows):
+        for x in range(columns):
+            if not has_seed[parts[y, x]]:
+                seeds[y, x] = numbers[parts[y, x]]
+    return count
