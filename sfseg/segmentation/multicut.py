@@ -4,7 +4,7 @@ Every edge has a cost: positive, if cutting it is a loss. Wanted is the division
 the least sum of the costs of all cut edges; it finds the number of cells by itself. It is NP-hard.
 Greedy additive edge contraction (M. Keuper et al., 2015, doi:10.1109/ICCV.2015.204), that of
 bioimage-cpp, comes close. The moves of Kernighan and Lin after it take three times as long, on
-large graphs more, and no stack gained by them; see docs/journal.md.
+large graphs more, and gain next to nothing; see docs/journal.md.
 """
 
 from typing import Any
