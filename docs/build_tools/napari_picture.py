@@ -32,19 +32,18 @@ viewer.window.resize(*SIZE_PX)
 viewer.open_sample("sfseg", "tissue")
 docks = {
     name: viewer.window.add_plugin_dock_widget("sfseg", name, tabify=True)
-    for name in ("Predict", "Segments", "Score")
+    for name in ("Predict", "Cells", "Score")
 }
-predict, segments, score = (docks[name][1] for name in ("Predict", "Segments", "Score"))
+predict, cells, score = (docks[name][1] for name in ("Predict", "Cells", "Score"))
 predict.image.value = viewer.layers["tissue"]
 run(predict)
-segments.map.value = viewer.layers["tissue map"]
-segments.close_gaps.value = True
-run(segments)
+cells.map.value = viewer.layers["tissue map"]
+run(cells)
 score.map.value, score.truth.value = viewer.layers["tissue map"], viewer.layers["tissue labels"]
 run(score)
 
 viewer.layers["tissue map"].visible = False
-viewer.layers["tissue segments"].opacity = 0.3
+viewer.layers["tissue cells"].opacity = 0.3
 viewer.layers["tissue map errors"].opacity = 1
 viewer.scale_bar.visible = True
 viewer.reset_view()
