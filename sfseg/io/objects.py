@@ -1,17 +1,20 @@
 """Objects of a store that is not on a disk: buckets of S3 and Google, and web servers.
 
 `obstore`, an extra, asks for them; it tries again where a server is busy. Credentials come from the
-environment only, and no message repeats what a server says: that may quote the request.
+environment only.
 """
 
 import contextlib
+import functools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sfseg.errors import MissingExtraError, RemoteError, StackError
+from sfseg.errors import MissingExtraError, RemoteError
 from sfseg.io.guards import SMALL_BYTES, refuse_untrusted
+from sfseg.io.remote_errors import explain_list, explain_remote, has_no_role
 from sfseg.system.files import ZARR_MARKS
 from sfseg.system.remote import RemotePath
 
@@ -24,27 +27,26 @@ RETRIES: dict[str, Any] = {"max_retries": 7, "retry_timeout": timedelta(seconds=
 WAITS = {"connect_timeout": "10s", "timeout": "120s"}
 """For a connection, and for the whole of one answer: a shard has some 16 MB."""
 
-_CODE = re.compile(r"<Code>(\w+)</Code>")
-"""What an answer of S3 and of Google calls the error."""
+ROLE_RETRIES: dict[str, Any] = {"max_retries": 2, "retry_timeout": timedelta(seconds=3)}
+ROLE_WAITS = {"timeout": "3s"}
+"""For the role of the machine; Google's own library also waits three seconds."""
 
 _KEYS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; for a public bucket "
-    "AWS_SKIP_SIGNATURE=true, and AWS_REGION where it lies",
-    "gs": "set GOOGLE_APPLICATION_CREDENTIALS; for a public bucket GOOGLE_SKIP_SIGNATURE=true",
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"),
+    "gs": (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_BEARER_TOKEN",
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SKIP_SIGNATURE",
+    ),
 }
-_REGION = ("it is in another region", "set AWS_REGION to the region of the bucket")
-_CODES = {
-    "AuthorizationHeaderMalformed": _REGION,
-    "PermanentRedirect": _REGION,
-    "ExpiredToken": ("the credentials have expired", "get new ones, then start again"),
-    "RequestTimeTooSkewed": ("the clock of this machine is wrong", "set the clock"),
-    "SlowDown": ("too many requests for the server", "wait a while, then start again"),
+"""How the variables begin that make it needless to ask for a role."""
+
+_SERVERS = {
+    "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
 }
-"""What is wrong, and what helps, by the code of the error."""
-
-_NO_KEYS = re.compile(r"169\.254\.|metadata|token request|credential", re.IGNORECASE)
-"""What obstore says where the environment has no credentials and the machine has no role."""
-
+"""Variables that name another server; obstore panics at one without http:// or https://."""
 
 DRAFT = "zarr.json.part"
 """The metadata of a store in a bucket that is not whole yet; no reader knows the name."""
@@ -77,22 +79,17 @@ class Objects:
     def __init__(self, path: RemotePath) -> None:
         try:
             import obstore
-            from obstore import store
         except ImportError as error:
             raise MissingExtraError.from_extra("cloud", str(path)) from error
         self.path, self._obstore = path, obstore
-        options: dict[str, Any] = {
-            "client_options": {**WAITS, "allow_http": path.scheme != "https"},
-            "retry_config": RETRIES,
-        }
+        _check_servers(path)
         with explain_remote(path):
             self.store: ObjectStore
-            if path.scheme == "s3":
-                self.store = store.S3Store(path.bucket, prefix=path.key or None, **options)
-            elif path.scheme == "gs":
-                self.store = store.GCSStore(path.bucket, prefix=path.key or None, **options)
+            if self.can_list:
+                _ask_for_role(path)
+                self.store = _open_bucket(path, path.key, WAITS, RETRIES)
             else:
-                self.store = store.HTTPStore.from_url(str(path), **options)
+                self.store = _open_web(path)
 
     @property
     def can_list(self) -> bool:
@@ -164,7 +161,7 @@ class Objects:
 
     def list(self, prefix: str = "") -> Iterator[ObjectFacts]:
         """List the objects below a part of the key; raises as `read` does."""
-        with explain_remote(self.path):
+        with explain_list(self.path), explain_remote(self.path):
             for batch in self._obstore.list(self.store, prefix or None):
                 for each in batch:
                     tag = each["e_tag"] or each["last_modified"].isoformat()
@@ -203,72 +200,61 @@ def read_metadata(objects: Objects, inside: str) -> dict[str, bytes]:
     return found if draft is None else {"zarr.json": draft}
 
 
-@contextlib.contextmanager
-def explain_remote(path: RemotePath) -> Iterator[None]:
-    """Turn what obstore raises into an error in plain words; without what the server said.
+def _open_bucket(
+    path: RemotePath, prefix: str, waits: dict[str, str], retries: dict[str, Any]
+) -> "ObjectStore":
+    """Open what is below a prefix in the bucket of an address."""
+    from obstore import store
 
-    Raises
-    ------
-    RemoteError
-        If the server does not answer, or does not permit it.
-    StackError
-        If there is no such bucket.
-    FileNotFoundError
-        Unchanged, if there is no such object.
+    kind = store.S3Store if path.scheme == "s3" else store.GCSStore
+    options: dict[str, Any] = {
+        "client_options": {**waits, "allow_http": True},
+        "retry_config": retries,
+    }
+    return kind(path.bucket, prefix=prefix or None, **options)
+
+
+def _open_web(path: RemotePath) -> "ObjectStore":
+    """Open what is below an address of a web server."""
+    from obstore.store import HTTPStore
+
+    options: dict[str, Any] = {
+        "client_options": {**WAITS, "allow_http": path.scheme == "http"},
+        "retry_config": RETRIES,
+    }
+    return HTTPStore.from_url(str(path), **options)
+
+
+def _check_servers(path: RemotePath) -> None:
+    """Raise RemoteError if the environment names a server in a way that obstore cannot take."""
+    for name in _SERVERS.get(path.scheme, ()):
+        value = os.environ.get(name)
+        if value and not re.fullmatch(r"https?://\S+", value):
+            raise RemoteError(
+                f"{path}: {name} is not the address of a server",
+                hint=f"begin {name} with https:// or http://, and leave no spaces in it",
+            )
+
+
+def _ask_for_role(path: RemotePath) -> None:
+    """Raise what obstore raises if neither the environment nor the machine gives credentials.
+
+    Only a machine at Amazon or Google has a server that knows its role. Elsewhere a network may
+    swallow the question, and obstore would wait for two minutes.
     """
-    from obstore import exceptions
+    if not any(name.startswith(_KEYS[path.scheme]) for name in os.environ):
+        _ask_once(path.scheme, path.bucket)
 
+
+@functools.cache  # which keeps no exception: who sets a variable in a notebook is asked again
+def _ask_once(scheme: str, bucket: str) -> None:
+    from obstore import exceptions, get
+
+    path = RemotePath(f"{scheme}://{bucket}")
     try:
-        yield
-    except FileNotFoundError as error:
-        _refuse_missing_bucket(path, error)
-        raise
-    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-        raise _denied(path, error) from None
-    except exceptions.NotSupportedError:
-        raise RemoteError(
-            f"{path}: the server sends whole files only, but the store has many chunks in a file",
-            hint="use a server that answers requests for ranges, as nginx and buckets do",
-        ) from None
+        get(_open_bucket(path, "", ROLE_WAITS, ROLE_RETRIES), "zarr.json")
+    except FileNotFoundError:
+        pass
     except exceptions.BaseError as error:
-        _refuse_missing_bucket(path, error)
-        raise _failed(path, error) from None
-
-
-def _refuse_missing_bucket(path: RemotePath, error: BaseException) -> None:
-    """Raise StackError if the bucket is missing, and not only the object."""
-    if "NoSuchBucket" in _CODE.findall(str(error)):
-        raise StackError(
-            f"{path}: there is no bucket {path.bucket}",
-            hint="check the spelling, and AWS_ENDPOINT_URL if the bucket is not at Amazon",
-        ) from None
-
-
-def _denied(path: RemotePath, error: BaseException) -> RemoteError:
-    """Make the error of a server that does not permit what was asked."""
-    for code in _CODE.findall(str(error)):
-        if code in _CODES:
-            return _remote_error(path, *_CODES[code])
-    return RemoteError(
-        f"{path}: no permission",
-        hint=_KEYS.get(path.scheme, "copy the store to a disk, with a program that can log in"),
-        is_denied=True,
-    )
-
-
-def _failed(path: RemotePath, error: BaseException) -> RemoteError:
-    """Make the error of a server that does not answer, or answers with an error."""
-    text = str(error)
-    for code in _CODE.findall(text):
-        if code in _CODES:
-            return _remote_error(path, *_CODES[code])
-    if path.scheme in _KEYS and _NO_KEYS.search(text):
-        return _remote_error(path, "there are no credentials", _KEYS[path.scheme])
-    status = re.search(r"status(?: code)?:? (\d{3})", text)
-    problem = f"the server answers with error {status[1]}" if status else "no answer"
-    where = " and AWS_ENDPOINT_URL" if path.scheme == "s3" else ""
-    return _remote_error(path, problem, f"check the address, the network{where}")
-
-
-def _remote_error(path: RemotePath, problem: str, hint: str) -> RemoteError:
-    return RemoteError(f"{path}: {problem}", hint=hint)
+        if has_no_role(error):
+            raise

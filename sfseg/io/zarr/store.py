@@ -16,7 +16,8 @@ from zarr.storage import LocalStore, ObjectStore
 from sfseg.errors import RemoteError, StackError
 from sfseg.io.chunks import COMPRESSORS, refuse_bomb_chunk
 from sfseg.io.guards import SMALL_BYTES, require_member
-from sfseg.io.objects import Objects, explain_remote
+from sfseg.io.objects import Objects
+from sfseg.io.remote_errors import explain_remote
 from sfseg.io.zarr import codecs
 from sfseg.io.zarr.places import METADATA
 

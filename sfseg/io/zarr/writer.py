@@ -19,7 +19,8 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore, ObjectStore
 
 from sfseg.io.canvas import Canvas
-from sfseg.io.objects import DRAFT, Objects, explain_remote
+from sfseg.io.objects import DRAFT, Objects
+from sfseg.io.remote_errors import explain_remote
 from sfseg.system import files
 from sfseg.system.remote import RemotePath
 from sfseg.types import AnyArray, Shape, VoxelSize
