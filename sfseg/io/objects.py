@@ -1,7 +1,7 @@
 """Objects of a store that is not on a disk: buckets of S3 and Google, and web servers.
 
 `obstore`, an extra, asks for them; it tries again where a server is busy. Credentials come from the
-environment only.
+environment, and for Google from the file of `gcloud`.
 """
 
 import contextlib
