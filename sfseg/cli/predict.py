@@ -337,6 +337,8 @@ def predict(
 
         require_parts(out, config)
     if dry_run or price is not None:
+        if dask is not None:
+            say("the trial runs on this machine, not on the workers of --dask")
         plan_work(jobs, config, price, dry_run=dry_run, as_json=as_json)
         return
     say(describe_jobs(jobs, config))

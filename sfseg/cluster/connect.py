@@ -101,7 +101,8 @@ class Cluster:
         try:
             yield
         except (OSError, RuntimeError) as error:
-            if isinstance(error, ClusterError) or self.is_connected:
+            is_closed = type(error).__name__ == "CommClosedError"  # before the client knows it
+            if isinstance(error, ClusterError) or (self.is_connected and not is_closed):
                 raise
             raise self.lost() from error
 
@@ -161,7 +162,7 @@ def connect(address: str, *, device: str = "auto") -> Iterator[Cluster]:
             target = stack.enter_context(_start_local(distributed, device))
         try:
             if host_and_port is not None:  # a client that fails takes a minute to end
-                socket.create_connection(host_and_port, CONNECT_S).close()
+                _require_scheduler(host_and_port, greets=address.startswith("tcp:"))
             client = distributed.Client(target, timeout=CONNECT_S, set_as_default=False)
         except (OSError, OverflowError) as error:
             raise ClusterError(
@@ -177,6 +178,16 @@ def _close(client: Any) -> None:
     """Close a client; a scheduler that is gone does not answer."""
     with contextlib.suppress(Exception):
         client.close(timeout=CONNECT_S)
+
+
+def _require_scheduler(host_and_port: tuple[str, int], *, greets: bool) -> None:
+    """Raise OSError unless a scheduler is there; on a plain connection, it speaks first.
+
+    Another server, as that of the dashboard, waits for a request; a client of Dask would wait, too.
+    """
+    with socket.create_connection(host_and_port, CONNECT_S) as connection:
+        if greets and not connection.recv(1):  # within the same time
+            raise ConnectionError(host_and_port)
 
 
 def _let_ctrl_c_through() -> None:

@@ -48,6 +48,8 @@ class Failed:
             text = "each worker that computed it died, perhaps for lack of memory"
         elif isinstance(error, SfsegError):
             text = error.message
+        elif isinstance(error, OSError) and error.strerror:
+            text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         else:
             text = f"{type(error).__name__}: {error}"
         return cls(" ".join(text.split()), worker, is_final)

@@ -23,7 +23,7 @@ from sfseg.cluster.blocks import Block
 from sfseg.cluster.connect import versions_differ
 from sfseg.cluster.feed import Failed
 from sfseg.config import PredictConfig, PredictPrecision
-from sfseg.errors import StackError
+from sfseg.errors import ClusterError, SfsegError, StackError
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import describe
 from sfseg.prediction.model import Model, PredictSetup
@@ -306,6 +306,11 @@ class _BlockTarget:
 
 
 def _canvas(order: Order, destination: Destination) -> io.Canvas:
+    if not destination.part.exists():
+        raise ClusterError(
+            f"{destination.part}: a worker does not see this folder",
+            hint="write to a folder that all workers see under the same name",
+        )
     return io.reopen_canvas(
         destination.part,
         destination.name,
@@ -362,7 +367,14 @@ def _fixed(config: PredictConfig, resolved: dict[str, Any]) -> PredictConfig:
 
 def _open(order: Order) -> io.Stack:
     """Open the input; refuse another one than the asking machine has."""
-    stack = open_as_said(order.source, order.config)
+    try:
+        stack = open_as_said(order.source, order.config)
+    except SfsegError as error:  # it could be opened where the run was started
+        raise ClusterError(
+            f"{error.message} (on the worker {get_worker().address})",
+            hint="let each worker see the input under this name, and set what gives access to a "
+            "bucket where the workers start",
+        ) from error
     found = stack.shape, str(stack.dtype)
     if found != (order.shape, order.dtype):
         stack.close()

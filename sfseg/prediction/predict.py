@@ -300,6 +300,11 @@ def _predict_stack(
             if config.planes:
                 remove(folder_of(job.output))
             return result_of_record(job, stack, record, pixels.note)
+    if is_unfinished(job.output) and not (config.resume or is_planes):
+        say(
+            f"{job.output}: what an interrupted run left is deleted; --resume would have continued "
+            "it"
+        )
     opening = open_resumable(
         job.output, identity, hashed=hashed, resume=config.resume, overwrite=config.overwrite
     )

@@ -103,7 +103,8 @@ def describe(
     if device.type == "cuda":
         facts.insert(0, torch.cuda.get_device_name(device))
     if device.type == "cpu":
-        facts.insert(0, f"{torch.get_num_threads()} threads")
+        threads = torch.get_num_threads()
+        facts.insert(0, f"{threads} thread{'s' * (threads != 1)}")
     names = ", ".join(map(str, (device, *beside)))
     return f"{names} ({', '.join(facts)})"
 

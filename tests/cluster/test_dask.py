@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -21,10 +23,11 @@ from sfseg.cluster.blocks import missing_blocks, section_blocks
 from sfseg.cluster.connect import connect
 from sfseg.cluster.predict import ClusterModel
 from sfseg.config import PredictConfig
-from sfseg.errors import BlocksError, ClusterError
+from sfseg.errors import BlocksError, ClusterError, StackError
 from sfseg.io.zarr import writer
 from sfseg.prediction.jobs import make_jobs
 from sfseg.prediction.model import Model
+from sfseg.prediction.opening import open_as_said
 from sfseg.prediction.predict import predict_files
 from sfseg.prediction.tiles import section_tiles
 from tests.cluster.small_workers import changed, small_cluster
@@ -229,6 +232,24 @@ def test_what_a_worker_with_a_full_disk_cannot_write_another_one_writes(
         assert hashed(cluster, volume, out) == expected
 
 
+def hide_input(*, undo):
+    """Let a worker not see the input."""
+
+    def hidden(source, _config):
+        raise StackError(f"{source}: there is no such file")
+
+    worker.open_as_said = open_as_said if undo else hidden
+
+
+def test_a_worker_that_does_not_see_the_input_is_named(cluster, volume, out):
+    worker_names = "|".join(cluster.threads())
+    with changed(cluster, hide_input):
+        failure = predict(cluster, volume, out)
+    message = rf"volume\.tif: there is no such file \(on the worker ({worker_names})\)"
+    assert re.search(message, failure.error.message)
+    assert "let each worker see the input" in failure.error.hint
+
+
 def poison(section, *, undo):
     """Let a worker fail at the tiles of a section."""
     whole = worker.finish_tile
@@ -316,3 +337,11 @@ def test_a_scheduler_that_is_not_there_is_said():
         connect("tcp://127.0.0.1:1"),
     ):
         pass
+
+
+def test_a_server_that_waits_for_a_request_is_no_scheduler(monkeypatch):
+    monkeypatch.setattr("sfseg.cluster.connect.CONNECT_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ClusterError, match="no Dask scheduler answers"), connect(address):
+            pass

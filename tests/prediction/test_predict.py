@@ -630,6 +630,21 @@ def test_a_read_error_of_the_system_keeps_finished_tiles(small, tmp_path, monkey
     assert content(out) == content(tmp_path / "whole.tif")
 
 
+def test_a_run_that_forgets_resume_says_what_it_deletes(small, tmp_path, monkeypatch):
+    out, told = tmp_path / "out.tif", []
+    with monkeypatch.context() as patch:
+        fails_at(patch, 3, MemoryError())
+        with pytest.raises(OSError, match="page"):
+            run(small, out, **TILED)
+    assert run(small, out, say=told.append, **TILED).resumed == 0
+    assert told == [
+        f"{out}: what an interrupted run left is deleted; --resume would have continued it"
+    ]
+    told.clear()
+    run(small, out, say=told.append, overwrite=True, **TILED)
+    assert told == []
+
+
 DAMAGED = (
     OSError("broken data stream"),
     OSError(errno.EINVAL, "invalid"),

@@ -360,6 +360,7 @@ WRITERS = {
     "datasets/download.py": "into the staging folder",
     "datasets/manifest.py": "into the staging folder",
     "datasets/staging.py": "into the staging folder",
+    "segmentation/store.py": "a draft of its own for each process, renamed later",
 }
 """Modules that write otherwise than by `files.atomic_path`, and why they may."""
 

@@ -9,12 +9,12 @@ from tests.forks import forked
 from tests.processes import end
 
 FAULTS = """
-import resource, numpy as np
+import resource, torch
 from sfseg.system import malloc, memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    np.ones(2**24, np.float32)  # 64 MiB, freed at once
+    torch.ones(2**24)  # 64 MiB, freed at once
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 before = faults()
@@ -42,12 +42,12 @@ def test_freed_memory_is_kept_until_it_is_given_back(tmp_path):
 
 
 BLOCKS = """
-import resource, numpy as np
+import resource, torch
 from sfseg.system import malloc
 
 def faults(count):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    np.ones(count, np.float32)  # freed at once
+    torch.ones(count)  # freed at once
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 malloc.keep_freed_memory(up_to_bytes=31 * 2**20)
