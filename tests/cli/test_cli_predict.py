@@ -70,7 +70,7 @@ def test_predict_runs_on_torch_by_default_and_by_name(volume, tmp_path, engine):
     options = ("-o", tmp_path / "out.tif", "--engine", engine, "--device", "cpu")
     result = sfseg("predict", volume, *options)
     assert result.exit_code == 0, result.output
-    assert re.search(r" on cpu \(\d+ threads, torch, (bf16|float32)\)", result.stderr)
+    assert re.search(r" on cpu \(\d+ threads?, torch, (bf16|float32)\)", result.stderr)
 
 
 def test_predict_does_nothing_on_resume_when_all_is_done(volume, tmp_path):

@@ -70,9 +70,11 @@ def test_bf16_by_name_is_refused_where_the_cpu_cannot(monkeypatch, has):
             devices.pick_dtype("bf16", CPU)
 
 
-def test_a_device_is_described_with_its_engine_and_arithmetic():
+@pytest.mark.parametrize(("threads", "said"), [(1, "1 thread"), (2, "2 threads")])
+def test_a_device_is_described_with_its_engine_and_arithmetic(monkeypatch, threads, said):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     text = devices.describe(CPU, torch.bfloat16, "openvino")
-    assert text == f"cpu ({torch.get_num_threads()} threads, openvino, bf16)"
+    assert text == f"cpu ({said}, openvino, bf16)"
 
 
 def test_fp16_is_for_gpus():
