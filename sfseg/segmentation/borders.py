@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.segmentation.edges import Edges, Measures
+from sfseg.segmentation.pairs import Keys, pair_key, split_keys
 from sfseg.segmentation.superpixels import Labels
 from sfseg.system.kernels import compiled
 from sfseg.types import Probability
@@ -24,10 +25,6 @@ BORDER_MEASURES = (
 _SHARES = np.array([0.1, 0.9])
 """The quantiles among the statistics."""
 
-_SECOND = 32
-"""Bits of the second superpixel in the key of a pair."""
-
-Keys = NDArray[np.int64]
 Places = NDArray[np.int64]
 
 
@@ -49,7 +46,7 @@ def find_borders(labels: Labels, interior: Probability, around: Probability) -> 
     keys, places = keys[order], places[order]
     starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     ends = np.append(starts[1:], count)
-    pairs = np.stack([keys[starts] >> _SECOND, keys[starts] & (2**_SECOND - 1)], axis=1)
+    pairs = np.stack(split_keys(keys[starts]), axis=1)
     columns = [_measure(light, places, starts, ends) for light in (interior, around)]
     lengths = (ends - starts).astype(np.float32)
     smaller = areas[pairs].min(axis=1)
@@ -82,17 +79,11 @@ def _list_faces(labels: Labels, keys: Keys, places: Places) -> None:
         for x in range(columns):
             here, place = labels[y, x], 2 * (y * columns + x)
             if x + 1 < columns and labels[y, x + 1] != here:
-                keys[found], places[found] = _key(here, labels[y, x + 1]), place
+                keys[found], places[found] = pair_key(here, labels[y, x + 1]), place
                 found += 1
             if y + 1 < rows and labels[y + 1, x] != here:
-                keys[found], places[found] = _key(here, labels[y + 1, x]), place + 1
+                keys[found], places[found] = pair_key(here, labels[y + 1, x]), place + 1
                 found += 1
-
-
-@compiled
-def _key(one: np.uint32, other: np.uint32) -> np.int64:
-    """Join two numbers, the smaller first."""
-    return np.int64(min(one, other)) << np.int64(_SECOND) | np.int64(max(one, other))
 
 
 def _measure(

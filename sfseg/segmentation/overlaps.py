@@ -62,6 +62,14 @@ def find_overlaps(
 
 
 @compiled
+def _likely_label(
+    labels: Labels, light: Probability, likely: np.float32, y: int, x: int
+) -> np.int64:
+    """Return the superpixel of a pixel; 0 if it is not likely in a cell."""
+    return np.int64(labels[y, x]) if light[y, x] > likely else np.int64(0)
+
+
+@compiled
 def _count_areas(
     above: Labels,
     below: Labels,
@@ -74,13 +82,14 @@ def _count_areas(
     """Add up the areas. Return how many runs there are along the rows with the same two labels."""
     runs = 0
     for y in range(above.shape[0]):
-        last_above = last_below = 0
+        last_above = last_below = np.int64(0)
         for x in range(above.shape[1]):
-            a = above[y, x] if light_above[y, x] > likely else 0
-            b = below[y, x] if light_below[y, x] > likely else 0
+            a = _likely_label(above, light_above, likely, y, x)
+            b = _likely_label(below, light_below, likely, y, x)
             areas_above[a] += 1
             areas_below[b] += 1
-            runs += a > 0 and b > 0 and (a != last_above or b != last_below)
+            if a > 0 and b > 0 and (a != last_above or b != last_below):
+                runs += 1
             last_above, last_below = a, b
     return runs
 
@@ -98,10 +107,10 @@ def _list_runs(
     """List both labels of each run, its pixels, and the light that both sections have there."""
     found = -1
     for y in range(above.shape[0]):
-        last_above = last_below = 0
+        last_above = last_below = np.int64(0)
         for x in range(above.shape[1]):
-            a = above[y, x] if light_above[y, x] > likely else 0
-            b = below[y, x] if light_below[y, x] > likely else 0
+            a = _likely_label(above, light_above, likely, y, x)
+            b = _likely_label(below, light_below, likely, y, x)
             if a > 0 and b > 0:
                 if a != last_above or b != last_below:
                     found += 1

@@ -10,20 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sfseg.segmentation.pairs import Keys, pair_key
 from sfseg.system.kernels import compiled
 from sfseg.types import AnyArray, PixelSize
 
 Sums = NDArray[np.int64]
-Keys = NDArray[np.int64]
 
 AREA, SUM_Y, SUM_X, FIRST_Y, LAST_Y, FIRST_X, LAST_X, CROSS_Y, CROSS_X, CROSS_D = range(10)
 """Columns of `Profiles.sums`: pixels, sums and ends of their rows and columns, and the pairs of
 neighbours along y, along x and along both diagonals of which only one belongs to the cell."""
 
 COLUMNS = 10
-
-_LATER = 32
-"""Bits of the second index in a key of `find_contacts`."""
 
 
 class Profiles(NamedTuple):
@@ -175,10 +172,10 @@ def _list_faces(framed: NDArray[np.int32], indices: Keys, keys_y: Keys, keys_x: 
         for x in range(1, framed.shape[1] - 1):
             here, right, below = framed[y, x], framed[y, x + 1], framed[y + 1, x]
             if here > 0 and below > 0 and here != below:
-                keys_y[found_y] = _key(indices[here], indices[below])
+                keys_y[found_y] = pair_key(indices[here], indices[below])
                 found_y += 1
             if here > 0 and right > 0 and here != right:
-                keys_x[found_x] = _key(indices[here], indices[right])
+                keys_x[found_x] = pair_key(indices[here], indices[right])
                 found_x += 1
 
 
@@ -218,16 +215,5 @@ def _list_between(
         for x in range(above.shape[1]):
             a, b = above[y, x], below[y, x]
             if a > 0 and b > 0 and indices_above[a] != indices_below[b]:
-                keys[found] = _key(indices_above[a], indices_below[b])
+                keys[found] = pair_key(indices_above[a], indices_below[b])
                 found += 1
-
-
-@compiled
-def _key(one: int, other: int) -> int:
-    """Join two indices, the smaller first."""
-    return (min(one, other) << _LATER) + max(one, other)
-
-
-def split_keys(keys: Keys) -> tuple[Keys, Keys]:
-    """Return the smaller and the larger index of each key."""
-    return keys >> _LATER, keys & (2**_LATER - 1)

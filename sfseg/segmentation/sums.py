@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sfseg.segmentation.pairs import Keys, split_keys
 from sfseg.segmentation.profiles import (
     AREA,
     COLUMNS,
@@ -9,10 +10,8 @@ from sfseg.segmentation.profiles import (
     FIRST_Y,
     LAST_X,
     LAST_Y,
-    Keys,
     Profiles,
     Sums,
-    split_keys,
 )
 
 SUM_Z, FIRST_Z, LAST_Z, SECTIONS = range(COLUMNS, COLUMNS + 4)

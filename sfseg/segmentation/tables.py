@@ -9,6 +9,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from sfseg.segmentation.pairs import Keys
 from sfseg.segmentation.profiles import (
     AREA,
     FIRST_X,
@@ -17,7 +18,6 @@ from sfseg.segmentation.profiles import (
     LAST_Y,
     SUM_X,
     SUM_Y,
-    Keys,
     Sums,
     perimeter,
 )

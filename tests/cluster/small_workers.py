@@ -58,3 +58,7 @@ def two_workers() -> Iterator[Cluster]:
         distributed.Client(local, set_as_default=False) as client,
     ):
         yield Cluster(client.scheduler.address, client)
+
+
+def silent(_):
+    """Say nothing."""

@@ -30,7 +30,7 @@ from sfseg.prediction.model import Model
 from sfseg.prediction.opening import open_as_said
 from sfseg.prediction.predict import predict_files
 from sfseg.prediction.tiles import section_tiles
-from tests.cluster.small_workers import changed, small_cluster
+from tests.cluster.small_workers import changed, silent, small_cluster
 from tests.processes import HANGS_S, end, started, wait_until
 
 FLOAT32 = {"device": "cpu", "precision": "float32"}
@@ -42,21 +42,10 @@ KINDS = {
 }
 
 
-def silent(_):
-    """Say nothing."""
-
-
 @pytest.fixture(scope="module")
 def processes():
     with small_cluster() as found:
         yield found
-
-
-@pytest.fixture
-def cluster(processes):
-    """A cluster of two workers, also after a test that killed one."""
-    processes.client.wait_for_workers(2, timeout=HANGS_S)
-    return processes
 
 
 @pytest.fixture(autouse=True)

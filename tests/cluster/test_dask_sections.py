@@ -23,27 +23,15 @@ from sfseg.segmentation import graph
 from sfseg.segmentation.segment import SCRATCH
 from sfseg.segmentation.store import FolderStore
 from sfseg.system import sharing
-from tests.cluster.small_workers import changed, two_workers
-from tests.processes import HANGS_S
+from tests.cluster.small_workers import changed, silent, two_workers
 
 SHAPE = (7, 48, 56)
-
-
-def silent(_):
-    """Say nothing."""
 
 
 @pytest.fixture(scope="module")
 def processes():
     with two_workers() as found:
         yield found
-
-
-@pytest.fixture
-def cluster(processes):
-    """A cluster of two workers, also after a test that killed one."""
-    processes.client.wait_for_workers(2, timeout=HANGS_S)
-    return processes
 
 
 @pytest.fixture(autouse=True)
