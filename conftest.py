@@ -15,7 +15,7 @@ collect_ignore = [  # of napari, whose import warns
 if importlib.util.find_spec("triton") is None:
     collect_ignore.append("sfseg/prediction/engines/kernels.py")
 
-collect_ignore_glob = ["tests/*/conftest.py"]  # as modules with doctests: they share one name
+collect_ignore_glob = ["tests/*conftest.py"]  # as modules with doctests: they all share one name
 
 for _pool in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
     os.environ.setdefault(f"{_pool}_NUM_THREADS", "1")
