@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sfseg.segmentation.distance import distance_to_edge
 from sfseg.segmentation.flood import flood
 from sfseg.system.kernels import compiled
 from sfseg.types import Probability
@@ -69,8 +70,7 @@ def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels
         How many.
     """
     light = np.minimum(interior, around) > INSIDE
-    distance = bic.distance.distance_transform(light)
-    smooth = bic.filters.gaussian_smoothing(np.minimum(distance, max(light.shape)), SIGMA_PX)
+    smooth = bic.filters.gaussian_smoothing(distance_to_edge(light), SIGMA_PX)
     peaks = find_peaks(smooth, light)
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
     count = _seed_faint_parts(seeds, count, interior > LIKELY)
@@ -102,25 +102,43 @@ def find_peaks(heights: Probability, where: NDArray[np.bool_]) -> NDArray[np.boo
 
 def _seed_faint_parts(seeds: Labels, count: int, inside: NDArray[np.bool_]) -> int:
     """Make each connected part without a seed one: faint cells. Return the number of all seeds."""
-    parts, parts_count = ndimage.label(inside, output=np.uint32)
-    return int(_seed_parts(seeds, count, parts, np.zeros(parts_count + 1, np.uint32)))
+    # The frame is a wall, so a pixel never has to ask whether it lies at the edge.
+    unseen = np.pad(inside, 1)
+    part = np.empty(inside.size, np.int32)
+    return int(_seed_parts(seeds, count, unseen.reshape(-1), unseen.shape[1], part))
 
 
 @compiled
-def _seed_parts(seeds: Labels, count: int, parts: Labels, numbers: NDArray[np.uint32]) -> int:
-    """Give each part without a seed a number, and make all its pixels seeds of this number."""
+def _seed_parts(
+    seeds: Labels, count: int, unseen: NDArray[np.bool_], width: int, part: NDArray[np.int32]
+) -> int:
+    """Visit the parts with a seed, then give each other part a number; make its pixels seeds."""
     rows, columns = seeds.shape
-    has_seed = numbers > 0
-    has_seed[0] = True  # what belongs to no part
     for y in range(rows):
         for x in range(columns):
-            has_seed[parts[y, x]] |= seeds[y, x] > 0
-    for part in range(len(numbers)):
-        if not has_seed[part]:
-            count += 1
-            numbers[part] = count
+            place = (y + 1) * width + x + 1
+            if seeds[y, x] and unseen[place]:
+                _visit_part(unseen, width, place, part)
     for y in range(rows):
         for x in range(columns):
-            if not has_seed[parts[y, x]]:
-                seeds[y, x] = numbers[parts[y, x]]
+            place = (y + 1) * width + x + 1
+            if unseen[place]:
+                count += 1
+                for pixel in part[: _visit_part(unseen, width, place, part)]:
+                    seeds[pixel // width - 1, pixel % width - 1] = count
     return count
+
+
+@compiled
+def _visit_part(unseen: NDArray[np.bool_], width: int, start: int, part: NDArray[np.int32]) -> int:
+    """List the places of the part that a pixel belongs to; return how many. They are seen then."""
+    unseen[start], part[0] = False, start
+    found, visited = 1, 0
+    while visited < found:
+        for step in (-width, -1, 1, width):
+            place = part[visited] + step
+            if unseen[place]:
+                unseen[place], part[found] = False, place
+                found += 1
+        visited += 1
+    return found
