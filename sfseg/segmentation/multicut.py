@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.segmentation.edges import Measures, Pairs
+from sfseg.segmentation.pairs import pair_keys
 
 
 def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
@@ -35,7 +36,7 @@ def multicut(count: int, pairs: Pairs, costs: Measures) -> NDArray[np.uint32]:
     """
     if not len(pairs):
         return np.arange(count, dtype=np.uint32)
-    order = np.lexsort(pairs.T[::-1])  # sorted, the graph is made in a tenth of the time
+    order = np.argsort(pair_keys(pairs), kind="stable")  # the graph is made in a tenth of the time
     graph = bic.graph.UndirectedGraph.from_unique_edges(count, pairs[order])
     objective = bic.graph.multicut.MulticutObjective(graph, costs[order].astype(np.float64))
     solver = bic.graph.multicut.GreedyAdditiveMulticut()

@@ -31,7 +31,7 @@ from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape
 SCRATCH = "part.superpixels"
 """Ending of the folder beside an output that is not complete."""
 
-VERSION = 3
+VERSION = 4
 """Of the method: the superpixels of another one are not taken over by ``--resume``."""
 
 _ARRAYS = "sfseg.segment takes arrays"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sfseg.segmentation.distance import distance_to_edge
-from sfseg.segmentation.flood import flood
-from sfseg.system.kernels import compiled
+from sfseg.segmentation.parts import seed_parts
+from sfseg.segmentation.watershed import watershed
 from sfseg.types import Probability
 
 Labels = NDArray[np.uint32]
@@ -73,9 +73,9 @@ def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels
     smooth = bic.filters.gaussian_smoothing(distance_to_edge(light), SIGMA_PX)
     peaks = find_peaks(smooth, light)
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
-    count = _seed_faint_parts(seeds, count, interior > LIKELY)
+    count = seed_parts(seeds, count, interior > LIKELY)  # of faint cells
     heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
-    return flood(heights, seeds), count
+    return watershed(heights, seeds), count
 
 
 def find_peaks(heights: Probability, where: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -98,47 +98,3 @@ def find_peaks(heights: Probability, where: NDArray[np.bool_]) -> NDArray[np.boo
         np.maximum(highest, flat[places + (y * width + x)], out=highest)
     peaks[peaks] = flat[places] == highest
     return peaks
-
-
-def _seed_faint_parts(seeds: Labels, count: int, inside: NDArray[np.bool_]) -> int:
-    """Make each connected part without a seed one: faint cells. Return the number of all seeds."""
-    # The frame is a wall, so a pixel never has to ask whether it lies at the edge.
-    unseen = np.pad(inside, 1)
-    part = np.empty(inside.size, np.int32)
-    return int(_seed_parts(seeds, count, unseen.reshape(-1), unseen.shape[1], part))
-
-
-@compiled
-def _seed_parts(
-    seeds: Labels, count: int, unseen: NDArray[np.bool_], width: int, part: NDArray[np.int32]
-) -> int:
-    """Visit the parts with a seed, then give each other part a number; make its pixels seeds."""
-    rows, columns = seeds.shape
-    for y in range(rows):
-        for x in range(columns):
-            place = (y + 1) * width + x + 1
-            if seeds[y, x] and unseen[place]:
-                _visit_part(unseen, width, place, part)
-    for y in range(rows):
-        for x in range(columns):
-            place = (y + 1) * width + x + 1
-            if unseen[place]:
-                count += 1
-                for pixel in part[: _visit_part(unseen, width, place, part)]:
-                    seeds[pixel // width - 1, pixel % width - 1] = count
-    return count
-
-
-@compiled
-def _visit_part(unseen: NDArray[np.bool_], width: int, start: int, part: NDArray[np.int32]) -> int:
-    """List the places of the part that a pixel belongs to; return how many. They are seen then."""
-    unseen[start], part[0] = False, start
-    found, visited = 1, 0
-    while visited < found:
-        for step in (-width, -1, 1, width):
-            place = part[visited] + step
-            if unseen[place]:
-                unseen[place], part[found] = False, place
-                found += 1
-        visited += 1
-    return found

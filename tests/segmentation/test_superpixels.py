@@ -6,10 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
-from skimage.segmentation import watershed
 
 from sfseg.segmentation.borders import BORDER_MEASURES, find_borders
-from sfseg.segmentation.flood import flood
 from sfseg.segmentation.overlaps import OVERLAP_MEASURES, find_overlaps
 from sfseg.segmentation.superpixels import (
     PEAK_PX,
@@ -50,22 +48,6 @@ def test_peaks_are_where_a_maximum_filter_changes_nothing(heights, everywhere):
     where = np.full(heights.shape, True) if everywhere else heights > 1
     highest = ndimage.maximum_filter(heights, PEAK_PX)
     np.testing.assert_array_equal(find_peaks(heights, where), where & (heights == highest))
-
-
-@given(st.data())
-def test_the_flood_is_that_of_scikit_image_where_no_two_pixels_are_equally_high(data):
-    shape = data.draw(arrays.array_shapes(min_dims=2, max_dims=2, max_side=15))
-    order = data.draw(st.permutations(range(shape[0] * shape[1])))
-    heights = np.array(order, np.float32).reshape(shape)
-    seeds = data.draw(arrays.arrays(np.uint32, shape, elements=st.integers(0, 3), fill=st.just(0)))
-    np.testing.assert_array_equal(flood(heights, seeds), watershed(heights, seeds.astype(np.int32)))
-
-
-def test_the_flood_of_a_plain_reaches_all_from_any_seed():
-    seeds = np.zeros((70, 50), np.uint32)
-    assert not flood(np.ones_like(seeds, np.float32), seeds).any()
-    seeds[69, 0] = 2**31 - 1
-    assert (flood(np.ones_like(seeds, np.float32), seeds) == 2**31 - 1).all()
 
 
 def test_a_faint_membrane_divides_and_so_does_one_of_the_next_section():

@@ -51,14 +51,19 @@ class TiffCanvas(FlatCanvas):
         if not whole or start is None or start + math.prod(shape) * dtype.itemsize > size:
             raise StackError(f"{part}: some of its {shape[0]} pages are missing")
         self._range_at = _find_range(first)
+        self._largest = 0 if self._range_at is None else _read_largest(first)
         self._open_pixels(start, dtype.newbyteorder(order))
 
-    def finish(self) -> None:
-        """Write the range of the numbers of cells to the header, then flush and close."""
+    def _write(self, section: int, rows: slice, columns: slice, pixels: AnyArray) -> None:
+        super()._write(section, rows, columns, pixels)
         if self._range_at is not None:
-            largest = max(int(block.max()) for block in self._blocks())
-            self._write_at(self._range_at, memoryview(_format_range(largest)))
-        super().finish()
+            self._largest = max(self._largest, int(pixels.max()))
+
+    def flush(self) -> None:
+        """Flush the pixels, and in the header the range of the numbers of cells so far."""
+        if self._range_at is not None:
+            self._write_at(self._range_at, memoryview(_format_range(self._largest)))
+        super().flush()
 
 
 def make(
@@ -178,6 +183,12 @@ def _find_range(page: tifffile.TiffPage) -> int | None:
     tag = page.tags[_DESCRIPTION]
     place = str(tag.value).find("\nmin=")
     return None if place < 0 else tag.valueoffset + place + 1
+
+
+def _read_largest(page: tifffile.TiffPage) -> int:
+    """Return the largest number of a cell that was there when the file was last flushed."""
+    _, _, rest = str(page.tags[_DESCRIPTION].value).partition("\nmax=")
+    return int(float(rest.split()[0]))
 
 
 def _ome_tags(voxel: VoxelSize | None) -> dict[str, Any]:
