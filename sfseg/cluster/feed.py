@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from queue import Empty, SimpleQueue
+from threading import Event
 from typing import Any
 
 from sfseg.cluster.connect import Cluster
@@ -145,6 +146,18 @@ class Feed:
             if self._threads:
                 return
             time.sleep(LOOK_S)
+
+    def wait_for(self, future: Any) -> Any:
+        """Wait for a call that was sent without this feed, and say if there is no worker.
+
+        Returns or raises what the call does; raises as `run` does if the connection is lost.
+        """
+        has_ended = Event()
+        future.add_done_callback(lambda _: has_ended.set())
+        while not has_ended.wait(LOOK_S):
+            self._look()
+        with self._cluster.explain_errors():
+            return future.result()
 
     def _try_again(self, call: Call, failed: Failed) -> bool:
         """Send a call that failed again, if that may help."""

@@ -55,6 +55,7 @@ class ClusterModel:
     cluster: Cluster
     header: Header
     weights_sha256: str
+    _feed: Feed = field(repr=False)
     _choices: dict[str, Choices] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -84,11 +85,12 @@ class ClusterModel:
         """
         file = open_weights(config.model)
         sha256 = io.hash_input(file.path)
-        Feed(cluster, say).wait_for_worker()
+        feed = Feed(cluster, say)
+        feed.wait_for_worker()
         cluster.require_versions(versions_of(config.engine))
         with cluster.explain_errors():
             cluster.client.register_plugin(WeightsPlugin(sha256, file.path.read_bytes()))
-        return cls(cluster, file.header, sha256)
+        return cls(cluster, file.header, sha256, feed)
 
     def choose_pixels(self, stack: io.Stack, config: PredictConfig) -> PixelChoice:
         """Decide whether the sections of a stack are resampled."""
@@ -170,7 +172,7 @@ class ClusterModel:
         options = {} if each is None else {"workers": [each], "allow_other_workers": True}
         with self.cluster.explain_errors():
             future = self.cluster.client.submit(function, order, pure=False, **options)
-            result: R = future.result()
+        result: R = self._feed.wait_for(future)
         return result
 
 

@@ -152,13 +152,14 @@ def _refuse_taken(path: Path, *, overwrite: bool, hint: str) -> None:
             f"{path}: this is a folder, the output is a file",
             hint=f"name a file in it: {path / 'name.tif'}",
         )
-    if os.path.lexists(path) and not overwrite:  # a link that leads nowhere is taken, too
-        raise OutputExistsError(f"{path} exists already", hint=hint)
+    # before what --overwrite answers, which would not help here
     if is_store and path.exists() and not any((path / mark).is_file() for mark in ZARR_MARKS):
         raise OutputExistsError(
             f"{path}: not replaced, because this is no Zarr store",
             hint="choose another name, or remove it yourself",
         )
+    if os.path.lexists(path) and not overwrite:  # a link that leads nowhere is taken, too
+        raise OutputExistsError(f"{path} exists already", hint=hint)
 
 
 def is_dangling(path: Path) -> bool:

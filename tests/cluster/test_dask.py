@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -318,6 +319,26 @@ def test_a_scheduler_that_ends_leaves_what_is_finished(volume, out, expected, tm
     assert isinstance(failure.error, ClusterError)
     assert "the connection to the scheduler is lost" in str(failure.error)
     assert hashed(None, volume, out, resume=True) == expected
+
+
+def test_that_all_workers_are_gone_is_said_while_the_network_loads(volume, tmp_path):
+    said = []
+    a_worker = ("--no-nanny", "--preload", "tests.cluster.small_workers")
+    with (
+        scheduler(tmp_path) as (process, address),
+        connect(address) as cluster,
+        io.open_stack(volume) as stack,
+        ThreadPoolExecutor() as pool,
+    ):
+        with dask("worker", address, *a_worker, env=HERE):
+            config = PredictConfig(**FLOAT32)
+            model = ClusterModel.load(cluster, config, say=said.append)
+        wait_until(lambda: not cluster.threads(), process)
+        said.clear()
+        resolved = pool.submit(model.resolve, stack, config)
+        wait_until(lambda: f"{address} has no worker: waiting for one" in said, process)
+        with dask("worker", address, *a_worker, env=HERE):
+            assert resolved.result(HANGS_S)["device"] == "cpu"
 
 
 def test_a_scheduler_that_is_not_there_is_said():

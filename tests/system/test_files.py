@@ -121,8 +121,9 @@ def test_a_store_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("mark", ["zarr.json", ".zgroup", ".zarray", ".zattrs", "thesis.txt"])
-def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_path):
+def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, overwrite, tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / mark).touch()
     (tmp_path / "b.zarr").touch()
@@ -131,7 +132,7 @@ def test_what_has_the_name_of_a_store_and_is_none_is_never_replaced(mark, tmp_pa
         (tmp_path / "a.zarr" / mark).unlink()
     for name in ("a.zarr", "b.zarr"):
         with pytest.raises(OutputExistsError, match="not replaced, because this is no Zarr store"):
-            check_output_path(tmp_path / name, overwrite=True)
+            check_output_path(tmp_path / name, overwrite=overwrite)
 
 
 @pytest.mark.parametrize("renamed", [False, True])
