@@ -103,7 +103,7 @@ def _drain(levels: Levels, seeds: Basins) -> Places:
             here = y * columns + x
             to, lowest = here, int(levels[y, x])
             if not seeds[y, x]:
-                # in the order of their places: of equal ones the first
+                # In the order of their places, of equal ones the first: the pixel itself is third.
                 if y > 0 and levels[y - 1, x] <= lowest:
                     to, lowest = here - columns, int(levels[y - 1, x])
                 if x > 0 and levels[y, x - 1] < lowest + (to == here):

@@ -102,6 +102,19 @@ def test_a_canvas_is_what_write_stack_writes_and_tifffile_reads(tmp_path, dtype,
         assert tif.is_imagej
 
 
+def test_the_colours_of_cells_reach_to_the_largest_number_of_all_runs(tmp_path):
+    cells = np.arange(60, dtype=np.uint32)[::-1].reshape(2, 5, 6) * 100  # the first run has it
+    part, rows, columns = tmp_path / "a.part", slice(0, 5), slice(0, 6)
+    create_canvas(part, "a.tif", cells.shape, "uint32").close()
+    for index, section in enumerate(cells):
+        with reopen_canvas(part, "a.tif", cells.shape, "uint32") as canvas:
+            canvas.put(index, rows, columns, section)
+            canvas.flush()
+    write_stack(tmp_path / "whole.tif", cells)
+    assert part.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+    assert b"max=+000000005900.000000" in part.read_bytes()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_put_before_an_interruption_is_there_after_it(tmp_path, name):
     pixels, part = noise(SHAPE), tmp_path / "part"
