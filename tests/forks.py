@@ -45,6 +45,8 @@ class Fork:
         self._said = tempfile.TemporaryDirectory()
         out, err = (f"{self._said.name}/{name}" for name in ("stdout", "stderr"))
         self._streams = [Path(out), Path(err)]
+        # Dask sets it in a process that starts workers, and leaves it there.
+        os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         self._process = context.Process(
