@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, Self
 
 import imagecodecs
@@ -23,6 +24,9 @@ from sfseg.system import files
 from sfseg.types import AnyArray
 
 _IDENTITY = "identity.json"
+
+_READING = Lock()
+"""NumPy parses headers by `ast`, which two threads of CPython 3.11 may not do at the same time."""
 
 
 class Store(Protocol):
@@ -117,8 +121,9 @@ class FolderStore:
 
     def load_labels(self, index: int) -> Labels:
         """Return the superpixels of a section that is there."""
-        with np.load(self._path("section", index)) as file:
-            return _unpack(file)
+        with _READING, np.load(self._path("section", index)) as file:
+            packed = {name: file[name] for name in ("labels", "shape", "type")}
+        return _unpack(packed)
 
     def save_overlaps(self, index: int, overlaps: Edges) -> None:
         """Keep the overlaps of a section with the one before."""
@@ -197,7 +202,7 @@ class FolderStore:
         if not path.exists():
             return None
         try:
-            with path.open("rb") as raw, np.load(raw) as file:
+            with _READING, path.open("rb") as raw, np.load(raw) as file:
                 return dict(file)
         except (ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             return None  # damaged: it is found again
