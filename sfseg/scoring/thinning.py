@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.system.kernels import compiled
+from sfseg.system.unions import join
 from sfseg.types import AnyArray, Segments
 
 DAM, UNVISITED, QUEUED, OUTSIDE = 0, -1, -2, -3  # the states of a pixel in no segment
@@ -59,7 +60,7 @@ class Thinner:
         count : int
             The number of components.
         """
-        found = _join(self._levels, threshold, self._flat, self._stride, self._parents)
+        found = _label(self._levels, threshold, self._flat, self._stride, self._parents)
         count = _renumber(self._flat, self._parents, found)
         return self._flat, count
 
@@ -127,16 +128,7 @@ def thin_borders(interior: AnyArray) -> Segments:
 
 
 @compiled
-def _root(parents: NDArray[np.int32], label: int) -> int:
-    """Follow a label to the smallest one that it is joined with; shorten the way (union-find)."""
-    while parents[label] != label:
-        parents[label] = parents[parents[label]]
-        label = parents[label]
-    return label
-
-
-@compiled
-def _join(
+def _label(
     levels: NDArray[np.uint8],
     threshold: int,
     flat: NDArray[np.int32],
@@ -156,8 +148,7 @@ def _join(
             flat[i] = up
             # If the pixel between left and up is interior, the two are already joined.
             if left > 0 and flat[i - stride - 1] <= 0:
-                one, other = _root(parents, left), _root(parents, up)
-                parents[max(one, other)] = min(one, other)
+                join(parents, left, up)
         elif left > 0:
             flat[i] = left
         else:

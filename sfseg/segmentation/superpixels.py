@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sfseg.segmentation.components import seed_components
 from sfseg.segmentation.distance import distance_to_edge
-from sfseg.segmentation.parts import seed_parts
 from sfseg.segmentation.watershed import watershed
 from sfseg.types import Probability
 
@@ -73,7 +73,7 @@ def find_superpixels(interior: Probability, around: Probability) -> tuple[Labels
     smooth = bic.filters.gaussian_smoothing(distance_to_edge(light), SIGMA_PX)
     peaks = find_peaks(smooth, light)
     seeds, count = ndimage.label(peaks, _ALL_SIDES, output=np.uint32)
-    count = seed_parts(seeds, count, interior > LIKELY)  # of faint cells
+    count = seed_components(seeds, count, interior > LIKELY)  # of faint cells
     heights = 1 - interior - DEPTH * np.minimum(smooth / DEEP_PX, 1)
     return watershed(heights, seeds), count
 

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.segmentation.unions import Joined, first_of, join, name_firsts
 from sfseg.system.kernels import compiled
+from sfseg.system.unions import Joined, first_of, join, name_firsts
 
 Levels = NDArray[np.uint16]
 Basins = NDArray[np.uint32]

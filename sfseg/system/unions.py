@@ -1,19 +1,21 @@
-"""Join things, such as basins, and find out which belong together; known as union-find.
+"""Join things, such as labels, and find out which belong together; known as union-find.
 
 Each names one that it belongs to, and the first of them itself.
 """
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.system.kernels import compiled
 
-Joined = NDArray[np.uint32]
+Joined = NDArray[np.integer[Any]]
 """For each thing the number of one that it belongs to; at the start its own."""
 
 
 @compiled
-def first_of(joined: Joined, thing: np.uint32) -> np.uint32:
+def first_of(joined: Joined, thing: np.integer[Any]) -> np.integer[Any]:
     """Return the first of all things that belong together, and shorten the way to it."""
     while joined[thing] != thing:
         joined[thing] = joined[joined[thing]]
@@ -22,7 +24,7 @@ def first_of(joined: Joined, thing: np.uint32) -> np.uint32:
 
 
 @compiled
-def join(joined: Joined, one: np.uint32, other: np.uint32) -> None:
+def join(joined: Joined, one: np.integer[Any], other: np.integer[Any]) -> None:
     """Join two things, and all that belong to them; the smallest number is the first."""
     one, other = first_of(joined, one), first_of(joined, other)
     joined[max(one, other)] = min(one, other)

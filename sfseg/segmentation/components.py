@@ -1,4 +1,4 @@
-"""The connected parts of a mask, found as runs: pixels of a row that follow each other.
+"""The connected components of a mask, found as runs: pixels of a row that follow each other.
 
 There are a hundred times fewer runs than pixels.
 """
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sfseg.segmentation.unions import Joined, join, name_firsts
 from sfseg.system.kernels import compiled
+from sfseg.system.unions import Joined, join, name_firsts
 
 Mask = NDArray[np.bool_]
 
@@ -21,18 +21,18 @@ class _Runs(NamedTuple):
     ----------
     rows, starts, stops : ndarray of int32, shape (runs,)
         Where each is.
-    parts : ndarray of uint32, shape (runs,)
-        The first run of its part, over the four neighbours of pixels.
+    components : ndarray of uint32, shape (runs,)
+        The first run of its component, over the four neighbours of pixels.
     """
 
     rows: NDArray[np.int32]
     starts: NDArray[np.int32]
     stops: NDArray[np.int32]
-    parts: Joined
+    components: Joined
 
 
-def seed_parts(seeds: NDArray[np.uint32], count: int, mask: Mask) -> int:
-    """Give each connected part of a mask that has no seed one: all its pixels.
+def seed_components(seeds: NDArray[np.uint32], count: int, mask: Mask) -> int:
+    """Give each component of a mask that has no seed one: all its pixels.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def seed_parts(seeds: NDArray[np.uint32], count: int, mask: Mask) -> int:
     count : int
         The largest number.
     mask : ndarray of bool, shape (Y, X)
-        The parts, over the four neighbours.
+        The components, over the four neighbours.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def seed_parts(seeds: NDArray[np.uint32], count: int, mask: Mask) -> int:
     rows, starts, stops = np.empty((3, found), np.int32)
     runs = _Runs(rows, starts, stops, np.arange(found, dtype=np.uint32))
     _find_runs(mask, runs)
-    name_firsts(runs.parts)
+    name_firsts(runs.components)
     return int(_add_seeds(seeds, count, runs, np.zeros(found, np.uint32)))
 
 
@@ -75,7 +75,7 @@ def _find_runs(mask: Mask, runs: _Runs) -> None:
                 above += 1
             touched = above
             while touched < first and runs.starts[touched] < x:
-                join(runs.parts, np.uint32(found), np.uint32(touched))
+                join(runs.components, np.uint32(found), np.uint32(touched))
                 touched += 1
             found += 1
         above = first
@@ -85,16 +85,16 @@ def _find_runs(mask: Mask, runs: _Runs) -> None:
 def _add_seeds(
     seeds: NDArray[np.uint32], count: int, runs: _Runs, numbers: NDArray[np.uint32]
 ) -> int:
-    """Give a new number to each part without a seed, and write it; `numbers` are zeros."""
+    """Give a new number to each component without a seed, and write it; `numbers` are zeros."""
     has_seed = numbers > 0
-    for run, part in enumerate(runs.parts):
+    for run, component in enumerate(runs.components):
         for x in range(runs.starts[run], runs.stops[run]):
-            has_seed[part] |= seeds[runs.rows[run], x] > 0
-    for run, part in enumerate(runs.parts):
-        if has_seed[part]:
+            has_seed[component] |= seeds[runs.rows[run], x] > 0
+    for run, component in enumerate(runs.components):
+        if has_seed[component]:
             continue
-        if run == part:
+        if run == component:
             count += 1
-            numbers[part] = count
-        seeds[runs.rows[run], runs.starts[run] : runs.stops[run]] = numbers[part]
+            numbers[component] = count
+        seeds[runs.rows[run], runs.starts[run] : runs.stops[run]] = numbers[component]
     return count
