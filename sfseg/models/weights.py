@@ -61,11 +61,15 @@ class WeightsFile:
             If the tensors are not those of the architecture, or cannot be read.
         """
         arch = self.header.arch
-        with torch.device("meta"):  # shapes only: the largest network takes 276 MB
-            self.file.require_like(models.build(arch).state_dict(), arch)
-        tensors = self.file.read()
-        network = models.build(arch)
-        network.load_state_dict(tensors)  # copies float16 into float32
+        with torch.device("meta"):  # shapes only: initial weights would be drawn for nothing
+            network = models.build(arch)
+        self.file.require_like(network.state_dict(), arch)
+        # A copy also where it is float32: a tensor of the file may be a view of the file.
+        tensors = {
+            name: tensor.to(torch.float32 if tensor.is_floating_point() else None, copy=True)
+            for name, tensor in self.file.read().items()
+        }
+        network.load_state_dict(tensors, assign=True)
         return network.eval()
 
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +49,7 @@ from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
 from sfseg.system.memory import base_bytes
+from sfseg.system.threads import call_beside
 from sfseg.transforms.pixel_size import PixelChoice, choose_pixels
 from sfseg.transforms.resample import Scaling
 from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
@@ -143,9 +145,11 @@ class Model:
             If the device, the engine or the weights are missing or unusable.
         """
         first, *others = devices.pick_devices(config.device)
+        started = call_beside(partial(devices.start_gpus, [first, *others]))
         file = open_weights(config.model)
         weights_sha256 = io.hash_input(file.path)
         network = file.load()
+        wait([started])  # what it raises, the engine raises too
         base_bytes()  # remembers its first result: measure before the engine takes memory
         engine, choice = engines.make_engine(
             network,

@@ -172,10 +172,13 @@ def measure_all(report, sizes, device):
         report.say(str(figures["end_to_end"]))
         return figures
 
+    def start():
+        return measure_start(report, device)
+
     def files():
         return list(predictions(report, sizes, device))
 
-    for part in (passes, steps, profile, files, bench, tests):
+    for part in (passes, steps, profile, start, files, bench, tests):
         report.part(part.__name__, part)
 
 
@@ -187,6 +190,26 @@ STEP = (
     "{name:34}{way:9}{pixels:9}{count:6}{ms:9.3f}{gb_s:9.1f}{percent_of_copy:8.1f}%"
     "{tflops:9.2f}{percent_of_matmul:9.1f}%"
 )
+
+
+def measure_start(report, device):
+    """Predict one small section by the real command, three times: seconds beyond `import torch`."""
+    source, rows = report.folder / "in.tif", []
+    write_stack(source, make_tissue((1, 512, 512))[0])
+    for turn in range(3):
+        torch_s = command("torch.version", limit_s=PREDICT_S)[3]  # imports torch, and does nothing
+        out = report.folder / f"out{turn}.tif"
+        options = ("-o", out, "--device", device.type)
+        status, _, err, process_s = command("sfseg", "predict", source, *options, limit_s=PREDICT_S)
+        if status:
+            raise RuntimeError(err)
+        rows.append({"import_torch_s": torch_s, "process_s": process_s})
+        report.say(
+            f"import torch {torch_s:.2f} s, one section of 512x512 {process_s:.2f} s: "
+            f"{process_s - torch_s:.2f} s beyond it"
+        )
+    remove(report.folder)
+    return rows
 
 
 def predictions(report, sizes, device):

@@ -58,6 +58,18 @@ def test_half_weights_take_half_the_space_and_keep_three_digits(network, weights
         np.testing.assert_allclose(loaded.state_dict()[name], tensor, rtol=1e-3, atol=1e-7)
 
 
+def test_loaded_weights_are_not_those_in_the_file(weights):
+    before = weights.read_bytes()
+    network, _ = load_weights(str(weights))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            assert parameter.requires_grad
+            assert parameter.dtype == torch.float32
+            parameter.zero_()
+    assert weights.read_bytes() == before
+    assert any(p.any() for p in load_weights(str(weights))[0].parameters())
+
+
 def test_the_folder_of_a_run_stands_for_its_weights(weights, tmp_path):
     weights.rename(tmp_path / "weights.safetensors")
     _, header = load_weights(str(tmp_path))

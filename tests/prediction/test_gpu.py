@@ -25,6 +25,8 @@ from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_job
 from sfseg.prediction.predictor import Predictor
 from sfseg.scoring.score import score
+from sfseg.system.devices import start_gpus
+from sfseg.system.threads import call_beside
 from tests.networks import OPERATIONS, make_operation
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
@@ -101,6 +103,13 @@ def test_fp16_refuses_what_is_too_much_for_it(cuda, arch, value):
         engine(batch)
     batch[1, 20, 20] = 0
     assert np.isfinite(engine(batch)).all()  # the flag is of one pass only
+
+
+def test_a_gpu_is_started_twice_at_the_same_time(cuda):
+    begun = [call_beside(lambda: start_gpus([cuda])) for _ in range(2)]
+    for each in begun:
+        each.result(timeout=60)
+    assert torch.cuda.is_initialized()
 
 
 # --- the passes

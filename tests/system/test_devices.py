@@ -82,3 +82,8 @@ def test_fp16_is_for_gpus():
         devices.pick_dtype("fp16", CPU)
     assert devices.pick_dtype("fp16", torch.device("cuda")) == torch.float16
     assert devices.describe(torch.device("mps"), torch.float16) == "mps (fp16)"
+
+
+def test_only_gpus_are_started():
+    devices.start_gpus([torch.device("cpu"), torch.device("meta")])
+    assert not torch.cuda.is_initialized()
