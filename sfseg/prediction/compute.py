@@ -3,14 +3,18 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import groupby, islice
 from queue import SimpleQueue
 
+from sfseg.prediction.contrast import compare_swapped, wants_trial
 from sfseg.prediction.pipeline import WriteBehind, read_ahead
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tile_writer import FinishedTile
+from sfseg.prediction.tiles import Rectangle
+from sfseg.prediction.windows import Window
 from sfseg.system.threads import ordered
 from sfseg.types import Probability
 
@@ -32,7 +36,8 @@ def predict_tiles(
     tiles : iterable of StackTile
         The tiles; iterated in a thread of its own, at least one tile ahead.
     predictors : sequence of Predictor
-        Predict them, in batches; several do so at the same time.
+        Predict them, in batches; several do so at the same time. Some tiles whose contrast looks
+        wrong are predicted again, with dark and bright swapped; see `sfseg.prediction.contrast`.
     finish : callable
         Called with each tile and the probability of its core, in any order, in other threads.
     write : callable
@@ -56,14 +61,25 @@ def predict_tiles(
     for predictor in predictors:
         free.put(predictor)
 
-    def compute(batch: list[StackTile]) -> list[tuple[StackTile, Probability]]:
+    def predict(windows: Sequence[Window], keep: Rectangle) -> list[Probability]:
         predictor, began = free.get(), time.perf_counter()
         try:
-            results = predictor.predict([tile.window for tile in batch], batch[0].tile.keep)
+            return predictor.predict(windows, keep)
         finally:
+            seconds.append(time.perf_counter() - began)
             free.put(predictor)
-        seconds.append(time.perf_counter() - began)
+
+    def compute(batch: list[StackTile]) -> list[tuple[StackTile, Probability]]:
+        results = predict([tile.window for tile in batch], batch[0].tile.keep)
         return list(zip(batch, results, strict=True))
+
+    def finish_and_try(tile: StackTile, probability: Probability) -> FinishedTile:
+        done, keep = finish(tile, probability), tile.tile.keep
+        if not wants_trial(tile.number, done.facts):
+            return done
+        (swapped,) = predict([tile.window.swapped()], keep)
+        tried = compare_swapped(done.facts, tile.window, keep, swapped)
+        return replace(done, facts={**done.facts, **tried})
 
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="sfseg finish") as pool,
@@ -75,7 +91,7 @@ def predict_tiles(
         batches = _batches(ahead, predictors)
         for results in ordered(compute, batches, len(predictors)):
             for done in results:
-                in_thread = partial(finish, *done)
+                in_thread = partial(finish_and_try, *done)
                 behind.put(in_thread if workers == 1 else pool.submit(in_thread).result)
             del results, done, in_thread  # else they stay in memory during the next batch
     computing = sum(seconds) / len(predictors)

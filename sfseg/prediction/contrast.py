@@ -3,11 +3,14 @@
 A network that sees membranes as it learnt them marks most of the lines that are darker than what is
 around them. Where dark and bright are swapped, the dark lines are gaps between membranes, and it
 marks few of them. Networks that learnt bright membranes mark bright lines. So the measure is the
-share of the lines that are marked, dark or bright ones, whichever is larger. The journal has its
-errors: it holds under noise, blur, and changes of the grey values.
+share of the lines that are marked, dark or bright ones, whichever is larger.
+
+Few are also marked where the image is hard, or membranes are thin. So where a tile is doubtful, it
+is predicted with dark and bright swapped, too: the contrast is wrong if more lines are marked then.
+The journal has the errors: it holds under noise, blur, and changes of the grey values.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -16,8 +19,14 @@ from sfseg.prediction.tiles import Rectangle
 from sfseg.prediction.windows import Window
 from sfseg.types import AnyArray, Probability
 
+DOUBTFUL_SHARE = 0.5
+"""With a smaller share of marked lines the swapped tile decides. Right ones have 0.28 to 0.75."""
+
 MARKED_SHARE = 0.42
-"""With a smaller share of marked lines the contrast looks wrong. Right ones have 0.45 to 0.75."""
+"""With a smaller share the contrast looks wrong, where no tile was predicted swapped."""
+
+TRIED_EVERY = 8
+"""So many tiles are one that may be predicted swapped: at most an eighth of the time is added."""
 
 SMALLEST_PX = 128**2
 """Fewer pixels of tissue are not judged: they may hold a single cell."""
@@ -61,6 +70,44 @@ def measure_lines(window: Window, keep: Rectangle, probability: Probability) -> 
     return facts
 
 
+def wants_trial(number: int, facts: Mapping[str, float]) -> bool:
+    """Tell whether a tile is to be predicted swapped, by its number and its `measure_lines`."""
+    return number % TRIED_EVERY == 0 and _marked_share([facts]) < DOUBTFUL_SHARE
+
+
+def compare_swapped(
+    facts: Mapping[str, float], window: Window, keep: Rectangle, swapped: Probability
+) -> dict[str, float]:
+    """Compare how much of the lines a map marks, and one of the tile with dark and bright swapped.
+
+    Parameters
+    ----------
+    facts : mapping of str to float
+        The result of `measure_lines` for the map.
+    window, keep
+        As for `measure_lines`.
+    swapped : ndarray of float32, shape (Y, X) of `keep`
+        The other map.
+
+    Returns
+    -------
+    dict of str to float
+        ``tried_as_is`` and ``tried_swapped``, the two shares. They add up over tiles.
+    """
+    other = measure_lines(window, keep, swapped)
+    return {"tried_as_is": _marked_share([facts]), "tried_swapped": _marked_share([other])}
+
+
+def _marked_share(facts: Sequence[Mapping[str, float]]) -> float:
+    """Return the share of the dark lines that are marked, or of the bright ones if it is larger."""
+    shares = []
+    for name in ("dark", "bright"):
+        lines = sum(fact.get(name, 0.0) for fact in facts)
+        marked = sum(fact.get(f"{name}_marked", 0.0) for fact in facts)
+        shares.append(marked / lines if lines else 1.0)
+    return max(shares)
+
+
 def _middle(length: int) -> slice:
     """Return the middle of a side, of an even length."""
     measured = min(length, _MEASURED_PX) // 2 * 2
@@ -80,10 +127,13 @@ def contrast_warning(
 ) -> str | None:
     """Return a warning if few of the lines are marked; None if the map looks right.
 
+    It also looks right if tiles were predicted swapped, and did not mark more.
+
     Parameters
     ----------
     tiles : iterable of mapping
-        The facts of all tiles, with those of `measure_lines`; older ones may lack them.
+        The facts of all tiles, with those of `measure_lines` and, of some, of `compare_swapped`;
+        older ones may lack them.
     pixels : float
         Number of pixels of tissue.
     interior_share : float
@@ -97,12 +147,13 @@ def contrast_warning(
         One sentence, which names the option.
     """
     facts = list(tiles)
-    shares = []
-    for name in ("dark", "bright"):
-        lines = sum(fact.get(name, 0.0) for fact in facts)
-        marked = sum(fact.get(f"{name}_marked", 0.0) for fact in facts)
-        shares.append(marked / lines if lines else 1.0)
-    if pixels < SMALLEST_PX or max(shares) >= MARKED_SHARE:
+    share = _marked_share(facts)
+    as_is, swapped = (
+        sum(fact.get(name, 0.0) for fact in facts) for name in ("tried_as_is", "tried_swapped")
+    )
+    was_tried = any("tried_swapped" in fact for fact in facts)
+    looks_right = as_is >= swapped if was_tried else share >= MARKED_SHARE
+    if pixels < SMALLEST_PX or share >= DOUBTFUL_SHARE or looks_right:
         return None
     found, remedy = (
         ("dark", "leave --invert-image out") if inverted else ("bright", "try --invert-image")

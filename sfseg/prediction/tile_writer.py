@@ -18,8 +18,9 @@ from sfseg.types import INTERIOR, AnyArray, Probability, Shape
 
 Facts = dict[str, float]
 """Facts about a finished tile: ``interior``, the sum of its probability; ``empty``, its pixels
-without tissue; ``blank``, 1 if its section has a single grey value; those of `measure_lines`; and
-for whole sections ``numbered``, the largest segment so far."""
+without tissue; ``blank``, 1 if its section has a single grey value; those of `measure_lines`, and
+of some tiles those of `compare_swapped`, see `sfseg.prediction.contrast`; and for whole sections
+``numbered``, the largest segment so far."""
 
 OtherMap = Callable[[int, slice, slice], Probability]
 """Gives a window of another map of the stack, of a section, its rows and columns."""

@@ -1,6 +1,6 @@
 """Cut the window that a tile reads out of its section; beyond the far borders mirror it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class Window:
         if self.normalised is not None:
             return self.normalised
         return self.normalisation.standardise(self.pixels, self.empty)
+
+    def swapped(self) -> "Window":
+        """Return the window as it would be in an image with dark and bright swapped."""
+        return replace(self, normalised=-self.standardise())
 
 
 def cut_window(

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from sfseg import load_model, make_tissue
-from sfseg.prediction.contrast import SMALLEST_PX, contrast_warning, measure_lines
+from sfseg import draw_tissue, load_model, make_tissue
+from sfseg.prediction.contrast import SMALLEST_PX, contrast_warning, measure_lines, wants_trial
 from sfseg.prediction.windows import Window
 from sfseg.transforms.normalise import measure_section
 from tests.cli.commands import FAST, fails, sfseg
@@ -82,6 +82,24 @@ def test_a_map_that_marks_dark_lines_or_bright_ones_is_not_doubted():
     assert few.endswith("try --invert-image")
 
 
+def test_a_tile_that_was_tried_swapped_decides_where_the_map_is_doubtful():
+    missed = {"dark": 9.0, "dark_marked": 3.0, "bright": 9.0, "bright_marked": 1.0}
+    hard = {**missed, "tried_as_is": 0.3, "tried_swapped": 0.2}
+    wrong = {**missed, "tried_as_is": 0.3, "tried_swapped": 0.4}
+    assert doubt([missed]) == doubt([wrong]) == TRY
+    assert doubt([hard]) is None
+    assert doubt([hard, wrong, wrong]) == TRY
+    assert doubt([hard, hard, missed, missed]) is None
+    marked = {**missed, "dark_marked": 6.0}
+    assert doubt([wrong, marked, marked]) is None  # one odd tile is not the stack
+
+
+def test_one_doubtful_tile_in_eight_is_tried():
+    missed = {"dark": 9.0, "dark_marked": 4.0, "bright": 9.0, "bright_marked": 1.0}
+    assert [n for n in range(17) if wants_trial(n, missed)] == [0, 8, 16]
+    assert not wants_trial(0, {**missed, "dark_marked": 5.0})
+
+
 def test_tiles_of_an_older_run_without_these_facts_are_not_doubted():
     assert doubt([{"interior": 9.0, "empty": 0, "blank": 0.0}]) is None
 
@@ -107,6 +125,13 @@ def test_inverted_images_are_warned_about_and_others_are_not(section, model, cha
     with pytest.warns(UserWarning, match="dark in this image: leave invert_image=True out"):
         model.predict(image, invert_image=True)
     np.testing.assert_array_equal(model.predict(255 - image, invert_image=True), right)
+
+
+def test_a_grainy_image_whose_membranes_are_found_badly_is_told_apart_from_a_swapped_one(model):
+    grainy = draw_tissue((2, 256, 256), seed=31, noise=2).volume
+    model.predict(grainy)  # a warning here would fail the test
+    with pytest.warns(UserWarning, match="bright in this image: try invert_image=True"):
+        model.predict(255 - grainy)
 
 
 def test_predict_warns_and_inverts(section, tmp_path):
