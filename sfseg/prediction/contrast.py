@@ -19,11 +19,8 @@ from sfseg.prediction.tiles import Rectangle
 from sfseg.prediction.windows import Window
 from sfseg.types import AnyArray, Probability
 
-DOUBTFUL_SHARE = 0.5
-"""With a smaller share of marked lines the swapped tile decides. Right ones have 0.28 to 0.75."""
-
 MARKED_SHARE = 0.42
-"""With a smaller share the contrast looks wrong, where no tile was predicted swapped."""
+"""With a smaller share of marked lines the map is doubtful. Most right ones have 0.45 to 0.75."""
 
 TRIED_EVERY = 8
 """So many tiles are one that may be predicted swapped: at most an eighth of the time is added."""
@@ -72,7 +69,7 @@ def measure_lines(window: Window, keep: Rectangle, probability: Probability) -> 
 
 def wants_trial(number: int, facts: Mapping[str, float]) -> bool:
     """Tell whether a tile is to be predicted swapped, by its number and its `measure_lines`."""
-    return number % TRIED_EVERY == 0 and _marked_share([facts]) < DOUBTFUL_SHARE
+    return number % TRIED_EVERY == 0 and _marked_share([facts]) < MARKED_SHARE
 
 
 def compare_swapped(
@@ -152,8 +149,7 @@ def contrast_warning(
         sum(fact.get(name, 0.0) for fact in facts) for name in ("tried_as_is", "tried_swapped")
     )
     was_tried = any("tried_swapped" in fact for fact in facts)
-    looks_right = as_is >= swapped if was_tried else share >= MARKED_SHARE
-    if pixels < SMALLEST_PX or share >= DOUBTFUL_SHARE or looks_right:
+    if pixels < SMALLEST_PX or share >= MARKED_SHARE or (was_tried and swapped <= as_is):
         return None
     found, remedy = (
         ("dark", "leave --invert-image out") if inverted else ("bright", "try --invert-image")
