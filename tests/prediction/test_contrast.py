@@ -1,13 +1,14 @@
 """Images with bright membranes: the option that swaps dark and bright, and the warning."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
 
-from sfseg import load_model, make_tissue
+from sfseg import load_model, make_tissue, predict
 from sfseg.prediction.contrast import SMALLEST_PX, contrast_warning, measure_lines
 from sfseg.prediction.windows import Window
 from sfseg.transforms.normalise import measure_section
@@ -107,6 +108,14 @@ def test_inverted_images_are_warned_about_and_others_are_not(section, model, cha
     with pytest.warns(UserWarning, match="dark in this image: leave invert_image=True out"):
         model.predict(image, invert_image=True)
     np.testing.assert_array_equal(model.predict(255 - image, invert_image=True), right)
+
+
+def test_the_warning_names_the_file_that_predicts(section, model):
+    whole = partial(predict, device="cpu", engine="torch", precision="float32")
+    for call in model.predict, whole:
+        with pytest.warns(UserWarning, match="bright in this image") as caught:
+            call(255 - section)
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_predict_warns_and_inverts(section, tmp_path):
