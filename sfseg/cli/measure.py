@@ -63,7 +63,8 @@ def measure(
     voxel_size_nm = parse_voxel_size(voxel_size)
     require_inputs([cells])
     tables = [path for path in (out, by_section, contacts) if path is not None]
-    from sfseg.segmentation.measure import measure_file, require_tables
+    from sfseg.segmentation.measure import measure_file
+    from sfseg.segmentation.table_files import require_tables
 
     require_tables(tables)
     say(f"measuring {cells}")

@@ -26,11 +26,11 @@ from sfseg.config import PredictConfig
 from sfseg.models.header import Header
 from sfseg.models.weights import open_weights
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.model import PredictSetup, pixels_of
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.record import versions_of
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.run import OnTile, PredictionRun
+from sfseg.prediction.setup import PredictSetup, pixels_of
 from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.transforms.pixel_size import PixelChoice
 from sfseg.types import Say

@@ -26,9 +26,10 @@ from sfseg.config import PredictConfig, PredictPrecision
 from sfseg.errors import ClusterError, SfsegError, StackError
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import describe
-from sfseg.prediction.model import Model, PredictSetup
+from sfseg.prediction.model import Model
 from sfseg.prediction.opening import open_as_said
 from sfseg.prediction.plan import SHARE, Plan, memory_warning
+from sfseg.prediction.setup import PredictSetup
 from sfseg.prediction.tile_reader import measure_section, read_tiles
 from sfseg.prediction.tile_writer import (
     Facts,

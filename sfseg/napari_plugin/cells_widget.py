@@ -1,7 +1,6 @@
 """The widget that finds cells in 3D, and corrects them: two that are one, one that is two."""
 
-import shlex
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,58 +29,16 @@ from sfseg.napari_plugin.fields import (
 )
 from sfseg.napari_plugin.geometry import place_of
 from sfseg.napari_plugin.panel import Call, Panel
+from sfseg.napari_plugin.session import Session
 from sfseg.napari_plugin.wording import in_widget_words
 from sfseg.segmentation.edits import Edit, Merge, Point, Split, read_edits, write_edits
-from sfseg.segmentation.finder import CellFinder, node_options
+from sfseg.segmentation.finder import node_options
+from sfseg.segmentation.table_files import SUFFIX, require_tables
 from sfseg.types import AnyArray, Progress, describe_shape
 
 _DEFAULTS = SegmentConfig()
 _MOST_VOXELS = 10**9
-_TABLE = ".csv"
 _NOT_FOUND = "press Find cells first"
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """Cells that were found, and their corrections.
-
-    Attributes
-    ----------
-    map : napari.layers.Image
-        The map.
-    pixels : array_like
-        Its pixels.
-    config : SegmentConfig
-        How they were found.
-    finder : CellFinder
-        Finds them again.
-    edits : tuple of Merge or Split
-        The corrections.
-    labels : napari.layers.Labels or None
-        Shows the cells.
-    """
-
-    map: Any
-    pixels: AnyArray
-    config: SegmentConfig
-    finder: CellFinder
-    edits: tuple[Edit, ...] = ()
-    labels: Any = None
-
-    def draw(self) -> AnyArray:
-        """Draw the cells, shape as the map."""
-        return self.finder.draw(self.config, self.edits).reshape(self.pixels.shape)
-
-    def command(self, table: Path) -> str:
-        """Write the command that makes the same cells of a file."""
-        changed = [
-            f"--{field.name.replace('_', '-')}" + (f" {value:g}" if value is not True else "")
-            for field in fields(SegmentConfig)
-            if (value := getattr(self.config, field.name)) != field.default
-        ]
-        path = self.map.source.path or "map.tif"
-        words = ["sfseg segment", shlex.quote(path), "-o corrected.tif", *changed]
-        return " ".join([*words, "--edits", shlex.quote(str(table))])
 
 
 class Found(NamedTuple):
@@ -143,7 +100,7 @@ class CellsWidget(Panel):
         self.file = FileEdit(
             label="corrections",
             mode="w",
-            filter=f"*{_TABLE}",
+            filter=f"*{SUFFIX}",
             tooltip="The table of corrections, which sfseg segment --edits takes.",
         )
         self.save_button = PushButton(text="Save corrections")
@@ -296,11 +253,7 @@ class CellsWidget(Panel):
         if not text:
             raise OptionError("corrections: no file is named", hint="name it corrections.csv")
         path = Path(text).expanduser()
-        if path.suffix.lower() != _TABLE:
-            raise OptionError(
-                f"{path}: the name of a table ends in {_TABLE}",
-                hint=f"name it {path.with_suffix(_TABLE)}",
-            )
+        require_tables([path])
         if path.exists():
             read_edits(path)  # another table is not replaced
         return path

@@ -11,9 +11,10 @@ from sfseg.config import PredictConfig
 from sfseg.prediction.compute import predict_tiles
 from sfseg.prediction.engines import describe
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.model import Model, PredictSetup
+from sfseg.prediction.model import Model
 from sfseg.prediction.opening import open_source
 from sfseg.prediction.plan import Plan
+from sfseg.prediction.setup import PredictSetup
 from sfseg.prediction.tile_reader import WHOLE_BYTES, StackTile, read_tiles
 from sfseg.prediction.tile_writer import FinishedTile, finish_tile, make_writer, output_dtype
 from sfseg.types import AnyArray, Say, Shape, parse_sections
@@ -106,8 +107,7 @@ def estimate_job(
         As `sfseg.prediction.predict.predict_job` does.
     """
     with open_source(job, config, say) as stack:
-        ready = model.calibrated(stack, config, say=say)
-        setup = ready.set_up(stack, config, ready.resolve(stack, config), say=say)
+        setup = model.prepare(stack, config, say=say)
         input_px = setup.predictors[0].input_px
         plan = Plan.from_tiles(setup.tiles, setup.engines[0], stack, config, input_px, setup.pixels)
         count = len(stack)

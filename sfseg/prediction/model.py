@@ -1,15 +1,13 @@
-"""A trained network, loaded on a device, and the prediction of arrays with it."""
+"""A trained network, loaded on a device."""
 
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -24,63 +22,26 @@ from sfseg.config import (
 from sfseg.models import STRIDE
 from sfseg.models.weights import Header, open_weights
 from sfseg.prediction import engines, plan
-from sfseg.prediction.compute import predict_tiles
-from sfseg.prediction.contrast import contrast_warning
+from sfseg.prediction.arrays import predict_array
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.engines.calibrate import calibrate
 from sfseg.prediction.engines.engine import Quantisation
 from sfseg.prediction.engines.int8 import int8_engine
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.planes import AXES, BACK, as_isotropic, config_of_planes, planes_along
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.prediction.run import OnTile, PredictionRun
 from sfseg.prediction.samples import Samples, sample_stack, sample_tissue
-from sfseg.prediction.tile_reader import read_tiles
-from sfseg.prediction.tile_writer import (
-    ArrayTarget,
-    Facts,
-    FinishedTile,
-    OtherMap,
-    finish_tile,
-    make_writer,
-)
+from sfseg.prediction.setup import PredictSetup, pixels_of
+from sfseg.prediction.tile_writer import OtherMap
 from sfseg.prediction.tiles import Tile, halo_px, scaled_tiles, section_tiles
 from sfseg.system import devices
 from sfseg.system.files import cache_folder
 from sfseg.system.memory import base_bytes
 from sfseg.system.threads import call_beside
-from sfseg.transforms.pixel_size import PixelChoice, choose_pixels
+from sfseg.transforms.pixel_size import PixelChoice
 from sfseg.transforms.resample import Scaling
 from sfseg.types import AnyArray, PixelSize, Probability, Progress, Say
-
-
-@dataclass(frozen=True)
-class PredictSetup:
-    """The engines, tiles and predictors for one stack.
-
-    Attributes
-    ----------
-    engines : tuple of Engine
-        Run the network: one for each device.
-    tiles : list of Tile
-        The tiles of each section.
-    predictors : tuple of Predictor
-        Predict the tiles, at the same time: one or two for each engine.
-    workers : int
-        Threads that read, and threads that finish tiles.
-    pixels : PixelChoice
-        Whether sections are resampled for the network.
-    scaling : Scaling or None
-        How they are.
-    """
-
-    engines: tuple[Engine, ...]
-    tiles: list[Tile]
-    predictors: tuple[Predictor, ...]
-    workers: int
-    pixels: PixelChoice
-    scaling: Scaling | None
 
 
 @dataclass(frozen=True)
@@ -264,50 +225,7 @@ class Model:
             "invert_image": invert_image,
             "pixel_size_nm": pixel_size_nm,
         }
-        return predict_array(array, options, lambda _: self, progress)
-
-    def _predict_stack(
-        self, stack: io.Stack, config: PredictConfig, progress: Progress = lambda *_: None
-    ) -> Probability:
-        """Predict an open stack to memory, shape (Z, Y, X)."""
-        stack = stack.with_pixel_size(config.pixel_size)
-        others: list[OtherMap] = []
-        if config.planes:
-            stack = as_isotropic(stack, config)
-            for done, axis in enumerate(AXES):
-                along, own = planes_along(axis, stack, config), config_of_planes(config)
-                found, _ = self._predict_sections(along, own, _third(progress, done))
-                others.append(partial(_window, found.transpose(BACK[axis])))
-            progress = _third(progress, len(others))
-        probability, facts = self._predict_sections(stack, config, progress, others)
-        _warn_of_contrast(facts, probability, inverted=config.invert_image)
-        return probability
-
-    def _predict_sections(
-        self,
-        stack: io.Stack,
-        config: PredictConfig,
-        progress: Progress,
-        others: Sequence[OtherMap] = (),
-    ) -> tuple[Probability, list[Facts]]:
-        """Predict each section to memory; return the facts of the tiles as well."""
-        model = self.calibrated(stack, config)
-        setup = model.set_up(stack, config, model.resolve(stack, config))
-        target = ArrayTarget(stack.shape)
-        writer = make_writer(target, config)
-
-        facts: list[Facts] = []
-        numbers = range(len(stack) * len(setup.tiles))
-
-        def write(tile: FinishedTile) -> None:
-            facts.extend(fact for _, fact in writer.put(tile))
-            progress(len(facts), len(numbers))
-
-        progress(0, len(numbers))
-        tiles = read_tiles(stack, setup.tiles, numbers, setup.scaling, workers=setup.workers)
-        finish = partial(finish_tile, config=config, others=others)
-        predict_tiles(tiles, setup.predictors, finish, write, workers=setup.workers)
-        return target.pixels, facts
+        return predict_array(array, options, lambda _: self.prepare, progress)
 
     def choose_pixels(self, stack: io.Stack, config: PredictConfig) -> PixelChoice:
         """Decide whether the sections of a stack are resampled; see `pixels_of`."""
@@ -331,6 +249,19 @@ class Model:
             "limit_px": self._limit_px(self.engine, stack, config),
             **({} if quantisation is None else {"int8": quantisation.as_json()}),
         }
+
+    def prepare(
+        self, stack: io.Stack, config: PredictConfig, *, say: Say = lambda _: None
+    ) -> PredictSetup:
+        """Set up for one stack: calibrate, resolve, and cut its sections into tiles.
+
+        Raises
+        ------
+        DeviceError
+            As `calibrated` and `resolve` do.
+        """
+        ready = self.calibrated(stack, config, say=say)
+        return ready.set_up(stack, config, ready.resolve(stack, config), say=say)
 
     def set_up(
         self,
@@ -466,74 +397,6 @@ class Model:
         if quantisation is not None:
             return (int8_engine(self.network, quantisation),)
         return (engines.ENGINES[name](self.network, device, dtype),)
-
-
-def pixels_of(header: Header, stack: io.Stack, config: PredictConfig) -> PixelChoice:
-    """Decide whether the sections of a stack are resampled; see `sfseg.transforms.pixel_size`.
-
-    Weights that resize sections to one size do not know a pixel size.
-    """
-    trained = header.voxel_size_nm if header.input_px is None else None
-    said = config.pixel_size is not None
-    return choose_pixels(stack.voxel_size_nm, trained, config.rescale, said=said)
-
-
-def _third(progress: Progress, done: int) -> Progress:
-    """Return the progress of one of three predictions, after `done` others."""
-    return lambda tiles, total: progress(done * total + tiles, 3 * total)
-
-
-def _window(pixels: Probability, section: int, rows: slice, columns: slice) -> Probability:
-    return pixels[section, rows, columns]
-
-
-def _warn_of_contrast(facts: Sequence[Facts], probability: Probability, *, inverted: bool) -> None:
-    """Warn a caller in Python, whose option has another spelling."""
-    tissue_px = probability.size - sum(fact["empty"] for fact in facts)
-    share = sum(fact["interior"] for fact in facts) / max(tissue_px, 1)
-    if doubt := contrast_warning(facts, tissue_px, share, inverted=inverted):
-        text = doubt.replace("--invert-image", "invert_image=True")
-        warnings.warn(text, stacklevel=5)  # the line that calls `sfseg.predict`
-
-
-_FILES = "use sfseg.predict_file for files, or open them: sfseg.open_stack(path).read()"
-
-
-def predict_array(
-    array: AnyArray,
-    options: Mapping[str, Any],
-    get_model: Callable[[PredictConfig], Model],
-    progress: Progress = lambda *_: None,
-) -> Probability:
-    """Check an array and the options, then get the model and predict the array.
-
-    Parameters
-    ----------
-    array : array_like, shape (Z, Y, X) or (Y, X)
-        Grey values.
-    options : mapping
-        Fields of `PredictConfig` by name.
-    get_model : callable
-        Returns the model for these options; called when array and options are checked.
-    progress : callable
-        See `Model.predict`.
-
-    Returns
-    -------
-    ndarray of float32, shape as array
-        Interior probability in [0, 1].
-
-    Raises
-    ------
-    SfsegError
-        As `Model.predict` and `get_model` do.
-    """
-    stack = io.open_array(array, "predict", hint=_FILES)
-    config = configure(PredictConfig, None, options)
-    if config.invert_image:
-        stack = stack.inverted()
-    pixels = get_model(config)._predict_stack(stack, config, progress)
-    return pixels.reshape(stack.shape[-np.ndim(array) :])
 
 
 def load_model(

@@ -11,7 +11,6 @@ from sfseg.identity import differences
 from sfseg.models.weights import Header, open_weights
 from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job
-from sfseg.prediction.model import pixels_of
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
 from sfseg.prediction.parts_folder import (
     PartsFolder,
@@ -28,6 +27,7 @@ from sfseg.prediction.run import (
     result_facts,
     result_of_record,
 )
+from sfseg.prediction.setup import pixels_of
 from sfseg.prediction.tile_writer import output_dtype
 from sfseg.types import Say, parse_sections
 

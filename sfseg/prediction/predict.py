@@ -19,9 +19,10 @@ from sfseg.config import (
     configure,
 )
 from sfseg.errors import DeviceError, OptionError, SfsegError
+from sfseg.prediction.arrays import predict_array
 from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job, make_jobs
-from sfseg.prediction.model import Model, predict_array
+from sfseg.prediction.model import Model
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
 from sfseg.prediction.parts import finish_job, predict_part
 from sfseg.prediction.parts_folder import PartsFolder
@@ -123,7 +124,7 @@ def predict(
         "invert_image": invert_image,
         "pixel_size_nm": pixel_size_nm,
     }
-    return predict_array(array, options, Model.load, progress)
+    return predict_array(array, options, lambda config: Model.load(config).prepare, progress)
 
 
 def predict_file(

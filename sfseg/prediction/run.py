@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sfseg import io
 from sfseg.config import PredictConfig
@@ -17,6 +17,7 @@ from sfseg.prediction.engines import describe
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.plan import Plan
 from sfseg.prediction.resumable import ResumableOutput
+from sfseg.prediction.setup import PredictSetup
 from sfseg.prediction.tile_reader import read_tiles
 from sfseg.prediction.tile_writer import (
     FinishedTile,
@@ -26,9 +27,6 @@ from sfseg.prediction.tile_writer import (
     output_dtype,
 )
 from sfseg.types import Shape, VoxelSize, describe_shape, format_sections
-
-if TYPE_CHECKING:
-    from sfseg.prediction.model import PredictSetup
 
 FLUSH_S = 5.0
 """Finished tiles are flushed and recorded this often; a kill loses at most so much work.
@@ -150,7 +148,7 @@ class PredictionRun:
         self,
         job: Job,
         stack: io.Stack,
-        setup: "PredictSetup",
+        setup: PredictSetup,
         config: PredictConfig,
         work: ResumableOutput,
         report: OnTile,

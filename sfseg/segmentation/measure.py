@@ -2,20 +2,16 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.io import as_path, open_array, open_stack
-from sfseg.io.cell_numbers import require_exact
-from sfseg.io.label_values import Census, sample_indices
 from sfseg.io.outputs import require_output
 from sfseg.io.stack import Stack
+from sfseg.segmentation.cell_sections import read_cells, require_cells
 from sfseg.segmentation.profiles import (
     Profiles,
     list_contacts,
@@ -23,13 +19,12 @@ from sfseg.segmentation.profiles import (
     measure_profiles,
 )
 from sfseg.segmentation.sums import CellSums, ContactSums
+from sfseg.segmentation.table_files import TableWriter, require_tables
 from sfseg.segmentation.tables import (
     Table,
     cell_table,
     contact_table,
     section_table,
-    write_header,
-    write_rows,
 )
 from sfseg.system import files
 from sfseg.types import AnyArray, Progress, Shape, VoxelSize, as_voxel_size
@@ -38,9 +33,6 @@ _UNKNOWN: VoxelSize = (math.nan, math.nan, math.nan)
 
 _SAFE_ID = 10**15
 """Spreadsheets keep 15 digits of a number."""
-
-_GIVE_CELLS = "give the cells that sfseg segment makes of a map"
-_TABLE = ".csv"
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +191,8 @@ def measure_file(
             if path is None:
                 return _ignore
             part = created.enter_context(files.atomic_path(Path(path), overwrite=overwrite))
-            return _Rows(created.enter_context(part.open("w", encoding="utf-8", newline="\n")))
+            file = created.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+            return TableWriter(file)
 
         write_cells, write_sections, write_contacts = map(create, (out, by_section, contacts))
         voxel = voxel or stack.voxel_size_nm
@@ -208,41 +201,6 @@ def measure_file(
         write_contacts(swept.contacts)
         notes = (*stack.notes, *_list_doubts(stack.name, swept, voxel, contacts is not None))
     return MeasureResult(len(swept.cells["id"]), stack.shape, voxel, notes)
-
-
-def require_tables(paths: Sequence[Path]) -> None:
-    """Refuse names of tables that do not end in .csv, and one name for two tables.
-
-    Raises
-    ------
-    OptionError
-        If a name ends otherwise.
-    OutputExistsError
-        If two are the same.
-    """
-    for path in paths:
-        if path.suffix.lower() != _TABLE:
-            raise OptionError(
-                f"{path}: the name of a table ends in {_TABLE}",
-                hint=f"name it {path.with_suffix(_TABLE)}",
-            )
-    if len({path.absolute() for path in paths}) < len(paths):
-        raise OutputExistsError(
-            f"{paths[0]}: two tables have one name", hint="give each table a name of its own"
-        )
-
-
-class _Rows:
-    """Writes parts of a table to a file, the names of the columns first."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file, self._is_new = file, True
-
-    def __call__(self, table: Table) -> None:
-        if self._is_new:
-            write_header(self._file, table)
-            self._is_new = False
-        write_rows(self._file, table)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,11 +223,11 @@ def _sweep(
     progress: Progress = _ignore,
 ) -> _Swept:
     """Go through the sections; call `each` with the table of every section."""
-    _require_ids(stack)
+    require_cells(stack)
     sums, contacts = CellSums(), ContactSums()
     last: tuple[Profiles, AnyArray] | None = None
     progress(0, len(stack))
-    for z, section in enumerate(_whole_numbers(stack)):
+    for z, section in enumerate(read_cells(stack)):
         profiles = measure_profiles(section)
         each(section_table(profiles.ids, profiles.sums, z + 1, voxel))
         indices = sums.add(profiles, z)
@@ -285,45 +243,6 @@ def _sweep(
     return _Swept(
         cell_table(ids, sums.sums, pairs, stack.shape, voxel), contact_table(ids, pairs, voxel)
     )
-
-
-def _require_ids(stack: Stack) -> None:
-    """Refuse a map of probabilities in 8 or 16 bits, and an image."""
-    if stack.dtype not in (np.uint8, np.uint16):
-        return
-    samples = [stack.section(index) for index in sample_indices(len(stack))]
-    census = Census.from_sections(samples, None, range(len(samples)))
-    if census.is_soft or census.is_scattered:
-        raise StackError(
-            f"{stack.name}: its values are scattered as in a map or an image, these are not the "
-            "numbers of cells",
-            hint=_GIVE_CELLS,
-        )
-
-
-def _whole_numbers(stack: Stack) -> Iterator[AnyArray]:
-    """Read the sections as whole numbers; refuse what numbers no cell."""
-    for number, section in enumerate(stack, start=1):
-        where = f"{stack.name}: section {number}"
-        ids = _from_floats(section, where) if section.dtype.kind == "f" else section
-        if ids.dtype.kind == "i" and (lowest := ids.min()) < 0:
-            raise StackError(
-                f"{where}: {lowest} is no number of a cell",
-                hint="number cells from 1, and write 0 where there is none",
-            )
-        yield ids
-
-
-def _from_floats(section: AnyArray, where: str) -> NDArray[np.int64]:
-    """Turn floats that are whole numbers into integers; ImageJ saves numbers of cells so."""
-    broken = section[section != np.rint(section)]
-    if broken.size:
-        raise StackError(
-            f"{where}: {broken[0]:g} is no number of a cell, this looks like a map",
-            hint=_GIVE_CELLS,
-        )
-    require_exact(section, where)
-    return section.astype(np.int64)
 
 
 def _list_doubts(

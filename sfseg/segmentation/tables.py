@@ -1,10 +1,9 @@
-"""Tables of measures: columns with the unit in their names, and their rows as CSV.
+"""Tables of measures: columns with the unit in their names.
 
 A column whose voxel length is not known is left out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TextIO
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,6 @@ _UM = 1e-3  # a nm in um
 _NEED_SIDES = ("_um3", "_um2", "_um", "_nm")
 _NEED_ALL = ("volume_um3", "contact_um2", "centroid_z_nm")
 """Ends of the names of columns that need the sides of a pixel, or the thickness as well."""
-
-_DIGITS = ".9g"
 
 
 def cell_table(
@@ -172,19 +169,3 @@ def _known(table: Table, voxel_size_nm: VoxelSize) -> Table:
     thickness, *sides = voxel_size_nm
     left_out = _NEED_SIDES if np.isnan(sides).any() else _NEED_ALL if np.isnan(thickness) else ()
     return {name: column for name, column in table.items() if not name.endswith(left_out)}
-
-
-def write_header(file: TextIO, table: Table) -> None:
-    """Write the names of the columns as a line of CSV."""
-    file.write(",".join(table) + "\n")
-
-
-def write_rows(file: TextIO, table: Table) -> None:
-    """Write the rows as CSV: whole numbers as they are, others with nine digits."""
-    file.writelines(f"{','.join(row)}\n" for row in zip(*map(_texts, table.values()), strict=True))
-
-
-def _texts(column: AnyArray) -> Iterable[str]:
-    if column.dtype.kind == "f":
-        return (format(value, _DIGITS) for value in column.tolist())
-    return map(str, column.tolist())

@@ -14,19 +14,12 @@ from sfseg.datasets.dataset import LabelledStack
 from sfseg.errors import OptionError, ShapeMismatchError, StackError
 from sfseg.io.labels import LabelStack, read_label_stack
 from sfseg.training.data_checks import PairFacts, count_pair, data_warnings, describe_labels
+from sfseg.training.grid import Grid
 from sfseg.training.pairs import pair_files
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.section import Section
 from sfseg.training.splits import number_through, pick, split_sections
-from sfseg.transforms.pixel_size import PixelChoice, choose_pixels
-from sfseg.types import (
-    LabelKind,
-    PixelSize,
-    Rescale,
-    Say,
-    VoxelSize,
-    format_sections,
-)
+from sfseg.types import LabelKind, Say, VoxelSize, format_sections
 
 
 @dataclass(frozen=True)
@@ -87,59 +80,6 @@ class TrainingData:
         return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """The pixel size that all sections get.
-
-    Attributes
-    ----------
-    goal : tuple of float or None
-        Voxel size of the weights to start from, or of the first stack; None = not known yet.
-    goal_of : str
-        Whose it is.
-    known : tuple of float or None
-        Voxel size of the dataset, for files that do not say it.
-    said : tuple of float or None
-        Size of the pixels that the user gave.
-    rescale : {'auto', 'none'}
-        Whether sections may be resampled.
-    is_free : bool
-        Whether a pixel size matters at all: not where sections are resized to one shape.
-    """
-
-    goal: VoxelSize | None
-    goal_of: str
-    known: VoxelSize | None
-    said: PixelSize | None
-    rescale: Rescale
-    is_free: bool
-
-    @classmethod
-    def from_setup(cls, setup: TrainSetup, known: VoxelSize | None) -> "_Grid":
-        """Take the pixel size of the weights to start from."""
-        config = setup.config
-        header = setup.init.header if setup.init else None
-        is_free = config.recipe.input_px is None
-        goal = header.voxel_size_nm if header and header.input_px is None and is_free else None
-        said = config.pixel_size
-        return cls(goal, str(config.init), known, said, config.rescale, is_free)
-
-    def choose(self, own: VoxelSize | None) -> tuple[PixelChoice, VoxelSize | None]:
-        """Decide whether a stack is resampled; return its voxel size after that, too."""
-        own = own if self.said else self.known or own
-        said = self.said is not None and self.goal is not None
-        pixels = choose_pixels(own, self.goal, self.rescale, said=said, goal_of=self.goal_of)
-        if own is None or pixels.network_nm is None:
-            return pixels, own or self.goal
-        return pixels, (own[0], *pixels.network_nm)
-
-    def after(self, pair: PairFacts) -> "_Grid":
-        """Return the grid for the next stacks: without weights to start from, that of the first."""
-        if self.goal or not self.is_free or pair.grey is None or pair.voxel_size_nm is None:
-            return self
-        return replace(self, goal=pair.voxel_size_nm, goal_of=Path(pair.images).name)
-
-
 def load_training_data(
     setup: TrainSetup, folder: Path | None, *, say: Say = lambda _: None
 ) -> TrainingData:
@@ -179,7 +119,7 @@ def load_training_data(
     used = {*training, *held}
     sections: dict[int, Section] = {}
     pairs: list[PairFacts] = []
-    grid = _Grid.from_setup(setup, voxel_size)
+    grid = Grid.from_setup(setup, voxel_size)
     for part, whole in zip(parts, number_through(counts), strict=True):
         wanted = [index for index in whole if index in used]
         numbers = f", numbered {format_sections(whole)}" if len(parts) > 1 else ""
@@ -291,7 +231,7 @@ def _read_part(
     wanted: Sequence[int],
     whole: range,
     numbers: str,
-    grid: _Grid,
+    grid: Grid,
     say: Say,
 ) -> tuple[dict[int, Section], PairFacts]:
     """Read the wanted sections of one stack, and measure them; indices run through all stacks."""

@@ -1,13 +1,14 @@
 """Images with bright membranes: the option that swaps dark and bright, and the warning."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
 
-from sfseg import draw_tissue, load_model, make_tissue
+from sfseg import draw_tissue, load_model, make_tissue, predict
 from sfseg.prediction.contrast import SMALLEST_PX, contrast_warning, measure_lines, wants_trial
 from sfseg.prediction.windows import Window
 from sfseg.transforms.normalise import measure_section
@@ -132,6 +133,14 @@ def test_a_grainy_image_whose_membranes_are_found_badly_is_told_apart_from_a_swa
     model.predict(grainy)  # a warning here would fail the test
     with pytest.warns(UserWarning, match="bright in this image: try invert_image=True"):
         model.predict(255 - grainy)
+
+
+def test_the_warning_names_the_file_that_predicts(section, model):
+    whole = partial(predict, device="cpu", engine="torch", precision="float32")
+    for call in model.predict, whole:
+        with pytest.warns(UserWarning, match="bright in this image") as caught:
+            call(255 - section)
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_predict_warns_and_inverts(section, tmp_path):

@@ -8,6 +8,7 @@ import tifffile
 
 import sfseg
 from sfseg.prediction import tile_reader
+from sfseg.prediction.arrays import predict_stack
 from sfseg.prediction.tiles import scaled_tiles
 from sfseg.transforms.resample import Resampler, Scaling
 from tests.cli.commands import FAST, fails
@@ -71,7 +72,7 @@ def test_tiles_read_from_the_file_leave_no_trace_to_the_bit(sample, model, nm, m
     monkeypatch.setattr(tile_reader, "WHOLE_BYTES", 0)
     options = {"pixel_size_nm": nm, "tile_px": 48}
     stack = sfseg.io.open_array(section, "test")
-    tiled = model._predict_stack(stack, sfseg.config.PredictConfig(**options))[0]
+    tiled = predict_stack(stack, sfseg.config.PredictConfig(**options), model.prepare)[0]
     assert (tiled == whole).all()
 
 

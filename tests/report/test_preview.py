@@ -10,7 +10,8 @@ from sfseg.report import sections
 from sfseg.report.colours import EMPTY_COLOUR, MEMBRANE_COLOUR
 from sfseg.report.layers import Layer
 from sfseg.report.paint import MEMBRANE_OPACITY
-from sfseg.report.preview import MARGIN_PX, PANEL_PX, draw_rows, write_preview
+from sfseg.report.panels import PANEL_PX, draw_rows
+from sfseg.report.preview import MARGIN_PX, write_preview
 from sfseg.report.sections import View, read_image, read_labels, read_map, whole
 
 
