@@ -12,7 +12,7 @@ from sfseg.cli.console import print_result, say
 from sfseg.cli.options import INPUT, OUTPUT
 from sfseg.cli.progress import progress
 from sfseg.errors import OptionError
-from sfseg.types import Number, describe_shape, parse_pixel_size
+from sfseg.types import Number, describe_shape, format_count, parse_pixel_size
 
 if TYPE_CHECKING:
     from sfseg.scoring.cell_errors import CellError
@@ -227,7 +227,7 @@ def format_cell_tables(scored: "Sequence[CellScores]") -> str:
 def format_cell_table(scores: "CellScores") -> Iterator[str]:
     """Lay the scores out for a person."""
     size = describe_shape(scores.shape)
-    yield f"{size}, {scores.true_cells} true cells, {scores.cells} predicted"
+    yield f"{size}, {format_count(scores.true_cells, 'true cell')}, {scores.cells} predicted"
     yield ""
     yield _head("VOI in bits (log2)")
     yield from (_row(name, score) for name, score in scores.rows().items())

@@ -26,7 +26,7 @@ from sfseg.io.tiff import writer as tiff_writer
 from sfseg.io.tiff.writer import TiffCanvas
 from sfseg.system import files
 from sfseg.system.remote import RemotePath
-from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape
+from sfseg.types import AnyArray, Shape, VoxelSize, describe_shape, format_count
 
 _TYPES = ("uint8", "uint16", "float32", "int32", "uint32")
 _TIFF_SUFFIXES, _MRC_SUFFIXES, _ZARR = (".tif", ".tiff"), (".mrc", ".rec", ".map"), ".zarr"
@@ -131,6 +131,7 @@ def write_sections(
     _require_voxel_size(name, voxel_size_nm)
     dtype = require_writable(name, dtype)  # before the folder is made
     _require_pixels(name, shape)
+    announced = format_count(depth, "section")
     with files.atomic_path(target, overwrite=overwrite) as part:
         canvas = create_canvas(
             part, name, shape, dtype, voxel_size_nm=voxel_size_nm, palette=palette
@@ -139,11 +140,11 @@ def write_sections(
             count = 0
             for section in sections:
                 if count == depth:
-                    raise StackError(f"{name}: there are more than {depth} sections", hint=_AGREE)
+                    raise StackError(f"{name}: there are more than {announced}", hint=_AGREE)
                 canvas.put(count, slice(0, height), slice(0, width), section)
                 count += 1
             if count < depth:
-                raise StackError(f"{name}: {depth} sections announced, {count} came", hint=_AGREE)
+                raise StackError(f"{name}: {announced} announced, {count} came", hint=_AGREE)
             canvas.finish()
 
 

@@ -36,7 +36,7 @@ from sfseg.system import files
 from sfseg.system.limits import usable_processors
 from sfseg.system.remote import is_remote
 from sfseg.system.threads import ordered
-from sfseg.types import Say, format_sections, parse_sections
+from sfseg.types import Say, format_count, format_sections, name_sections, parse_sections
 
 _LONGEST_NAME = 200
 """Bytes of the sections in the name of a file, to which suffixes are added."""
@@ -262,7 +262,10 @@ class PartsFolder:
             except FileNotFoundError:
                 continue  # it has a manifest only
             if gone := len(receipt.files.keys() - there):
-                say(f"warning: {gone} files of sections {sections} are gone from {self.store}")
+                say(
+                    f"warning: {format_count(gone, 'file')} of sections {sections} "
+                    f"{'are' if gone > 1 else 'is'} gone from {self.store}"
+                )
                 path.unlink()
             else:
                 yield receipt
@@ -509,8 +512,7 @@ def read_receipt(path: Path) -> Receipt:
 
 def _name_sections(indices: Sequence[int]) -> str:
     """Name sections in a sentence, with the verb."""
-    plural = "s" if len(indices) > 1 else ""
-    return f"section{plural} {format_sections(indices)} {'are' if plural else 'is'}"
+    return f"{name_sections(indices)} {'are' if len(indices) > 1 else 'is'}"
 
 
 def _join(names: Sequence[str]) -> str:
