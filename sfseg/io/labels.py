@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sfseg.config import LabelFormat
 from sfseg.errors import NonFiniteError, StackError
 from sfseg.io.cell_numbers import require_exact
+from sfseg.io.census import Census, sample_indices
 from sfseg.io.label_areas import find_swapped
-from sfseg.io.label_values import Census, explain_labels, sample_indices
+from sfseg.io.label_values import explain_labels
 from sfseg.io.open import open_stack
 from sfseg.io.stack import Stack, require_finite
 from sfseg.types import INTERIOR, AnyArray, LabelKind, Number, name_sections

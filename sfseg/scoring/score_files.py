@@ -12,7 +12,7 @@ import numpy as np
 
 from sfseg.config import LabelFormat
 from sfseg.io import Stack, as_path, open_stack
-from sfseg.io.label_values import count_values
+from sfseg.io.census import count_values
 from sfseg.io.labels import nothing_ignored, require_numbers, resolve_format
 from sfseg.io.probability import scale_sections
 from sfseg.io.sections import Sections

@@ -8,7 +8,8 @@ import numpy as np
 
 from sfseg.config import LabelFormat
 from sfseg.errors import OptionError, StackError
-from sfseg.io.label_values import Census, do_cells_touch, explain_labels, sample_indices
+from sfseg.io.census import Census, do_cells_touch, sample_indices
+from sfseg.io.label_values import explain_labels
 from sfseg.io.labels import interior
 from sfseg.io.sections import Sections
 from sfseg.types import INTERIOR, AnyArray, LabelKind, Number

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sfseg.errors import OptionError, OutputExistsError, StackError
 from sfseg.io import as_path, open_array, open_stack
 from sfseg.io.cell_numbers import require_exact
-from sfseg.io.label_values import Census, sample_indices
+from sfseg.io.census import Census, sample_indices
 from sfseg.io.outputs import require_output
 from sfseg.io.stack import Stack
 from sfseg.segmentation.profiles import (
