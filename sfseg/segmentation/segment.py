@@ -13,8 +13,9 @@ import numpy as np
 from sfseg.config import SegmentConfig, configure
 from sfseg.errors import NonFiniteError, OptionError, OutputError, ResumeError, StackError
 from sfseg.io import Stack, as_path, open_array, open_stack
+from sfseg.io.formats import require_writable
 from sfseg.io.outputs import require_output
-from sfseg.io.write import require_writable, write_sections
+from sfseg.io.write import write_sections
 from sfseg.segmentation.cells import Cells
 from sfseg.segmentation.costs import CellCosts, load_costs
 from sfseg.segmentation.edits import Edit, require_places
