@@ -22,9 +22,10 @@ from typing import Any
 from sfseg.errors import OutputExistsError, ResumeError
 from sfseg.identity import differences
 from sfseg.io.hashing import hash_input
+from sfseg.prediction.destination import is_unfinished, lock_path
+from sfseg.prediction.output_lock import hold
 from sfseg.prediction.receipt import Receipt, read_receipt
 from sfseg.prediction.record import write_record
-from sfseg.prediction.resumable import hold, is_unfinished, lock_path
 from sfseg.system import files
 from sfseg.types import Say, format_count, format_sections, name_sections, parse_sections
 
