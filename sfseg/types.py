@@ -88,12 +88,12 @@ def format_shape(shape: Sequence[int]) -> str:
 def describe_shape(shape: Shape) -> str:
     """Write a shape in words: 30 sections of 512x512."""
     sections, height, width = shape
-    return f"{count_sections(sections)} of {height}x{width}"
+    return f"{format_count(sections, 'section')} of {height}x{width}"
 
 
-def count_sections(count: int) -> str:
-    """Write a number of sections in words: 1 section, 30 sections."""
-    return f"{count} section{'s' if count != 1 else ''}"
+def format_count(count: int, noun: str) -> str:
+    """Write a number of things: 1 section, 30 sections."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def voxel_as_json(voxel_size_nm: VoxelSize | None) -> list[float | None] | None:
@@ -145,7 +145,7 @@ def parse_sections(text: str, count: int) -> tuple[int, ...]:
         if not 1 <= first <= last <= count:
             raise OptionError(
                 f"sections {text!r}: {item} is not within the stack",
-                hint=f"choose from 1 to {count}: the stack has {count} sections",
+                hint=f"choose from 1 to {count}: the stack has {format_count(count, 'section')}",
             )
         indices.update(range(first - 1, last))
     return tuple(sorted(indices))
@@ -194,6 +194,11 @@ def format_sections(indices: Sequence[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
+def name_sections(indices: Sequence[int]) -> str:
+    """Name sections, given by their indices from 0: section 3, sections 1-3,7."""
+    return f"section{'s' * (len(indices) > 1)} {format_sections(indices)}"
 
 
 def as_pixel_size(value: object) -> PixelSize | None:

@@ -37,7 +37,7 @@ from sfseg.config import COMPARISON_NAME, CompareConfig
 from sfseg.recipes import Recipe, find_recipe
 from sfseg.training.command import command_to_resume
 from sfseg.training.run_folder import PAGE
-from sfseg.types import format_time
+from sfseg.types import format_count, format_time
 
 if TYPE_CHECKING:
     from sfseg.comparison.results import RunScore
@@ -224,10 +224,11 @@ def default_folder(
 
 def describe_comparison(config: CompareConfig) -> str:
     """Say what is compared, how many training runs that is, and where it goes."""
-    runs = len(config.archs) * config.seeds * (config.folds or 1)
+    count = len(config.archs) * config.seeds * (config.folds or 1)
+    runs = format_count(count, "training run")
     return (
         f"comparing {', '.join(config.archs)} on {config.dataset}: {runs} "
-        f"training run{'s' * (runs != 1)} of {config.epochs} of {config.recipe.epochs} epochs, "
+        f"of {config.epochs} of {config.recipe.epochs} epochs, "
         f"into {config.out}; recipe {config.recipe.name}"
     )
 

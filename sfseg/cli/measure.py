@@ -9,7 +9,7 @@ from sfseg.cli.checks import require_inputs
 from sfseg.cli.console import print_result, say
 from sfseg.cli.options import OUTPUT, AxesOption, OverwriteOption, VoxelSizeOption
 from sfseg.cli.progress import progress
-from sfseg.types import describe_shape, parse_voxel_size
+from sfseg.types import describe_shape, format_count, parse_voxel_size
 
 EXAMPLES = """
 sfseg measure cells.tif -o cells.csv
@@ -83,7 +83,6 @@ def measure(
         )
     for warning in result.warnings:
         say(f"warning: {warning}")
-    count = f"{result.cells} cell{'s' * (result.cells != 1)}"
-    say(f"{cells}: {count} in {describe_shape(result.shape)}")
+    say(f"{cells}: {format_count(result.cells, 'cell')} in {describe_shape(result.shape)}")
     for path in tables:
         print_result(path)

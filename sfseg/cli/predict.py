@@ -333,7 +333,7 @@ def predict(
     if preview is not None:
         pictures = plan_previews(jobs, preview, overwrite=overwrite or resume)
     if config.is_in_parts:
-        from sfseg.prediction.parts_folder import require_parts
+        from sfseg.prediction.parts_checks import require_parts
 
         require_parts(out, config)
     if dry_run or price is not None:

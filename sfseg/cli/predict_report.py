@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sfseg.cli.console import say, say_error
 from sfseg.cli.progress import ProgressDisplay
 from sfseg.config import PredictConfig
-from sfseg.types import count_sections, format_time, voxel_as_json
+from sfseg.types import format_count, format_time, voxel_as_json
 
 if TYPE_CHECKING:
     from sfseg.prediction.estimate import Estimate
@@ -134,8 +134,8 @@ def describe_estimate(estimate: "Estimate", price: float | None) -> str:
         f"{estimate.job.source}: {estimate.description}",
         str(estimate.plan),
         f"trial: {estimate.trial_px / 1e6:.3g} megapixels, {rate}, on {estimate.device}",
-        f"{count_sections(estimate.sections)}: {format_bytes(estimate.read_bytes)} to read and "
-        f"{format_bytes(estimate.written_bytes)} to write, before compression",
+        f"{format_count(estimate.sections, 'section')}: {format_bytes(estimate.read_bytes)} "
+        f"to read and {format_bytes(estimate.written_bytes)} to write, before compression",
     ]
     for machines in MACHINES:
         seconds = estimate.seconds(machines)

@@ -3,16 +3,16 @@
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sfseg.cli.console import print_result, say
 from sfseg.cli.options import INPUT, OUTPUT
 from sfseg.cli.progress import progress
+from sfseg.cli.score_outputs import ScoreFiles, ScoreOutputs, write_page
 from sfseg.errors import OptionError
-from sfseg.types import Number, describe_shape, parse_pixel_size
+from sfseg.types import describe_shape, format_count, parse_pixel_size
 
 if TYPE_CHECKING:
     from sfseg.scoring.cell_errors import CellError
@@ -63,29 +63,8 @@ WorstOption = Annotated[
 ]
 
 
-class CellFiles(NamedTuple):
-    """Predictions and the truth, and how they are read."""
-
-    cells: Sequence[str]
-    truth: str
-    ignore: Number | None
-    axes: str | None
-    label_axes: str | None
-
-
-class CellOutputs(NamedTuple):
-    """What is written beside the tables."""
-
-    errors: Path | None
-    report: Path | None
-    image: str | None
-    command: str
-    overwrite: bool
-    worst: int | None = None
-
-
 def are_for_cells(
-    files: CellFiles,
+    files: ScoreFiles,
     for_maps: Mapping[str, bool],
     *,
     segments: bool,
@@ -114,7 +93,7 @@ def are_for_cells(
                 axes=files.axes,
                 label_axes=files.label_axes,
             )
-            for cells in files.cells
+            for cells in files.predictions
         )
     given = {"--border": border, "--pixel-size": pixel_size, "--worst": worst}
     of_cells = [option for option, value in given.items() if value is not None]
@@ -127,11 +106,11 @@ def are_for_cells(
 
 
 def print_cell_scores(
-    files: CellFiles,
+    files: ScoreFiles,
     sections: str | None,
     border: float | None,
     pixel_size: str | None,
-    outputs: CellOutputs,
+    outputs: ScoreOutputs,
     *,
     share: "Share | None",
     as_json: bool,
@@ -141,7 +120,7 @@ def print_cell_scores(
 
     with contextlib.ExitStack() as stacks:
         judged: list[Judged] = []
-        for cells in files.cells:
+        for cells in files.predictions:
             say(f"scoring the cells of {cells} against {files.truth}")
             opened = stacks.enter_context(
                 open_cells(
@@ -187,7 +166,7 @@ def _score(
     return scores
 
 
-def _write(judged: "Sequence[Judged]", outputs: CellOutputs, axes: str | None) -> None:
+def _write(judged: "Sequence[Judged]", outputs: ScoreOutputs, axes: str | None) -> None:
     """Write the picture of the errors, and the page."""
     if outputs.errors is not None:
         from sfseg.scoring.cell_drawing import write_cell_errors
@@ -197,21 +176,10 @@ def _write(judged: "Sequence[Judged]", outputs: CellOutputs, axes: str | None) -
             write_cell_errors(outputs.errors, opened, scores.errors, overwrite=outputs.overwrite)
         say(f"errors drawn in {outputs.errors}")
     if outputs.report is not None:
-        from sfseg.io import open_stack
         from sfseg.report.cells_page import JudgedCells, write_cells_page
 
-        grey = open_stack(outputs.image, axes=axes) if outputs.image else None
-        with progress(f"writing {outputs.report}"), grey or contextlib.nullcontext():
-            notes = write_cells_page(
-                outputs.report,
-                [JudgedCells(*one) for one in judged],
-                image=grey,
-                command=outputs.command,
-                overwrite=outputs.overwrite,
-            )
-        say(f"page for the web browser: {outputs.report}")
-        for note in notes:
-            say(note)
+        page = [JudgedCells(*one) for one in judged]
+        write_page(write_cells_page, outputs.report, page, outputs, axes)
 
 
 def format_cell_tables(scored: "Sequence[CellScores]") -> str:
@@ -227,7 +195,7 @@ def format_cell_tables(scored: "Sequence[CellScores]") -> str:
 def format_cell_table(scores: "CellScores") -> Iterator[str]:
     """Lay the scores out for a person."""
     size = describe_shape(scores.shape)
-    yield f"{size}, {scores.true_cells} true cells, {scores.cells} predicted"
+    yield f"{size}, {format_count(scores.true_cells, 'true cell')}, {scores.cells} predicted"
     yield ""
     yield _head("VOI in bits (log2)")
     yield from (_row(name, score) for name, score in scores.rows().items())

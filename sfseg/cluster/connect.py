@@ -17,6 +17,7 @@ from typing import Any
 from sfseg.cluster.checks import require_address
 from sfseg.errors import ClusterError, MissingExtraError
 from sfseg.system.limits import usable_processors
+from sfseg.types import format_count
 
 CONNECT_S = 10.0
 """A scheduler that has not answered in this time is not there."""
@@ -64,7 +65,7 @@ class Cluster:
     def describe(self) -> str:
         """Say how many workers there are, and where one can watch them."""
         threads = self.threads()
-        text = f"{len(threads)} worker{'s' * (len(threads) != 1)} of {self.address}"
+        text = f"{format_count(len(threads), 'worker')} of {self.address}"
         with self.explain_errors():
             link = self.client.dashboard_link
         return f"{text}, dashboard {link}" if link else text

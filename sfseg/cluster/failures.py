@@ -2,6 +2,7 @@
 
 from sfseg.cluster.feed import Failed
 from sfseg.errors import BlocksError
+from sfseg.types import format_count
 
 LISTED = 5
 """So many failed calls are named; the others are counted."""
@@ -43,12 +44,11 @@ class Failures:
         count, lines = len(self._found), [f"  {line}" for line in self._found[:LISTED]]
         if count > LISTED:
             lines.append(f"  and {count - LISTED} more")
-        blocks = "1 block" if count == 1 else f"{count} blocks"
         kept, then = "", "run the same command again"
         if self._can_resume:
             kept = ", finished ones are kept"
             then = "add --resume: it only computes what is missing"
         raise BlocksError(
-            "\n".join([f"{self._what}: {blocks} failed{kept}:", *lines]),
+            "\n".join([f"{self._what}: {format_count(count, 'block')} failed{kept}:", *lines]),
             hint=f"remove the cause, then {then}",
         )

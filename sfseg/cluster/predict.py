@@ -40,7 +40,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class ClusterModel:
-    """A trained network on the workers of a cluster; a `sfseg.prediction.predict.Backend`.
+    """A trained network on the workers of a cluster; a `sfseg.prediction.backend.Backend`.
 
     Attributes
     ----------

@@ -13,6 +13,7 @@ from sfseg.comparison.results import RunScore
 from sfseg.config import CompareConfig
 from sfseg.scoring import thesis
 from sfseg.scoring.thesis import Published
+from sfseg.types import format_count
 
 SCORES = {
     "v_rand": "V_Rand",
@@ -180,7 +181,7 @@ def describe_budget(config: CompareConfig) -> str:
     """Say which share of the recipe's schedule was trained."""
     whole, epochs = config.recipe.epochs, config.epochs
     if epochs == whole:
-        return f"The whole schedule: {epochs} epochs."
+        return f"The whole schedule: {format_count(epochs, 'epoch')}."
     return (
         f"Budget {config.budget:g}: {epochs} of {whole} epochs. "
         "These are not the figures of the whole recipe."

@@ -8,23 +8,22 @@ OME-Zarr.
 from sfseg.io.arguments import as_path, as_stack_array
 from sfseg.io.canvas import Canvas
 from sfseg.io.folders import container, list_files
-from sfseg.io.hashing import hash_input, stamp_input
-from sfseg.io.labels import read_labels
-from sfseg.io.mrc.reader import has_rows_from_below
-from sfseg.io.open import open_array, open_stack
-from sfseg.io.pictures import write_picture
-from sfseg.io.stack import Stack, require_finite
-from sfseg.io.write import (
+from sfseg.io.formats import (
     STACK_SUFFIXES,
     create_canvas,
     create_shared,
     reopen_canvas,
     require_writable,
     shard_px,
-    write_sections,
-    write_stack,
     writing_ticket,
 )
+from sfseg.io.hashing import hash_input, stamp_input
+from sfseg.io.labels import read_labels
+from sfseg.io.mrc.reader import has_rows_from_below
+from sfseg.io.open import open_array, open_stack
+from sfseg.io.pictures import write_picture
+from sfseg.io.stack import Stack, require_finite
+from sfseg.io.write import write_sections, write_stack
 
 __all__ = [
     "STACK_SUFFIXES",

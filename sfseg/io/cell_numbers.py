@@ -4,7 +4,8 @@ import numpy as np
 
 from sfseg.config import LabelFormat
 from sfseg.errors import StackError
-from sfseg.io.label_values import Census, explain_labels, sample_windows
+from sfseg.io.census import Census, sample_windows
+from sfseg.io.label_values import explain_labels
 from sfseg.io.stack import Stack
 from sfseg.types import AnyArray, Number
 

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -25,7 +25,6 @@ from sfseg.types import AnyArray, VoxelSize
 GZIP = b"\x1f\x8b"
 _HEAD_BYTES = 2**16
 _STEP_BYTES = 2**22
-_BLOCK_PX = 2**18  # their float64 copies stay in the cache: four times as fast as with 2**20
 _CUT_SHORT = "copy or download the file again; it may be cut short"
 
 _CANNOT_RESERVE = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -228,15 +227,6 @@ class FlatCanvas(Canvas):
         self._file.seek(place)
         while data:
             data = data[self._file.write(data) :]
-
-    def _blocks(self) -> Iterator[AnyArray]:
-        """Read all pixels in blocks; each is valid until the next is read."""
-        block = np.empty(_BLOCK_PX, self._stored)  # fresh memory for each costs more than reading
-        self._file.seek(self._start)
-        left_px = math.prod(self.shape)  # other bytes may follow
-        while left_px and (read := self._file.readinto(block[:left_px].data)):
-            left_px -= read // block.itemsize
-            yield block[: read // block.itemsize]
 
     def flush(self) -> None:
         """Make what was put survive a power cut."""

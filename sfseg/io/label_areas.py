@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sfseg.io.label_values import mean_width
+from sfseg.io.census import mean_width
 
 _MEMBRANE_PART, _MEMBRANE_SHARE = 8, 0.05
 _INTERIOR_PART, _INTERIOR_SHARE = 4, 0.5

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from sfseg.config import LabelFormat
 from sfseg.errors import NonFiniteError, StackError
 from sfseg.io.cell_numbers import require_exact
+from sfseg.io.census import Census, sample_indices
 from sfseg.io.label_areas import find_swapped
-from sfseg.io.label_values import Census, explain_labels, sample_indices
+from sfseg.io.label_values import explain_labels
 from sfseg.io.open import open_stack
 from sfseg.io.stack import Stack, require_finite
-from sfseg.types import INTERIOR, AnyArray, LabelKind, Number, format_sections
+from sfseg.types import INTERIOR, AnyArray, LabelKind, Number, name_sections
 
 
 @dataclass(frozen=True)
@@ -230,9 +231,8 @@ def nothing_ignored(name: str) -> str:
 def _swap_warnings(labels: NDArray[np.uint8], name: str) -> Iterator[str]:
     """Warn of single sections that are inverted."""
     if swapped := find_swapped([section > 0 for section in labels]):
-        them = f"section{'s' * (len(swapped) > 1)} {format_sections(swapped)}"
         yield (
-            f"{name}: the labels of {them} look inverted, the others do not, as "
+            f"{name}: the labels of {name_sections(swapped)} look inverted, the others do not, as "
             "after an inverting LUT: open them in Fiji, choose Edit > Invert, and save them"
         )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from sfseg.config import require_map_max
 from sfseg.errors import StackError
-from sfseg.io.label_values import do_cells_touch
+from sfseg.io.census import do_cells_touch
 from sfseg.io.sections import Sections
 from sfseg.types import AnyArray, Number
 

@@ -24,6 +24,7 @@ from sfseg.napari_plugin.fields import (
     add_layer,
     choose_layer,
     chosen,
+    make_map_max,
     make_threshold,
     parse_number,
 )
@@ -34,7 +35,7 @@ from sfseg.napari_plugin.wording import in_widget_words
 from sfseg.segmentation.edits import Edit, Merge, Point, Split, read_edits, write_edits
 from sfseg.segmentation.finder import node_options
 from sfseg.segmentation.table_files import SUFFIX, require_tables
-from sfseg.types import AnyArray, Progress, describe_shape
+from sfseg.types import AnyArray, Progress, describe_shape, format_count
 
 _DEFAULTS = SegmentConfig()
 _MOST_VOXELS = 10**9
@@ -85,10 +86,7 @@ class CellsWidget(Panel):
             tooltip="Join cells of fewer voxels with a neighbour.",
         )
         self.fill = CheckBox(label="fill", tooltip="Grow cells over the membranes between them.")
-        self.map_max = LineEdit(
-            label="map max",
-            tooltip="The value of the map that means 1; empty: 1, or the maximum of its type.",
-        )
+        self.map_max = make_map_max()
         self.picked = LineEdit(
             label="picked", enabled=False, tooltip="Hold Shift, and click on cells in 2D."
         )
@@ -160,8 +158,8 @@ class CellsWidget(Panel):
         session.labels.metadata = {"sfseg": {"edits": [str(edit) for edit in session.edits]}}
         self._session, self._is_painted = session, False
         self._show_picks([])
-        count = len(np.unique(cells[cells > 0]))
-        text = f"{session.labels.name}: {count} cells in {describe_shape((1, *cells.shape)[-3:])}"
+        count = format_count(len(np.unique(cells[cells > 0])), "cell")
+        text = f"{session.labels.name}: {count} in {describe_shape((1, *cells.shape)[-3:])}"
         self.write("\n".join([text, *(f"done: {edit}" for edit in session.edits)]))
         for doubt in doubts:
             self.add(f"warning: {in_widget_words(doubt)}")
@@ -244,8 +242,8 @@ class CellsWidget(Panel):
         except (SfsegError, OSError) as error:
             self._tell(error)
             return
-        count = len(session.edits)
-        self.add(f"{path}: {count} correction{'s' * (count != 1)}\n{session.command(path)}")
+        corrections = format_count(len(session.edits), "correction")
+        self.add(f"{path}: {corrections}\n{session.command(path)}")
 
     def _table(self) -> Path:
         """Return the table to write; refuse a file that is none of corrections."""

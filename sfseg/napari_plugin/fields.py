@@ -59,6 +59,14 @@ def make_sections() -> ComboBox:
     )
 
 
+def make_map_max() -> LineEdit:
+    """Make the field of the value of a map that means 1; see `parse_number`."""
+    return LineEdit(
+        label="map max",
+        tooltip="The value of the map that means 1; empty: 1, or the maximum of its type.",
+    )
+
+
 def add_layer(viewer: Viewer, data: AnyArray, settings: dict[str, Any], kind: str) -> None:
     """Add a layer of a kind to the viewer."""
     add = viewer.add_labels if kind == "labels" else viewer.add_image

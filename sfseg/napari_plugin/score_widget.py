@@ -15,6 +15,7 @@ from sfseg.napari_plugin.fields import (
     choose_layer,
     chosen,
     chosen_section,
+    make_map_max,
     make_sections,
     parse_number,
 )
@@ -76,10 +77,7 @@ class ScoreWidget(Panel):
             label="ignore", tooltip="The number of pixels that are not labelled; empty: none."
         )
         self.invert = CheckBox(label="invert", tooltip="The map is high on membranes.")
-        self.map_max = LineEdit(
-            label="map max",
-            tooltip="The value of the map that means 1; empty: 1, or the maximum of its type.",
-        )
+        self.map_max = make_map_max()
         self.sections = make_sections()
         self.show_errors = CheckBox(
             label="show errors", value=True, tooltip="Add a layer with each merge and each split."

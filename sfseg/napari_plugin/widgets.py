@@ -23,7 +23,7 @@ from sfseg.napari_plugin.fields import (
 from sfseg.napari_plugin.geometry import pixel_size_of, place_of
 from sfseg.napari_plugin.panel import Call, Panel
 from sfseg.napari_plugin.reader import LayerData, read_layers
-from sfseg.types import AnyArray, Progress, Rescale, describe_shape, parse_pixel_size
+from sfseg.types import AnyArray, Progress, Rescale, describe_shape, format_count, parse_pixel_size
 
 _OWN = "my own weights"
 _DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -157,7 +157,7 @@ def describe_result(result: LayerData) -> str:
     shape = (1, *pixels.shape)[-3:]
     found = f"{settings['name']}: {describe_shape(shape)}"
     if kind == "labels":
-        return f"{found}, {pixels.max()} cells"
+        return f"{found}, {format_count(int(pixels.max()), 'cell')}"
     return f"{found}, {pixels.mean(dtype=float):.0%} inside cells"
 
 

@@ -5,7 +5,7 @@ import re
 from sfseg.scoring.errors import Errors
 from sfseg.scoring.mistakes import Mistake
 from sfseg.scoring.score import Scores
-from sfseg.types import describe_shape
+from sfseg.types import describe_shape, format_count
 
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
 
@@ -48,6 +48,9 @@ def describe_scores(scores: Scores, errors: Errors | None, name: str, truth: str
             for row in scores.per_section
         ]
     if errors is not None:
-        lines += ["", f"{len(errors.listed)} errors, and {errors.small.count} small ones"]
+        lines += [
+            "",
+            f"{format_count(len(errors.listed), 'error')}, and {errors.small.count} small ones",
+        ]
     warnings = [f"warning: {in_widget_words(text)}" for text in scores.warnings]
     return "\n".join([*lines, *([""] if warnings else []), *warnings])

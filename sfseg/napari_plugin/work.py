@@ -29,8 +29,9 @@ from sfseg.prediction.tile_writer import (
 from sfseg.scoring.errors import Errors, find_pair_errors
 from sfseg.scoring.pair import Pair
 from sfseg.scoring.score import Scores, require_same_shape, score_known
-from sfseg.scoring.score_files import find_turns, invert_map, understand_labels
+from sfseg.scoring.score_files import find_turns, invert_map
 from sfseg.scoring.thresholds import as_probability, as_stack
+from sfseg.scoring.truth import understand_labels
 from sfseg.segmentation.costs import load_costs
 from sfseg.segmentation.finder import CellFinder
 from sfseg.segmentation.maps import StackMaps

@@ -18,14 +18,9 @@ from typing import Any
 from sfseg.errors import OutputExistsError
 from sfseg.io.lease import lease
 from sfseg.io.objects import DRAFT, Objects
-from sfseg.prediction.destination import MANIFEST
-from sfseg.prediction.resumable import (
-    LOCK,
-    ResumableOutput,
-    keep_tiles,
-    manifest_header,
-    refuse_second,
-)
+from sfseg.prediction.destination import LOCK, MANIFEST
+from sfseg.prediction.output_lock import refuse_second
+from sfseg.prediction.resumable import ResumableOutput, keep_tiles, manifest_header
 from sfseg.system.files import TAKEN
 from sfseg.system.remote import RemotePath
 from sfseg.system.threads import ordered

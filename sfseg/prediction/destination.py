@@ -11,7 +11,7 @@ from sfseg.io.objects import DRAFT, Objects
 from sfseg.system import files
 from sfseg.system.remote import RemotePath
 
-RECORD, MANIFEST = "json", "part.manifest"
+RECORD, MANIFEST, LOCK = "json", "part.manifest", "part.lock"
 """What is appended to the name of an output for the files beside it."""
 
 _ZARR_ONLY = "name it like s3://bucket/map.zarr"
@@ -65,6 +65,36 @@ def find_destination(path: Path) -> Destination:
         If it is an address that cannot be written to.
     """
     return BucketDestination(path) if isinstance(path, RemotePath) else DiskDestination(path)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Tell whether a run that writes this path was interrupted, or is still running."""
+    return find_destination(path).is_unfinished()
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that exists, as `files.check_output_path`; name an unfinished one too."""
+    destination = find_destination(path)
+    if not destination.is_unfinished():
+        destination.check(overwrite=overwrite)
+        return
+    hint = (
+        "an interrupted run lies beside it: --resume --overwrite continues that run and replaces "
+        "this output; --overwrite starts again"
+    )
+    destination.check(overwrite=overwrite, hint=hint)
+
+
+def lock_path(path: Path) -> Path:
+    """Return the path of the lock of an output."""
+    return files.sibling(path, LOCK)
+
+
+def touched_paths(path: Path) -> list[Path]:
+    """List an output, and all paths beside it that a run writes, replaces or removes."""
+    made = [path, files.sibling(path, MANIFEST), files.sibling(path, RECORD)]
+    temporary = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
+    return [*made, *temporary, lock_path(path)]
 
 
 class DiskDestination:

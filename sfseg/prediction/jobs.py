@@ -7,8 +7,8 @@ from pathlib import Path
 from sfseg import io
 from sfseg.errors import OptionError, OutputExistsError
 from sfseg.io.outputs import list_entries, refuse_inputs
+from sfseg.prediction.destination import check_output, touched_paths
 from sfseg.prediction.record import find_record
-from sfseg.prediction.resumable import check_output, touched_paths
 from sfseg.system.files import explain_errors, is_dangling, suggest_quotes
 
 OTHER_SUFFIXES = (

@@ -12,13 +12,10 @@ from sfseg.models.weights import Header, open_weights
 from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
-from sfseg.prediction.parts_folder import (
-    PartsFolder,
-    Receipt,
-    as_name,
-    open_part,
-    require_parts,
-)
+from sfseg.prediction.part_output import open_part
+from sfseg.prediction.parts_checks import as_name, require_parts
+from sfseg.prediction.parts_folder import PartsFolder
+from sfseg.prediction.receipt import Receipt
 from sfseg.prediction.record import make_identity, make_record, read_record
 from sfseg.prediction.run import (
     OnTile,

@@ -1,4 +1,4 @@
-"""Parts of one output on the disk, each made by a process of its own; see `parts`.
+"""The folder of the parts of one output, each made by a process of its own; see `parts`.
 
 Until the output is complete, the folder ``<name>.parts`` lies beside its final name::
 
@@ -6,7 +6,7 @@ Until the output is complete, the folder ``<name>.parts`` lies beside its final 
     store             the pixels of all parts, an OME-Zarr
     1-500.manifest    the finished tiles of the part of these sections; see `resumable`
     1-500.lock        keeps a second run of it away
-    1-500.json        its receipt: the part is whole; it replaces the manifest
+    1-500.json        its receipt: the part is whole; it replaces the manifest; see `receipt`
 
 A part has whole sections, and the files of a store hold one section each. So no file has pixels of
 two parts, and the parts need not know of each other.
@@ -16,93 +16,18 @@ import contextlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sfseg.config import PredictConfig
-from sfseg.errors import OptionError, OutputExistsError, ResumeError
+from sfseg.errors import OutputExistsError, ResumeError
 from sfseg.identity import differences
-from sfseg.io.hashing import hash_file, hash_input
+from sfseg.io.hashing import hash_input
+from sfseg.prediction.destination import is_unfinished, lock_path
+from sfseg.prediction.output_lock import hold
+from sfseg.prediction.receipt import Receipt, read_receipt
 from sfseg.prediction.record import write_record
-from sfseg.prediction.resumable import (
-    ResumableOutput,
-    hold,
-    is_unfinished,
-    keep_tiles,
-    lock_path,
-)
 from sfseg.system import files
-from sfseg.system.limits import usable_processors
-from sfseg.system.remote import is_remote
-from sfseg.system.threads import ordered
-from sfseg.types import Say, format_sections, parse_sections
-
-_LONGEST_NAME = 200
-"""Bytes of the sections in the name of a file, to which suffixes are added."""
-
-_READERS = 8
-"""Files that are hashed at the same time."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What is known of a part that is whole, in types that JSON can hold.
-
-    Attributes
-    ----------
-    sections : str
-        Its sections, as in ``"1-500"``.
-    facts : dict
-        Its device, times and counts; see `sfseg.prediction.run.result_facts`.
-    totals : dict of str to float
-        Sums of the facts of its tiles; see `sfseg.prediction.run.describe_totals`.
-    files : dict of str to str
-        The SHA-256 of each file with its pixels, by the name in the store.
-    """
-
-    sections: str
-    facts: dict[str, Any]
-    totals: dict[str, float]
-    files: dict[str, str]
-
-
-def require_parts(output: Path, config: PredictConfig) -> None:
-    """Refuse an output that cannot be made in parts.
-
-    Raises
-    ------
-    OptionError
-        If it is no OME-Zarr on a disk; if its numbers go on from section to section; if planes of
-        all sections are predicted; or if both ``sections`` and ``finish`` are set.
-    """
-    option = "--finish" if config.finish else "--sections"
-    if config.finish and config.sections is not None:
-        raise OptionError(
-            "--finish: it is for all sections, after the last part",
-            hint="leave --sections out, or make this part first, without --finish",
-        )
-    if is_remote(output):
-        raise OptionError(
-            f"{option}: parts are made on a file system that all processes share, not in a bucket",
-            hint="write them there, then copy the output; or write to the bucket in one run",
-        )
-    if output.suffix.lower() != ".zarr":
-        raise OptionError(
-            f"{option}: only a .zarr can be made in parts, not {output.name}",
-            hint=f"-o {output.with_suffix('.zarr')}",
-        )
-    if config.planes:
-        raise OptionError(
-            f"{option}: it does not work with --planes, whose planes have pixels of all sections",
-            hint="make the map in one run, without --sections and --finish; or leave out --planes",
-        )
-    if config.output in ("segments", "cells"):
-        raise OptionError(
-            f"{option}: it does not work with --output {config.output}, whose numbers go on from "
-            "section to section",
-            hint="make the map in parts, without --output; then sfseg segment finds its cells",
-        )
+from sfseg.types import Say, format_count, format_sections, name_sections, parse_sections
 
 
 class PartsFolder:
@@ -262,7 +187,10 @@ class PartsFolder:
             except FileNotFoundError:
                 continue  # it has a manifest only
             if gone := len(receipt.files.keys() - there):
-                say(f"warning: {gone} files of sections {sections} are gone from {self.store}")
+                say(
+                    f"warning: {format_count(gone, 'file')} of sections {sections} "
+                    f"{'are' if gone > 1 else 'is'} gone from {self.store}"
+                )
                 path.unlink()
             else:
                 yield receipt
@@ -346,171 +274,9 @@ class PartsFolder:
             files.remove(folder)
 
 
-class PartOutput(ResumableOutput):
-    """A part of an output: some whole sections of a store that other parts write to as well.
-
-    Parameters
-    ----------
-    folder : PartsFolder
-        The folder of all parts.
-    sections : str
-        Its sections, as in ``"1-500"``.
-    identity : mapping
-        The identity that all parts have.
-    count : int
-        Number of sections of the stack.
-
-    Attributes
-    ----------
-    receipt : Receipt or None
-        Of a part that was made before; else set it when the part is whole.
-    """
-
-    def __init__(
-        self, folder: PartsFolder, sections: str, identity: Mapping[str, Any], count: int
-    ) -> None:
-        super().__init__(folder.output, identity)
-        self.part, self._manifest = folder.store, folder.manifest(sections)
-        self._receipt = folder.receipt(sections)
-        self.receipt: Receipt | None = None
-        self.sections = self._own = parse_sections(sections, count)
-        self._name = sections
-
-    @property
-    def starts_empty(self) -> bool:
-        """Always False: the store may have pixels of other parts."""
-        return False
-
-    def hash_files(self) -> dict[str, str]:
-        """Hash the files of the part, by their names in the store."""
-        found = [file for folder in self._folders() for file in folder.rglob("*") if file.is_file()]
-        hashes = ordered(hash_file, found, min(usable_processors(), _READERS))
-        names = (file.relative_to(self.part).as_posix() for file in found)
-        return dict(zip(names, hashes, strict=True))
-
-    def _check(self, *, resume: bool, overwrite: bool) -> None:
-        del overwrite  # each part of the output is new
-        if self._receipt.exists():
-            self.complete, self._is_new = True, False
-            self.receipt = read_receipt(self._receipt)
-            if not resume:
-                raise OutputExistsError(
-                    f"{self._path}: sections {self._name} are made already",
-                    hint="add --resume to keep them; after the last part, run with --finish",
-                )
-        elif resume and self._manifest.exists():
-            self._resume()
-
-    def _discard(self) -> None:
-        self._manifest.unlink(missing_ok=True)
-        files.sync(self._manifest.parent)
-
-    def _flush(self) -> None:
-        for folder in self._folders():
-            files.sync_tree(folder)
-
-    def _folders(self) -> Iterator[Path]:
-        """Iterate over the folders with the files of the part, and only these."""
-        from sfseg.io.zarr.writer import section_folders
-
-        return (folder for index in self._own for folder in section_folders(self.part, index))
-
-    def _record_complete(self) -> None:
-        if not self.complete:
-            self._flush()
-            self.sync()
-
-    def _publish(self, *, overwrite: bool) -> None:
-        del overwrite
-        self.can_resume = True
-        if self.receipt is not None and not self.complete:
-            files.write_text(self._receipt, json.dumps(asdict(self.receipt)) + "\n")
-        self._manifest.unlink(missing_ok=True)
-        self.can_resume = False
-
-
-@contextlib.contextmanager
-def open_part(
-    output: Path, sections: str, count: int, identity: Mapping[str, Any], config: PredictConfig
-) -> Iterator[PartOutput]:
-    """Make some sections of an output, which can be stopped and resumed.
-
-    Parameters
-    ----------
-    output : Path
-        The final path of the output.
-    sections : str
-        The sections, as in ``"1-500"``.
-    count : int
-        Number of sections of the stack.
-    identity : mapping
-        See `sfseg.prediction.resumable.open_resumable`; without the sections.
-    config : PredictConfig
-        Its ``resume`` and ``overwrite`` count.
-
-    Yields
-    ------
-    PartOutput
-        The finished tiles, and where to record new ones; its identity is that of the first part.
-        Set its receipt when it is whole.
-
-    Raises
-    ------
-    OutputExistsError
-        If another run makes this part, another part has some of its sections, or it is made.
-    ResumeError
-        If the other parts have another identity.
-    OutputError
-        If the disk is full or fails, or the folder cannot be written to.
-    """
-    folder = PartsFolder(output)
-    with files.explain_errors(output), files.ensure_parent(output):
-        folder.refuse_other(overwrite=config.overwrite)
-        work = PartOutput(folder, sections, folder.join(identity), count)
-        with folder.hold(sections), keep_tiles(work, resume=config.resume, overwrite=False):
-            folder.refuse_overlap(sections, count)
-            yield work
-
-
-def as_name(text: str, count: int) -> str:
-    """Write a list of sections as the name of a part.
-
-    Raises
-    ------
-    OptionError
-        If the list makes no sense, or is too long for the name of a file.
-    """
-    name = format_sections(parse_sections(text, count))
-    if len(name) > _LONGEST_NAME:
-        raise OptionError(
-            f"--sections: {len(name)} letters are too many for the name of a file",
-            hint="name ranges of sections, as in 1-500, and make the others in another part",
-        )
-    return name
-
-
-def read_receipt(path: Path) -> Receipt:
-    """Read a receipt.
-
-    Raises
-    ------
-    ResumeError
-        If it is damaged.
-    OSError
-        If it cannot be read.
-    """
-    try:
-        return Receipt(**files.read_json(path))
-    except (TypeError, ValueError) as error:
-        raise ResumeError(
-            f"{path}: the file is damaged", hint="remove it, and make this part again"
-        ) from error
-
-
 def _name_sections(indices: Sequence[int]) -> str:
     """Name sections in a sentence, with the verb."""
-    plural = "s" if len(indices) > 1 else ""
-    return f"section{plural} {format_sections(indices)} {'are' if plural else 'is'}"
+    return f"{name_sections(indices)} {'are' if len(indices) > 1 else 'is'}"
 
 
 def _join(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from sfseg.system.limits import usable_processors
 from sfseg.system.memory import available_bytes, base_bytes, used_bytes
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.transforms.resample import Scaling
-from sfseg.types import Shape, count_sections
+from sfseg.types import Shape, format_count
 
 BUFFERS_BYTES = 448 * 2**20
 """Memory for tiles that wait between reading, computing and writing, for inputs of any size."""
@@ -258,7 +258,7 @@ class Plan:
             else f"in {self.tiles} tiles of {self.tile_px[0]}x{self.tile_px[1]} each, "
             f"{self.overhead - 1:.0%} more pixels for the halos"
         )
-        sections = count_sections(self.shape[0])
+        sections = format_count(self.shape[0], "section")
         if resampled := str(self.pixels):
             sections += f", {resampled},"
         return f"plan: {sections} {cut}, {self.peak_bytes / 2**30:.1f} GiB at most"

@@ -21,9 +21,11 @@ from sfseg.config import (
 from sfseg.errors import DeviceError, OptionError, SfsegError
 from sfseg.prediction.arrays import predict_array
 from sfseg.prediction.backend import Backend
+from sfseg.prediction.destination import is_unfinished
 from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.model import Model
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
+from sfseg.prediction.output_lock import clear_lock
 from sfseg.prediction.parts import finish_job, predict_part
 from sfseg.prediction.parts_folder import PartsFolder
 from sfseg.prediction.plane_maps import (
@@ -34,7 +36,7 @@ from sfseg.prediction.plane_maps import (
 )
 from sfseg.prediction.planes import as_isotropic
 from sfseg.prediction.record import find_record, is_up_to_date, make_identity, make_record
-from sfseg.prediction.resumable import ResumableOutput, clear_lock, is_unfinished, open_resumable
+from sfseg.prediction.resumable import ResumableOutput, open_resumable
 from sfseg.prediction.run import OnTile, PredictResult, result_of_record
 from sfseg.prediction.tile_writer import OtherMap, output_dtype
 from sfseg.system.files import check_output_path, remove, sibling

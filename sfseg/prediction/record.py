@@ -15,18 +15,13 @@ from sfseg.config import PredictConfig
 from sfseg.errors import ResumeError
 from sfseg.identity import differences
 from sfseg.io import Stack, hash_input
-from sfseg.prediction.destination import RECORD, find_destination
+from sfseg.prediction.destination import find_destination
 from sfseg.system import files
 from sfseg.system.remote import as_location
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.types import voxel_as_json
 
 RECORD_SCHEMA = 1
-
-
-def record_path(output: Path) -> Path:
-    """Return the path of the record beside an output."""
-    return files.sibling(output, RECORD)
 
 
 def find_record(output: Path, *, overwrite: bool) -> dict[str, Any] | None:

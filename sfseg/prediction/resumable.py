@@ -15,7 +15,6 @@ that is stopped before that has no tiles, and the next one starts again.
 """
 
 import contextlib
-import functools
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -25,21 +24,20 @@ from typing import Any
 from sfseg.errors import (
     START_AGAIN,
     ClusterError,
-    OutputExistsError,
     RemoteError,
     ResumeError,
     SfsegError,
 )
 from sfseg.identity import differences
-from sfseg.prediction.destination import MANIFEST, find_destination
-from sfseg.prediction.record import record_path, write_record
+from sfseg.prediction.destination import MANIFEST, check_output, is_unfinished, lock_path
+from sfseg.prediction.output_lock import hold
+from sfseg.prediction.record import write_record
 from sfseg.system import files
-from sfseg.system.locks import exclusive
 from sfseg.system.remote import RemotePath
 
 MANIFEST_SCHEMA = 1
 
-_PART, LOCK = "part", "part.lock"
+_PART = "part"
 
 
 class ResumableOutput:
@@ -301,42 +299,6 @@ def manifest_header(identity: Mapping[str, Any]) -> str:
     return json.dumps({"schema": MANIFEST_SCHEMA, "identity": identity})
 
 
-def is_unfinished(path: Path) -> bool:
-    """Tell whether a run that writes this path was interrupted, or is still running."""
-    return find_destination(path).is_unfinished()
-
-
-def check_output(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output that exists, as `files.check_output_path`; name an unfinished one too."""
-    destination = find_destination(path)
-    if not destination.is_unfinished():
-        destination.check(overwrite=overwrite)
-        return
-    hint = (
-        "an interrupted run lies beside it: --resume --overwrite continues that run and replaces "
-        "this output; --overwrite starts again"
-    )
-    destination.check(overwrite=overwrite, hint=hint)
-
-
-def clear_lock(path: Path) -> None:
-    """Remove the lock of a run that was killed after its output was complete."""
-    lock = lock_path(path)
-    if lock.exists():
-        with (
-            contextlib.suppress(OSError),
-            hold(lock, str(path)),
-        ):  # a run keeps its lock while it runs
-            pass
-
-
-def touched_paths(path: Path) -> list[Path]:
-    """List an output, and all paths beside it that a run writes, replaces or removes."""
-    made = [path, files.sibling(path, MANIFEST), record_path(path)]
-    temporary = [files.sibling(each, suffix) for each in made for suffix in ("part", "part.old")]
-    return [*made, *temporary, lock_path(path)]
-
-
 @contextlib.contextmanager
 def open_resumable(
     path: Path,
@@ -424,36 +386,3 @@ def keep_tiles(work: ResumableOutput, *, resume: bool, overwrite: bool) -> Itera
         work._keep()
         raise
     work._publish(overwrite=overwrite)
-
-
-def hold(lock: Path, what: str) -> contextlib.AbstractContextManager[None]:
-    """Take a lock for a block; refuse a second run.
-
-    Parameters
-    ----------
-    lock : Path
-        The lock file.
-    what : str
-        What is locked, for the message.
-
-    Raises
-    ------
-    OutputExistsError
-        If another process has it.
-    OutputError
-        If the folder cannot be written to.
-    """
-    return exclusive(lock, waiting=functools.partial(refuse_second, what))
-
-
-def lock_path(path: Path) -> Path:
-    """Return the path of the lock of an output."""
-    return files.sibling(path, LOCK)
-
-
-def refuse_second(what: str) -> None:
-    """Refuse a second run; raises OutputExistsError."""
-    raise OutputExistsError(
-        f"{what}: another run is writing this output",
-        hint="wait until that run ends, or give another name",
-    )

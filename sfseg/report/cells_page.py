@@ -11,7 +11,7 @@ from sfseg.io import Stack
 from sfseg.report.browser import Browser, Fault, Layer, Words, make_browser
 from sfseg.report.colours import CELLS, Indices, colour_errors
 from sfseg.report.paint import CELL_OPACITY, number_colours
-from sfseg.report.together import Files, ImageReader, require_alike, short_names, write_together
+from sfseg.report.together import Files, ImageReader, write_together
 from sfseg.scoring.cell_drawing import draw_cell_errors
 from sfseg.scoring.cell_errors import CellError
 from sfseg.scoring.cell_files import OpenCells
@@ -52,41 +52,19 @@ def write_cells_page(
 ) -> tuple[str, ...]:
     """Write the page of the cells of one or several files of the same sections.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    judged : sequence of JudgedCells
-        The files, at most `sfseg.report.together.MOST_PREDICTIONS`.
-    image : Stack, optional
-        Grey values, as many sections as the cells have, or as are scored.
-    command : str
-        What the user typed.
-    overwrite : bool
-        Whether an existing file is replaced.
-
-    Returns
-    -------
-    tuple of str
-        What is not shown, or shown smaller.
-
-    Raises
-    ------
-    OptionError
-        If there are too many files.
-    ShapeMismatchError
-        If they differ in their sections, or the grey values do not fit.
-    FileExistsError, OSError
-        If the page cannot be written.
+    Parameters, result and errors are those of `sfseg.report.score_page.write_score_page`.
     """
-    predictions = [one.scores.names[0] for one in judged]
-    require_alike(predictions, [one.opened.pair.numbers for one in judged])
-    names = short_names(predictions)
+    files = Files.gather(
+        [one.scores.names[0] for one in judged],
+        [one.opened.pair.numbers for one in judged],
+        judged[0].scores.names[1],
+        image,
+    )
     return write_together(
         path,
         "cells",
-        Files(predictions, names, judged[0].scores.names[1], image.name if image else None),
-        make_cells_browser(judged, names, image),
+        files,
+        make_cells_browser(judged, files.names, image),
         command=command,
         overwrite=overwrite,
         warnings=[warning for one in judged for warning in one.scores.warnings],

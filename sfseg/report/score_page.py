@@ -13,7 +13,7 @@ from sfseg.io.stack import Stack
 from sfseg.report.browser import Browser, Fault, Layer, make_browser
 from sfseg.report.charts import Mark, Series, chart
 from sfseg.report.colours import colour_cells, colour_errors, match_colours, stretch
-from sfseg.report.together import Files, ImageReader, require_alike, short_names, write_together
+from sfseg.report.together import Files, ImageReader, write_together
 from sfseg.scoring import thesis
 from sfseg.scoring.errors import Errors, SectionErrors
 from sfseg.scoring.pair import Pair
@@ -97,20 +97,23 @@ def write_score_page(
     FileExistsError, OSError
         If the page cannot be written.
     """
-    predictions = [one.report.prediction for one in judged]
-    require_alike(predictions, [one.pair.numbers for one in judged])
-    names = short_names(predictions)
+    files = Files.gather(
+        [one.report.prediction for one in judged],
+        [one.pair.numbers for one in judged],
+        judged[0].report.truth,
+        image,
+    )
     return write_together(
         path,
         "score",
-        Files(predictions, names, judged[0].report.truth, image.name if image else None),
-        make_score_browser(judged, names, image),
+        files,
+        make_score_browser(judged, files.names, image),
         command=command,
         overwrite=overwrite,
         warnings=[warning for one in judged for warning in one.report.warnings],
         judged=judged,
         shape=describe_shape(judged[0].scores.shape),
-        charts=draw_charts(judged, names),
+        charts=draw_charts(judged, files.names),
         columns=["V_Rand", "V_Info", "Dice", "merges", "splits"],
         rows=list_sections(judged),
         thesis=thesis.TABLES["isbi2012"]["sfnet"],

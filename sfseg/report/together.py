@@ -30,6 +30,18 @@ class Files(NamedTuple):
     image: str | None
     """The grey values."""
 
+    @classmethod
+    def gather(
+        cls,
+        predictions: Sequence[str],
+        numbers: Sequence[Sequence[int]],
+        truth: str,
+        image: Stack | None,
+    ) -> "Files":
+        """Name the files; refuse predictions that one page cannot show: see `require_alike`."""
+        require_alike(predictions, numbers)
+        return cls(predictions, short_names(predictions), truth, image.name if image else None)
+
 
 def write_together(
     path: Path,

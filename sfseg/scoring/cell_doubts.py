@@ -6,7 +6,7 @@ import numpy as np
 
 from sfseg.scoring.cell_measures import find_losses
 from sfseg.scoring.cell_tally import Tally
-from sfseg.types import format_sections
+from sfseg.types import name_sections
 
 _SELDOM, _FAR_LESS = 0.2, 0.6
 """Ids that continue along z lie above themselves in a larger share of their pixels than the first,
@@ -22,11 +22,10 @@ def find_cell_doubts(tally: Tally, names: tuple[str, str]) -> Iterator[str]:
     yield from _single(tally, names)
     yield from _zero(tally, names[0])
     if tally.empty:
+        sections = name_sections([number - 1 for number in tally.empty])
         them = "them" if len(tally.empty) > 1 else "it"
         yield (
-            f"{names[1]}: section{'s' * (len(tally.empty) > 1)} "
-            f"{format_sections([number - 1 for number in tally.empty])}: no pixel is in a true "
-            f"cell, so nothing is counted in {them}"
+            f"{names[1]}: {sections}: no pixel is in a true cell, so nothing is counted in {them}"
         )
 
 

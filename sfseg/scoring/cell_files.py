@@ -11,7 +11,7 @@ from sfseg.io import Stack, as_path, open_stack
 from sfseg.io.cell_numbers import find_special, holds_cells
 from sfseg.scoring.cell_pairs import CellPair
 from sfseg.scoring.cells import WORST, CellScores, score_pair
-from sfseg.scoring.score_files import pair_sections
+from sfseg.scoring.section_pairs import pair_sections
 from sfseg.system.sharing import Share
 from sfseg.types import Number, PixelSize, Progress, Shape, VoxelSize, as_pixel_size
 

@@ -16,7 +16,7 @@ from sfseg.scoring.measures import dice
 from sfseg.scoring.thresholds import THRESHOLDS, Counts, as_probability, count_above, find_levels
 from sfseg.system.sharing import Share
 from sfseg.system.threads import ordered
-from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, Number, format_sections
+from sfseg.types import PLAUSIBLE_INTERIOR, AnyArray, Number, name_sections
 
 _HALF = 0.5
 AT_HALF = THRESHOLDS.index(_HALF)
@@ -73,8 +73,8 @@ class Scored:
 
     def name(self, indices: Sequence[int], *, of: int = 1) -> str:
         """Name sections of the map (0) or the labels (1)."""
-        numbers = format_sections([self.numbers[index] - 1 for index in indices])
-        return f"{self.names[of]}: section{'s' if len(indices) > 1 else ''} {numbers}"
+        numbered = name_sections([self.numbers[index] - 1 for index in indices])
+        return f"{self.names[of]}: {numbered}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sfseg.errors import StackError
 from sfseg.io.cell_numbers import require_exact
-from sfseg.io.label_values import Census, sample_indices
+from sfseg.io.census import Census, sample_indices
 from sfseg.io.stack import Stack
 from sfseg.types import AnyArray
 

@@ -7,7 +7,7 @@ import numpy as np
 from sfseg.errors import StackError
 from sfseg.io import Stack, require_finite
 from sfseg.io.cell_numbers import holds_cells
-from sfseg.io.label_values import sample_windows
+from sfseg.io.census import sample_windows
 from sfseg.io.probability import full_scale, is_mask, refuse_above_1, scale_map
 from sfseg.types import AnyArray, Number, Probability
 

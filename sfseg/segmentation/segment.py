@@ -13,8 +13,9 @@ import numpy as np
 from sfseg.config import SegmentConfig, configure
 from sfseg.errors import NonFiniteError, OptionError, OutputError, ResumeError, StackError
 from sfseg.io import Stack, as_path, open_array, open_stack
+from sfseg.io.formats import require_writable
 from sfseg.io.outputs import require_output
-from sfseg.io.write import require_writable, write_sections
+from sfseg.io.write import write_sections
 from sfseg.segmentation.cells import Cells
 from sfseg.segmentation.costs import CellCosts, load_costs
 from sfseg.segmentation.edits import Edit, require_places
@@ -26,7 +27,7 @@ from sfseg.system.files import ensure_parent, sibling
 from sfseg.system.locks import exclusive
 from sfseg.system.malloc import give_back_memory, keep_freed_memory
 from sfseg.system.sharing import Share
-from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape
+from sfseg.types import AnyArray, Progress, Say, Shape, describe_shape, format_count
 
 SCRATCH = "part.superpixels"
 """Ending of the folder beside an output that is not complete."""
@@ -60,7 +61,7 @@ class SegmentResult:
 
     def describe(self) -> str:
         """Say how many cells there are, and in what."""
-        return f"{self.cells} cell{'s' * (self.cells != 1)} in {describe_shape(self.shape)}"
+        return f"{format_count(self.cells, 'cell')} in {describe_shape(self.shape)}"
 
 
 StageProgress = Callable[[int, int, str], None]
@@ -262,8 +263,9 @@ def _segment_stack(
     finder = CellFinder(stack, maps, config, store, costs, progress=found)
     graph = finder.graph
     say(
-        f"graph: {len(graph.areas)} superpixels, {len(graph.borders.pairs)} borders, "
-        f"{len(graph.overlaps.pairs)} overlaps"
+        f"graph: {format_count(len(graph.areas), 'superpixel')}, "
+        f"{format_count(len(graph.borders.pairs), 'border')}, "
+        f"{format_count(len(graph.overlaps.pairs), 'overlap')}"
     )
     cells = finder.find(config, edits)
     if not cells.any():

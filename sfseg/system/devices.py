@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sfseg.config import PredictPrecision
 from sfseg.errors import DeviceError
+from sfseg.types import format_count
 
 Arithmetic = Literal["float32", "bf16", "fp16"]
 
@@ -121,7 +122,7 @@ def describe(
         facts.insert(0, torch.cuda.get_device_name(device))
     if device.type == "cpu":
         threads = torch.get_num_threads()
-        facts.insert(0, f"{threads} thread{'s' * (threads != 1)}")
+        facts.insert(0, format_count(threads, "thread"))
     names = ", ".join(map(str, (device, *beside)))
     return f"{names} ({', '.join(facts)})"
 

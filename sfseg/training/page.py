@@ -17,7 +17,7 @@ from sfseg.training.progress import EpochRecord, StepRecord
 from sfseg.training.run_folder import PAGE
 from sfseg.training.samples import Crop
 from sfseg.training.trainer import Trainer
-from sfseg.types import Say, format_time
+from sfseg.types import Say, format_count, format_time
 
 _WARNING = "warning: "
 
@@ -85,9 +85,10 @@ class RunPage(LivePage):
     def _status(self, outcome: Outcome, error: str) -> Status:
         trainer, step = self._trainer, self._trainer.progress.step
         done = f"{step} of {trainer.steps} steps in {format_time(trainer.seconds)}"
+        epochs = format_count(trainer.config.recipe.epochs, "epoch")
         text = {
             "running": self._describe_progress(),
-            "finished": f"{trainer.config.recipe.epochs} epochs in {format_time(trainer.seconds)}.",
+            "finished": f"{epochs} in {format_time(trainer.seconds)}.",
             "stopped": f"{done}.",
             "failed": f"{done}, then: {error}",
         }[outcome]

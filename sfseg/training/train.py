@@ -32,7 +32,7 @@ from sfseg.training.pseudo_labels import add_pseudo_labels
 from sfseg.training.run_folder import claim_folder, refuse_taken, write_config
 from sfseg.training.run_setup import TrainSetup
 from sfseg.training.trainer import Trainer
-from sfseg.types import Say, both, format_time
+from sfseg.types import Say, both, format_count, format_time
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,9 @@ def train_prepared(
         for change in trainer.load_state() if config.resume else []:
             say(f"warning: the last bits may differ from an uninterrupted training:{change}")
         if trainer.is_finished:
+            epochs = format_count(config.recipe.epochs, "epoch")
             say(
-                f"{config.out}: finished already, after {config.recipe.epochs} epochs; "
+                f"{config.out}: finished already, after {epochs}; "
                 f"to train for longer: {_longer(config)}"
             )
             page.complete()

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sfseg.errors import MissingExtraError, OptionError, StackError
+from sfseg.io.formats import create_canvas, reopen_canvas
 from sfseg.io.tiff import writer
-from sfseg.io.write import create_canvas, reopen_canvas, write_stack
+from sfseg.io.write import write_stack
 from sfseg.system import files
 from tests.io.files import VOXEL, noise
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sfseg.errors import MissingExtraError
+from sfseg.io.formats import create_canvas, create_shared, reopen_canvas, writing_ticket
 from sfseg.io.open import open_stack
-from sfseg.io.write import create_canvas, create_shared, reopen_canvas, writing_ticket
 from sfseg.system import files
 
 zarr = pytest.importorskip("zarr")

@@ -292,7 +292,7 @@ def test_a_part_whose_files_are_gone_is_missing_and_is_made_again(volume, out, m
     said = []
     with pytest.raises(ResumeError, match="sections 3-4 are missing"):
         finish_job(Job(str(volume), out), PredictConfig(**PLAIN, finish=True), say=said.append)
-    assert "1 files of sections 3-4 are gone" in said[-1]
+    assert "1 file of sections 3-4 is gone" in said[-1]
     make(volume, out, model, sections="3-4")
     ticket = PartsFolder(out).store / "killed.part"  # as a process leaves it that was killed
     ticket.mkdir()

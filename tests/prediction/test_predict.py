@@ -34,6 +34,7 @@ from sfseg.models import STRIDE
 from sfseg.models.weights import Header
 from sfseg.prediction import plan
 from sfseg.prediction import run as prediction
+from sfseg.prediction.destination import touched_paths
 from sfseg.prediction.engines import Choice, Engine
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.gaps import close_gaps
@@ -41,7 +42,6 @@ from sfseg.prediction.jobs import Job, make_jobs
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import Failure, predict_file, predict_files, predict_job
 from sfseg.prediction.predictor import Predictor
-from sfseg.prediction.resumable import touched_paths
 from sfseg.prediction.run import PredictResult
 from sfseg.prediction.tiles import halo_px
 from sfseg.system.files import remove

@@ -17,7 +17,8 @@ from subprocess import PIPE
 import pytest
 
 from sfseg.errors import OutputExistsError, ResumeError, SfsegError, StackError
-from sfseg.prediction.resumable import open_resumable, touched_paths
+from sfseg.prediction.destination import touched_paths
+from sfseg.prediction.resumable import open_resumable
 from sfseg.system import files
 from tests.forks import forked
 from tests.processes import end

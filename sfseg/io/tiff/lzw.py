@@ -15,24 +15,7 @@ _FILLINGS = (bytes(4), b"\x55" * 4, b"\xff" * 4)
 def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyArray:
     """Decode a strip or tile, and check that all of its pixels are in the data.
 
-    Parameters
-    ----------
-    data : bytes
-        The encoded pixels.
-    decode : callable
-        Decodes them.
-    what : str
-        The file and page, for messages.
-
-    Returns
-    -------
-    ndarray
-        The pixels.
-
-    Raises
-    ------
-    StackError
-        If the data end before the last pixel; and what `decode` raises.
+    Parameters, result and errors are those of `sfseg.io.jpeg.decoded`.
 
     Notes
     -----

@@ -14,7 +14,7 @@ import tifffile
 from sfseg.errors import StackError
 from sfseg.io import voxels
 from sfseg.io.axes import SECTIONS
-from sfseg.types import VoxelSize
+from sfseg.types import VoxelSize, format_count
 
 _STK_PLANES = 33629
 """Tag of a MetaMorph stack: its one page stands for as many planes as the tag has values."""
@@ -141,7 +141,8 @@ def plain(page: tifffile.TiffPage, count: int) -> Declared:
 
 def described_otherwise(found: Declared, page: tifffile.TiffPage, count: int) -> Declared:
     """Take the pages for sections, where the metadata say another number of them."""
-    note = f"its header says {found.frames} images, it has {count}, and they are complete"
+    declared = format_count(found.frames, "image")
+    note = f"its header says {declared}, it has {count}, and they are complete"
     voxel = found.voxel_size_nm
     return replace(plain(page, count), voxel_size_nm=voxel, notes=(*found.notes, note))
 

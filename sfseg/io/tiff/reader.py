@@ -11,7 +11,7 @@ from sfseg.io.guards import translate_errors
 from sfseg.io.orientation import as_orientation
 from sfseg.io.tiff import checks, ifd, metadata, photometric
 from sfseg.io.tiff.strips import Box, ChunkReader
-from sfseg.types import AnyArray
+from sfseg.types import AnyArray, format_count
 
 _QUIET = logging.NullHandler()
 _ORIENTATION = 274
@@ -97,8 +97,9 @@ class TiffSource:
             row_bytes = first.nbytes // first.imagelength
             if unused_bytes >= max(row_bytes, 1) or not found.is_series(count):
                 there = count + unused_bytes // first.nbytes if checks.is_raw(first) else count
+                declared = format_count(found.frames, "image")
                 raise StackError(
-                    f"{self._name}: the header says {found.frames} images, the file has {there}",
+                    f"{self._name}: the header says {declared}, the file has {there}",
                     hint=ifd.CUT_SHORT,
                 )
             found = metadata.described_otherwise(found, first, count)
