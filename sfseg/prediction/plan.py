@@ -36,7 +36,8 @@ GAPS_BYTES = 100
 """Memory for each pixel of a section: its probability, and the arrays of `gaps`."""
 
 IN_FLIGHT = 2
-"""Batches under way on each GPU: the copies of one run beside the computing of the other."""
+"""Batches under way on each GPU that can start one beside another: the copies of one run beside the
+computing of the other."""
 
 MOST_WORKERS = 8
 """Threads that read, and as many that finish tiles, beside a GPU: they keep up with it."""
@@ -84,7 +85,8 @@ def limit_px(
     if engine.device.type != "cuda":  # a GPU has memory of its own
         memory -= _section_bytes(stack, config) + _slabs_bytes(stack, config)
     by_memory = memory // _bytes_per_px(engine, config)
-    return max(min(by_memory, by_buffers), (4 * halo_px) ** 2)
+    most = by_buffers if engine.most_px is None else min(by_buffers, engine.most_px)
+    return max(min(by_memory, most), (4 * halo_px) ** 2)
 
 
 def _buffer_bytes(stack: Stack, config: PredictConfig, scaling: Scaling | None) -> int:
@@ -187,7 +189,8 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
 
 def passes(engine: Engine) -> int:
     """Compute how many batches of an engine are under way: one is copied while one is computed."""
-    return IN_FLIGHT if engine.device.type == "cuda" else 1
+    can_start = engine.launch is not None  # compile cannot: PyTorch records for each thread anew
+    return IN_FLIGHT if can_start and engine.device.type == "cuda" else 1
 
 
 def workers(engine: Engine) -> int:

@@ -95,6 +95,7 @@ class Predictor:
         """
         engine = torch_engine(network, device, dtype)
         limit_px = available_bytes(device) // 2 // engine.bytes_per_px
+        limit_px = limit_px if engine.most_px is None else min(limit_px, engine.most_px)
         halo = halo_px(network, STRIDE)
         return cls(engine, halo, input_px=input_px, tta=tta, limit_px=limit_px)
 

@@ -9,7 +9,11 @@ import torch
 
 from sfseg.system.limits import memory_left_bytes
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|bad_alloc")
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|bad_alloc"
+    # What PyTorch says if no algorithm of cuDNN gets its memory, and what CUDA's libraries say.
+    r"|unable to find an engine|find a valid cuDNN algorithm|STATUS_ALLOC_FAILED"
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

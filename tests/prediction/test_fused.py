@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 import torch
 
+from sfseg import models
 from sfseg.errors import NonFiniteError
 from sfseg.prediction.engines import choose, gpu, make_engine, probe
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.fused import Fused
 from sfseg.prediction.engines.gpu import gpu_engine
-from sfseg.prediction.engines.operations import Operation, Target, find_kernels, has_cudnn
+from sfseg.prediction.engines.operations import (
+    Convolution,
+    Operation,
+    Target,
+    find_kernels,
+    has_cudnn,
+)
 from sfseg.system import devices
 from sfseg.types import Normalised
-from tests.networks import OPERATIONS, make_operation
+from tests.networks import OPERATIONS, make_operation, narrow_networks
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
@@ -81,6 +88,20 @@ def test_a_section_that_is_too_much_for_fp16_is_refused_and_bf16_takes_it(small_
         assert np.isfinite(gpu_engine(small_network, CPU, BF16)(batch)).all()
 
 
+@pytest.mark.parametrize("value", [1e7, np.inf, np.nan])
+def test_a_pixel_that_is_too_bright_is_seen_although_a_relu_hides_it(monkeypatch, value):
+    """That of cuDNN may turn what is not a number to 0."""
+    reference = Convolution.reference
+    monkeypatch.setattr(Convolution, "reference", lambda *args: reference(*args).nan_to_num_(0))
+    with narrow_networks():
+        engine = gpu_engine(models.build("unet").eval(), CPU, F16)
+    batch = sections(1, 32, 32)
+    assert np.isfinite(engine(batch)).all()
+    batch[0, 20, 20] = value
+    with pytest.raises(NonFiniteError, match="use --precision bf16"):
+        engine(batch)
+
+
 def test_activations_may_be_64_times_larger_than_in_plain_fp16(small_network):
     """A bright pixel whose first activation would be infinite in float16."""
     batch = sections(1, 32, 32)
@@ -94,6 +115,12 @@ def test_activations_may_be_64_times_larger_than_in_plain_fp16(small_network):
 
 
 # --- where it runs
+
+
+@pytest.mark.parametrize(("arch", "channels"), [("sfnet", 64), ("unet", 128)])
+def test_no_activation_has_more_numbers_than_cudnn_counts(arch, channels):
+    most = gpu_engine(models.build(arch).eval(), CPU, F16).most_px
+    assert most * channels < 2**31 <= (most + 1) * channels
 
 
 class Named(str):
@@ -129,13 +156,14 @@ def test_amd_old_gpus_and_float32_have_no_kernels(monkeypatch):
 def tried(monkeypatch):
     """Let every step have a fused form, twice as fast as its reference, that does the same."""
     monkeypatch.setattr(probe, "_CHOSEN", {})
+    monkeypatch.setattr(probe, "SPEED_NUMBERS", 2**17)
     monkeypatch.setattr(Operation, "can_fuse", True)
     monkeypatch.setattr(probe, "time_ms", lambda run: run())
     operation = make_operation("squeeze", Target(CPU, F32))
     reference = operation.reference
     monkeypatch.setattr(operation.__class__, "can_fuse", True)
     monkeypatch.setattr(operation, "fused", reference)
-    monkeypatch.setattr(probe, "_is_much_slower", lambda _: False)
+    monkeypatch.setattr(probe, "_is_much_slower", lambda *_: False)
     return operation
 
 
@@ -146,9 +174,10 @@ def test_a_fused_step_that_agrees_is_used_by_all_of_its_kind(tried):
     assert other.is_fused
 
 
-@pytest.mark.parametrize("wrong", ["numbers", "nan", "outputs", "error", "slow"])
+@pytest.mark.parametrize("wrong", ["numbers", "nan", "outputs", "memory", "large", "error", "slow"])
 def test_a_fused_step_that_is_wrong_fails_or_is_slow_is_not_used(tried, monkeypatch, wrong):
-    reference = tried.reference
+    reference, blocks, empty_like = tried.reference, [], torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda x: blocks.append(empty_like(x)) or blocks[-1])
 
     def fused(x, out, guard):
         result = reference(x, out, guard)
@@ -159,12 +188,16 @@ def test_a_fused_step_that_is_wrong_fails_or_is_slow_is_not_used(tried, monkeypa
         if wrong == "outputs":
             result = result.clone()
             out.zero_()
+        if wrong == "memory":
+            result = result + 0 * blocks[-1]
+        if wrong == "large" and x.shape[-1] > 2 * probe.AGREEMENT_PX:
+            result = result * 1.1
         if wrong == "error":
             raise RuntimeError("no kernel image")
         return result
 
     monkeypatch.setattr(tried, "fused", fused)
-    monkeypatch.setattr(probe, "_is_much_slower", lambda _: wrong == "slow")
+    monkeypatch.setattr(probe, "_is_much_slower", lambda *_: wrong == "slow")
     probe.choose_operations([tried])
     assert not tried.is_fused
 
@@ -176,6 +209,12 @@ def test_an_example_fills_its_outputs_and_is_the_same_each_time(name):
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert all(tensor.isfinite().all() for tensor in one)
     assert all(tensor.std() > 0 for tensor in one)
+
+
+def test_the_example_of_the_last_convolution_is_not_all_0_and_1():
+    operation = make_operation("last convolution", Target(CPU, F16))
+    probability, _ = probe.results_of(operation, operation.reference, 8)
+    assert ((probability > 0.1) & (probability < 0.9)).float().mean() > 0.5
 
 
 # --- the trial of the arithmetic

@@ -71,8 +71,9 @@ def test_every_step_of_each_network_agrees_with_its_reference(cuda, arch, dtype)
     fused = Fused(fold(models.build(arch).eval()), Target(cuda, dtype))
     with torch.inference_mode():
         for key, (operation, *_) in unique(fused.operations()).items():
-            if operation.can_fuse:
+            if operation.can_fuse:  # cuDNN may take another algorithm for large sections
                 assert probe.agrees(operation, 16), key
+                assert probe.agrees(operation, 128), key
 
 
 def test_another_size_of_tile_compiles_nothing(cuda, shipped):

@@ -1,5 +1,7 @@
 """The plan of a prediction: tiles and batches for the memory that there is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,16 @@ def test_segments_leave_less_for_the_tiles():
 
 def test_a_gpu_s_memory_counts_and_not_what_is_named_for_the_process():
     assert limit(CUDA) == limit(CUDA, memory_gib=1) == 12 * GIB // 500
+
+
+def test_a_tile_has_no_more_pixels_than_an_engine_takes():
+    made = replace(engine(CUDA), most_px=2**24)
+    assert plans.limit_px(made, Stack(), PredictConfig(), halo_px=16) == 2**24
+
+
+def test_only_an_engine_that_starts_batches_has_two_under_way():
+    starts = replace(engine(CUDA), launch=lambda batch: lambda: batch)
+    assert [plans.passes(one) for one in (starts, engine(CUDA), engine())] == [2, 1, 1]
 
 
 def test_a_cpu_gets_one_tile_at_once_and_a_gpu_as_many_as_fit():

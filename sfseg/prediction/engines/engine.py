@@ -104,6 +104,8 @@ class Engine:
         Maps normalised sections on the device, float32 (B, Y, X), to their probability there, and
         to a flag, int32, that is 1 if float16 was too small; see `gpu.require_finite`. It never
         waits for the device. None where there is no such device.
+    most_px : int or None
+        Most pixels of a batch, however much memory there is; None = any number.
     steps : tuple of (str, str)
         How each kind of step of the network runs, for people; empty where all run alike.
     """
@@ -117,6 +119,7 @@ class Engine:
     quantisation: Quantisation | None = None
     launch: Callable[[Normalised], Callable[[], Probability]] | None = None
     forward: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
+    most_px: int | None = None
     steps: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, batch: Normalised) -> Probability:

@@ -42,6 +42,7 @@ class Fused:
         self.target = target
         self._concatenates = network.join is concatenate
         self._down = [_LevelDown.pack(block, target, self._concatenates) for block in network.down]
+        self._first = _take_first(self._down[0])
         self._bridge = _pack(_flatten(network.bridge), target)
         self._up = [
             _LevelUp.pack(deconv, up, target, adds=not self._concatenates)
@@ -65,7 +66,7 @@ class Fused:
             1 if an activation was too large for float16, so that the probability is not valid.
         """
         guard = Guard(self.target)
-        x, joins = sections, []
+        x, joins = self._first(sections, guard), []
         for down in self._down:
             for layer in down.layers:
                 x = layer(x)  # (B, C, Y/n, X/n), n = 1, 2, 4, 8
@@ -99,8 +100,16 @@ class Fused:
     def _empty_like(self, x: Tensor, channels: int) -> Tensor:
         return self.target.empty(x.shape[0], channels, x.shape[2], x.shape[3])
 
+    @property
+    def widest(self) -> int:
+        """Most channels of a pixel of the section, so of the activation with the most numbers."""
+        finest = (self._down[0], self._up[-1])
+        steps = [one for level in finest for one in _operations(level.layers)]
+        return max(channels for one in (*steps, self._last) for channels in one.channels)
+
     def operations(self) -> Iterator[Operation]:
         """List all steps that may be fused, in order."""
+        yield self._first
         for down in self._down:
             yield from _operations(down.layers)
             yield down.tail
@@ -192,6 +201,13 @@ def _conv(block: nn.Module) -> nn.Conv2d:
 
 def _is_squeeze(block: nn.Module) -> bool:
     return isinstance(block, Conv) and _conv(block).kernel_size == (1, 1)
+
+
+def _take_first(down: _LevelDown) -> FirstConvolution:
+    """Take the first layer of the finest level out of it: it looks at what it makes as well."""
+    if isinstance(first := down.layers.pop(0), FirstConvolution):
+        return first
+    raise TypeError("the first layer is not that of sfseg.models")
 
 
 def _output(network: EncoderDecoder) -> Output:

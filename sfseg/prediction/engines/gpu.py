@@ -31,6 +31,9 @@ five activations of 64 channels; in float32 it is twice as much."""
 MEASURED_PX = 512
 """Side of the section whose memory is measured: large enough that little else counts."""
 
+MOST_NUMBERS = 2**31 - 1
+"""Numbers of an activation: many a kernel of cuDNN, and of MPS, counts no further."""
+
 MARGIN = 1.1
 """More memory than was measured, because blocks of memory are rounded up and may not fit."""
 
@@ -68,6 +71,7 @@ def gpu_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> 
         bytes_per_px,
         launch=passes.start,
         forward=passes.forward,
+        most_px=MOST_NUMBERS // fused.widest,
         steps=describe_steps(fused),
     )
 

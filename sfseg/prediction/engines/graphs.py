@@ -22,6 +22,10 @@ MOST_SHARE = 0.25
 """A pass that takes a larger part of the GPU's memory is not recorded, because a recording keeps
 its memory. Launching its kernels costs next to nothing."""
 
+_ONE_AT_A_TIME = threading.Lock()
+"""For recording: PyTorch waits for all GPUs and frees memory before, which could end another one.
+"""
+
 
 @dataclass(frozen=True)
 class _Recording:
@@ -48,25 +52,19 @@ class Recorder:
         self._bytes_per_px = bytes_per_px
         self._recordings: OrderedDict[torch.Size, _Recording | None] = OrderedDict()
         self._refused: set[torch.Size] = set()
-        self._pool = torch.cuda.graph_pool_handle()  # one at a time runs: they share their memory
         # PyTorch's own stream for recordings belongs to the first GPU that recorded.
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
 
     def __call__(self, sections: Tensor) -> tuple[Tensor, Tensor]:
-        """Do a pass: the first one of a shape by `forward`, the second one records."""
+        """Do a pass: by `forward` until its shape is recorded, which is after the second one."""
         with self._lock:
-            shape = sections.shape
-            if shape in self._refused:
-                return self._forward(sections)
-            if shape not in self._recordings:
-                self._keep(shape, None)
-                return self._forward(sections)
-            recording = self._recordings[shape] or self._record(sections)
+            recording = self._recordings.get(sections.shape)
             if recording is None:
-                self._refused.add(shape)
-                return self._forward(sections)
-            self._keep(shape, recording)
+                results = self._forward(sections)
+                self._note(sections)
+                return results
+            self._recordings.move_to_end(sections.shape)
             recording.sections.copy_(sections)
             recording.graph.replay()
             one, other = recording.results
@@ -77,6 +75,23 @@ class Recorder:
         with self._lock:
             self._recordings.clear()
         torch.cuda.empty_cache()
+
+    def _note(self, sections: Tensor) -> None:
+        """Remember a first pass of a shape; record the next one, after a second one.
+
+        That was in this thread: cuDNN makes a handle and plans for each thread, at its first pass,
+        and while a pass is recorded it may not.
+        """
+        shape = sections.shape
+        if shape in self._refused:
+            return
+        if shape not in self._recordings:
+            self._keep(shape, None)
+        elif (recording := self._record(sections)) is not None:
+            self._keep(shape, recording)
+        else:
+            self._refused.add(shape)
+            del self._recordings[shape]
 
     def _keep(self, shape: torch.Size, recording: _Recording | None) -> None:
         """Note a recording as the one that was used last; drop the one that was not for longest."""
@@ -90,15 +105,22 @@ class Recorder:
         memory = torch.cuda.get_device_properties(sections.device).total_memory
         if sections.numel() * self._bytes_per_px > MOST_SHARE * memory:
             return None
-        graph, kept = torch.cuda.CUDAGraph(), sections.clone()
+        # One at a time runs, so they share their memory; PyTorch refuses that of one that is gone.
+        kept = (one.graph.pool() for one in self._recordings.values() if one is not None)
+        pool = next(kept, None)
+        graph = torch.cuda.CUDAGraph()
         try:
-            # Other threads may use the GPU meanwhile; that is not recorded.
-            with torch.cuda.graph(
-                graph, self._pool, self._stream, capture_error_mode="thread_local"
+            given = sections.clone()
+            # Other threads may use the GPU meanwhile; that is not recorded. PyTorch leaves its
+            # stream current if a recording fails: so it is chosen, and left, here as well.
+            with (
+                _ONE_AT_A_TIME,
+                torch.cuda.stream(self._stream),
+                torch.cuda.graph(graph, pool, self._stream, capture_error_mode="thread_local"),
             ):
-                results = self._forward(kept)
+                results = self._forward(given)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 torch.cuda.empty_cache()
             return None
-        return _Recording(graph, kept, results)
+        return _Recording(graph, given, results)

@@ -48,8 +48,11 @@ def _tell(overflow, x, limit):
 
 
 @triton.jit(do_not_specialize=SIZES)
-def _first(x, weight, bias, out, total, height, width, channels, N: tl.constexpr, P: tl.constexpr):
-    """Convolve sections 3x3 to the first activations; weight (9, C)."""
+def _first(
+    x, weight, bias, out, overflow, total, height, width, channels, limit,
+    GUARDS: tl.constexpr, N: tl.constexpr, P: tl.constexpr,
+):  # fmt: skip
+    """Convolve sections 3x3 to the first activations; weight (9, C). `limit`: of grey values."""
     pixel = tl.program_id(0) * P + tl.arange(0, P)
     n = tl.program_id(1) * N + tl.arange(0, N)
     row, column = (pixel // width) % height, pixel % width
@@ -58,6 +61,8 @@ def _first(x, weight, bias, out, total, height, width, channels, N: tl.constexpr
         dy, dx = tap // 3 - 1, tap % 3 - 1
         seen = (row + dy >= 0) & (row + dy < height) & (column + dx >= 0) & (column + dx < width)
         grey = tl.load(x + pixel + dy * width + dx, mask=seen & (pixel < total), other=0.0)
+        if GUARDS and tap == 4:
+            _tell(overflow, tl.abs(grey)[:, None], limit)
         sums += grey[:, None] * tl.load(weight + tap * channels + n)[None, :]
     place = pixel.to(tl.int64)[:, None] * channels + n[None, :]
     tl.store(out + place, _rectify(sums).to(out.dtype.element_ty), mask=(pixel < total)[:, None])
@@ -192,12 +197,17 @@ def _output(
     tl.store(out + pixel, tl.sigmoid(logits), mask=pixel < total)
 
 
-def first(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
+def first(
+    x: Tensor, weight: Tensor, bias: Tensor, out: Tensor, guard: Tensor, limit: float
+) -> None:  # fmt: skip
     """Call `_first`: (B, Y, X) to (B, C, Y, X)."""
     channels, (height, width) = out.shape[1], x.shape[-2:]
     n = step(channels)
     grid = triton.cdiv(x.numel(), PIXELS), channels // n
-    _first[grid](x, weight, bias, out, x.numel(), height, width, channels, N=n, P=PIXELS)
+    _first[grid](
+        x, weight, bias, out, guard, x.numel(), height, width, channels, limit,
+        GUARDS=limit > 0, N=n, P=PIXELS,
+    )  # fmt: skip
 
 
 def squeeze(

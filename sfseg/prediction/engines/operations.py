@@ -31,8 +31,9 @@ of float16 is 65504; activations of the shipped network go up to 12, and near on
 HEADROOM = 2.0**-4
 """An activation is too large from this part of the largest float16 on.
 
-The guard looks at the output of each block. Inside of a block an activation may be larger, and if
-it becomes infinite there, a ReLU of cuDNN may turn what follows from it to 0, unseen."""
+The guard looks at the section, so that the first activations are finite, and at the output of each
+block. Inside of a block an activation may be larger, and if it becomes infinite there, a ReLU of
+cuDNN may turn what follows from it to 0, unseen."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ class Target:
 
     def draw(self, channels: int, side: int, seed: int = 0) -> Tensor:
         """Draw activations as they are after a ReLU, two sections of `side` and twice that."""
-        generator = torch.Generator().manual_seed(seed)
-        numbers = torch.randn(2, side, 2 * side, channels, generator=generator).relu_()
-        return numbers.to(self.device, self.dtype).permute(0, 3, 1, 2)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        shape = 2, side, 2 * side, channels
+        numbers = torch.randn(shape, generator=generator, device=self.device).relu_()
+        return numbers.to(self.dtype).permute(0, 3, 1, 2)
 
 
 class Guard:
@@ -92,10 +94,11 @@ class Guard:
         guarded = target.dtype == torch.float16
         self.limit = HEADROOM * torch.finfo(torch.float16).max if guarded else 0.0
 
-    def look(self, x: Tensor) -> None:
+    def look(self, x: Tensor, limit: float | None = None) -> None:
         """Note if one of these is too large, or is not a number."""
         if self.limit:
-            torch.maximum(self.flag, (~(x.amax() <= self.limit)).int(), out=self.flag)
+            fits = x.amax() <= (self.limit if limit is None else limit)
+            torch.maximum(self.flag, (~fits).int(), out=self.flag)
 
 
 class Operation:
@@ -186,21 +189,29 @@ class FirstConvolution(Operation):
         self.weight = target.weights(conv.weight)
         taps = conv.weight[:, 0].flatten(1).T * target.scale  # (9, C)
         self.taps = target.weights(taps, exact=True)
+        # At least so much that a grey value, which is scaled as well, is finite in float16.
+        self.largest_tap = max(float(taps.detach().abs().max()), HEADROOM * target.scale)
         self.bias = target.weights(bias_of(conv) * target.scale)
         self.bias32 = target.weights(bias_of(conv) * target.scale, exact=True)
 
-    def example(self, side: int) -> tuple[Tensor]:
-        return (self.target.draw(1, side)[:, 0].float().sub_(0.5),)
+    def _limit(self, guard: Guard) -> float:
+        """Return the largest grey value: nine such make an activation that is still finite."""
+        return guard.limit / self.largest_tap
 
-    def reference(self, sections: Tensor) -> Tensor:
+    def example(self, side: int) -> tuple[Tensor, Guard]:
+        return self.target.draw(1, side)[:, 0].float().sub_(0.5), Guard(self.target)
+
+    def reference(self, sections: Tensor, guard: Guard) -> Tensor:
+        guard.look(sections.abs(), self._limit(guard))
         x = (sections[:, None] * self.target.scale).to(self.target.dtype)
         x = torch.conv2d(x, self.weight, self.bias, padding=1).relu_()
         return x.contiguous(memory_format=torch.channels_last)
 
-    def fused(self, sections: Tensor) -> Tensor:
+    def fused(self, sections: Tensor, guard: Guard) -> Tensor:
         batch, height, width = sections.shape
         out = self.target.empty(batch, self.channels[1], height, width)
-        kernels().first(sections.contiguous(), self.taps, self.bias32, out)
+        limit = self._limit(guard)
+        kernels().first(sections.contiguous(), self.taps, self.bias32, out, guard.flag, limit)
         return out
 
 
@@ -315,7 +326,8 @@ class LastConvolution(Operation):
         self.bias32 = target.weights(conv.bias, exact=True)
 
     def example(self, side: int) -> tuple[Tensor, Guard]:
-        return self.target.draw(self.channels[0], side), Guard(self.target)
+        x = self.target.draw(self.channels[0], side)
+        return x.mul_(self.target.scale), Guard(self.target)  # else all probabilities are 0 or 1
 
     def reference(self, x: Tensor, guard: Guard) -> Tensor:
         guard.look(x)

@@ -1,6 +1,6 @@
 """Try which steps of a network are right and fast on this GPU in their fused form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -9,11 +9,15 @@ from torch import Tensor
 from sfseg.prediction.engines.operations import Operation, unique
 
 AGREEMENT_PX = 16
-"""Rows of a section in the trial of the numbers."""
+"""Rows of a section in the first trial of the numbers; the second one is as large as that of the
+speed, as cuDNN may take another algorithm there."""
 
 SPEED_NUMBERS = 2**24
 """Numbers that a step reads or writes in the trial of its speed, so that launching it costs little:
 512x512 pixels of 64 channels."""
+
+SPOILED_BLOCKS = 4
+"""Blocks of memory that are filled with NaN before the trial of the numbers: more than are free."""
 
 RACES = 3
 """The faster of so many is what counts: other programs may use the GPU as well."""
@@ -52,15 +56,27 @@ def _model_of(device: torch.device) -> str:
 
 
 def _is_good(operation: Operation) -> bool:
+    side = _speed_px(operation)
     try:
-        return agrees(operation, AGREEMENT_PX) and not _is_much_slower(operation)
+        return (
+            agrees(operation, AGREEMENT_PX)
+            and agrees(operation, side)
+            and not _is_much_slower(operation, side)
+        )
     except Exception:  # noqa: BLE001 - whatever a compiler or cuDNN says: there is the reference
         return False
 
 
 def agrees(operation: Operation, side: int) -> bool:
-    """Tell whether a fused step gives the numbers of its reference on two small sections."""
-    expected = results_of(operation, operation.reference, side)
+    """Tell whether a fused step gives the numbers of its reference on two small sections.
+
+    It must not depend on what is in the memory that it gets for its result: PyTorch asks cuDNN for
+    the convolution plus nothing times that memory, which is not 0 where that is NaN.
+    """
+    arguments = operation.example(side)
+    result = operation.reference(*arguments)
+    expected = _numbers(result, arguments)
+    spoil_memory(result)
     found = results_of(operation, operation.fused, side)
     rounding = max(torch.finfo(operation.target.dtype).eps, 2**-10)  # float32 may run as TF32
     return all(
@@ -70,17 +86,30 @@ def agrees(operation: Operation, side: int) -> bool:
     )
 
 
+def spoil_memory(like: Tensor) -> None:
+    """Fill free blocks of memory as large as a tensor with NaN; the next such tensor gets one."""
+    for block in [torch.empty_like(like) for _ in range(SPOILED_BLOCKS)]:
+        block.fill_(torch.nan)
+
+
 def results_of(operation: Operation, compute: Callable[..., Tensor], side: int) -> list[Tensor]:
     """Return the result in float32, and the outputs that a step was given."""
     arguments = operation.example(side)
-    result = compute(*arguments)
+    return _numbers(compute(*arguments), arguments)
+
+
+def _numbers(result: Tensor, arguments: Iterable[Any]) -> list[Tensor]:
     given = [one for one in arguments if isinstance(one, Tensor)]
     return [one.float() for one in (result, *given)]
 
 
-def _is_much_slower(operation: Operation) -> bool:
-    side = int((SPEED_NUMBERS / 4 / max(operation.channels)) ** 0.5) // 16 * 16
-    arguments = operation.example(max(side, 16))
+def _speed_px(operation: Operation) -> int:
+    """Return the rows of a section in the trial of the speed."""
+    return max(int((SPEED_NUMBERS / 4 / max(operation.channels)) ** 0.5) // 16 * 16, 16)
+
+
+def _is_much_slower(operation: Operation, side: int) -> bool:
+    arguments = operation.example(side)
     ways = operation.fused, operation.reference
     for compute in ways:
         compute(*arguments)  # the first call chooses algorithms and allocates
