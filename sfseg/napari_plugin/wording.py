@@ -48,9 +48,7 @@ def describe_scores(scores: Scores, errors: Errors | None, name: str, truth: str
             for row in scores.per_section
         ]
     if errors is not None:
-        lines += [
-            "",
-            f"{format_count(len(errors.listed), 'error')}, and {errors.small.count} small ones",
-        ]
+        found = format_count(len(errors.listed), "error")
+        lines += ["", f"{found}, and {errors.small.count} small ones"]
     warnings = [f"warning: {in_widget_words(text)}" for text in scores.warnings]
     return "\n".join([*lines, *([""] if warnings else []), *warnings])

@@ -8,13 +8,16 @@ from functools import partial
 from itertools import groupby, islice
 from queue import SimpleQueue
 
-from sfseg.prediction.contrast import compare_swapped, wants_trial
+from sfseg.prediction.contrast import (
+    TRIED_EVERY,
+    compare_swapped,
+    is_doubtful,
+    measure_lines,
+)
 from sfseg.prediction.pipeline import WriteBehind, read_ahead
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tile_reader import StackTile
-from sfseg.prediction.tile_writer import FinishedTile
-from sfseg.prediction.tiles import Rectangle
-from sfseg.prediction.windows import Window
+from sfseg.prediction.tile_writer import Facts, FinishedTile
 from sfseg.system.threads import ordered
 from sfseg.types import Probability
 
@@ -61,25 +64,19 @@ def predict_tiles(
     for predictor in predictors:
         free.put(predictor)
 
-    def predict(windows: Sequence[Window], keep: Rectangle) -> list[Probability]:
+    def compute(batch: list[StackTile]) -> list[tuple[StackTile, Probability, Facts]]:
         predictor, began = free.get(), time.perf_counter()
         try:
-            return predictor.predict(windows, keep)
+            results = predictor.predict([tile.window for tile in batch], batch[0].tile.keep)
+            tried = [_try_swapped(predictor, *done) for done in zip(batch, results, strict=True)]
         finally:
-            seconds.append(time.perf_counter() - began)
             free.put(predictor)
+        seconds.append(time.perf_counter() - began)
+        return list(zip(batch, results, tried, strict=True))
 
-    def compute(batch: list[StackTile]) -> list[tuple[StackTile, Probability]]:
-        results = predict([tile.window for tile in batch], batch[0].tile.keep)
-        return list(zip(batch, results, strict=True))
-
-    def finish_and_try(tile: StackTile, probability: Probability) -> FinishedTile:
-        done, keep = finish(tile, probability), tile.tile.keep
-        if not wants_trial(tile.number, done.facts):
-            return done
-        (swapped,) = predict([tile.window.swapped()], keep)
-        tried = compare_swapped(done.facts, tile.window, keep, swapped)
-        return replace(done, facts={**done.facts, **tried})
+    def finish_and_add(tile: StackTile, probability: Probability, facts: Facts) -> FinishedTile:
+        done = finish(tile, probability)
+        return replace(done, facts={**done.facts, **facts})
 
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="sfseg finish") as pool,
@@ -91,11 +88,26 @@ def predict_tiles(
         batches = _batches(ahead, predictors)
         for results in ordered(compute, batches, len(predictors)):
             for done in results:
-                in_thread = partial(finish_and_try, *done)
+                in_thread = partial(finish_and_add, *done)
                 behind.put(in_thread if workers == 1 else pool.submit(in_thread).result)
             del results, done, in_thread  # else they stay in memory during the next batch
     computing = sum(seconds) / len(predictors)
     return {"read_s": ahead.busy_s, "compute_s": computing, "write_s": behind.busy_s}
+
+
+def _try_swapped(predictor: Predictor, tile: StackTile, probability: Probability) -> Facts:
+    """Predict some of the tiles that look wrong again, with dark and bright swapped.
+
+    Not where tiles are finished: PyTorch's compiler records a network anew for each thread.
+    """
+    window, keep = tile.window, tile.tile.keep
+    if tile.number % TRIED_EVERY:
+        return {}
+    lines = measure_lines(window, keep, probability)
+    if not is_doubtful(lines):
+        return {}
+    (swapped,) = predictor.predict([window.swapped()], keep)
+    return compare_swapped(lines, measure_lines(window, keep, swapped))
 
 
 def _batches(

@@ -23,7 +23,7 @@ MARKED_SHARE = 0.42
 """With a smaller share of marked lines the map is doubtful. Most right ones have 0.45 to 0.75."""
 
 TRIED_EVERY = 8
-"""So many tiles are one that may be predicted swapped: at most an eighth of the time is added."""
+"""One tile in so many may be predicted swapped: at most an eighth is added to the time."""
 
 SMALLEST_PX = 128**2
 """Fewer pixels of tissue are not judged: they may hold a single cell."""
@@ -67,32 +67,25 @@ def measure_lines(window: Window, keep: Rectangle, probability: Probability) -> 
     return facts
 
 
-def wants_trial(number: int, facts: Mapping[str, float]) -> bool:
-    """Tell whether a tile is to be predicted swapped, by its number and its `measure_lines`."""
-    return number % TRIED_EVERY == 0 and _marked_share([facts]) < MARKED_SHARE
+def is_doubtful(facts: Mapping[str, float]) -> bool:
+    """Tell whether a tile with these `measure_lines` looks as if dark and bright were swapped."""
+    return _marked_share([facts]) < MARKED_SHARE
 
 
-def compare_swapped(
-    facts: Mapping[str, float], window: Window, keep: Rectangle, swapped: Probability
-) -> dict[str, float]:
-    """Compare how much of the lines a map marks, and one of the tile with dark and bright swapped.
+def compare_swapped(as_is: Mapping[str, float], swapped: Mapping[str, float]) -> dict[str, float]:
+    """Compare how much of the lines of a tile is marked, and is if dark and bright are swapped.
 
     Parameters
     ----------
-    facts : mapping of str to float
-        The result of `measure_lines` for the map.
-    window, keep
-        As for `measure_lines`.
-    swapped : ndarray of float32, shape (Y, X) of `keep`
-        The other map.
+    as_is, swapped : mapping of str to float
+        The results of `measure_lines` for the two maps of the tile.
 
     Returns
     -------
     dict of str to float
         ``tried_as_is`` and ``tried_swapped``, the two shares. They add up over tiles.
     """
-    other = measure_lines(window, keep, swapped)
-    return {"tried_as_is": _marked_share([facts]), "tried_swapped": _marked_share([other])}
+    return {"tried_as_is": _marked_share([as_is]), "tried_swapped": _marked_share([swapped])}
 
 
 def _marked_share(facts: Sequence[Mapping[str, float]]) -> float:

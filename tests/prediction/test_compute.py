@@ -89,3 +89,24 @@ def test_an_error_of_one_of_several_predictors_ends_the_work(volume, workers):
 
     with pytest.raises(ZeroDivisionError):
         predict(volume, [Predictor(broken, 16, tile_px=32) for _ in range(2)], workers=workers)
+
+
+def test_one_doubtful_tile_in_eight_is_predicted_swapped(volume):
+    seen = []
+
+    def marks_bright(batch):
+        seen.extend(batch)
+        return np.where(batch > 0, np.float32(0.7), np.float32(0.9))
+
+    facts = dict(predict(volume[[0, 2]], [Predictor(marks_bright, 16, tile_px=32)], workers=2)[1])
+    tried = [number for number, found in facts.items() if "tried_swapped" in found]
+    assert tried == [0, 8]
+    assert len(seen) == len(facts) + len(tried)
+    np.testing.assert_array_equal(seen[1], -seen[0])
+    assert 0 < facts[0]["tried_as_is"] < 0.42
+
+    def marks_all(batch):
+        return np.zeros_like(batch)
+
+    facts = dict(predict(volume[[0, 2]], [Predictor(marks_all, 16, tile_px=32)], workers=2)[1])
+    assert not any("tried_swapped" in found for found in facts.values())

@@ -9,7 +9,7 @@ import tifffile
 from scipy import ndimage
 
 from sfseg import draw_tissue, load_model, make_tissue, predict
-from sfseg.prediction.contrast import SMALLEST_PX, contrast_warning, measure_lines, wants_trial
+from sfseg.prediction.contrast import SMALLEST_PX, contrast_warning, measure_lines
 from sfseg.prediction.windows import Window
 from sfseg.transforms.normalise import measure_section
 from tests.cli.commands import FAST, fails, sfseg
@@ -93,12 +93,6 @@ def test_a_tile_that_was_tried_swapped_decides_where_the_map_is_doubtful():
     assert doubt([hard, hard, missed, missed]) is None
     marked = {**missed, "dark_marked": 6.0}
     assert doubt([wrong, marked, marked]) is None  # one odd tile is not the stack
-
-
-def test_one_doubtful_tile_in_eight_is_tried():
-    missed = {"dark": 9.0, "dark_marked": 3.0, "bright": 9.0, "bright_marked": 1.0}
-    assert [n for n in range(17) if wants_trial(n, missed)] == [0, 8, 16]
-    assert not wants_trial(0, {**missed, "dark_marked": 4.0})
 
 
 def test_tiles_of_an_older_run_without_these_facts_are_not_doubted():
