@@ -46,7 +46,17 @@ _SERVERS = {
     "s3": ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
 }
-"""Variables that name another server; obstore panics at one without http:// or https://."""
+"""Variables that name another server; obstore panics at one without http:// or https://, and for S3
+at an empty one."""
+
+_REGIONS = {"s3": ("AWS_REGION", "AWS_DEFAULT_REGION"), "gs": ()}
+"""Variables that become a part of the server's name; obstore panics at a space in it."""
+
+_HEADERS = {
+    "s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_TOKEN"),
+    "gs": ("GOOGLE_BEARER_TOKEN",),
+}
+"""Variables that are sent in the header of a request; obstore panics at a line break in it."""
 
 DRAFT = "zarr.json.part"
 """The metadata of a store in a bucket that is not whole yet; no reader knows the name."""
@@ -82,7 +92,7 @@ class Objects:
         except ImportError as error:
             raise MissingExtraError.from_extra("cloud", str(path)) from error
         self.path, self._obstore = path, obstore
-        _check_servers(path)
+        _check_variables(path)
         with explain_remote(path):
             self.store: ObjectStore
             if self.can_list:
@@ -225,14 +235,29 @@ def _open_web(path: RemotePath) -> "ObjectStore":
     return HTTPStore.from_url(str(path), **options)
 
 
-def _check_servers(path: RemotePath) -> None:
-    """Raise RemoteError if the environment names a server in a way that obstore cannot take."""
+def _check_variables(path: RemotePath) -> None:
+    """Raise RemoteError if a variable of the environment is one at which obstore panics."""
     for name in _SERVERS.get(path.scheme, ()):
         value = os.environ.get(name)
-        if value and not re.fullmatch(r"https?://\S+", value):
+        is_unset = value is None or (not value and path.scheme == "gs")
+        if not is_unset and not re.fullmatch(r"https?://\S+", value or ""):
             raise RemoteError(
-                f"{path}: {name} is not the address of a server",
-                hint=f"begin {name} with https:// or http://, and leave no spaces in it",
+                f"{path}: {name} is {'not the address of a server' if value else 'set, but empty'}",
+                hint=f"begin {name} with https:// or http://, and leave no spaces in it; or unset "
+                "it",
+            )
+    for name in _REGIONS.get(path.scheme, ()):
+        value = os.environ.get(name)
+        if value and not re.fullmatch(r"[\w.-]+", value, re.ASCII):
+            raise RemoteError(
+                f"{path}: {name} is {value!r}, not the name of a region",
+                hint=f"set {name} to letters, digits and hyphens, such as eu-west-1; or unset it",
+            )
+    for name in _HEADERS.get(path.scheme, ()):
+        if not re.fullmatch(r"[\x20-\x7e]*", os.environ.get(name, "")):
+            raise RemoteError(  # without the value, which is a secret
+                f"{path}: {name} has a line break or another character that no key has",
+                hint=f"set {name} again; the end of a line may have been copied with it",
             )
 
 

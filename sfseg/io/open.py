@@ -142,6 +142,7 @@ def _open_one(source: ArraySource, name: str, axes: str | None, *, labels: bool)
         is_parallel=source.is_parallel,
         close=source.close,
         notes=[*source.notes, *filter(None, [describe_conflict(source.letters, layout, option)])],
+        decoding_bytes=getattr(source, "decoding_bytes", 0),
     )
 
 
@@ -205,6 +206,7 @@ class _Facts(NamedTuple):
     voxel_size_nm: VoxelSize | None
     notes: tuple[str, ...]
     channel: str
+    decoding_bytes: int
 
     def describe(self) -> str:
         """Write the size and type of the section."""
@@ -246,6 +248,7 @@ def _open_members(name: str, members: list[Path], axes: str | None, *, labels: b
         close=sections.close,
         notes=[*_join_notes(facts), *_describe_gaps(numbers)],
         numbers=numbers,
+        decoding_bytes=max(each.decoding_bytes for each in facts),
     )
 
 
@@ -287,7 +290,7 @@ class _SectionFiles:
         source = open_file(path, str(path), labels=self._labels, is_member=True)
         with self._member(source, path) as member:
             facts = (member.shape, member.dtype, member.voxel_size_nm, member.notes)
-            return _Facts(path, *facts, source.channel)
+            return _Facts(path, *facts, source.channel, member.decoding_bytes)
 
     def window(self, index: int, rows: slice, columns: slice) -> AnyArray:
         """Read a window of the section of one file."""

@@ -47,6 +47,7 @@ class TurnedSource:
         self._places = source.letters.index("Y"), source.letters.index("X")
         self.letters, self.dtype, self.channel = source.letters, source.dtype, source.channel
         self.is_parallel = source.is_parallel
+        self.decoding_bytes = getattr(source, "decoding_bytes", 0)
         self.shape = self._swapped(source.shape)
         self.voxel_size_nm: VoxelSize | None = source.voxel_size_nm
         if self._swap and source.voxel_size_nm is not None:

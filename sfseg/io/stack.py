@@ -43,6 +43,8 @@ class Stack:
         The numbers of the sections in the names of their files.
     buffer_bytes : int
         Memory that it takes, beside that of the windows; see `sfseg.io.turned`.
+    decoding_bytes : int
+        Memory that each thread takes that reads, where a file can only be decoded as a whole.
     """
 
     def __init__(
@@ -59,13 +61,14 @@ class Stack:
         notes: Sequence[str] = (),
         numbers: tuple[int, ...] | None = None,
         buffer_bytes: int = 0,
+        decoding_bytes: int = 0,
     ) -> None:
         self.name = name
         self.shape = shape
         self.dtype = dtype
         self.voxel_size_nm = voxel_size_nm
         self.notes, self.numbers = tuple(notes), numbers
-        self.buffer_bytes = buffer_bytes
+        self.buffer_bytes, self.decoding_bytes = buffer_bytes, decoding_bytes
         self._read_window, self._is_parallel = read_window, is_parallel
         self._sha256 = sha256
         self._close = close
@@ -105,6 +108,7 @@ class Stack:
             notes=self.notes,
             numbers=self.numbers,
             buffer_bytes=self.buffer_bytes,
+            decoding_bytes=self.decoding_bytes,
         )
 
     def section(self, index: int) -> AnyArray:
@@ -197,6 +201,7 @@ class Stack:
             notes=self.notes,
             numbers=self.numbers,
             buffer_bytes=self.buffer_bytes,
+            decoding_bytes=self.decoding_bytes,
         )
 
     def sha256(self) -> str:

@@ -66,6 +66,7 @@ def turn_stack(stack: Stack, order: Order, buffer_bytes: int) -> Stack:
         sha256=stack.sha256,
         close=read_slab.cache_clear,
         buffer_bytes=_SLABS * planes * plane_bytes,
+        decoding_bytes=stack.decoding_bytes,
     )
 
 

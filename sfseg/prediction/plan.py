@@ -84,6 +84,7 @@ def limit_px(
     memory = _engine_bytes(engine, config)
     if engine.device.type != "cuda":  # a GPU has memory of its own
         memory -= _section_bytes(stack, config) + _slabs_bytes(stack, config)
+        memory -= _decoding_bytes(stack, engine)
     by_memory = memory // _bytes_per_px(engine, config)
     most = by_buffers if engine.most_px is None else min(by_buffers, engine.most_px)
     return max(min(by_memory, most), (4 * halo_px) ** 2)
@@ -127,11 +128,17 @@ def _slabs_bytes(stack: Stack, config: PredictConfig) -> int:
     return min(maps, slab_bytes(config))
 
 
+def _decoding_bytes(stack: Stack, engine: Engine) -> int:
+    """Memory for the files that are decoded as a whole, one by each thread that reads."""
+    return stack.decoding_bytes * min(workers(engine), stack.shape[0])
+
+
 def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> None:
     """Refuse to close gaps if a whole section does not fit in memory."""
     if not config.close_gaps:
         return
     needed = base_bytes() + BUFFERS_BYTES + _section_bytes(stack, config)
+    needed += _decoding_bytes(stack, engine)
     if engine.device.type != "cuda":
         needed += engine.fixed_bytes
     allowed = available_bytes(torch.device("cpu")) + used_bytes()
@@ -250,6 +257,7 @@ class Plan:
         computing += 12 * window_px if input_px is not None else 0
         buffers = min(_buffer_bytes(stack, config, scaling) * window_px, BUFFERS_BYTES)
         beside = _section_bytes(stack, config) + _slabs_bytes(stack, config)
+        beside += _decoding_bytes(stack, engine)
         peak = base_bytes() + computing + buffers + beside
         return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak, pixels)
 

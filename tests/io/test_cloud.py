@@ -174,6 +174,41 @@ def test_what_is_not_there_is_named(bucket, store, monkeypatch):
         io.open_stack(f"{bucket}/a.zarr")
 
 
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+@pytest.mark.parametrize("value", ["eu west 1", "eu-west-1\r", "https://eu-west-1"])
+def test_what_is_no_region_is_said_and_shown(name, value, bucket, monkeypatch):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(RemoteError) as caught:
+        io.open_stack(f"{bucket}/a.zarr")
+    assert caught.value.message == (
+        f"{bucket}/a.zarr: {name} is {value!r}, not the name of a region"
+    )
+    assert name in caught.value.hint
+    with pytest.raises(RemoteError, match=f"{name} is .*, not the name of a region"):
+        objects.Objects(RemotePath(f"{bucket}/out.zarr")).write("zarr.json", b"{}")
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "auto", "my_region.2", ""])
+def test_regions_of_other_services_are_taken(region, bucket, store, monkeypatch, volume):
+    upload(store, f"{bucket}/a.zarr")
+    monkeypatch.setenv("AWS_REGION", region)
+    check(f"{bucket}/a.zarr", volume)
+
+
+def test_an_empty_address_of_a_server_is_said(bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "")
+    with pytest.raises(RemoteError, match="AWS_ENDPOINT_URL is set, but empty"):
+        io.open_stack(f"{bucket}/a.zarr")
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_a_key_with_the_end_of_its_line_is_said_and_not_shown(name, bucket, monkeypatch):
+    monkeypatch.setenv(name, "TOPSECRET\r")
+    with pytest.raises(RemoteError, match=f"{name} has a line break") as caught:
+        io.open_stack(f"{bucket}/a.zarr")
+    assert "TOPSECRET" not in str(caught.value)
+
+
 def test_a_server_that_falls_silent_is_given_up(monkeypatch):
     monkeypatch.setattr(objects, "RETRIES", {"max_retries": 0})
     monkeypatch.setitem(objects.WAITS, "timeout", "1s")

@@ -29,6 +29,23 @@ def test_colours_of_a_png_come_back(tmp_path):
     assert np.array_equal(np.asarray(PIL.Image.open(tmp_path / "a.png")), colours)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "turned.jpg", ""])
+def test_a_stack_says_what_decoding_a_picture_takes(tmp_path, name):
+    colours = np.dstack([grey()] * 3)
+    if name == "turned.jpg":
+        exif = PIL.Image.Exif()
+        exif[0x0112] = 6
+        PIL.Image.fromarray(colours).save(tmp_path / name, exif=exif)
+    else:
+        io.write_picture(tmp_path / (name or "a.png"), colours)
+    with io.open_stack(tmp_path / name) as stack:
+        assert stack.decoding_bytes >= 3 * colours.nbytes
+        assert stack.with_voxel_size((1, 1, 1)).decoding_bytes == stack.decoding_bytes
+    io.write_stack(tmp_path / "a.tif", grey()[None])
+    with io.open_stack(tmp_path / "a.tif") as stack:
+        assert stack.decoding_bytes == 0  # read in windows
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "JPEG"])
 def test_a_jpeg_comes_back_about_the_same(tmp_path, suffix):
     io.write_picture(tmp_path / f"a.{suffix}", grey())

@@ -20,7 +20,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 class Stack:
     """As much of a stack as a plan looks at."""
 
-    buffer_bytes = 0
+    buffer_bytes = decoding_bytes = 0
 
     def __init__(self, shape=(5, 1000, 2000), dtype=np.uint8):
         self.shape, self.dtype = shape, np.dtype(dtype)
@@ -116,6 +116,28 @@ def test_a_plan_says_in_one_line_what_it_costs():
     assert (cut.tiles, cut.tile_px) == (8, (528, 544))
     tiles = "5 sections in 8 tiles of 528x544 each, 10% more pixels for the halos"
     assert str(cut) == f"plan: {tiles}, 0.6 GiB at most"
+
+
+@pytest.mark.parametrize(("device", "threads"), [(CPU, 1), (CUDA, 3)])
+def test_pictures_that_are_decoded_as_a_whole_take_memory_in_each_thread(
+    device, threads, monkeypatch
+):
+    monkeypatch.setattr(plans, "usable_processors", lambda: 6)
+    plain, pictures = Stack((5, 1024, 2048)), Stack((5, 1024, 2048))
+    pictures.decoding_bytes = GIB
+    tiles = Predictor(np.zeros_like, 16, tile_px=512).tiles((1024, 2048))
+    peaks = [
+        Plan.from_tiles(tiles, engine(device), stack, PredictConfig(), None).peak_bytes
+        for stack in (plain, pictures)
+    ]
+    assert peaks[1] - peaks[0] == threads * GIB
+
+
+def test_pictures_that_are_decoded_as_a_whole_leave_less_for_the_tiles():
+    pictures = Stack()
+    pictures.decoding_bytes = GIB
+    less = limit(memory_gib=4) - limit(stack=pictures, memory_gib=4)
+    assert less * 500 == pytest.approx(GIB, rel=0.01)
 
 
 def test_segments_take_memory_for_a_whole_section():

@@ -140,7 +140,7 @@ def test_a_large_section_in_4_gib_costs_at_most_three_tenths_more(monkeypatch):
     monkeypatch.setattr(plan, "base_bytes", lambda: 500 * 2**20)
 
     class Stack:
-        dtype, buffer_bytes = np.dtype(np.uint8), 0
+        dtype, buffer_bytes, decoding_bytes = np.dtype(np.uint8), 0, 0
 
     limit = plan.limit_px(engine, Stack(), PredictConfig(memory_gib=4), 272)
     tiles = Cutter(halo_px(network, STRIDE), STRIDE).within((8192, 8192), limit)
