@@ -11,11 +11,11 @@ from sfseg.config import PredictConfig
 from sfseg.errors import DeviceError
 from sfseg.io import Stack
 from sfseg.prediction.engines import Engine
-from sfseg.prediction.predictor import ORIENTATIONS
 from sfseg.prediction.tile_writer import output_dtype
 from sfseg.prediction.tiles import Tile, lengths, overhead
 from sfseg.system.limits import usable_processors
 from sfseg.system.memory import available_bytes, base_bytes, used_bytes
+from sfseg.transforms.orient import ORIENTATIONS
 from sfseg.transforms.pixel_size import UNKNOWN_PIXELS, PixelChoice
 from sfseg.transforms.resample import Scaling
 from sfseg.types import Shape, format_count
@@ -36,8 +36,7 @@ GAPS_BYTES = 100
 """Memory for each pixel of a section: its probability, and the arrays of `gaps`."""
 
 IN_FLIGHT = 2
-"""Batches under way on each GPU that can start one beside another: the copies of one run beside the
-computing of the other."""
+"""Batches under way on each GPU: the copies of one run beside the computing of the other."""
 
 MOST_WORKERS = 8
 """Threads that read, and as many that finish tiles, beside a GPU: they keep up with it."""
@@ -196,8 +195,8 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
 
 def passes(engine: Engine) -> int:
     """Compute how many batches of an engine are under way: one is copied while one is computed."""
-    can_start = engine.launch is not None  # compile cannot: PyTorch records for each thread anew
-    return IN_FLIGHT if can_start and engine.device.type == "cuda" else 1
+    has_copies = engine.forward is not None  # compile has none: it records anew for each thread
+    return IN_FLIGHT if has_copies and engine.device.type == "cuda" else 1
 
 
 def workers(engine: Engine) -> int:

@@ -1,6 +1,6 @@
 """Predict sections of any size with a network: normalise, cut into tiles, average orientations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Self
 
@@ -10,16 +10,15 @@ from torch import nn
 
 from sfseg.config import TestTimeAugmentation
 from sfseg.models import STRIDE
+from sfseg.prediction.engines import Engine
 from sfseg.prediction.engines.eager import torch_engine
+from sfseg.prediction.on_device import OnDevice
 from sfseg.prediction.tiles import Cutter, Rectangle, Shape2D, Tile, halo_px, lengths, section_tiles
 from sfseg.prediction.windows import Window, cut_window
 from sfseg.system.memory import available_bytes, is_out_of_memory
 from sfseg.transforms.normalise import measure_section, resize
-from sfseg.transforms.orient import orient, unorient
+from sfseg.transforms.orient import ORIENTATIONS, group_orientations, orient, unorient
 from sfseg.types import AnyArray, Normalised, Probability, Say
-
-ORIENTATIONS = {"none": (0,), "flips": (0, 2, 4, 6), "d4": tuple(range(8))}
-"""The orientations that are averaged, numbered as in `orient`."""
 
 
 class Predictor:
@@ -66,6 +65,9 @@ class Predictor:
         self.limit_px = limit_px
         self.batch = batch
         self.say = say
+        self._on_device = None
+        if isinstance(run, Engine) and run.forward is not None:
+            self._on_device = OnDevice(run, tta)
 
     @classmethod
     def from_network(
@@ -159,43 +161,47 @@ class Predictor:
         """
         if all(window.is_empty for window in windows):  # there is nothing to see
             return [np.zeros(lengths(keep), np.float32) for _ in windows]
-        results = self._predict_images([window.standardise() for window in windows], keep)
+        predict = self._predict_in_memory if self.input_px is None else self._predict_resized
+        results = predict(windows, keep)
         for result, window in zip(results, windows, strict=True):
             if window.empty is not None:
                 result[window.empty[keep]] = 0
         return results
 
-    def _predict_images(self, images: list[Normalised], keep: Rectangle) -> list[Probability]:
-        """Predict normalised windows of one size; resize them for the network if it needs that."""
-        if self.input_px is None:
-            return self._predict_in_memory(images, keep)
-        side = (self.input_px, self.input_px)
-        images = [resize(image[None], side)[0] for image in images]
-        results = self._predict_in_memory(images, (slice(0, side[0]), slice(0, side[1])))
+    def _predict_resized(self, windows: Sequence[Window], keep: Rectangle) -> list[Probability]:
+        """Predict windows of one size, normalised and then resized for the network."""
+        side = (self.input_px or 0,) * 2
+        images = [resize(window.standardise()[None], side)[0] for window in windows]
+        resized = [
+            Window(image, None, window.normalisation, image)
+            for image, window in zip(images, windows, strict=True)
+        ]
+        results = self._predict_in_memory(resized, (slice(0, side[0]), slice(0, side[1])))
         return [resize(result[None], lengths(keep))[0] for result in results]
 
-    def _predict_in_memory(
-        self, images: Sequence[Normalised], keep: Rectangle
-    ) -> list[Probability]:
+    def _predict_in_memory(self, windows: Sequence[Window], keep: Rectangle) -> list[Probability]:
         """Predict windows of one size; if memory runs out, again in smaller batches or tiles."""
-        shape: Shape2D = (images[0].shape[0], images[0].shape[1])
-        tiles = self.cutter.within(shape, self.limit_px or prod(shape), keep)
+        height, width = windows[0].pixels.shape
+        tiles = self.cutter.within((height, width), self.limit_px or height * width, keep)
         if len(tiles) > 1:
-            return [self._predict_tiles(image, tiles) for image in images]
+            return [self._predict_tiles(window, tiles) for window in windows]
         try:
+            if self._on_device is not None:
+                return self._on_device(windows, keep, self.batch)
+            images = [window.standardise() for window in windows]
             return [probability[keep] for probability in self._average(images)]
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or not self._can_shrink(shape, keep):
+            if not is_out_of_memory(error) or not self._can_shrink((height, width), keep):
                 raise
-        return self._predict_in_memory(images, keep)
+        return self._predict_in_memory(windows, keep)
 
-    def _predict_tiles(self, image: Normalised, tiles: list[Tile]) -> Probability:
+    def _predict_tiles(self, window: Window, tiles: list[Tile]) -> Probability:
         """Predict a window in smaller tiles; return the rectangle that their cores cover."""
         first, last = tiles[0].write, tiles[-1].write
         top, left = first[0].start, first[1].start
         result = np.empty((last[0].stop - top, last[1].stop - left), np.float32)
         for tile in tiles:
-            (core,) = self._predict_in_memory([image[tile.read]], tile.keep)
+            (core,) = self._predict_in_memory([window.part(tile.read)], tile.keep)
             height, width = core.shape
             row, column = tile.write[0].start - top, tile.write[1].start - left
             result[row : row + height, column : column + width] = core
@@ -222,18 +228,9 @@ class Predictor:
         if len(orientations) == 1 and len(images) <= self.batch:
             return list(self.run(np.ascontiguousarray(images)))
         totals = [np.zeros_like(image) for image in images]
-        for group in self._groups(len(images), orientations):
+        for group in group_orientations(len(images), orientations, self.batch):
             turned = [orient(torch.from_numpy(images[n]), o).numpy() for o, n in group]
             results = self.run(np.ascontiguousarray(turned))
             for (orientation, n), result in zip(group, results, strict=True):
                 totals[n] += unorient(torch.from_numpy(result), orientation).numpy()
         return [total / np.float32(len(orientations)) for total in totals]
-
-    def _groups(self, images: int, orientations: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
-        """Yield batches of (orientation, image) of one shape; each image in a fixed order."""
-        upright = [o for o in orientations if o % 2 == 0]  # shape (Y, X)
-        lying = [o for o in orientations if o % 2 == 1]  # a quarter turn: shape (X, Y)
-        for same_shape in (upright, lying):
-            pairs = [(o, n) for o in same_shape for n in range(images)]
-            for start in range(0, len(pairs), self.batch):
-                yield pairs[start : start + self.batch]

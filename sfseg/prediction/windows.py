@@ -42,6 +42,14 @@ class Window:
             return self.normalised
         return self.normalisation.standardise(self.pixels, self.empty)
 
+    def part(self, rectangle: Rectangle) -> "Window":
+        """Cut out some of its rows and columns."""
+        empty, normalised = (
+            None if pixels is None else pixels[rectangle]
+            for pixels in (self.empty, self.normalised)
+        )
+        return Window(self.pixels[rectangle], empty, self.normalisation, normalised)
+
     def swapped(self) -> "Window":
         """Return the window as it would be in an image with dark and bright swapped."""
         return replace(self, normalised=-self.standardise())

@@ -100,12 +100,18 @@ class GreyLevels:
         ndarray of float32, shape (Y, X)
             Normalised grey values; zeros where the section is blank.
         """
+        shift, scale = self.shift_and_scale
+        normalised = pixels.astype(np.float32)
+        normalised -= shift
+        normalised *= scale
+        return normalised
+
+    @property
+    def shift_and_scale(self) -> tuple[np.float32, np.float32]:
+        """What `standardise` subtracts, and then multiplies with."""
         # A deviation this small cannot be scaled in float32: such a section counts as blank.
         scale = 1 / self.deviation if self.deviation > _TINIEST else 0.0
-        normalised = pixels.astype(np.float32)
-        normalised -= np.float32(self.mean)
-        normalised *= np.float32(0.0 if self.blank else scale)
-        return normalised
+        return np.float32(self.mean), np.float32(0.0 if self.blank else scale)
 
 
 def _parts(bands: Iterable[AnyArray]) -> Iterator[AnyArray]:

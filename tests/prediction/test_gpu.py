@@ -24,9 +24,11 @@ from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_job
 from sfseg.prediction.predictor import Predictor
+from sfseg.prediction.windows import Window
 from sfseg.scoring.score import score
 from sfseg.system.devices import start_gpus
 from sfseg.system.threads import call_beside
+from sfseg.transforms.normalise import measure_section
 from tests.networks import OPERATIONS, make_operation
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
@@ -157,14 +159,21 @@ def test_what_cannot_be_recorded_runs_all_the_same(cuda, shipped, monkeypatch):
         np.testing.assert_array_equal(engine(batch), expected)
 
 
-def test_passes_that_are_started_together_end_with_their_own_results(cuda, shipped):
+@pytest.mark.parametrize("tta", ["none", "d4"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32], ids=str)
+def test_the_work_on_the_gpu_gives_the_numbers_of_the_host(cuda, shipped, kind, tta):
     engine = torch_engine(shipped, cuda, F16)
-    batches = [sections(2, 128, 128) * scale for scale in (0.5, 1.0, 2.0)]
-    expected = [engine(batch) for batch in batches]
-    for _ in range(5):
-        started = [engine.start(batch.copy()) for batch in batches]
-        for wait, one in zip(started, expected, strict=True):
-            np.testing.assert_array_equal(wait(), one)
+    sections = np.random.default_rng(3).integers(0, 200, (3, 128, 160)).astype(kind)
+    sections[0, :40] = 0  # a border
+    windows = [Window(one, (n := measure_section(one)).mask(one), n) for one in sections]
+    keep = slice(16, 112), slice(0, 96)
+    there = Predictor(engine, 80, tta=tta, batch=3)
+    here = Predictor(engine.run, 80, tta=tta, batch=3)
+    for _ in range(3):
+        for found, expected in zip(
+            there.predict(windows, keep), here.predict(windows, keep), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_threads_share_an_engine(cuda, shipped):

@@ -87,9 +87,9 @@ def test_a_tile_has_no_more_pixels_than_an_engine_takes():
     assert plans.limit_px(made, Stack(), PredictConfig(), halo_px=16) == 2**24
 
 
-def test_only_an_engine_that_starts_batches_has_two_under_way():
-    starts = replace(engine(CUDA), launch=lambda batch: lambda: batch)
-    assert [plans.passes(one) for one in (starts, engine(CUDA), engine())] == [2, 1, 1]
+def test_only_an_engine_that_takes_tensors_has_two_batches_under_way():
+    takes = replace(engine(CUDA), forward=lambda sections: (sections, sections))
+    assert [plans.passes(one) for one in (takes, engine(CUDA), engine())] == [2, 1, 1]
 
 
 def test_a_cpu_gets_one_tile_at_once_and_a_gpu_as_many_as_fit():

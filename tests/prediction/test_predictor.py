@@ -12,12 +12,12 @@ from sfseg import models
 from sfseg.config import SHIPPED_MODEL
 from sfseg.models.weights import load_weights
 from sfseg.prediction.engines.eager import torch_engine
-from sfseg.prediction.predictor import ORIENTATIONS, Predictor
+from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.tiles import Tile, halo_px, lengths, padded_shape
 from sfseg.prediction.windows import cut_window, needed_of, window_of
 from sfseg.system.devices import has_bf16
 from sfseg.transforms.normalise import measure_section, standardise
-from sfseg.transforms.orient import orient, unorient
+from sfseg.transforms.orient import ORIENTATIONS, orient, unorient
 
 CPU = torch.device("cpu")
 DTYPES = [torch.float32, *[torch.bfloat16] * has_bf16(CPU)]

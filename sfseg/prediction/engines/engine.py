@@ -98,8 +98,6 @@ class Engine:
         Further memory of a pass, the same for every size.
     quantisation : Quantisation or None
         The ranges of the activations, for int8.
-    launch : callable or None
-        Starts a pass, and returns what waits for its result; see `start`. None = `run` does both.
     forward : callable or None
         Maps normalised sections on the device, float32 (B, Y, X), to their probability there, and
         to a flag, int32, that is 1 if float16 was too small; see `gpu.require_finite`. It never
@@ -117,7 +115,6 @@ class Engine:
     bytes_per_px: int
     fixed_bytes: int = 0
     quantisation: Quantisation | None = None
-    launch: Callable[[Normalised], Callable[[], Probability]] | None = None
     forward: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
     most_px: int | None = None
     steps: tuple[tuple[str, str], ...] = ()
@@ -125,17 +122,6 @@ class Engine:
     def __call__(self, batch: Normalised) -> Probability:
         """Predict a batch; see `run`."""
         return self.run(batch)
-
-    def start(self, batch: Normalised) -> Callable[[], Probability]:
-        """Start to predict a batch, and return what waits for its result.
-
-        On CUDA the next batch may be started meanwhile: its copies run beside the computing.
-        Elsewhere the result is there at once.
-        """
-        if self.launch is not None:
-            return self.launch(batch)
-        result = self.run(batch)
-        return lambda: result
 
 
 def describe(engines: Sequence[Engine], arithmetic: str | None = None) -> str:

@@ -6,13 +6,13 @@ and on the versions of PyTorch and cuDNN.
 """
 
 import threading
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sfseg.errors import NonFiniteError
+from sfseg.prediction.engines.copies import download, upload
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.fused import Fused
@@ -21,8 +21,6 @@ from sfseg.prediction.engines.operations import Target, unique
 from sfseg.prediction.engines.probe import choose_operations
 from sfseg.system.memory import is_out_of_memory
 from sfseg.types import Normalised, Probability
-
-Wait = Callable[[], Probability]
 
 BYTES_PER_PX = 700
 """Memory of a pass in 16 bits where it cannot be measured, as on MPS: unet needs the most, about
@@ -52,10 +50,10 @@ def gpu_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> 
     Returns
     -------
     Engine
-        With `Engine.start` and `Engine.forward`.
+        With `Engine.forward`.
     """
     fused = Fused(fold(network), Target(device, dtype))
-    with torch.inference_mode(), _on(device):
+    with torch.inference_mode(), on_gpu(device):
         choose_operations(list(fused.operations()))
         bytes_per_px = measure_bytes(fused, device) or BYTES_PER_PX * dtype.itemsize // 2
         if device.type == "cuda":
@@ -67,9 +65,8 @@ def gpu_engine(network: nn.Module, device: torch.device, dtype: torch.dtype) -> 
         "torch",
         device,
         dtype,
-        lambda batch: passes.start(batch)(),
+        passes.run,
         bytes_per_px,
-        launch=passes.start,
         forward=passes.forward,
         most_px=MOST_NUMBERS // fused.widest,
         steps=describe_steps(fused),
@@ -125,32 +122,30 @@ class Passes:
         with torch.inference_mode():
             return self._forward(sections)
 
-    def start(self, batch: Normalised) -> Wait:
-        """Predict a batch; the result is there at once."""
-        sections = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
-        probability, overflow = self.forward(sections)
-        require_finite(overflow)
-        result = probability.cpu().numpy()
-        return lambda: result
+    def run(self, batch: Normalised) -> Probability:
+        """Predict a batch in the memory of the host; see `Engine.run`."""
+        sections = upload(np.ascontiguousarray(batch), self._device)
+        probability, flag = download(*self.forward(sections))
+        require_finite(flag)
+        return probability
 
 
 class CudaPasses(Passes):
-    """Do passes while the input of the next one and the result of the last one are copied.
+    """Do passes in a stream of their own, so that copies in other streams run beside them.
 
-    Each of the three has a stream, and the memory of the host is pinned, so that copies run beside
-    the computing. Several threads may start passes.
+    Several threads may ask for passes.
     """
 
     def __init__(self, forward: Forward, device: torch.device, bytes_per_px: int) -> None:
         self._recorder = Recorder(forward, device, bytes_per_px)
         super().__init__(self._recorder, device)
-        self._in, self._compute, self._out = (torch.cuda.Stream(device) for _ in range(3))  # type: ignore[no-untyped-call]
+        self._compute, self._copies = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
 
     def forward(self, sections: Tensor) -> tuple[Tensor, Tensor]:
         """Predict sections that are on the GPU, in the order of the current stream."""
         caller = torch.cuda.current_stream(self._device)
-        with self._lock, torch.inference_mode(), _on(self._device):
+        with self._lock, torch.inference_mode(), on_gpu(self._device):
             results = self._run(sections, after=caller)
             caller.wait_stream(self._compute)
             _keep_for(caller, *results)
@@ -168,35 +163,10 @@ class CudaPasses(Passes):
                 self._recorder.forget()
             raise
 
-    def start(self, batch: Normalised) -> Wait:
-        """Start to predict a batch; the result comes from what is returned.
-
-        `batch` may be changed as soon as this has returned.
-        """
-        pinned = torch.from_numpy(np.ascontiguousarray(batch)).pin_memory()
-        with self._lock, torch.inference_mode(), _on(self._device):
-            with torch.cuda.stream(self._in):
-                sections = pinned.to(self._device, non_blocking=True)
-            results = self._run(sections, after=self._in)
-            self._out.wait_stream(self._compute)
-            with torch.cuda.stream(self._out):
-                probability, overflow = (_to_host(result) for result in results)
-                _keep_for(self._out, *results)
-                arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                arrived.record()
-
-        def wait() -> Probability:
-            arrived.synchronize()
-            require_finite(overflow)
-            return probability.numpy()
-
-        return wait
-
-
-def _to_host(result: Tensor) -> Tensor:
-    """Start to copy a result to pinned memory."""
-    out = torch.empty(result.shape, dtype=result.dtype, pin_memory=True)
-    return out.copy_(result, non_blocking=True)
+    def run(self, batch: Normalised) -> Probability:
+        """Predict a batch in the memory of the host, on a stream of its own."""
+        with on_gpu(self._device), torch.cuda.stream(self._copies):
+            return super().run(batch)
 
 
 def _keep_for(stream: torch.cuda.Stream, *tensors: Tensor) -> None:
@@ -205,12 +175,12 @@ def _keep_for(stream: torch.cuda.Stream, *tensors: Tensor) -> None:
         tensor.record_stream(stream)
 
 
-def _on(device: torch.device) -> torch.cuda.device:
+def on_gpu(device: torch.device) -> torch.cuda.device:
     """Make a GPU the current one, for kernels and events; nothing for other devices."""
     return torch.cuda.device(device if device.type == "cuda" else -1)
 
 
-def require_finite(overflow: Tensor) -> None:
+def require_finite(overflow: int) -> None:
     """Refuse the result of a pass in which float16 was too small.
 
     Raises
@@ -218,7 +188,7 @@ def require_finite(overflow: Tensor) -> None:
     NonFiniteError
         If the flag is set.
     """
-    if overflow.item():
+    if overflow:
         raise NonFiniteError(
             "precision fp16: the network reaches numbers that are too large for it in this section",
             hint="use --precision bf16, which has larger ones",
