@@ -36,8 +36,8 @@ def updates(monkeypatch):
     def record(_what):
         yield SimpleNamespace(update=lambda *now: shown.append(now))
 
-    for command in ("score", "fetch"):
-        monkeypatch.setattr(f"sfseg.cli.{command}.progress", record)
+    for module in ("score_maps", "fetch"):
+        monkeypatch.setattr(f"sfseg.cli.{module}.progress", record)
     return shown
 
 
