@@ -23,7 +23,7 @@ MARKED_SHARE = 0.42
 """With a smaller share of marked lines the map is doubtful. Most right ones have 0.45 to 0.75."""
 
 TRIED_EVERY = 8
-"""One tile in so many may be predicted swapped: at most an eighth is added to the time."""
+"""One tile in so many, and the first one, may be predicted swapped: that takes time."""
 
 SMALLEST_PX = 128**2
 """Fewer pixels of tissue are not judged: they may hold a single cell."""
