@@ -4,7 +4,6 @@ Everything between is done there: the normalisation, the orientations and their 
 core. On a GPU the host would be too slow for it.
 """
 
-import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from sfseg.config import TestTimeAugmentation
 from sfseg.prediction.engines import Engine
-from sfseg.prediction.engines.copies import download, upload
-from sfseg.prediction.engines.gpu import on_gpu, require_finite
+from sfseg.prediction.engines.copies import copy_stream, download, upload
+from sfseg.prediction.engines.gpu import require_finite
 from sfseg.prediction.tiles import Rectangle
 from sfseg.prediction.windows import Window
 from sfseg.transforms.orient import ORIENTATIONS, group_orientations, orient, unorient
@@ -30,7 +29,7 @@ class OnDevice:
     Parameters
     ----------
     engine : Engine
-        With `Engine.forward`. One thread at a time may predict here; others may use the engine.
+        With `Engine.forward`. Several threads may predict.
     tta : {'none', 'flips', 'd4'}
         The orientations.
     """
@@ -40,8 +39,6 @@ class OnDevice:
             raise TypeError("the engine does not take tensors on its device")
         self._forward, self._device = engine.forward, engine.device
         self._orientations = ORIENTATIONS[tta]
-        is_gpu = self._device.type == "cuda"
-        self._stream = torch.cuda.Stream(self._device) if is_gpu else None  # type: ignore[no-untyped-call]
 
     def __call__(self, windows: Sequence[Window], keep: Rectangle, batch: int) -> list[Probability]:
         """Predict windows of one size, shape (Y, X).
@@ -66,14 +63,11 @@ class OnDevice:
             If float16 was too small for an activation.
         """
         # The copies of one thread run beside the passes that another one has asked for.
-        with torch.inference_mode(), on_gpu(self._device), self._on_stream():
+        with torch.inference_mode(), copy_stream(self._device):
             mean, overflow = self._average(self._normalise(windows), batch)
             results, flag = download(mean[:, keep[0], keep[1]].contiguous(), overflow)
         require_finite(flag)
         return list(results)
-
-    def _on_stream(self) -> contextlib.AbstractContextManager[object]:
-        return contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def _normalise(self, windows: Sequence[Window]) -> Tensor:
         """Copy the grey values to the device, and normalise them there: float32 (B, Y, X)."""

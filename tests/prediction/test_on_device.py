@@ -1,10 +1,14 @@
 """The work on a device gives the numbers of the host, to the bit; here the device is the CPU."""
 
+import contextlib
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
 
 from sfseg.errors import NonFiniteError
+from sfseg.prediction.engines import copies
 from sfseg.prediction.engines.gpu import gpu_engine
 from sfseg.prediction.predictor import Predictor
 from sfseg.prediction.windows import Window
@@ -77,3 +81,22 @@ def test_an_overflow_in_any_orientation_is_refused(small_network):
     windows[0] = Window(windows[0].pixels, None, windows[0].normalisation, bright)
     with pytest.raises(NonFiniteError, match="use --precision bf16"):
         Predictor(engine, 16, tta="flips", batch=1).predict(windows, KEEP)
+
+
+def test_a_stream_is_used_again_but_never_by_two_at_a_time(monkeypatch):
+    made, used, gpu = [], [], torch.device("cuda", 7)
+
+    def stream(chosen):
+        used.append(chosen)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(copies, "_FREE_STREAMS", defaultdict(list))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: made.append(device) or len(made))
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    with pytest.raises(ZeroDivisionError), copies.copy_stream(gpu):
+        raise ZeroDivisionError
+    with copies.copy_stream(gpu), copies.copy_stream(gpu):
+        pass
+    assert made == [gpu, gpu]
+    assert used == [1, 1, 2]

@@ -1,9 +1,41 @@
 """Copies between the memory of the host and that of a device, beside other work of the device."""
 
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from sfseg.types import AnyArray, Probability
+
+_FREE_STREAMS: defaultdict[torch.device, list[torch.cuda.Stream]] = defaultdict(list)
+
+
+def on_gpu(device: torch.device) -> torch.cuda.device:
+    """Make a GPU the current one, for kernels and events; nothing for other devices."""
+    return torch.cuda.device(device if device.type == "cuda" else -1)
+
+
+@contextlib.contextmanager
+def copy_stream(device: torch.device) -> Iterator[None]:
+    """Work on a stream of a GPU that no other thread works on; nothing for other devices.
+
+    A stream is used again: memory that PyTorch has freed stays with the stream that it was for.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    free = _FREE_STREAMS[device]
+    try:
+        stream = free.pop()
+    except IndexError:
+        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    try:
+        with on_gpu(device), torch.cuda.stream(stream):
+            yield
+    finally:
+        free.append(stream)
 
 
 def upload(pixels: AnyArray, device: torch.device) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sfseg.errors import NonFiniteError
-from sfseg.prediction.engines.copies import download, upload
+from sfseg.prediction.engines.copies import copy_stream, download, on_gpu, upload
 from sfseg.prediction.engines.engine import Engine
 from sfseg.prediction.engines.fold import fold
 from sfseg.prediction.engines.fused import Fused
@@ -124,8 +124,9 @@ class Passes:
 
     def run(self, batch: Normalised) -> Probability:
         """Predict a batch in the memory of the host; see `Engine.run`."""
-        sections = upload(np.ascontiguousarray(batch), self._device)
-        probability, flag = download(*self.forward(sections))
+        with copy_stream(self._device):
+            sections = upload(np.ascontiguousarray(batch), self._device)
+            probability, flag = download(*self.forward(sections))
         require_finite(flag)
         return probability
 
@@ -139,7 +140,7 @@ class CudaPasses(Passes):
     def __init__(self, forward: Forward, device: torch.device, bytes_per_px: int) -> None:
         self._recorder = Recorder(forward, device, bytes_per_px)
         super().__init__(self._recorder, device)
-        self._compute, self._copies = (torch.cuda.Stream(device) for _ in range(2))  # type: ignore[no-untyped-call]
+        self._compute = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lock = threading.Lock()
 
     def forward(self, sections: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,21 +164,11 @@ class CudaPasses(Passes):
                 self._recorder.forget()
             raise
 
-    def run(self, batch: Normalised) -> Probability:
-        """Predict a batch in the memory of the host, on a stream of its own."""
-        with on_gpu(self._device), torch.cuda.stream(self._copies):
-            return super().run(batch)
-
 
 def _keep_for(stream: torch.cuda.Stream, *tensors: Tensor) -> None:
     """Keep the memory of tensors that another stream made until this one has used them."""
     for tensor in tensors:
         tensor.record_stream(stream)
-
-
-def on_gpu(device: torch.device) -> torch.cuda.device:
-    """Make a GPU the current one, for kernels and events; nothing for other devices."""
-    return torch.cuda.device(device if device.type == "cuda" else -1)
 
 
 def require_finite(overflow: int) -> None:
