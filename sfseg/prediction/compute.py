@@ -98,7 +98,7 @@ def predict_tiles(
 def _try_swapped(predictor: Predictor, tile: StackTile, probability: Probability) -> Facts:
     """Predict some of the tiles that look wrong again, with dark and bright swapped.
 
-    Not where tiles are finished: PyTorch's compiler records a network anew for each thread.
+    The thread that predicts does this: in another one, PyTorch would compile the network again.
     """
     window, keep = tile.window, tile.tile.keep
     if tile.number % TRIED_EVERY:

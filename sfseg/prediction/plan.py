@@ -195,7 +195,8 @@ def batch_size(engine: Engine, tiles: Sequence[Tile], config: PredictConfig) -> 
 
 def passes(engine: Engine) -> int:
     """Compute how many batches of an engine are under way: one is copied while one is computed."""
-    has_copies = engine.forward is not None  # compile has none: it records anew for each thread
+    # The engine `compile` has no copies, and would compile the network again in a second thread.
+    has_copies = engine.forward is not None
     return IN_FLIGHT if has_copies and engine.device.type == "cuda" else 1
 
 
