@@ -1,7 +1,7 @@
 """Read the tiles of a stack one after the other, normalised as their whole sections are."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
@@ -91,8 +91,7 @@ def read_tiles(
     scaling : Scaling, optional
         How sections are resampled for the network; by default they are not.
     workers : int
-        Sections, and tiles, that are prepared at the same time. If more than one, the windows are
-        normalised, too.
+        Sections, and tiles, that are prepared at the same time.
     measured : Normalisation, optional
         That of the section, if all tiles are of one; see `measure_section`. It is not read as a
         whole then.
@@ -120,8 +119,6 @@ def read_tiles(
         index, position = divmod(number, len(tiles))
         tile = tiles[position]
         window = source.cut(tile.read)
-        if workers > 1:
-            window = replace(window, normalised=window.standardise())
         return StackTile(number, index, tile, window, source.core_mask(tile, window), scaling)
 
     # the tiles of a section have consecutive numbers

@@ -57,6 +57,15 @@ def test_tiles_of_whole_sections_are_their_windows(noise, tmp_path):
         assert_pieces_of(stack, noise, numbers, list(read_tiles(stack, tiles_of(), numbers)))
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+def test_grey_values_are_left_as_they_are_for_the_device(workers, tmp_path):
+    stack, numbers = np.zeros(SHAPE, np.uint8), range(3)
+    with opened(tmp_path / "a.tif", stack) as opened_stack:
+        for piece in read_tiles(opened_stack, tiles_of(), numbers, workers=workers):
+            assert piece.window.pixels.dtype == np.uint8
+            assert piece.window.normalised is None  # else four times the bytes go to a GPU
+
+
 @pytest.mark.usefixtures("by_windows")
 def test_tiles_of_large_sections_are_the_same_windows(noise, tmp_path):
     numbers = range(3 * len(tiles_of()))
