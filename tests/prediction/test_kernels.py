@@ -16,12 +16,20 @@ from sfseg.prediction.engines.probe import agrees
 from tests.networks import OPERATIONS, make_operation
 
 CPU = torch.device("cpu")
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+
+if HAS_TRITON and not torch.cuda.is_available():
+    with pytest.MonkeyPatch.context() as interpreted:
+        interpreted.setenv("TRITON_INTERPRET", "1")
+        # Triton's own functions are made for the interpreter at its first import, which a test of
+        # torch.compile may be.
+        importlib.import_module("triton.language")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _interpreted():
     """Let the kernels run in Python, on NumPy arrays."""
-    if importlib.util.find_spec("triton") is None:
+    if not HAS_TRITON:
         pytest.skip("triton is not installed; see docs/contributing.md")
     if torch.cuda.is_available():
         pytest.skip("test_gpu.py runs the compiled kernels here")
