@@ -44,7 +44,8 @@ class Stack:
     buffer_bytes : int
         Memory that it takes, beside that of the windows; see `sfseg.io.turned`.
     decoding_bytes : int
-        Memory that each thread takes that reads, where a file can only be decoded as a whole.
+        Memory that each thread takes that reads, where a file can only be decoded as a whole, or
+        strip by strip.
     """
 
     def __init__(

@@ -74,9 +74,10 @@ def predict_tiles(
         seconds.append(time.perf_counter() - began)
         return list(zip(batch, results, tried, strict=True))
 
-    def finish_and_add(tile: StackTile, probability: Probability, facts: Facts) -> FinishedTile:
+    def finish_and_add(tile: StackTile, probability: Probability, tried: Facts) -> FinishedTile:
+        lines = tried or measure_lines(tile.window, tile.tile.keep, probability)
         done = finish(tile, probability)
-        return replace(done, facts={**done.facts, **facts})
+        return replace(done, facts={**done.facts, **lines})
 
     with (
         ThreadPoolExecutor(workers, thread_name_prefix="sfseg finish") as pool,
@@ -99,15 +100,16 @@ def _try_swapped(predictor: Predictor, tile: StackTile, probability: Probability
     """Predict some of the tiles that look wrong again, with dark and bright swapped.
 
     The thread that predicts does this: in another one, PyTorch would compile the network again.
+    Returns nothing for most tiles, else their `measure_lines`, and `compare_swapped` if predicted.
     """
     window, keep = tile.window, tile.tile.keep
     if tile.number % TRIED_EVERY:
         return {}
     lines = measure_lines(window, keep, probability)
     if not is_doubtful(lines):
-        return {}
+        return lines
     (swapped,) = predictor.predict([window.swapped()], keep)
-    return compare_swapped(lines, measure_lines(window, keep, swapped))
+    return lines | compare_swapped(lines, measure_lines(window, keep, swapped))
 
 
 def _batches(

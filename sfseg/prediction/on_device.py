@@ -1,10 +1,10 @@
 """Predict windows on a device: grey values go there, probability comes back.
 
 Everything between is done there: the normalisation, the orientations and their mean, the cut to the
-core. On a GPU the host would be too slow for it.
+core. On a GPU the host would be too slow for it. The memory of the host is a device, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,30 +14,33 @@ from sfseg.config import TestTimeAugmentation
 from sfseg.prediction.engines import Engine
 from sfseg.prediction.engines.copies import copy_stream, download, upload
 from sfseg.prediction.engines.gpu import require_finite
+from sfseg.prediction.engines.graphs import Forward
 from sfseg.prediction.tiles import Rectangle
 from sfseg.prediction.windows import Window
 from sfseg.transforms.orient import ORIENTATIONS, group_orientations, orient, unorient
-from sfseg.types import Probability
+from sfseg.types import Normalised, Probability
 
 
 class OnDevice:
-    """Predict windows with an engine that takes and gives tensors on its device.
+    """Predict windows on the device of an engine that takes tensors there, else on the host.
 
-    The numbers are those of the same engine and the work of the host, to the bit: each step is one
-    operation in float32, which IEEE 754 rounds in one way.
+    The numbers are the same on all devices, to the bit, but for those of the network: each step is
+    one operation in float32, which IEEE 754 rounds in one way.
 
     Parameters
     ----------
-    engine : Engine
-        With `Engine.forward`. Several threads may predict.
+    run : Engine or callable
+        As for `sfseg.prediction.predictor.Predictor`. Several threads may predict if it has
+        `Engine.forward`.
     tta : {'none', 'flips', 'd4'}
         The orientations.
     """
 
-    def __init__(self, engine: Engine, tta: TestTimeAugmentation) -> None:
-        if engine.forward is None:
-            raise TypeError("the engine does not take tensors on its device")
-        self._forward, self._device = engine.forward, engine.device
+    def __init__(self, run: Callable[[Normalised], Probability], tta: TestTimeAugmentation) -> None:
+        if isinstance(run, Engine) and run.forward is not None:
+            self._forward, self._device = run.forward, run.device
+        else:
+            self._forward, self._device = _on_host(run), torch.device("cpu")
         self._orientations = ORIENTATIONS[tta]
 
     def __call__(self, windows: Sequence[Window], keep: Rectangle, batch: int) -> list[Probability]:
@@ -100,3 +103,9 @@ class OnDevice:
             for (orientation, n), result in zip(group, results, strict=True):
                 total[n] += unorient(result, orientation)
         return total.div_(len(self._orientations)), overflow
+
+
+def _on_host(run: Callable[[Normalised], Probability]) -> Forward:
+    """Make an `Engine.forward` for tensors on the host; `run` itself refuses what overflows."""
+    no_overflow = torch.zeros((), dtype=torch.int32)
+    return lambda sections: (torch.from_numpy(run(sections.numpy())), no_overflow)

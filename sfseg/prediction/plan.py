@@ -128,7 +128,7 @@ def _slabs_bytes(stack: Stack, config: PredictConfig) -> int:
 
 
 def _decoding_bytes(stack: Stack, engine: Engine) -> int:
-    """Memory for the files that are decoded as a whole, one by each thread that reads."""
+    """Memory for files or strips that are decoded as a whole, one by each thread that reads."""
     return stack.decoding_bytes * min(workers(engine), stack.shape[0])
 
 
@@ -154,17 +154,23 @@ def _require_section(engine: Engine, stack: Stack, config: PredictConfig) -> Non
 def memory_warning(plan: "Plan", config: PredictConfig) -> str | None:
     """Warn if less memory is available or allowed than a plan needs: Linux would kill the process.
 
-    Tiles have a least size, so a plan may need more than there is.
+    Tiles have a least size, so a plan may need more than there is. The warning names a remedy for
+    the larger part, that of the tiles or that of decoding, which smaller tiles would not change.
     """
     allowed = available_bytes(torch.device("cpu")) + used_bytes()
     if config.memory_gib is not None:
         allowed = min(allowed, int(config.memory_gib * 2**30))
     if plan.peak_bytes <= allowed:
         return None
-    smaller = "--tile 256 needs less" if config.tile_px is None else "a smaller --tile needs less"
+    remedy = "--tile 256 needs less" if config.tile_px is None else "a smaller --tile needs less"
+    if plan.decoding_bytes > plan.tile_bytes:
+        remedy = (
+            f"decoding the input takes {plan.decoding_bytes / 2**30:.2f} GiB of it: "
+            "saved as an uncompressed TIFF it needs less"
+        )
     return (
         f"this needs up to {plan.peak_bytes / 2**30:.2f} GiB of memory, but only "
-        f"{allowed / 2**30:.2f} GiB may be used: the system may kill it; {smaller}"
+        f"{allowed / 2**30:.2f} GiB may be used: the system may kill it; {remedy}"
     )
 
 
@@ -225,6 +231,8 @@ class Plan:
         Estimate of the memory of the whole process.
     pixels : PixelChoice
         How sections are resampled for the network.
+    tile_bytes, decoding_bytes : int
+        Parts of it: what is less for smaller tiles, and what decoding the input takes.
     """
 
     shape: Shape
@@ -233,6 +241,8 @@ class Plan:
     overhead: float
     peak_bytes: int
     pixels: PixelChoice = UNKNOWN_PIXELS
+    tile_bytes: int = 0
+    decoding_bytes: int = 0
 
     @classmethod
     def from_tiles(
@@ -252,14 +262,23 @@ class Plan:
         window_px = prod(largest)
         on_cpu = engine.device.type != "cuda"
         network_px = window_px if input_px is None else input_px**2
-        computing = (network_px * _bytes_per_px(engine, config) + engine.fixed_bytes) * on_cpu
+        computing = network_px * _bytes_per_px(engine, config) * on_cpu
         # Resizing keeps three float32 of the full size: the window, its copy and the result.
         computing += 12 * window_px if input_px is not None else 0
         buffers = min(_buffer_bytes(stack, config, scaling) * window_px, BUFFERS_BYTES)
+        decoding = _decoding_bytes(stack, engine)
         beside = _section_bytes(stack, config) + _slabs_bytes(stack, config)
-        beside += _decoding_bytes(stack, engine)
-        peak = base_bytes() + computing + buffers + beside
-        return cls(stack.shape, len(tiles), largest, overhead(list(tiles), shape), peak, pixels)
+        beside += engine.fixed_bytes * on_cpu
+        return cls(
+            stack.shape,
+            len(tiles),
+            largest,
+            overhead(list(tiles), shape),
+            base_bytes() + computing + buffers + decoding + beside,
+            pixels,
+            tile_bytes=computing + buffers,
+            decoding_bytes=decoding,
+        )
 
     def __str__(self) -> str:
         """Describe the plan in one line."""

@@ -10,14 +10,12 @@ from torch import nn
 
 from sfseg.config import TestTimeAugmentation
 from sfseg.models import STRIDE
-from sfseg.prediction.engines import Engine
 from sfseg.prediction.engines.eager import torch_engine
 from sfseg.prediction.on_device import OnDevice
 from sfseg.prediction.tiles import Cutter, Rectangle, Shape2D, Tile, halo_px, lengths, section_tiles
 from sfseg.prediction.windows import Window, cut_window
 from sfseg.system.memory import available_bytes, is_out_of_memory
 from sfseg.transforms.normalise import measure_section, resize
-from sfseg.transforms.orient import ORIENTATIONS, group_orientations, orient, unorient
 from sfseg.types import AnyArray, Normalised, Probability, Say
 
 
@@ -57,17 +55,13 @@ class Predictor:
         batch: int = 1,
         say: Say = lambda _: None,
     ) -> None:
-        self.run = run
         self.cutter = Cutter(halo_px, STRIDE)
         self.input_px = input_px
-        self.tta: TestTimeAugmentation = tta
         self.tile_px = tile_px
         self.limit_px = limit_px
         self.batch = batch
         self.say = say
-        self._on_device = None
-        if isinstance(run, Engine) and run.forward is not None:
-            self._on_device = OnDevice(run, tta)
+        self._on_device = OnDevice(run, tta)
 
     @classmethod
     def from_network(
@@ -186,10 +180,7 @@ class Predictor:
         if len(tiles) > 1:
             return [self._predict_tiles(window, tiles) for window in windows]
         try:
-            if self._on_device is not None:
-                return self._on_device(windows, keep, self.batch)
-            images = [window.standardise() for window in windows]
-            return [probability[keep] for probability in self._average(images)]
+            return self._on_device(windows, keep, self.batch)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or not self._can_shrink((height, width), keep):
                 raise
@@ -221,16 +212,3 @@ class Predictor:
             f"out of memory with tiles of {shape[0]}x{shape[1]} pixels: trying smaller {smaller}"
         )
         return True
-
-    def _average(self, images: Sequence[Normalised]) -> list[Probability]:
-        """Average over the orientations; return one mean for each image, in their order."""
-        orientations = ORIENTATIONS[self.tta]
-        if len(orientations) == 1 and len(images) <= self.batch:
-            return list(self.run(np.ascontiguousarray(images)))
-        totals = [np.zeros_like(image) for image in images]
-        for group in group_orientations(len(images), orientations, self.batch):
-            turned = [orient(torch.from_numpy(images[n]), o).numpy() for o, n in group]
-            results = self.run(np.ascontiguousarray(turned))
-            for (orientation, n), result in zip(group, results, strict=True):
-                totals[n] += unorient(torch.from_numpy(result), orientation).numpy()
-        return [total / np.float32(len(orientations)) for total in totals]

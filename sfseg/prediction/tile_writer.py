@@ -11,7 +11,6 @@ from skimage.measure import label
 
 from sfseg.config import PredictConfig
 from sfseg.errors import NonFiniteError
-from sfseg.prediction.contrast import measure_lines
 from sfseg.prediction.tile_reader import StackTile
 from sfseg.prediction.tiles import Rectangle
 from sfseg.types import INTERIOR, AnyArray, Probability, Shape
@@ -141,7 +140,6 @@ def finish_tile(
     NonFiniteError
         If the network gave NaN.
     """
-    lines = measure_lines(tile.window, tile.tile.keep, probability)
     probability = _average(tile, tile.bring_back(probability), others)
     interior = float(probability.sum(dtype=np.float64))
     if not math.isfinite(interior):
@@ -155,7 +153,7 @@ def finish_tile(
         "blank": float(tile.window.normalisation.levels.blank),
     }
     pixels = probability if config.close_gaps else convert(probability, config)
-    return FinishedTile(tile.number, tile.section, tile.tile.write, pixels, facts | lines)
+    return FinishedTile(tile.number, tile.section, tile.tile.write, pixels, facts)
 
 
 def _average(tile: StackTile, probability: Probability, others: Sequence[OtherMap]) -> Probability:

@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -61,6 +62,37 @@ def test_a_window_of_one_bit_pixels_is_that_part(tmp_path):
     (tmp_path / "a.tif").write_bytes(tiny_tiff(20, 10, data, bits=1))
     with io.open_stack(tmp_path / "a.tif") as stack:
         assert_windows_of(stack, pixels[None], [(0, slice(2, 9), slice(3, 18))])
+
+
+@pytest.mark.parametrize("compression", [None, "deflate", "zstd", "packbits", "lzw", "jpeg"])
+@pytest.mark.parametrize("kind", ["<u1", ">u2"])
+def test_decoding_a_strip_takes_no_more_memory_than_the_stack_says(tmp_path, compression, kind):
+    pixels, path = noise((2000, 1500)).astype(kind), tmp_path / "a.tif"
+    if compression == "jpeg" and kind != "<u1":
+        pytest.skip("JPEG has 8 bits")
+    tifffile.imwrite(
+        path, pixels, compression=compression, rowsperstrip=2000, byteorder=pixels.dtype.byteorder
+    )
+    with io.open_stack(path) as stack:
+        stated = stack.decoding_bytes
+        tracemalloc.start()
+        stack.window(0, slice(0, 9), slice(0, 9))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    small = 2**17
+    assert peak <= stated + small
+    if compression is None:
+        assert stated == 0  # read in windows
+    else:
+        assert pixels.nbytes < stated < 4 * peak
+
+
+def test_decoding_small_strips_or_tiles_takes_little_memory(tmp_path):
+    pixels = noise((2000, 1500))
+    for layout in ({"rowsperstrip": 20}, {"tile": (64, 64)}):
+        tifffile.imwrite(tmp_path / "a.tif", pixels, compression="deflate", **layout)
+        with io.open_stack(tmp_path / "a.tif") as stack:
+            assert 0 < stack.decoding_bytes < 0.05 * pixels.nbytes
 
 
 def test_only_the_strips_that_a_window_touches_are_decoded(tmp_path):

@@ -104,6 +104,7 @@ def test_one_doubtful_tile_in_eight_is_predicted_swapped(volume):
     assert len(seen) == len(facts) + len(tried)
     np.testing.assert_array_equal(seen[1], -seen[0])
     assert 0 < facts[0]["tried_as_is"] < 0.42
+    assert all("dark_marked" in found for found in facts.values())
 
     def marks_all(batch):
         return np.zeros_like(batch)

@@ -68,6 +68,11 @@ def test_a_border_has_no_lines(section):
     assert inner["dark"] < 0.9 * lines_of(section, probability)["dark"]
 
 
+def test_a_blank_section_has_no_lines():
+    facts = lines_of(np.full((192, 192), 7, np.uint8), np.zeros((192, 192), np.float32))
+    assert facts == dict.fromkeys(("dark", "dark_marked", "bright", "bright_marked"), 0.0)
+
+
 def test_a_map_that_marks_dark_lines_or_bright_ones_is_not_doubted():
     marked = {"dark": 9.0, "dark_marked": 5.0, "bright": 9.0, "bright_marked": 1.0}
     learnt_bright = {"dark": 9.0, "dark_marked": 1.0, "bright": 9.0, "bright_marked": 5.0}

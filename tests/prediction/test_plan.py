@@ -187,6 +187,20 @@ def test_a_plan_that_needs_more_than_there_is_says_so_before_the_work(monkeypatc
     assert told.endswith("a smaller --tile needs less")
 
 
+@pytest.mark.parametrize("tile_px", [None, 256])
+def test_the_remedy_is_of_what_takes_the_memory_the_tiles_or_decoding(tile_px):
+    config, stack = PredictConfig(memory_gib=1, tile_px=tile_px), Stack((1, 2048, 2048))
+    stack.decoding_bytes = GIB
+    cut = plan(stack, tile_px=256)
+    assert cut.decoding_bytes == GIB > cut.tile_bytes
+    told = plans.memory_warning(cut, config)
+    remedy = "decoding the input takes 1.00 GiB of it: saved as an uncompressed TIFF it needs less"
+    assert told.endswith(f"the system may kill it; {remedy}")
+    whole = plan(stack)
+    assert whole.tile_bytes > GIB
+    assert "--tile" in plans.memory_warning(whole, config)
+
+
 def test_a_plan_that_needs_more_than_is_allowed_says_so_too():
     told = plans.memory_warning(plan(Stack((1, 1024, 2048))), PredictConfig(memory_gib=1.25))
     assert "only 1.25 GiB may be used" in told

@@ -28,8 +28,9 @@ def decoded(data: bytes, decode: Callable[[bytes], AnyArray], what: str) -> AnyA
     padding = (tail & -tail).bit_length() - 1
     if tail and padding < 8 and tail >> padding & (1 << _END_BITS) - 1 == _END:
         return decode(data)
-    pixels, *others = (decode(data + filling) for filling in _FILLINGS)
-    if not all(np.array_equal(pixels, other) for other in others):
+    first, *others = _FILLINGS
+    pixels = decode(data + first)
+    if not all(np.array_equal(pixels, decode(data + other)) for other in others):
         raise StackError(
             f"{what}: an LZW strip or tile ends within a pixel",
             hint=CUT_SHORT,

@@ -10,7 +10,7 @@ from sfseg.errors import StackError
 from sfseg.io.guards import translate_errors
 from sfseg.io.orientation import as_orientation
 from sfseg.io.tiff import checks, ifd, metadata, photometric
-from sfseg.io.tiff.strips import Box, ChunkReader
+from sfseg.io.tiff.strips import Box, ChunkReader, decoding_bytes
 from sfseg.types import AnyArray, format_count
 
 _QUIET = logging.NullHandler()
@@ -70,12 +70,14 @@ class TiffSource:
         first = self._page(0)
         spans = []
         self._special = self._lacks_palette = False
+        self.decoding_bytes = 0
         for index, directory in enumerate(directories):
             page, what = self._page(index), f"{self._name}: page {index + 1}"
             checks.check(page, directory.tags, file_bytes, what)
             _require_like(page, first, what)
             self._special |= photometric.is_special(page)
             self._lacks_palette |= photometric.lacks_palette(page)
+            self.decoding_bytes = max(self.decoding_bytes, decoding_bytes(page))
             spans.append(checks.spans(page, directory))
         ifd.refuse_overlap(self._name, np.concatenate(spans))
         ends = [int(each[:, 1].max()) for each in spans]

@@ -30,6 +30,10 @@ _ROWS_BYTES = 2**22
 _CACHE_BYTES = 2**26
 """Neighbouring windows share chunks: this many decoded bytes serve a row 32k pixels wide."""
 
+_COPIES = {checks.LZW: 3, checks.JPEG: 4}
+"""Decoding takes up to so many times the pixels, beside the encoded bytes: measured at 8000x8000,
+3 of LZW without its end code, 3.5 of JPEG, 1 of all others, and 1 more to swap the bytes."""
+
 
 class _Overlap(NamedTuple):
     """The overlap of a box and a chunk: the chunk's number, the place in it and in the box."""
@@ -179,6 +183,15 @@ class ChunkReader:
         while self._kept and self._kept_bytes + size_bytes > _CACHE_BYTES:
             self._kept_bytes -= self._kept.pop(next(iter(self._kept)))[1]
         self._kept_bytes += size_bytes
+
+
+def decoding_bytes(page: tifffile.TiffPage) -> int:
+    """Compute the memory to decode the largest strip or tile of a page; 0 if it is not encoded."""
+    if checks.is_raw(page):
+        return 0
+    is_swapped = not np.dtype(page.dtype).newbyteorder(page.parent.byteorder).isnative
+    copies = _COPIES.get(page.compression, 1) + is_swapped
+    return copies * _chunk_bytes(page) + max(page.databytecounts)
 
 
 def _refuse_larger(page: tifffile.TiffPage, frame: jpeg.Frame, what: str) -> None:

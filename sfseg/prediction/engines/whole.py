@@ -22,7 +22,8 @@ def batch_runner(
     """Make the `run` of an engine; `forward` maps (B, 1, Y, X) of `dtype` to logits."""
 
     def run(batch: Normalised) -> Probability:
-        with torch.no_grad():  # not inference_mode, which frozen compiled code does not support
+        # frozen compiled code does not support inference_mode, in which the caller may be
+        with torch.inference_mode(mode=False), torch.no_grad():
             # (B, Y, X) to (B, 1, Y, X)
             x = torch.from_numpy(np.ascontiguousarray(batch)).to(device, dtype)[:, None]
             x = x.contiguous(memory_format=torch.channels_last)
