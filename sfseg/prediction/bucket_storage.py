@@ -106,10 +106,11 @@ class BucketStorage:
         root, draft = self._store.read(_ROOT), self._store.read(DRAFT)
         return root is not None and draft in (None, root)
 
-    def publish(self, record: str, *, overwrite: bool) -> None:  # noqa: ARG002 - it is gone already
+    def publish(self, record: str, *, complete: bool, overwrite: bool) -> None:
         """Give the root metadata their name, unless another run has done so; write the record."""
+        del overwrite  # the old store is gone already
         draft = self._store.read(DRAFT)
-        if draft is not None:
+        if draft is not None and not complete:
             is_new = self._store.create(_ROOT, draft) is not None
             if not is_new and self._store.read(_ROOT) != draft:
                 raise OutputExistsError(f"{self.path} exists already", hint=TAKEN)

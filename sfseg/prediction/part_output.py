@@ -74,9 +74,10 @@ class PartStorage:
         """Tell whether the part has a receipt."""
         return self._receipt.exists()
 
-    def publish(self, record: str, *, overwrite: bool) -> None:  # noqa: ARG002 - nothing is there
-        """Write the receipt."""
-        if record:
+    def publish(self, record: str, *, complete: bool, overwrite: bool) -> None:
+        """Write the receipt, unless there is one: each part is new."""
+        del overwrite
+        if record and not complete:
             files.write_text(self._receipt, record)
 
     def _folders(self) -> Iterator[Path]:

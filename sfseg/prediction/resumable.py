@@ -193,7 +193,7 @@ class ResumableOutput:
     def _publish(self, *, overwrite: bool) -> None:
         """Give the whole part its final name; if stopped on the way, a resumed run ends it."""
         self.can_resume = True
-        self._storage.publish(self.record, overwrite=overwrite)
+        self._storage.publish(self.record, complete=self.complete, overwrite=overwrite)
         self._storage.manifest.remove()
         self.can_resume = False
 

@@ -42,10 +42,10 @@ class Storage(Protocol):
         """Return what tells this part from another one, also under its final name."""
 
     def is_published(self, mark: int | None) -> bool:
-        """Tell whether a whole part has its final name: that which `identify` gave the mark."""
+        """Tell whether a whole part has its final name: the one that `identify` named so."""
 
-    def publish(self, record: str, *, overwrite: bool) -> None:
-        """Give the part its final name, unless it has it, and write the record, if any."""
+    def publish(self, record: str, *, complete: bool, overwrite: bool) -> None:
+        """Give the part its final name, unless it is complete; write the record, if any."""
 
 
 @contextlib.contextmanager
@@ -89,11 +89,11 @@ class DiskStorage:
         renamed = self.path.exists() and self.path.stat().st_ino == mark
         return renamed and not self.part.exists()
 
-    def publish(self, record: str, *, overwrite: bool) -> None:
+    def publish(self, record: str, *, complete: bool, overwrite: bool) -> None:
         """Rename the part, unless an earlier run did, and write the record."""
-        if self.part.exists():
-            files.publish(self.part, self.path, overwrite=overwrite)
-        else:
+        if complete:
             files.sync(self.path.parent)
+        else:
+            files.publish(self.part, self.path, overwrite=overwrite)
         if record:
             write_record(self.path, record)
