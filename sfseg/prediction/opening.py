@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from sfseg import io
 from sfseg.config import PredictConfig
@@ -14,8 +14,6 @@ from sfseg.prediction.jobs import Job
 from sfseg.prediction.plane_maps import folder_of
 from sfseg.prediction.resumable import ResumableOutput
 from sfseg.types import Say
-
-Work = TypeVar("Work", bound=ResumableOutput)
 
 
 @contextlib.contextmanager
@@ -47,8 +45,8 @@ def add_file_name(source: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tell_what_is_kept(
-    opening: contextlib.AbstractContextManager[Work], output: Path, say: Say
-) -> Iterator[Work]:
+    opening: contextlib.AbstractContextManager[ResumableOutput], output: Path, say: Say
+) -> Iterator[ResumableOutput]:
     """Open an output; if the block raises, say how to continue, where that is possible."""
     work = None
     try:

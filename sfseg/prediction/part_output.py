@@ -8,8 +8,9 @@ from typing import Any
 from sfseg.config import PredictConfig
 from sfseg.errors import OutputExistsError
 from sfseg.io.hashing import hash_file
+from sfseg.prediction.manifest import Manifest, ManifestFile
 from sfseg.prediction.parts_folder import PartsFolder
-from sfseg.prediction.receipt import Receipt, read_receipt, write_receipt
+from sfseg.prediction.receipt import Receipt, read_receipt
 from sfseg.prediction.resumable import ResumableOutput, keep_tiles
 from sfseg.system import files
 from sfseg.system.limits import usable_processors
@@ -20,40 +21,31 @@ _READERS = 8
 """Files that are hashed at the same time."""
 
 
-class PartOutput(ResumableOutput):
-    """A part of an output: some whole sections of a store that other parts write to as well.
+class PartStorage:
+    """Where a part lies: some whole sections of a store that other parts write to as well.
+
+    It is a `sfseg.prediction.storage.Storage`. The record of a part is its receipt.
 
     Parameters
     ----------
     folder : PartsFolder
         The folder of all parts.
-    sections : str
+    name : str
         Its sections, as in ``"1-500"``.
-    identity : mapping
-        The identity that all parts have.
     count : int
         Number of sections of the stack.
-
-    Attributes
-    ----------
-    receipt : Receipt or None
-        Of a part that was made before; else set it when the part is whole.
     """
 
-    def __init__(
-        self, folder: PartsFolder, sections: str, identity: Mapping[str, Any], count: int
-    ) -> None:
-        super().__init__(folder.output, identity)
-        self.part, self._manifest = folder.store, folder.manifest(sections)
-        self._receipt = folder.receipt(sections)
-        self.receipt: Receipt | None = None
-        self.sections = self._own = parse_sections(sections, count)
-        self._name = sections
+    def __init__(self, folder: PartsFolder, name: str, count: int) -> None:
+        self.folder, self.name, self.count = folder, name, count
+        self.path, self.part = folder.output, folder.store
+        self.manifest: Manifest = ManifestFile(folder.manifest(name))
+        self.sections = parse_sections(name, count)
+        self._receipt = folder.receipt(name)
 
-    @property
-    def starts_empty(self) -> bool:
-        """Always False: the store may have pixels of other parts."""
-        return False
+    def read_receipt(self) -> Receipt | None:
+        """Read the receipt of a part that is whole; raises as `read_receipt` does."""
+        return read_receipt(self._receipt) if self._receipt.exists() else None
 
     def hash_files(self) -> dict[str, str]:
         """Hash the files of the part, by their names in the store."""
@@ -62,61 +54,49 @@ class PartOutput(ResumableOutput):
         names = (file.relative_to(self.part).as_posix() for file in found)
         return dict(zip(names, hashes, strict=True))
 
-    def _check(self, *, resume: bool, overwrite: bool) -> None:
-        del overwrite  # each part of the output is new
-        if self._receipt.exists():
-            self.complete, self._is_new = True, False
-            self.receipt = read_receipt(self._receipt)
-            if not resume:
-                raise OutputExistsError(
-                    f"{self._path}: sections {self._name} are made already",
-                    hint="add --resume to keep them; after the last part, run with --finish",
-                )
-        elif resume and self._manifest.exists():
-            self._resume()
+    def has_part(self) -> bool:
+        """Tell whether there is a store."""
+        return self.part.exists()
 
-    def _discard(self) -> None:
-        self._manifest.unlink(missing_ok=True)
-        files.sync(self._manifest.parent)
+    def remove(self) -> None:
+        """Remove no pixels: the store may have those of other parts."""
+        files.sync(self.manifest.path.parent)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Flush the files of the part to the disk."""
         for folder in self._folders():
             files.sync_tree(folder)
+
+    def identify(self) -> None:
+        """Return None: the receipt says that the part is whole."""
+
+    def is_published(self, mark: int | None) -> bool:  # noqa: ARG002 - it has none
+        """Tell whether the part has a receipt."""
+        return self._receipt.exists()
+
+    def publish(self, record: str, *, complete: bool, overwrite: bool) -> None:
+        """Write the receipt, unless there is one: each part is new."""
+        del overwrite
+        if record and not complete:
+            files.write_text(self._receipt, record)
 
     def _folders(self) -> Iterator[Path]:
         """Iterate over the folders with the files of the part, and only these."""
         from sfseg.io.zarr.writer import section_folders
 
-        return (folder for index in self._own for folder in section_folders(self.part, index))
-
-    def _record_complete(self) -> None:
-        if not self.complete:
-            self._flush()
-            self.sync()
-
-    def _publish(self, *, overwrite: bool) -> None:
-        del overwrite
-        self.can_resume = True
-        if self.receipt is not None and not self.complete:
-            write_receipt(self._receipt, self.receipt)
-        self._manifest.unlink(missing_ok=True)
-        self.can_resume = False
+        return (folder for index in self.sections for folder in section_folders(self.part, index))
 
 
 @contextlib.contextmanager
 def open_part(
-    output: Path, sections: str, count: int, identity: Mapping[str, Any], config: PredictConfig
-) -> Iterator[PartOutput]:
+    part: PartStorage, identity: Mapping[str, Any], config: PredictConfig
+) -> Iterator[ResumableOutput]:
     """Make some sections of an output, which can be stopped and resumed.
 
     Parameters
     ----------
-    output : Path
-        The final path of the output.
-    sections : str
-        The sections, as in ``"1-500"``.
-    count : int
-        Number of sections of the stack.
+    part : PartStorage
+        Where they lie.
     identity : mapping
         See `sfseg.prediction.resumable.open_resumable`; without the sections.
     config : PredictConfig
@@ -124,9 +104,9 @@ def open_part(
 
     Yields
     ------
-    PartOutput
+    ResumableOutput
         The finished tiles, and where to record new ones; its identity is that of the first part.
-        Set its receipt when it is whole.
+        Set its record to the receipt, unless it is complete: then the part has one.
 
     Raises
     ------
@@ -137,10 +117,18 @@ def open_part(
     OutputError
         If the disk is full or fails, or the folder cannot be written to.
     """
-    folder = PartsFolder(output)
-    with files.explain_errors(output), files.ensure_parent(output):
+    folder, resume = part.folder, config.resume
+    with files.explain_errors(part.path), files.ensure_parent(part.path):
         folder.refuse_other(overwrite=config.overwrite)
-        work = PartOutput(folder, sections, folder.join(identity), count)
-        with folder.hold(sections), keep_tiles(work, resume=config.resume, overwrite=False):
-            folder.refuse_overlap(sections, count)
-            yield work
+        work = ResumableOutput(part, folder.join(identity), sections=part.sections)
+        with folder.hold(part.name):
+            is_made = part.read_receipt() is not None
+            if is_made and not resume:
+                raise OutputExistsError(
+                    f"{part.path}: sections {part.name} are made already",
+                    hint="add --resume to keep them; after the last part, run with --finish",
+                )
+            resume = resume and not is_made
+            with keep_tiles(work, resume=resume, overwrite=config.overwrite):
+                folder.refuse_overlap(part.name, part.count)
+                yield work

@@ -12,7 +12,7 @@ from sfseg.models.weights import Header, open_weights
 from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
-from sfseg.prediction.part_output import open_part
+from sfseg.prediction.part_output import PartStorage, open_part
 from sfseg.prediction.parts_checks import as_name, require_parts
 from sfseg.prediction.parts_folder import PartsFolder
 from sfseg.prediction.receipt import Receipt
@@ -39,22 +39,23 @@ def predict_part(
     started = time.monotonic()
     require_parts(job.output, config)
     io.require_writable(str(job.output), output_dtype(config))
-    PartsFolder(job.output).refuse_other(overwrite=config.overwrite)
+    folder = PartsFolder(job.output)
+    folder.refuse_other(overwrite=config.overwrite)
     with open_source(job, config, say) as stack:
-        name = as_name(str(config.sections), len(stack))
+        part = PartStorage(folder, as_name(str(config.sections), len(stack)), len(stack))
         with add_file_name(job.source):
             model = model.calibrated(stack, config, say=say)
         resolved = model.resolve(stack, config)
         identity = _identify(job, stack, config, resolved, model.weights_sha256, model.header)
-        opening = open_part(job.output, name, len(stack), identity, config)
-        with tell_what_is_kept(opening, job.output, say) as work:
-            if work.receipt is not None:
+        with tell_what_is_kept(open_part(part, identity, config), job.output, say) as work:
+            if (receipt := part.read_receipt()) is not None:
                 note = model.choose_pixels(stack, config).note
-                return _add_up(job, stack, [work.receipt], config, note)
+                return _add_up(job, stack, [receipt], config, note)
             refuse_damage(work, job.output)
             run = model.start(job, stack, config, resolved, work, report=report, say=say)
             result = run.run(started)
-            work.receipt = Receipt(name, run.facts(result), run.add_up(), work.hash_files())
+            receipt = Receipt(part.name, run.facts(result), run.add_up(), part.hash_files())
+            work.record = receipt.to_json()
         return result
 
 

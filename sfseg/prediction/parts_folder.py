@@ -4,7 +4,7 @@ Until the output is complete, the folder ``<name>.parts`` lies beside its final 
 
     identity.json     input and options, the same for all parts
     store             the pixels of all parts, an OME-Zarr
-    1-500.manifest    the finished tiles of the part of these sections; see `resumable`
+    1-500.manifest    the finished tiles of the part of these sections; see `manifest`
     1-500.lock        keeps a second run of it away
     1-500.json        its receipt: the part is whole; it replaces the manifest; see `receipt`
 

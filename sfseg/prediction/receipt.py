@@ -30,10 +30,9 @@ class Receipt:
     totals: dict[str, float]
     files: dict[str, str]
 
-
-def write_receipt(path: Path, receipt: Receipt) -> None:
-    """Write a receipt, whole or not at all; raises OSError."""
-    files.write_text(path, json.dumps(asdict(receipt)) + "\n")
+    def to_json(self) -> str:
+        """Write it as text."""
+        return json.dumps(asdict(self)) + "\n"
 
 
 def read_receipt(path: Path) -> Receipt:

@@ -351,7 +351,7 @@ def test_a_folder_that_fails_is_an_error(tmp_path, refused_calls):
 WRITERS = {
     "system/files.py": "the way to write",
     "system/locks.py": "an empty file, that nothing is read from",
-    "prediction/resumable.py": "a manifest that only grows, and is flushed line by line",
+    "prediction/manifest.py": "a manifest that only grows, and is flushed line by line",
     "io/tiff/writer.py": "into a part that `open_resumable` or `atomic_path` flushes and renames",
     "io/flat.py": "into such a part: the pixels of a TIFF or MRC",
     "io/mrc/writer.py": "into such a part",
