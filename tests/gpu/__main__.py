@@ -17,6 +17,7 @@ import time
 import traceback
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -176,7 +177,7 @@ def measure_all(report, sizes, device):
         return measure_start(report, device)
 
     def files():
-        return list(predictions(report, sizes, device))
+        return measure_files(report, sizes, device)
 
     for part in (passes, steps, profile, start, files, bench, tests):
         report.part(part.__name__, part)
@@ -194,34 +195,42 @@ STEP = (
 
 def measure_start(report, device):
     """Predict one small section by the real command, three times: seconds beyond `import torch`."""
-    source, rows = report.folder / "in.tif", []
+    with TemporaryDirectory(dir=report.folder) as folder:
+        return list(starts(report, device, Path(folder)))
+
+
+def starts(report, device, folder):
+    source = folder / "in.tif"
     write_stack(source, make_tissue((1, 512, 512))[0])
     for turn in range(3):
         torch_s = command("torch.version", limit_s=PREDICT_S)[3]  # imports torch, and does nothing
-        out = report.folder / f"out{turn}.tif"
+        out = folder / f"out{turn}.tif"
         options = ("-o", out, "--device", device.type)
         status, _, err, process_s = command("sfseg", "predict", source, *options, limit_s=PREDICT_S)
         if status:
             raise RuntimeError(err)
-        rows.append({"import_torch_s": torch_s, "process_s": process_s})
+        yield {"import_torch_s": torch_s, "process_s": process_s}
         report.say(
             f"import torch {torch_s:.2f} s, one section of 512x512 {process_s:.2f} s: "
             f"{process_s - torch_s:.2f} s beyond it"
         )
-    remove(report.folder)
-    return rows
 
 
-def predictions(report, sizes, device):
+def measure_files(report, sizes, device):
     """Predict a stack from file to file by the real command, as TIFF and as Zarr, twice each."""
+    with TemporaryDirectory(dir=report.folder) as folder:
+        return list(predictions(report, sizes, device, Path(folder)))
+
+
+def predictions(report, sizes, device, folder):
     tissue, _ = make_tissue((1, *sizes.stack[1:]))
     stack = np.repeat(tissue, sizes.stack[0], axis=0)
     stack += np.arange(len(stack), dtype=np.uint8)[:, None, None]  # no two are equal
     for suffix in (".tif", ".zarr"):
-        source = report.folder / f"in{suffix}"
+        source = folder / f"in{suffix}"
         write_stack(source, stack)
         for turn in range(2):
-            out = report.folder / f"out{turn}{suffix}"
+            out = folder / f"out{turn}{suffix}"
             options = ("--dtype", "uint8", "--device", device.type)
             status, _, err, seconds = command(
                 "sfseg", "predict", source, "-o", out, *options, limit_s=PREDICT_S
@@ -240,15 +249,6 @@ def predictions(report, sizes, device):
             }
             report.say(str(row))
             yield row
-        remove(report.folder)
-
-
-def remove(folder):
-    """Remove the stacks: only figures are kept."""
-    import shutil
-
-    for path in [*folder.glob("in.*"), *folder.glob("out?.*")]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 if __name__ == "__main__":
