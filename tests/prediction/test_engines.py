@@ -22,7 +22,6 @@ from sfseg.prediction.engines.whole import batch_runner, folded_on
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.model import Model
 from sfseg.prediction.predict import predict_job
-from sfseg.prediction.predictor import Predictor
 from sfseg.system import compiler
 from sfseg.transforms.normalise import standardise
 from tests.forks import command, forked
@@ -409,49 +408,3 @@ def test_the_engines_take_turns_after_a_pass_that_does_not_count(small_network, 
     monkeypatch.setattr(choose, "MUCH_SLOWER", 0.0)
     assert choose._is_much_slower(fast, exact)
     assert passes == [(BF16, 256), (F32, 256)] * (1 + choose.RACES)
-
-
-# --- a GPU
-
-
-@pytest.fixture
-def cuda():
-    if not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
-    return torch.device("cuda")
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize(("dtype", "off"), [(F32, 2e-3), (BF16, 0.06)])
-def test_the_gpu_gives_the_numbers_of_the_cpu(cuda, tissue, dtype, off):
-    network, _ = load_weights(SHIPPED_MODEL)
-    section = standardise(tissue[0][0])[None]
-    on_gpu = torch_engine(network, cuda, dtype)(section)
-    on_cpu = torch_engine(network, CPU, F32)(section)
-    np.testing.assert_allclose(on_gpu, on_cpu, atol=off, rtol=0)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize(("dtype", "off"), [(F32, 1e-3), (BF16, 0.06)])
-def test_four_sections_at_once_on_the_gpu_are_those_one_by_one(cuda, tissue, dtype, off):
-    network, _ = load_weights(SHIPPED_MODEL)
-    engine = torch_engine(network, cuda, dtype)
-    batch = np.stack([standardise(section) for section in tissue[0]])
-    together = engine(batch)
-    alone = np.concatenate([engine(section[None]) for section in batch])
-    np.testing.assert_allclose(together, alone, atol=off, rtol=0)
-
-
-@pytest.mark.gpu
-def test_a_gpu_that_runs_out_of_memory_goes_on_with_smaller_tiles(cuda, small_network):
-    engine, told = torch_engine(small_network, cuda, F32), []
-    section = np.random.default_rng(0).integers(0, 256, (2048, 2048), dtype=np.uint8)
-    whole = Predictor(engine, 80)(section)
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(150 * 2**20 / torch.cuda.mem_get_info()[1])
-    try:
-        tiled = Predictor(engine, 80, say=told.append)(section)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert told
-    np.testing.assert_allclose(tiled, whole, atol=1e-3, rtol=0)
