@@ -52,13 +52,16 @@ def measure_lines(window: Window, keep: Rectangle, probability: Probability) -> 
         ``bright_marked``, weighted with the probability of membrane. They add up over tiles.
     """
     middle = tuple(_middle(length) for length in probability.shape)
-    empty = None if window.empty is None else window.empty[keep][middle]
-    grey = _bin(window.normalisation.standardise(window.pixels[keep][middle], empty))
+    pixels = window.normalisation.cut_off(window.pixels[keep][middle])
+    grey = window.normalisation.levels.standardise(_bin(pixels))  # so: few numbers are normalised
     membrane = 1 - _bin(probability[middle])
+    empty = None if window.empty is None else _bin(window.empty[keep][middle]) > 0
+    if empty is not None:
+        grey[empty] = 0
     around, line = (ndimage.uniform_filter(grey, side) for side in (_AROUND_BINS, _LINE_BINS))
     contrast = line - around
     if empty is not None:
-        contrast[_bin(empty) > 0] = 0
+        contrast[empty] = 0
     squares, is_dark = contrast * contrast, contrast < 0
     facts = {}
     for name, lines in (("dark", squares * is_dark), ("bright", squares * ~is_dark)):

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sfseg.transforms.percentiles import percentiles
 from sfseg.types import AnyArray
 
 BLOCK_PX = 8
@@ -205,7 +206,7 @@ class _Kind:
 
         `extremes` are the lowest and highest value of the section, perhaps of ink.
         """
-        darkest, median, brightest = (float(q) for q in np.percentile(tissue, (1, 50, 99)))
+        darkest, median, brightest = percentiles(tissue, (1, 50, 99))
         close = abs(median - value) * _SATURATED
         common = bool((tissue == value).mean() > _COMMON)
         # Half of the way to tissue: what compression and interpolation do to the value.
@@ -227,7 +228,7 @@ def _snap_sides(low: AnyArray, high: AnyArray, scan: BlockScan) -> None:
     tissue = scan.sample(outer)
     if not tissue.size:
         return
-    darkest, brightest = np.percentile(tissue, (1, 99))
+    darkest, brightest = percentiles(tissue, (1, 99))
     for side in ((0,), (-1,), (slice(None), 0), (slice(None), -1)):
         for value in (low[side].min(), high[side].max()):
             limit = (float(value) + (darkest if value < darkest else brightest)) / 2

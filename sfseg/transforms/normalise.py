@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from sfseg.transforms.empty import BLOCK_PX, Bands, BlockScan, EmptyAreas, Mask, find_empty
+from sfseg.transforms.percentiles import percentiles
 from sfseg.types import AnyArray, Normalised
 
 _TINIEST = 1 / float(np.finfo(np.float32).max)  # below it, 1 / deviation overflows float32
@@ -149,6 +150,10 @@ class Normalisation:
         """Tell which pixels of a rectangle are empty, as `EmptyAreas.mask`; None if none can be."""
         return None if self.empty is None else self.empty.mask(pixels, origin)
 
+    def cut_off(self, pixels: AnyArray) -> AnyArray:
+        """Let darker and brighter pixels than the bounds count as the bound."""
+        return pixels if self.bounds is None else np.clip(pixels, *self.bounds)
+
     def standardise(self, pixels: AnyArray, empty: Mask | None) -> Normalised:
         """Shift and scale a part of the section so that its tissue has mean 0 and deviation 1.
 
@@ -164,9 +169,7 @@ class Normalisation:
         ndarray of float32, shape (Y, X)
             Normalised grey values; 0, which is neutral for the network, where it is empty.
         """
-        if self.bounds is not None:
-            pixels = np.clip(pixels, *self.bounds)
-        normalised = self.levels.standardise(pixels)
+        normalised = self.levels.standardise(self.cut_off(pixels))
         if empty is not None:
             normalised[empty] = 0
         return normalised
@@ -224,7 +227,7 @@ def _bounds(scan: BlockScan, empty: EmptyAreas | None) -> tuple[float, float]:
     sample = scan.sample(empty.blocks > 0 if empty else None)
     if not sample.size:
         return -np.inf, np.inf
-    low, high = (float(q) for q in np.percentile(sample, (1, 99)))
+    low, high = percentiles(sample, (1, 99))
     if low == high:  # hardly any structure: it is what there is to see
         return -np.inf, np.inf
     return 2 * low - high, 2 * high - low
