@@ -142,9 +142,22 @@ class BlockScan:
         values = np.concatenate(self._samples)
         if away_from is None:
             return values.ravel()
-        down, right = (np.arange(0, length, self._stride) // BLOCK_PX for length in self._shape)
+        down, right = self._blocks_of_sample()
         chosen: AnyArray = values[~away_from[np.ix_(down, right)]]
         return chosen
+
+    def inner_sample(self, margin: int) -> AnyArray:
+        """Return the sample without so many blocks along each side, shape (N,)."""
+        inner = []
+        for blocks, length in zip(self._blocks_of_sample(), self._shape, strict=True):
+            last = -(-length // BLOCK_PX) - margin
+            inner.append(slice(*np.searchsorted(blocks, (margin, max(last, margin)))))
+        return np.concatenate(self._samples)[tuple(inner)].ravel()
+
+    def _blocks_of_sample(self) -> tuple[AnyArray, AnyArray]:
+        """Return the row of blocks of each row of the sample, and the column of each column."""
+        down, right = (np.arange(0, length, self._stride) // BLOCK_PX for length in self._shape)
+        return down, right
 
 
 def find_empty(scan: BlockScan, bands: Bands) -> EmptyAreas | None:
@@ -224,8 +237,7 @@ def _snap_sides(low: AnyArray, high: AnyArray, scan: BlockScan) -> None:
 
     A thin border has no block of its own that compression leaves flat.
     """
-    outer = _grow(_grow(_ring(low)))[1:-1, 1:-1]  # two blocks along each side
-    tissue = scan.sample(outer)
+    tissue = scan.inner_sample(2)
     if not tissue.size:
         return
     darkest, brightest = percentiles(tissue, (1, 99))
