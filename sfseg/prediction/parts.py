@@ -12,7 +12,7 @@ from sfseg.models.weights import Header, open_weights
 from sfseg.prediction.backend import Backend
 from sfseg.prediction.jobs import Job
 from sfseg.prediction.opening import add_file_name, open_source, refuse_damage, tell_what_is_kept
-from sfseg.prediction.part_output import PartStorage, open_part
+from sfseg.prediction.part_storage import PartStorage, open_part
 from sfseg.prediction.parts_checks import as_name, require_parts
 from sfseg.prediction.parts_folder import PartsFolder
 from sfseg.prediction.receipt import Receipt
