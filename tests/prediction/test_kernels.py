@@ -21,8 +21,7 @@ HAS_TRITON = importlib.util.find_spec("triton") is not None
 if HAS_TRITON and not torch.cuda.is_available():
     with pytest.MonkeyPatch.context() as interpreted:
         interpreted.setenv("TRITON_INTERPRET", "1")
-        # Triton's own functions are made for the interpreter at its first import, which a test of
-        # torch.compile may be.
+        # Triton's own functions are made for the interpreter at its first import, if this is it.
         importlib.import_module("triton.language")
 
 
@@ -33,12 +32,22 @@ def _interpreted():
         pytest.skip("triton is not installed; see docs/contributing.md")
     if torch.cuda.is_available():
         pytest.skip("test_gpu.py runs the compiled kernels here")
+    if not _is_interpreted():
+        pytest.skip("Triton was imported for GPUs: set TRITON_INTERPRET=1 before pytest starts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
         kernels = importlib.reload(operations.kernels())
         patch.setattr(kernels, "PIXELS", 16)
         yield
     importlib.reload(kernels)
+
+
+def _is_interpreted():
+    """Tell whether Triton's own functions are made for the interpreter."""
+    from triton import language
+    from triton.runtime.interpreter import InterpretedFunction
+
+    return isinstance(language.max, InterpretedFunction)
 
 
 # The interpreter multiplies the bits of bf16 as if they were integers.
