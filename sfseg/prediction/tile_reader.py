@@ -1,4 +1,4 @@
-"""Read the tiles of a stack one after the other, normalised as their whole sections are."""
+"""Read the tiles of a stack one after the other, with the normalisation of their sections."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

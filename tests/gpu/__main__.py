@@ -200,6 +200,7 @@ def measure_start(report, device):
 
 
 def starts(report, device, folder):
+    """Yield the seconds of each of three runs."""
     source = folder / "in.tif"
     write_stack(source, make_tissue((1, 512, 512))[0])
     for turn in range(3):
@@ -209,11 +210,11 @@ def starts(report, device, folder):
         status, _, err, process_s = command("sfseg", "predict", source, *options, limit_s=PREDICT_S)
         if status:
             raise RuntimeError(err)
-        yield {"import_torch_s": torch_s, "process_s": process_s}
         report.say(
             f"import torch {torch_s:.2f} s, one section of 512x512 {process_s:.2f} s: "
             f"{process_s - torch_s:.2f} s beyond it"
         )
+        yield {"import_torch_s": torch_s, "process_s": process_s}
 
 
 def measure_files(report, sizes, device):
@@ -223,6 +224,7 @@ def measure_files(report, sizes, device):
 
 
 def predictions(report, sizes, device, folder):
+    """Yield the figures of each run."""
     tissue, _ = make_tissue((1, *sizes.stack[1:]))
     stack = np.repeat(tissue, sizes.stack[0], axis=0)
     stack += np.arange(len(stack), dtype=np.uint8)[:, None, None]  # no two are equal
