@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfseg.io import Stack
-from sfseg.transforms.empty import BLOCK_PX, Bands, BlockScan, EmptyAreas, Mask, find_empty
+from sfseg.transforms.blocks import BLOCK_PX, BlockScan
+from sfseg.transforms.empty import Bands, EmptyAreas, Mask, find_empty
 from sfseg.types import AnyArray
 
 BAND_PX = 2**24

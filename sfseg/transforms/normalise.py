@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from sfseg.transforms.empty import BLOCK_PX, Bands, BlockScan, EmptyAreas, Mask, find_empty
+from sfseg.transforms.blocks import BLOCK_PX, BlockScan
+from sfseg.transforms.empty import Bands, EmptyAreas, Mask, find_empty
 from sfseg.transforms.percentiles import percentiles
 from sfseg.types import AnyArray, Normalised
 
